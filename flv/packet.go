@@ -1,0 +1,109 @@
+package flv
+
+import "fmt"
+
+// Kind says what a body carries.
+type Kind uint8
+
+// Kinds of bodies.
+const (
+	// KindUnknown is a well-formed body with a packet type that neither FLV
+	// nor Enhanced RTMP v2 defines. Pass it on, or skip it.
+	KindUnknown Kind = iota
+	// KindFrame carries coded audio or video.
+	KindFrame
+	// KindConfig carries the codec header ("sequence header"): avcC, hvcC,
+	// av1C, AudioSpecificConfig, ….
+	KindConfig
+	// KindEnd ends the sequence of a track; it has no payload.
+	KindEnd
+	// KindMetadata carries AMF0 values about the video ("colorInfo").
+	KindMetadata
+	// KindCommand is a video command frame (start or end of a client-side
+	// seek). It means nothing in a live stream.
+	KindCommand
+	// KindMultichannel carries the order of the audio channels.
+	KindMultichannel
+	// KindConfigTS carries AV1's codec header as the descriptor of an MPEG-2
+	// transport stream.
+	KindConfigTS
+)
+
+// String returns a word for k.
+func (k Kind) String() string {
+	switch k {
+	case KindUnknown:
+		return "unknown"
+	case KindFrame:
+		return "frame"
+	case KindConfig:
+		return "config"
+	case KindEnd:
+		return "end"
+	case KindMetadata:
+		return "metadata"
+	case KindCommand:
+		return "command"
+	case KindMultichannel:
+		return "multichannel config"
+	case KindConfigTS:
+		return "MPEG-2 TS config"
+	}
+	return fmt.Sprintf("kind %d", uint8(k))
+}
+
+// FrameType is the type of a video frame (FLV 10.1 E.4.3.1, FrameType).
+type FrameType uint8
+
+// Frame types. Codec headers and ends of sequence are sent as FrameKey.
+const (
+	FrameKey        FrameType = 1
+	FrameInter      FrameType = 2
+	FrameDisposable FrameType = 3 // H.263 only, by the book
+	FrameGenerated  FrameType = 4 // a key frame made by a server
+	FrameCommand    FrameType = 5
+)
+
+// Packet is what an audio or video body says of itself. For a body with
+// several tracks it describes track 0, or the first one when there is no
+// track 0.
+type Packet struct {
+	Codec Codec
+	Kind  Kind
+	// Key says that a viewer can begin here: a frame of type FrameKey on
+	// track 0. It is false for codec headers and for the key frames of further
+	// tracks, which come in bodies of their own.
+	Key bool
+	// Frame is the video frame type as sent; 0 for audio.
+	Frame FrameType
+	// CompositionTime is what to add to the tag's timestamp (decoding time) for
+	// the presentation time, in ms; -2^23 to 2^23-1.
+	CompositionTime int32
+	// Nanos is what Enhanced RTMP's ModEx adds to the tag's timestamp, in ns;
+	// 0 to 999,999 in a sane stream.
+	Nanos uint32
+	// Enhanced says that the body has the form of Enhanced RTMP.
+	Enhanced bool
+	// Multitrack says that the body names its track.
+	Multitrack bool
+	// Track is the number of the track described; 0 without Multitrack.
+	Track uint8
+	// Sound is the first byte of a classic audio body: format, rate, sample
+	// size and channels (FLV 10.1 E.4.2.1); 0 otherwise.
+	Sound byte
+	// Payload is the coded frame, the codec header, or what else Kind says,
+	// without the bytes before it. It points into the body.
+	Payload []byte
+}
+
+// CodecOf returns the codec of an audio or video body: a cheap way to tell
+// whether two bodies go on in the same codec. It is 0 for a body that names
+// none (silence, an enhanced command, no media) or cannot be parsed. A codec is
+// the same in its classic and its enhanced form.
+func CodecOf(t Type, body []byte) Codec {
+	p, err := Tag{Type: t, Data: body}.Packet()
+	if err != nil {
+		return 0
+	}
+	return p.Codec
+}
