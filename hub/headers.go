@@ -1,0 +1,162 @@
+package hub
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+
+	"sluice/flv"
+)
+
+// headers are what a viewer is sent before its first frame: the stream's
+// metadata and codec headers. They are immutable, and every packet of the log
+// points to those in force: a viewer that meets a packet with others than it has,
+// at its start, after a jump or because they changed, is sent the difference
+// first. So headers never stand in the log themselves.
+type headers struct {
+	meta         metadata
+	configs      []config  // video before audio, then by kind and track
+	audio, video flv.Codec // of the tracks that have frames; 0 for none
+}
+
+// config is one codec header, or another packet that belongs before the frames
+// (HDR colour information, a channel map).
+type config struct {
+	slot
+	codec flv.Codec
+	data  []byte
+}
+
+// slot is the place of a config among the headers; a new one for the same slot
+// replaces the old one.
+type slot struct {
+	typ   flv.Type
+	kind  flv.Kind
+	track uint8
+}
+
+func (s slot) compare(o slot) int {
+	return cmp.Or(
+		-cmp.Compare(s.typ, o.typ), // video is 9, audio 8
+		cmp.Compare(s.kind, o.kind),
+		cmp.Compare(s.track, o.track),
+	)
+}
+
+var noHeaders = &headers{}
+
+// withConfig returns headers in which c stands in its slot: h itself if it does
+// already. It copies c.data.
+func (h *headers) withConfig(c config) *headers {
+	if h.has(c) {
+		return h
+	}
+	c.data = bytes.Clone(c.data)
+	i, found := h.find(c.slot)
+	next := h.with(slices.Clone(h.configs))
+	if found {
+		next.configs[i] = c
+	} else {
+		next.configs = slices.Insert(next.configs, i, c)
+	}
+	return next
+}
+
+// withMetadata returns headers with other metadata: h itself if they are the same.
+func (h *headers) withMetadata(m metadata) *headers {
+	if slices.Equal(h.meta, m) {
+		return h
+	}
+	next := h.with(h.configs)
+	next.meta = m
+	return next
+}
+
+// withTracks returns headers with other tracks: h itself if they are the same.
+func (h *headers) withTracks(audio, video flv.Codec) *headers {
+	if h.audio == audio && h.video == video {
+		return h
+	}
+	next := h.with(h.configs)
+	next.audio, next.video = audio, video
+	return next
+}
+
+// with returns a copy of h with other configs.
+func (h *headers) with(configs []config) *headers {
+	next := *h
+	next.configs = configs
+	return &next
+}
+
+// sameMetadata reports whether viewers are told the same by h and o.
+func (h *headers) sameMetadata(o *headers) bool {
+	return h.audio == o.audio && h.video == o.video && slices.Equal(h.meta, o.meta)
+}
+
+// track returns the codec of the track of the given type, 0 if it has no frames.
+func (h *headers) track(typ flv.Type) flv.Codec {
+	if typ == flv.TypeAudio {
+		return h.audio
+	}
+	return h.video
+}
+
+// Bounds of what is kept beside the log. The largest header of a known codec is a
+// few hundred bytes, and the most tracks in use are a dozen.
+const (
+	maxConfigs    = 64
+	maxConfigSize = 64 << 10 // bytes
+)
+
+// hasRoom reports whether c may be kept among the headers.
+func (h *headers) hasRoom(c config) bool {
+	_, found := h.find(c.slot)
+	return len(c.data) <= maxConfigSize && (found || len(h.configs) < maxConfigs)
+}
+
+// size returns about how many bytes of memory h takes.
+func (h *headers) size() int {
+	n := entryCost
+	for _, c := range h.configs {
+		n += entryCost + len(c.data)
+	}
+	for _, p := range h.meta {
+		n += entryCost + len(p.name)
+		if text, ok := p.value.(string); ok {
+			n += len(text)
+		}
+	}
+	return n
+}
+
+// has reports whether h holds just this config.
+func (h *headers) has(c config) bool {
+	i, found := h.find(c.slot)
+	return found && bytes.Equal(h.configs[i].data, c.data)
+}
+
+func (h *headers) find(s slot) (int, bool) {
+	return slices.BinarySearchFunc(h.configs, s, func(c config, s slot) int { return c.slot.compare(s) })
+}
+
+// settled returns what h is once the tracks have been decided, after which next
+// are in force: its own configs, but those of next for a track of which it has
+// none.
+func (h *headers) settled(next *headers) *headers {
+	all := next.with(nil)
+	for _, typ := range []flv.Type{flv.TypeVideo, flv.TypeAudio} {
+		other := func(c config) bool { return c.typ != typ }
+		configs := slices.DeleteFunc(slices.Clone(h.configs), other)
+		if len(configs) == 0 || next.track(typ) == 0 {
+			configs = slices.DeleteFunc(slices.Clone(next.configs), other)
+		}
+		all.configs = append(all.configs, configs...)
+	}
+	return all
+}
+
+// without returns headers without any config of typ: a track changed its codec.
+func (h *headers) without(typ flv.Type) *headers {
+	return h.with(slices.DeleteFunc(slices.Clone(h.configs), func(c config) bool { return c.typ == typ }))
+}

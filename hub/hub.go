@@ -1,0 +1,293 @@
+// Package hub holds live streams: each is a bounded log of packets to which one
+// publisher appends, and from which any number of viewers read, each a cursor in
+// the log and nothing else. The hub knows no protocol and does no I/O.
+//
+//	h.Publish ──▶ Publisher.Write ──▶ [ stream: log, timeline, headers, life ]
+//	                                      ▲          │ wakes
+//	h.Watch ──▶ Viewer.Wait ──▶ Viewer.Fill ─────────┘
+//
+// A stream exists as soon as somebody publishes it or waits for it. One owner, the
+// Stream, decides on everything that happens to it; stream.go draws its life.
+package hub
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Config sets up a Hub. The zero value is a useful one.
+type Config struct {
+	// PublisherGrace is how long a stream is held for its viewers when its
+	// publisher left: 8 s if 0, not at all if negative.
+	PublisherGrace time.Duration
+	// ViewerWait is how long a viewer waits for a publisher: 10 s if 0, not at all
+	// if negative.
+	ViewerWait time.Duration
+	// MaxLag is how far behind the newest packet a viewer may be before it jumps to
+	// the newest key frame: 5 s if 0, by the times at which packets arrived. The
+	// log of a stream that has viewers keeps that much.
+	MaxLag time.Duration
+	// GOPMaxBytes bounds a stream's log, in bytes of memory: 32 MiB if 0.
+	GOPMaxBytes int64
+	// MaxStreams bounds the streams, published or waited for: 20,000 if 0.
+	MaxStreams int
+
+	// Authorize is asked before anybody publishes or watches, without any lock
+	// held; everybody may if it is nil. Its error refuses, with ReasonDenied unless
+	// it is a *Refusal.
+	Authorize func(Access) error
+	// Logger gets a line for what concerns a stream and no single session; nil
+	// discards them.
+	Logger *slog.Logger
+}
+
+// Access is what somebody wants to do, for Config.Authorize.
+type Access struct {
+	Publish  bool // otherwise watch
+	Key      Key
+	Protocol string
+	Remote   string
+}
+
+// Hub holds the streams. Its methods may be called from any goroutine.
+type Hub struct {
+	cfg   Config
+	began time.Time // 0 of the clock of arrivals
+
+	// mu guards what follows. It may be taken before a stream's mutex, never after.
+	mu      sync.Mutex
+	streams map[Key]*Stream
+	viewers int           // not closed yet
+	closing bool          // Shutdown was called
+	idle    chan struct{} // closed when closing and the last viewer is closed
+}
+
+// New makes a hub.
+func New(cfg Config) *Hub {
+	setDuration := func(d *time.Duration, def time.Duration) {
+		switch {
+		case *d == 0:
+			*d = def
+		case *d < 0:
+			*d = 0
+		}
+	}
+	setDuration(&cfg.PublisherGrace, 8*time.Second)
+	setDuration(&cfg.ViewerWait, 10*time.Second)
+	setDuration(&cfg.MaxLag, 5*time.Second)
+	if cfg.GOPMaxBytes <= 0 {
+		cfg.GOPMaxBytes = 32 << 20
+	}
+	if cfg.MaxStreams <= 0 {
+		cfg.MaxStreams = 20_000
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Hub{cfg: cfg, began: time.Now(), streams: make(map[Key]*Stream), idle: make(chan struct{})}
+}
+
+// authorize asks the policy.
+func (h *Hub) authorize(a Access) error {
+	if h.cfg.Authorize == nil {
+		return nil
+	}
+	err := h.cfg.Authorize(a)
+	if err == nil {
+		return nil
+	}
+	if refusal, ok := errors.AsType[*Refusal](err); ok {
+		return refusal
+	}
+	return refuse(ReasonDenied, "%v", err)
+}
+
+// Watch makes a viewer of the stream, which need not be published yet. The viewer
+// must be closed. The error is a *Refusal.
+func (h *Hub) Watch(key Key, opts WatchOptions) (*Viewer, error) {
+	if err := h.authorize(Access{Key: key, Protocol: opts.Protocol, Remote: opts.Remote}); err != nil {
+		return nil, err
+	}
+	v := &Viewer{hub: h, key: key, opts: opts}
+	if err := h.attach(v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// attach puts a viewer that has not started into the present stream of its key.
+func (h *Hub) attach(v *Viewer) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if v.closed.Load() {
+		return errViewerClosed
+	}
+	s, err := h.streamLocked(v.key)
+	if err != nil {
+		return err
+	}
+	if old := v.stream.Load(); old != nil {
+		old.mu.Lock()
+		delete(old.viewers, v)
+		old.mu.Unlock()
+	} else {
+		h.viewers++
+	}
+	s.mu.Lock()
+	s.viewers[v] = struct{}{}
+	s.mu.Unlock()
+	v.stream.Store(s)
+	return nil
+}
+
+// streamLocked returns the present stream of the key, a new one if there is none.
+// It is not ended: a stream ends and is forgotten under h.mu, or is replaced here.
+func (h *Hub) streamLocked(key Key) (*Stream, error) {
+	if h.closing {
+		return nil, refuse(ReasonShuttingDown, "the server is shutting down")
+	}
+	if s := h.streams[key]; s != nil {
+		s.mu.RLock()
+		ended := s.state == stateEnded
+		s.mu.RUnlock()
+		if !ended {
+			return s, nil
+		}
+		delete(h.streams, key)
+	}
+	if len(h.streams) >= h.cfg.MaxStreams {
+		return nil, refuse(ReasonTooMany, "the server has %d streams already", len(h.streams))
+	}
+	s := newStream(h, key)
+	h.streams[key] = s
+	return s, nil
+}
+
+// forget lets go of a stream that has ended, or that nobody publishes or waits
+// for.
+func (h *Hub) forget(s *Stream) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h.forgetLocked(s)
+}
+
+// forgetLocked is forget where h.mu and s.mu are held.
+func (h *Hub) forgetLocked(s *Stream) {
+	if s.state == stateWaiting && len(s.viewers) == 0 {
+		s.endLocked(ReasonNotFound)
+	}
+	if s.state == stateEnded && h.streams[s.key] == s {
+		delete(h.streams, s.key)
+	}
+}
+
+// Live reports whether somebody publishes the stream now.
+func (h *Hub) Live(key Key) bool {
+	h.mu.Lock()
+	s := h.streams[key]
+	h.mu.Unlock()
+	if s == nil {
+		return false
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.state == stateLive
+}
+
+// Shutdown refuses whoever comes from now on, ends every publisher and every
+// viewer with ReasonShuttingDown, and waits until the last viewer is closed or
+// ctx ends, whose error it then returns.
+func (h *Hub) Shutdown(ctx context.Context) error {
+	h.mu.Lock()
+	if !h.closing {
+		h.closing = true
+		if h.viewers == 0 {
+			close(h.idle)
+		}
+	}
+	streams := make([]*Stream, 0, len(h.streams))
+	for _, s := range h.streams {
+		streams = append(streams, s)
+	}
+	h.mu.Unlock()
+
+	for _, s := range streams {
+		s.mu.Lock()
+		end := s.dismissLocked(refuse(ReasonShuttingDown, "the server is shutting down"))
+		var wakers []Waker
+		if s.state != stateEnded {
+			wakers = s.endLocked(ReasonShuttingDown)
+		}
+		s.mu.Unlock()
+		wake(wakers)
+		end()
+		h.forget(s)
+	}
+	select {
+	case <-h.idle:
+		return nil
+	case <-ctx.Done():
+	}
+	select {
+	case <-h.idle: // as well, and that is what counts
+		return nil
+	default:
+		return ctx.Err()
+	}
+}
+
+// Close ends the viewer. Only the first call has an effect. Whoever drives the
+// viewer may still be in Wait or Fill, which then end.
+func (v *Viewer) Close() {
+	h := v.hub
+	h.mu.Lock()
+	if v.closed.Swap(true) {
+		h.mu.Unlock()
+		return
+	}
+	s := v.stream.Load()
+	s.mu.Lock()
+	delete(s.viewers, v)
+	s.facts.out += v.bytes.Load()
+	s.facts.dropped += v.dropped.Load()
+	var wakers []Waker
+	if !v.started {
+		wakers = s.announceLocked()
+	}
+	h.forgetLocked(s)
+	s.mu.Unlock()
+	h.viewers--
+	if h.closing && h.viewers == 0 {
+		close(h.idle)
+	}
+	h.mu.Unlock()
+	wake(wakers)
+}
+
+// Streams returns what is known of every stream, sorted by key.
+func (h *Hub) Streams() []StreamInfo {
+	h.mu.Lock()
+	streams := make([]*Stream, 0, len(h.streams))
+	for _, s := range h.streams {
+		streams = append(streams, s)
+	}
+	h.mu.Unlock()
+	now := time.Now()
+	infos := make([]StreamInfo, 0, len(streams))
+	for _, s := range streams {
+		if info, ok := s.info(now); ok {
+			infos = append(infos, info)
+		}
+	}
+	slices.SortFunc(infos, func(a, b StreamInfo) int {
+		return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(a.Name, b.Name))
+	})
+	return infos
+}

@@ -1,0 +1,123 @@
+package hub
+
+import (
+	"time"
+
+	"sluice/flv"
+)
+
+// StreamInfo is what is known of a stream at one moment.
+type StreamInfo struct {
+	App, Name string
+	State     string // "waiting" (viewers, no publisher), "live", "grace" (publisher gone, viewers held)
+
+	// Of the present publisher; zero without one.
+	Protocol  string
+	Publisher string    // its address
+	Since     time.Time // when it began
+	Bitrate   int64     // bits per second of tag bodies, over the last seconds
+
+	// Of what was published last; nil where there is no such track.
+	Video *flv.VideoFormat
+	Audio *flv.AudioFormat
+
+	Viewers           int
+	ViewersByProtocol map[string]int
+
+	BytesIn  uint64 // of tags taken from publishers
+	BytesOut uint64 // sent to viewers, in their protocols' forms
+	Dropped  uint64 // packets that viewers were not sent because they were too slow
+
+	GOPCuts uint64            // how often a GOP outgrew its bound
+	Jumps   uint64            // how often a publisher's clock jumped and was mended
+	Skipped map[string]uint64 // tags that were not taken, by reason
+}
+
+// info returns ok false for a stream that has ended.
+func (s *Stream) info(now time.Time) (info StreamInfo, ok bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.state == stateEnded {
+		return StreamInfo{}, false
+	}
+	info = StreamInfo{
+		App: s.key.App, Name: s.key.Name,
+		State:             s.state.String(),
+		Viewers:           len(s.viewers),
+		ViewersByProtocol: make(map[string]int),
+		BytesIn:           s.facts.in,
+		BytesOut:          s.facts.out,
+		Dropped:           s.facts.dropped,
+		GOPCuts:           s.log.gopCut,
+		Jumps:             s.timeline.jumps,
+		Skipped:           make(map[string]uint64),
+	}
+	if !s.tracks.known || s.tracks.video != 0 {
+		info.Video = s.facts.video
+	}
+	if !s.tracks.known || s.tracks.audio != 0 {
+		info.Audio = s.facts.audio
+	}
+	for v := range s.viewers {
+		info.ViewersByProtocol[v.opts.Protocol]++
+		info.BytesOut += v.bytes.Load()
+		info.Dropped += v.dropped.Load()
+	}
+	for why, n := range s.facts.skipped {
+		if n > 0 {
+			info.Skipped[skip(why).String()] = n
+		}
+	}
+	if s.pub != nil {
+		info.Protocol = s.pub.opts.Protocol
+		info.Publisher = s.pub.opts.Remote
+		info.Since = s.session.since
+		info.Bitrate = s.facts.rate.perSecond(now) * 8
+	}
+	return info, true
+}
+
+// rate counts bytes by the second and gives the mean over the last full seconds.
+type rate struct {
+	second  int64 // of the newest slot
+	first   int64 // when counting began
+	buckets [rateWindow + 1]int64
+}
+
+// rateWindow is how many full seconds the mean covers, at the most.
+const rateWindow = 4
+
+func (r *rate) add(now time.Time, n int) {
+	r.advance(now.Unix())
+	r.buckets[r.second%int64(len(r.buckets))] += int64(n)
+}
+
+// perSecond returns bytes per second. It does not change r, which may be shared.
+func (r rate) perSecond(now time.Time) int64 {
+	if r.first == 0 {
+		return 0
+	}
+	r.advance(now.Unix())
+	sum := int64(0)
+	for i, n := range r.buckets {
+		if int64(i) != r.second%int64(len(r.buckets)) {
+			sum += n
+		}
+	}
+	full := min(r.second-r.first, rateWindow)
+	if full == 0 {
+		return r.buckets[r.second%int64(len(r.buckets))]
+	}
+	return sum / full
+}
+
+func (r *rate) advance(second int64) {
+	if r.first == 0 || second-r.second > int64(len(r.buckets)) {
+		*r = rate{second: second, first: second}
+		return
+	}
+	for r.second < second {
+		r.second++
+		r.buckets[r.second%int64(len(r.buckets))] = 0
+	}
+}

@@ -1,0 +1,135 @@
+package hub_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"sluice/flv"
+	"sluice/hub"
+)
+
+// What is told of a stream through its life.
+func TestStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{})
+		assert.Empty(t, h.Streams())
+
+		web := newSink(t, h, hub.WatchOptions{Protocol: "ws-flv"})
+		assert.Equal(t, hub.StreamInfo{
+			App: "live", Name: "demo", State: "waiting",
+			Viewers: 1, ViewersByProtocol: map[string]int{"ws-flv": 1}, Skipped: map[string]uint64{},
+		}, info(t, h))
+
+		time.Sleep(5 * time.Second)
+		began := time.Now()
+		p := publish(t, h, hub.PublishOptions{Protocol: "rtmp", Remote: "10.0.0.1:5"})
+		time.Sleep(time.Second)
+		sent := "meta:av vc:s ac:c K:1@0 A:1@0 P:2@40"
+		size := 0
+		for _, w := range []string{"meta:av", "vc:s", "ac:c", "K:1@0", "A:1@0", "P:2@40"} {
+			size += tag(w).Size()
+		}
+		p.send(sent)
+		require.NoError(t, web.Wait(t.Context()))
+		web.read()
+		curl := watch(t, h, hub.WatchOptions{Protocol: "http-flv"})
+
+		got := info(t, h)
+		assert.NotZero(t, web.Bytes())
+		assert.Equal(t, hub.StreamInfo{
+			App: "live", Name: "demo", State: "live",
+			Protocol: "rtmp", Publisher: "10.0.0.1:5", Since: began,
+			Video:   &flv.VideoFormat{Codec: flv.CodecH264},
+			Audio:   &flv.AudioFormat{Codec: flv.CodecAAC},
+			Bitrate: got.Bitrate,
+			Viewers: 2, ViewersByProtocol: map[string]int{"ws-flv": 1, "http-flv": 1},
+			BytesIn: uint64(size), BytesOut: web.Bytes(), Skipped: map[string]uint64{},
+		}, got)
+
+		web.Close()
+		curl.read()
+		assert.Equal(t, web.Bytes()+curl.Bytes(), info(t, h).BytesOut, "of viewers that left too")
+		assert.Equal(t, map[string]int{"http-flv": 1}, info(t, h).ViewersByProtocol)
+
+		p.Close()
+		got = info(t, h)
+		assert.Equal(t, "grace", got.State)
+		assert.Empty(t, got.Protocol)
+		assert.Empty(t, got.Publisher)
+		assert.Zero(t, got.Since)
+		assert.Zero(t, got.Bitrate)
+		assert.NotNil(t, got.Video, "what was published last")
+		assert.Equal(t, uint64(size), got.BytesIn)
+
+		curl.Close()
+		time.Sleep(8 * time.Second)
+		synctest.Wait()
+		assert.Empty(t, h.Streams())
+	})
+}
+
+// The formats are those of the codec headers.
+func TestStreamFormats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{})
+		p := publish(t, h, hub.PublishOptions{})
+		p.send("ac:\x11\x90 K:1 A:1") // AAC LC, 48 kHz, stereo
+		assert.Equal(t, &flv.AudioFormat{Codec: flv.CodecAAC, Profile: "LC", SampleRate: 48000, Channels: 2}, info(t, h).Audio)
+		assert.Equal(t, &flv.VideoFormat{Codec: flv.CodecH264}, info(t, h).Video, "no header: the codec alone")
+	})
+}
+
+func TestStreamsAreSorted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{})
+		for _, k := range []hub.Key{{App: "b", Name: "a"}, {App: "a", Name: "c"}, {App: "a/x", Name: "a"}, {App: "a", Name: "b"}} {
+			v, err := h.Watch(k, hub.WatchOptions{})
+			require.NoError(t, err)
+			defer v.Close()
+		}
+		var got []string
+		for _, s := range h.Streams() {
+			got = append(got, s.App+" "+s.Name)
+		}
+		assert.Equal(t, []string{"a b", "a c", "a/x a", "b a"}, got)
+	})
+}
+
+// The rate is the mean of the last seconds.
+func TestBitrate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{})
+		p := publish(t, h, hub.PublishOptions{})
+		assert.Zero(t, info(t, h).Bitrate)
+		frame := flv.Tag{Type: flv.TypeVideo, Data: append([]byte{0x17, 1, 0, 0, 0}, make([]byte, 245)...)}
+		second := func(frames int) {
+			for range frames {
+				frame.Timestamp += uint32(1000 / frames)
+				require.NoError(t, p.Write(frame))
+				time.Sleep(time.Second / time.Duration(frames))
+			}
+		}
+		second(10)
+		assert.EqualValues(t, 10*250*8, info(t, h).Bitrate)
+		for range 10 {
+			second(100)
+		}
+		assert.EqualValues(t, 100*250*8, info(t, h).Bitrate)
+		second(50)
+		second(50)
+		assert.EqualValues(t, 75*250*8, info(t, h).Bitrate)
+		time.Sleep(2 * time.Second)
+		assert.EqualValues(t, 25*250*8, info(t, h).Bitrate, "silent")
+		time.Sleep(2 * time.Second)
+		assert.Zero(t, info(t, h).Bitrate)
+		time.Sleep(time.Hour)
+		assert.Zero(t, info(t, h).Bitrate)
+		second(10)
+		second(10)
+		assert.EqualValues(t, 10*250*8, info(t, h).Bitrate, "counted anew after a long silence")
+	})
+}

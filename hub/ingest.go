@@ -1,0 +1,259 @@
+package hub
+
+import (
+	"time"
+
+	"sluice/flv"
+	"sluice/flv/amf"
+)
+
+// skip is why a publisher's tag did not enter the log.
+type skip uint8
+
+const (
+	skipUnreadable skip = iota // a body that can't be understood
+	skipEmpty                  // a body without a byte, which is silence, or a header without content
+	skipBeforeKey              // video before the first key frame of a session or codec
+	skipCommand                // a seek command or an end of sequence: nothing to show
+	skipUnsafe                 // script data that players could choke on
+	skipExcess                 // a header too large, or one too many
+	skips
+)
+
+func (r skip) String() string {
+	return [...]string{"unreadable", "empty", "before key frame", "command", "unsafe script", "excess header"}[r]
+}
+
+// takeLocked takes one tag of the present publisher into the stream. It copies
+// t.Data.
+func (s *Stream) takeLocked(t flv.Tag, now time.Time) []Waker {
+	s.session.lastWrite = now
+	s.facts.in += uint64(t.Size())
+	s.facts.rate.add(now, len(t.Data))
+
+	if t.Type == flv.TypeScript {
+		return s.takeScriptLocked(t)
+	}
+	if len(t.Data) == 0 {
+		return s.skipLocked(skipEmpty)
+	}
+	packet, err := t.Packet()
+	if err != nil {
+		return s.skipLocked(skipUnreadable)
+	}
+	switch {
+	case packet.Kind == flv.KindCommand, packet.Kind == flv.KindEnd:
+		return s.skipLocked(skipCommand)
+	case packet.Kind == flv.KindUnknown, packet.Codec == 0:
+		return s.skipLocked(skipUnreadable)
+	case packet.Kind == flv.KindConfig && len(packet.Payload) == 0:
+		return s.skipLocked(skipEmpty) // ffmpeg sends one for AAC whose real header is to come
+	}
+	switch packet.Kind {
+	case flv.KindFrame:
+		return s.takeFrameLocked(t, packet)
+	default:
+		return s.takeConfigLocked(t, packet)
+	}
+}
+
+func (s *Stream) skipLocked(why skip) []Waker {
+	s.facts.skipped[why]++
+	return nil
+}
+
+// takeScriptLocked keeps onMetaData beside the log, and lets other script data
+// flow by where it is safe.
+func (s *Stream) takeScriptLocked(t flv.Tag) []Waker {
+	values, err := amf.DecodeAll(t.Data, amf.Limits{})
+	if err != nil || len(values) == 0 {
+		return s.skipLocked(skipUnsafe)
+	}
+	name, ok := values[0].(string)
+	if !ok || len(name) > maxScriptName {
+		return s.skipLocked(skipUnsafe)
+	}
+	if name != "onMetaData" {
+		s.appendLocked(packet{kind: flv.TypeScript, time: s.timeline.front, key: s.onlyAudioLocked()}, t.Data)
+		return s.wakers
+	}
+	m, ok := parseMetadata(values[1:])
+	if !ok {
+		return s.skipLocked(skipUnsafe)
+	}
+	s.session.declared = m
+	s.headers = s.headers.withMetadata(m)
+	return nil
+}
+
+// maxScriptName bounds the name of a data message, in bytes; ffmpeg ends a
+// session at one of 64.
+const maxScriptName = 63
+
+// takeConfigLocked keeps a codec header beside the log. Viewers meet it with the
+// next frame.
+func (s *Stream) takeConfigLocked(t flv.Tag, p flv.Packet) []Waker {
+	c := config{slot: slot{t.Type, p.Kind, p.Track}, codec: p.Codec, data: t.Data}
+	if !s.headers.hasRoom(c) {
+		return s.skipLocked(skipExcess)
+	}
+	if p.Kind == flv.KindConfig && p.Track == 0 {
+		s.checkCodecLocked(t.Type, p.Codec)
+		s.readFormatLocked(t.Type, p)
+	}
+	if old := s.codecLocked(t.Type); old != 0 && p.Track == 0 && old != p.Codec {
+		s.headers = s.headers.without(t.Type)
+	}
+	if t.Type == flv.TypeVideo && !s.headers.has(c) {
+		s.timeline.newHeader()
+	}
+	s.headers = s.headers.withConfig(c)
+	return nil
+}
+
+// codecLocked returns the codec of the main track's header of the given type, 0
+// without one.
+func (s *Stream) codecLocked(typ flv.Type) flv.Codec {
+	for _, c := range s.headers.configs {
+		if c.slot == (slot{typ, flv.KindConfig, 0}) {
+			return c.codec
+		}
+	}
+	return 0
+}
+
+// checkCodecLocked notices that a track has, or is about to have, another codec
+// than viewers were told.
+func (s *Stream) checkCodecLocked(typ flv.Type, codec flv.Codec) {
+	if !s.tracks.known {
+		return
+	}
+	had := s.tracks.audio
+	if typ == flv.TypeVideo {
+		had = s.tracks.video
+	}
+	if had != 0 && had != codec {
+		s.changeLocked()
+	}
+}
+
+// readFormatLocked takes the stream's facts from a codec header; one that can't
+// be read leaves only the codec.
+func (s *Stream) readFormatLocked(typ flv.Type, p flv.Packet) {
+	if typ == flv.TypeVideo {
+		f, err := flv.ParseVideoConfig(p)
+		if err != nil {
+			f = flv.VideoFormat{Codec: p.Codec}
+		}
+		s.facts.video = &f
+		return
+	}
+	f, err := flv.ParseAudioConfig(p)
+	if err != nil {
+		f = flv.AudioFormat{Codec: p.Codec}
+	}
+	s.facts.audio = &f
+}
+
+// takeFrameLocked appends an audio or video frame, and decides on the tracks when
+// the frame shows enough.
+func (s *Stream) takeFrameLocked(t flv.Tag, p flv.Packet) []Waker {
+	main := p.Track == 0
+	track := trackAudio
+	if t.Type == flv.TypeVideo {
+		track = trackVideo
+		switch {
+		case main && p.Key:
+			s.session.keyed = p.Codec
+		case s.session.keyed == 0, main && s.session.keyed != p.Codec:
+			return s.skipLocked(skipBeforeKey)
+		}
+	}
+	if main {
+		s.checkCodecLocked(t.Type, p.Codec)
+		s.seeLocked(t.Type, p)
+	}
+	entry := packet{kind: t.Type, time: s.timeline.at(track, t.Timestamp, p.CompositionTime)}
+	if t.Type == flv.TypeVideo {
+		entry.key = main && p.Key
+	} else {
+		entry.key = s.onlyAudioLocked()
+	}
+	couldStart := s.log.hasGOP
+	s.appendLocked(entry, t.Data)
+
+	switch {
+	case s.session.decided:
+	case s.session.audio != 0 && s.session.video != 0, s.declaredLocked():
+		return s.decideLocked()
+	case s.session.timer == nil:
+		var timer *time.Timer
+		timer = time.AfterFunc(trackWait, func() { s.decideLate(&timer) })
+		s.session.timer = timer
+	}
+	if s.log.hasGOP && !couldStart {
+		return s.announceLocked()
+	}
+	return s.wakers
+}
+
+// onlyAudioLocked reports whether the stream is known to have no video, so that
+// every packet is a start point.
+func (s *Stream) onlyAudioLocked() bool { return s.session.decided && s.tracks.video == 0 }
+
+// seeLocked notes that a track has frames. One that appears when the tracks are
+// decided already is a change like that of a codec.
+func (s *Stream) seeLocked(typ flv.Type, p flv.Packet) {
+	seen := &s.session.audio
+	if typ == flv.TypeVideo {
+		seen = &s.session.video
+	}
+	if *seen == p.Codec {
+		return
+	}
+	if *seen == 0 && s.session.decided {
+		s.reopenLocked()
+	}
+	*seen = p.Codec
+	if typ == flv.TypeAudio {
+		s.headers = s.headers.withTracks(p.Codec, s.headers.video)
+	} else {
+		s.headers = s.headers.withTracks(s.headers.audio, p.Codec)
+	}
+	if s.codecLocked(typ) != p.Codec {
+		// A codec without a header, or whose header is missing: the frame says it.
+		s.headers = s.headers.without(typ)
+		s.readFormatLocked(typ, p)
+	}
+}
+
+// declaredLocked reports whether every track that the publisher's metadata names
+// has been seen, so that there is nothing more to wait for.
+func (s *Stream) declaredLocked() bool {
+	audio, video, says := s.session.declared.declares()
+	return says && audio == (s.session.audio != 0) && video == (s.session.video != 0)
+}
+
+// decideLate decides on the tracks when their time is up. The timer, to be read
+// with the lock held, is the one that fired.
+func (s *Stream) decideLate(timer **time.Timer) {
+	s.mu.Lock()
+	var wakers []Waker
+	if s.session.timer == *timer { // not stopped as it fired
+		wakers = s.decideLocked()
+	}
+	s.mu.Unlock()
+	wake(wakers)
+}
+
+// appendLocked appends to the log, with the headers now in force, and trims it.
+func (s *Stream) appendLocked(p packet, data []byte) {
+	p.headers = s.headers
+	p.arrived = s.session.lastWrite.Sub(s.hub.began).Milliseconds()
+	s.log.append(p, data)
+	keep := audioLead
+	if len(s.viewers) > 0 {
+		keep = max(keep, s.hub.cfg.MaxLag)
+	}
+	s.log.trim(keep, s.hub.cfg.GOPMaxBytes)
+}

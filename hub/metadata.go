@@ -1,0 +1,164 @@
+package hub
+
+import (
+	"math"
+	"slices"
+	"strings"
+
+	"sluice/flv"
+	"sluice/flv/amf"
+)
+
+// metadata is a stream's onMetaData, made safe for every player: each value is a
+// finite number, a boolean or a string, in the publisher's order. Players choke
+// on anything else: ffmpeg ends the session at an undefined or a key of 128
+// bytes, flv.js and mpegts.js skip the rest at a null.
+type metadata []property
+
+type property struct {
+	name  string
+	value any // float64, bool or string
+}
+
+// Bounds of what is kept of a publisher's metadata.
+const (
+	maxProperties  = 128
+	maxPropertyKey = 127  // bytes; ffmpeg refuses 128
+	maxPropertyStr = 1024 // bytes; longer texts are left out
+)
+
+// Left out of metadata: what a live stream has no true value for (a copied
+// duration makes players show a seek bar, and rdtmpdump report a loss), and what
+// is decided anew for each viewer.
+var notForwarded = map[string]bool{
+	"duration": true, "filesize": true, "filepositions": true, "times": true, "keyframes": true,
+	"lasttimestamp": true, "lastkeyframetimestamp": true, "lastkeyframelocation": true,
+	"datasize": true, "videosize": true, "audiosize": true, "haskeyframes": true, "canseektoend": true,
+	"hasaudio": true, "hasvideo": true, "hasmetadata": true,
+}
+
+// parseMetadata reads the arguments of an onMetaData message, without its name.
+// What can't be kept is left out; ok is false where there is no object at all.
+func parseMetadata(args []any) (m metadata, ok bool) {
+	for _, arg := range args {
+		var props []amf.Property
+		switch v := arg.(type) {
+		case amf.Object:
+			props = v
+		case amf.ECMAArray:
+			props = v
+		default:
+			continue
+		}
+		for _, p := range props {
+			if len(m) == maxProperties {
+				break
+			}
+			if p.Name == "" || len(p.Name) > maxPropertyKey || notForwarded[strings.ToLower(p.Name)] {
+				continue
+			}
+			switch v := p.Value.(type) {
+			case float64:
+				if math.IsNaN(v) || math.IsInf(v, 0) {
+					continue
+				}
+			case bool:
+			case string:
+				if len(v) > maxPropertyStr || strings.ContainsRune(v, 0) {
+					continue
+				}
+			default:
+				continue
+			}
+			m = m.with(p.Name, p.Value)
+		}
+		return m, true
+	}
+	return nil, false
+}
+
+// with returns m with the property set, in its old place if it has one.
+func (m metadata) with(name string, value any) metadata {
+	for i := range m {
+		if m[i].name == name {
+			m[i].value = value
+			return m
+		}
+	}
+	return append(m, property{name, value})
+}
+
+func (m metadata) has(name string) bool {
+	return slices.ContainsFunc(m, func(p property) bool { return p.name == name })
+}
+
+// declares reports which tracks the publisher says it has, where it says so:
+// every encoder names the codec of each track that it sends.
+func (m metadata) declares() (audio, video, says bool) {
+	audio, video = m.has("audiocodecid"), m.has("videocodecid")
+	return audio, video, audio || video
+}
+
+// belongs tells which track a property describes.
+func belongs(name string) (audio, video bool) {
+	switch strings.ToLower(name) {
+	case "audiocodecid", "audiodatarate", "audiosamplerate", "audiosamplesize", "audiochannels", "audiodelay", "stereo":
+		return true, false
+	case "videocodecid", "videodatarate", "width", "height", "framerate", "displaywidth", "displayheight", "avclevel", "avcprofile":
+		return false, true
+	}
+	return false, false
+}
+
+// appendBody appends the body of the onMetaData tag for a viewer that is sent the
+// given tracks: properties of the others are left out, hasAudio and hasVideo tell
+// the truth, and the codecs are named even where the publisher sent no metadata
+// (ffmpeg reads from them which tracks an RTMP stream has).
+func (m metadata) appendBody(dst []byte, audio, video flv.Codec) []byte {
+	props := make(amf.ECMAArray, 0, len(m)+4)
+	for _, p := range m {
+		a, v := belongs(p.name)
+		if a && audio == 0 || v && video == 0 {
+			continue
+		}
+		props = append(props, amf.Property{Name: p.name, Value: p.value})
+	}
+	if video != 0 && !m.has("videocodecid") {
+		props = append(props, amf.Property{Name: "videocodecid", Value: codecID(video)})
+	}
+	if audio != 0 && !m.has("audiocodecid") {
+		props = append(props, amf.Property{Name: "audiocodecid", Value: codecID(audio)})
+	}
+	props = append(props,
+		amf.Property{Name: "hasAudio", Value: audio != 0},
+		amf.Property{Name: "hasVideo", Value: video != 0},
+	)
+	return amf.AppendAMF0(dst, "onMetaData", props)
+}
+
+// codecID returns what stands for the codec in onMetaData: the classic number
+// where the codec has one, otherwise its FourCC as a number (Enhanced RTMP v2,
+// "Defining Additional Video and Audio Codecs").
+func codecID(c flv.Codec) float64 {
+	switch c {
+	case flv.CodecH264:
+		return 7
+	case flv.CodecH263:
+		return 2
+	case flv.CodecVP6:
+		return 4
+	case flv.CodecAAC:
+		return 10
+	case flv.CodecMP3:
+		return 2
+	case flv.CodecPCM:
+		return 3
+	case flv.CodecALaw:
+		return 7
+	case flv.CodecMuLaw:
+		return 8
+	case flv.CodecSpeex:
+		return 11
+	}
+	return float64(c)
+}

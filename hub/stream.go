@@ -1,0 +1,294 @@
+package hub
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"sluice/flv"
+)
+
+// Fixed bounds of a stream's life.
+const (
+	// trackWait is how long after its first frame a publisher may take to show
+	// its other track, before viewers are told that there is none.
+	trackWait = time.Second
+	// takeoverSilence is how long a publisher must have been silent for another
+	// one to take its stream over: its connection is then most likely half open.
+	takeoverSilence = 1500 * time.Millisecond
+	// audioLead is how far behind the live edge a viewer of a stream without video
+	// starts, so that its player has something to play from.
+	audioLead = 400 * time.Millisecond
+	// startWait bounds how long a viewer waits for the first key frame of a stream
+	// that is being published.
+	startWait = 20 * time.Second
+)
+
+// state is where a stream stands in its life.
+//
+//	 Watch             Publish                        Publish
+//	────────▶ waiting ─────────▶ live ◀───────────────────────────── grace
+//	             │                │  │   publisher left               ▲  │
+//	             │ last viewer    │  └────────────────────────────────┘  │ grace over
+//	             │ left           │ shutdown                             │ or shutdown
+//	             ▼                ▼                                      ▼
+//	           ended            ended                                  ended
+//
+// While live, another publisher is refused, or replaces the present one without
+// the state changing. An ended stream never comes back: the hub has forgotten
+// it, its viewers drain what its log holds and end, and viewers that had not
+// started yet go on waiting at a new stream of the same key.
+type state uint8
+
+const (
+	stateWaiting state = iota
+	stateLive
+	stateGrace
+	stateEnded
+)
+
+func (s state) String() string {
+	return [...]string{"waiting", "live", "grace", "ended"}[s]
+}
+
+// Stream is one stream of the hub. To the outside it is an identity and
+// something to be woken by; everything else goes through Publisher and Viewer.
+type Stream struct {
+	hub *Hub
+	key Key
+
+	// mu guards all below. Publishers take it for writing, once for each packet;
+	// whoever serves viewers takes it for reading (Viewer.Fill).
+	mu       sync.RWMutex
+	state    state
+	reason   Reason        // why it ended
+	change   chan struct{} // closed and replaced when a waiting viewer should look again
+	viewers  map[*Viewer]struct{}
+	wakers   []Waker // copied when changed, so that it can be walked without mu
+	grace    *time.Timer
+	pub      *Publisher // nil unless live
+	session  session
+	log      log
+	timeline timeline
+	headers  *headers
+
+	// tracks are what viewers were told that the stream has.
+	tracks struct {
+		known        bool
+		audio, video flv.Codec // 0: no such track
+	}
+	facts struct {
+		video   *flv.VideoFormat // of the last header, whether the track has frames or not
+		audio   *flv.AudioFormat
+		in      uint64 // bytes of tags taken
+		out     uint64 // bytes sent to viewers that are gone
+		dropped uint64 // packets that viewers who are gone were not sent
+		skipped [skips]uint64
+		rate    rate
+	}
+}
+
+// session is what is known of the present publish session, until its tracks are
+// decided and become the stream's.
+type session struct {
+	since        time.Time
+	audio, video flv.Codec // of frames seen
+	keyed        flv.Codec // of the last key frame: what inter frames may follow
+	declared     metadata
+	first        uint64 // its first packet, or that of the last change of codec
+	decided      bool
+	timer        *time.Timer // decides, trackWait after the first frame
+	lastWrite    time.Time
+}
+
+// Waker is told that something happened in a stream: packets were appended, or it
+// ended. Wake is called for every packet and must return at once.
+type Waker interface{ Wake() }
+
+// Key returns the stream's identity.
+func (s *Stream) Key() Key { return s.key }
+
+// AddWaker makes every change of the stream wake w.
+func (s *Stream) AddWaker(w Waker) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wakers = append(slices.Clip(s.wakers), w)
+}
+
+// RemoveWaker undoes AddWaker. A call of w.Wake may still be under way.
+func (s *Stream) RemoveWaker(w Waker) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wakers = slices.DeleteFunc(slices.Clone(s.wakers), func(x Waker) bool { return x == w })
+}
+
+func newStream(h *Hub, key Key) *Stream {
+	return &Stream{
+		hub:     h,
+		key:     key,
+		change:  make(chan struct{}),
+		viewers: make(map[*Viewer]struct{}),
+		headers: noHeaders,
+	}
+}
+
+// announceLocked tells waiting viewers to look again and returns whom the caller
+// has to wake once it has let go of the lock.
+func (s *Stream) announceLocked() []Waker {
+	close(s.change)
+	s.change = make(chan struct{})
+	return s.wakers
+}
+
+func wake(wakers []Waker) {
+	for _, w := range wakers {
+		w.Wake()
+	}
+}
+
+// beginLocked starts a publish session: waiting or grace becomes live, or one
+// publisher follows another. Waiting viewers are told: their patience is now
+// with the first key frame.
+func (s *Stream) beginLocked(p *Publisher, now time.Time) []Waker {
+	s.stopTimersLocked()
+	s.state, s.pub = stateLive, p
+	s.session = session{since: now, lastWrite: now, first: s.log.head()}
+	s.timeline.beginSession()
+	s.log.forgetGOP()
+	s.facts.rate = rate{}
+	return s.announceLocked()
+}
+
+// leaveLocked ends the present publish session: live becomes grace, and ended
+// when nobody comes back in time.
+func (s *Stream) leaveLocked() []Waker {
+	s.stopTimersLocked()
+	s.pub = nil
+	wait := s.hub.cfg.PublisherGrace
+	if wait <= 0 {
+		return s.endLocked(ReasonUnpublished)
+	}
+	s.state = stateGrace
+	var grace *time.Timer
+	grace = time.AfterFunc(wait, func() {
+		s.mu.Lock()
+		var wakers []Waker
+		if s.grace == grace { // not stopped as it fired
+			wakers = s.endLocked(ReasonUnpublished)
+		}
+		s.mu.Unlock()
+		wake(wakers)
+		s.hub.forget(s)
+	})
+	s.grace = grace
+	return s.announceLocked()
+}
+
+// endLocked is the end of the stream. The caller then lets the hub forget it.
+func (s *Stream) endLocked(reason Reason) []Waker {
+	s.stopTimersLocked()
+	s.state, s.reason, s.pub = stateEnded, reason, nil
+	return s.announceLocked()
+}
+
+func (s *Stream) stopTimersLocked() {
+	if s.grace != nil {
+		s.grace.Stop()
+		s.grace = nil
+	}
+	s.reopenLocked()
+}
+
+// silentLocked reports whether the present publisher has been silent for so long
+// that another one may take over.
+func (s *Stream) silentLocked(now time.Time) bool {
+	return now.Sub(s.session.lastWrite) >= takeoverSilence
+}
+
+// startLocked returns where a viewer that comes now starts. It has to wait while
+// ok is false.
+func (s *Stream) startLocked() (seq uint64, ok bool) {
+	if s.state != stateLive || !s.session.decided || !s.log.hasGOP {
+		return 0, false
+	}
+	if s.tracks.video != 0 {
+		return s.log.gop, true
+	}
+	newest := s.log.at(s.log.gop)
+	return s.log.since(newest.time-audioLead.Milliseconds(), s.session.first), true
+}
+
+// decideLocked ends the look at which tracks a publish session has. Where they
+// are not what viewers were told, those that can't follow are ended.
+func (s *Stream) decideLocked() []Waker {
+	if s.session.decided {
+		return nil
+	}
+	s.reopenLocked()
+	s.session.decided = true
+	if s.tracks.known && (s.tracks.audio != s.session.audio || s.tracks.video != s.session.video) {
+		s.breakLocked(s.log.head())
+	}
+	s.tracks.known = true
+	s.tracks.audio, s.tracks.video = s.session.audio, s.session.video
+	// Metadata of an earlier session says nothing of this one.
+	s.headers = s.headers.withMetadata(s.session.declared).withTracks(s.tracks.audio, s.tracks.video)
+	s.settleLocked()
+	return s.announceLocked()
+}
+
+// settleLocked makes the packets that came before the decision what they would
+// have been after it, for those who start there: without video each of them is a
+// start point; and their headers are those of both tracks, since players want all
+// headers before all frames, and none of a track without frames.
+func (s *Stream) settleLocked() {
+	first := max(s.session.first, s.log.tail)
+	if s.log.hasGOP {
+		if s.tracks.video != 0 && s.log.at(s.log.gop).kind != flv.TypeVideo {
+			s.log.forgetGOP() // a start point only while there was no video
+		} else {
+			first = max(first, s.log.gop)
+		}
+	}
+	var had, full *headers
+	for seq := first; seq < s.log.head(); seq++ {
+		p := s.log.at(seq)
+		if s.tracks.video == 0 && p.kind != flv.TypeVideo {
+			s.log.markKey(seq)
+		}
+		if p.headers != had {
+			had, full = p.headers, p.headers.settled(s.headers)
+		}
+		p.headers = full
+	}
+}
+
+// changeLocked is a change of codec in the middle of what viewers know: what was
+// decided is open again, and whoever joins starts behind the change.
+func (s *Stream) changeLocked() {
+	s.breakLocked(s.log.head())
+	s.log.forgetGOP()
+	s.tracks.known = false
+	s.session.audio, s.session.video = 0, 0
+	s.session.first = s.log.head()
+	s.reopenLocked()
+}
+
+// reopenLocked makes the tracks of the session undecided again.
+func (s *Stream) reopenLocked() {
+	s.session.decided = false
+	if t := s.session.timer; t != nil {
+		t.Stop()
+		s.session.timer = nil
+	}
+}
+
+// breakLocked ends, at packet seq, the viewers that can't go on with other codecs
+// than they began with.
+func (s *Stream) breakLocked(seq uint64) {
+	for v := range s.viewers {
+		if v.opts.FixedCodecs && v.started && !v.stop.set {
+			v.stop.set, v.stop.at, v.stop.reason = true, seq, ReasonCodecChanged
+		}
+	}
+}
