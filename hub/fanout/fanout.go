@@ -1,0 +1,108 @@
+// Package fanout carries what is in a stream's log to the sockets of its viewers.
+//
+// The cost of fan-out is the kernel's share of the write calls, so a few workers
+// (pumps) each serve a shard of the viewers: a pass walks them, frames everything
+// between a viewer's cursor and the head of the log into the worker's one buffer,
+// and makes one non-blocking write. A healthy viewer has no goroutine and no
+// buffer.
+//
+//	hub.Stream ─wakes─▶ worker ──pass──▶ Outlet ──one write──▶ connection
+//	                                        │ not all of it taken
+//	                                        ▼
+//	                               goroutine with a deadline, until caught up
+//
+// An Outlet is the write half of one connection and keeps what goes out through
+// it in order, whether a viewer's media or a session's own messages. One that
+// can't take everything at once, and one whose connection has no file descriptor
+// to write to directly (TLS, HTTP/2), is written to by a goroutine of its own, by
+// the same code on the same cursors.
+package fanout
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Fixed bounds.
+const (
+	// autoShare is the share of one core that a worker may use when it sets its
+	// own pace.
+	autoShare = 0.3
+	// maxPause is the longest pause between two passes of a worker that sets its
+	// own pace.
+	maxPause = 200 * time.Millisecond
+	// passLimit is about how many bytes one write of a pass holds.
+	passLimit = 256 << 10
+	// drainLimit is about how many bytes a congested viewer's goroutine frames at
+	// a time. It bounds the memory that such a viewer costs, a large frame aside.
+	drainLimit = 32 << 10
+	// maxQueued bounds a session's own messages that wait for a congested
+	// connection.
+	maxQueued = 256 << 10
+	// writeSlice is how much a congested connection has to take within
+	// Config.WriteTimeout, where it can't be seen that its peer takes less.
+	writeSlice = 32 << 10
+	// quietCheck is the time between two looks at whether the peers of a stream
+	// that sends nothing are still there.
+	quietCheck = 5 * time.Second
+)
+
+// Auto is the Config.Coalesce with which workers set their own pace: a pass begins
+// as soon as there is something to send, unless passes take so long that they
+// would use more than a share of the machine; then packets are merged, for at
+// most 200 ms.
+const Auto time.Duration = -1
+
+// Config sets up a Pool. The zero value sends every packet at once.
+type Config struct {
+	// Workers is the number of pumps: one for each core if 0.
+	Workers int
+	// Coalesce is the time between the beginnings of two passes of a worker, for
+	// which packets are merged into one write: 0 sends every packet at once, Auto
+	// finds its own measure.
+	Coalesce time.Duration
+	// WriteTimeout is how long a viewer may take nothing at all before it is ended
+	// with hub.ReasonStalled: 30 s if 0.
+	WriteTimeout time.Duration
+}
+
+// Pool is a set of workers and the viewers they serve. Its methods may be called
+// from any goroutine.
+type Pool struct {
+	cfg     Config
+	workers []*worker
+	next    atomic.Uint32
+	cancel  context.CancelFunc
+	// running counts workers, goroutines of congested outlets and calls of
+	// Feed.Done.
+	running sync.WaitGroup
+}
+
+// New starts a pool. It must be closed.
+func New(cfg Config) *Pool {
+	if cfg.Workers <= 0 {
+		cfg.Workers = runtime.GOMAXPROCS(0)
+	}
+	if cfg.WriteTimeout <= 0 {
+		cfg.WriteTimeout = 30 * time.Second
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &Pool{cfg: cfg, cancel: cancel}
+	for range cfg.Workers {
+		w := newWorker(p)
+		p.workers = append(p.workers, w)
+		p.running.Go(func() { w.run(ctx) })
+	}
+	return p
+}
+
+// Close breaks off what is still being served, with hub.ReasonShuttingDown, and
+// waits for every goroutine of the pool. End streams gently before, with
+// hub.Shutdown. No outlet may be made or attached to any more.
+func (p *Pool) Close() {
+	p.cancel()
+	p.running.Wait()
+}

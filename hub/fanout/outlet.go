@@ -1,0 +1,351 @@
+package fanout
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"sluice/hub"
+)
+
+// Conn is what an Outlet needs of a connection. One that is a syscall.Conn too, as
+// TCP connections are, is written to directly where the platform allows.
+type Conn interface {
+	io.WriteCloser
+	SetWriteDeadline(t time.Time) error
+}
+
+// ErrCongested is why an Outlet whose session writes on and on, to a peer that
+// takes nothing, was closed.
+var ErrCongested = errors.New("fanout: too much waits for a connection that takes nothing")
+
+// Outlet is the write half of one connection. Its methods may be called from any
+// goroutine and never block on the connection.
+//
+//	            all of it taken
+//	              ┌─────┐
+//	              ▼     │  some of it not taken
+//	NewOutlet ─▶ flowing ──────────────────────▶ draining, by a goroutine
+//	              ▲                                 │
+//	              └─────────────────────────────────┘ nothing left, nothing due
+//
+//	any ─▶ closed: Close, writing failed, nothing taken in time
+//
+// An outlet without direct writing is draining for good; its goroutine sleeps
+// while nothing is due.
+type Outlet struct {
+	pool   *Pool
+	worker *worker
+	conn   Conn
+	raw    syscall.RawConn // nil without direct writing
+	kick   chan struct{}   // wakes the goroutine of an outlet without direct writing
+
+	mu    sync.Mutex
+	state outletState
+	rest  []byte // goes out before anything else; empty while flowing
+	own   int    // how much of rest is the session's own messages
+	subs  []*Subscription
+	err   error         // why it closed
+	empty chan struct{} // closed when nothing is left to write; nil if nobody waits for that
+}
+
+type outletState uint8
+
+const (
+	flowing outletState = iota
+	draining
+	closed
+)
+
+// Feed is what a viewer is served with.
+type Feed struct {
+	Viewer *hub.Viewer // started: its Wait has returned nil. The pool drives it from now on
+	Framer hub.Framer
+	Head   []byte // goes out first; nil for nothing
+
+	// AppendEnd appends the last bytes of a viewer whose stream ended; it may be
+	// nil. It is called like Framer.AppendTags.
+	AppendEnd func(dst []byte, end hub.Reason) []byte
+
+	// Done is called once, in a goroutine of the pool, when the last byte was
+	// written or given up: with the reason for which the viewer's stream ended,
+	// hub.ReasonClientLeft after Subscription.Close; if the outlet closed, with
+	// hub.ReasonClientLeft too where its owner or the peer did that, otherwise with
+	// hub.ReasonStalled, hub.ReasonShuttingDown (Pool.Close) or
+	// hub.ReasonConnection. Nothing of this feed is written any more.
+	Done func(end hub.Reason)
+
+	// Quiet says that nobody reads the connection, so that the pool has to find
+	// out whether the peer of a stream that sends nothing is still there. What the
+	// peer sends is thrown away.
+	Quiet bool
+}
+
+// Subscription is a viewer that is being served.
+type Subscription struct {
+	feed   Feed
+	outlet *Outlet
+	group  *group
+	dead   atomic.Bool // set under outlet.mu
+
+	end hub.Reason // guarded by outlet.mu: AppendEnd was called, Done follows the last byte
+}
+
+// NewOutlet makes the outlet of a connection to which nobody else writes from now
+// on. The connection stays the caller's to close; the outlet closes it too when
+// writing fails.
+func (p *Pool) NewOutlet(c Conn) *Outlet {
+	c.SetWriteDeadline(time.Time{}) // whoever wrote before may have left one
+	o := &Outlet{
+		pool:   p,
+		worker: p.workers[int(p.next.Add(1))%len(p.workers)],
+		conn:   c,
+	}
+	if sc, ok := c.(syscall.Conn); ok && canTryWrite {
+		if raw, err := sc.SyscallConn(); err == nil {
+			o.raw = raw
+		}
+	}
+	if o.raw == nil {
+		o.kick = make(chan struct{}, 1)
+		o.state = draining
+		p.running.Go(o.drain)
+	}
+	return o
+}
+
+// Write sends p, whole messages of the protocol, in order with whatever else goes
+// through the outlet. What the connection does not take at once is copied and
+// waits, up to a bound (ErrCongested). The error is why the outlet closed.
+func (o *Outlet) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch o.state {
+	case flowing:
+		o.sendLocked(p)
+	case draining:
+		if o.own+len(p) > maxQueued {
+			o.closeLocked(ErrCongested)
+			break
+		}
+		o.own += len(p)
+		o.rest = append(o.rest, p...)
+		o.wakeDrain()
+	}
+	if o.state == closed {
+		return 0, o.err
+	}
+	return len(p), nil
+}
+
+// Flush waits until everything that was written to the outlet is on its way, or
+// the deadline. The error is why the outlet closed, or os.ErrDeadlineExceeded.
+func (o *Outlet) Flush(deadline time.Time) error {
+	o.mu.Lock()
+	if o.state == flowing || o.state == closed {
+		defer o.mu.Unlock()
+		return o.err
+	}
+	if o.empty == nil {
+		o.empty = make(chan struct{})
+	}
+	empty := o.empty
+	o.wakeDrain()
+	o.mu.Unlock()
+
+	patience := time.NewTimer(time.Until(deadline))
+	defer patience.Stop()
+	select {
+	case <-empty:
+	case <-patience.C:
+		return os.ErrDeadlineExceeded
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
+}
+
+func (o *Outlet) announceEmptyLocked() {
+	if o.empty != nil {
+		close(o.empty)
+		o.empty = nil
+	}
+}
+
+// Attach serves a viewer through the outlet, from now until Feed.Done is called.
+func (o *Outlet) Attach(f Feed) *Subscription {
+	sub := &Subscription{feed: f, outlet: o}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.worker.add(sub)
+	o.subs = append(o.subs, sub)
+	switch o.state {
+	case closed:
+		o.finishLocked(sub, reasonOf(o.err))
+	case draining:
+		o.rest = append(o.rest, f.Head...)
+		o.wakeDrain()
+	case flowing:
+		b := batches.Get().(*hub.Batch)
+		b.Bytes = append(b.Bytes[:0], f.Head...)
+		o.serveLocked(sub, b)
+		batches.Put(b)
+	}
+	return sub
+}
+
+// Close ends the subscription before its stream does. What was written of it may
+// still be on its way; Done is called when nothing more can follow.
+func (s *Subscription) Close() {
+	o := s.outlet
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.finishLocked(s, hub.ReasonClientLeft)
+}
+
+// Close ends everything that goes through the outlet, and closes the connection.
+func (o *Outlet) Close() { o.close(net.ErrClosed) }
+
+func (o *Outlet) close(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closeLocked(err)
+}
+
+func (o *Outlet) closeLocked(err error) {
+	if o.state == closed {
+		return
+	}
+	why := &closedError{reasonOf(err), err}
+	o.state, o.err, o.rest = closed, why, nil
+	o.announceEmptyLocked()
+	for len(o.subs) > 0 {
+		o.finishLocked(o.subs[0], why.reason)
+	}
+	o.wakeDrain()
+	// Closing a socket can't block; a blocked write of the goroutine ends with it.
+	o.conn.Close()
+}
+
+var errBrokenOff = errors.New("fanout: pool closed")
+
+// closedError is why an outlet closed: in the hub's words, and what happened.
+type closedError struct {
+	reason hub.Reason
+	cause  error
+}
+
+func (e *closedError) Error() string { return e.reason.String() + ": " + e.cause.Error() }
+func (e *closedError) Unwrap() error { return e.cause }
+
+// reasonOf returns what an outlet's closing means for its viewers. A peer that
+// closed its connection shows as one of several errors.
+func reasonOf(err error) hub.Reason {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, ErrCongested):
+		return hub.ReasonStalled
+	case errors.Is(err, errBrokenOff):
+		return hub.ReasonShuttingDown
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrClosedPipe), errors.Is(err, net.ErrClosed),
+		errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
+		return hub.ReasonClientLeft
+	}
+	return hub.ReasonConnection
+}
+
+// pump serves one viewer in a pass.
+func (o *Outlet) pump(sub *Subscription, b *hub.Batch) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case sub.dead.Load():
+	case o.state == flowing:
+		b.Bytes = b.Bytes[:0]
+		o.serveLocked(sub, b)
+	case o.raw == nil:
+		o.wakeDrain()
+	}
+}
+
+// serveLocked sends b.Bytes and all that is due to a viewer of a flowing outlet.
+func (o *Outlet) serveLocked(sub *Subscription, b *hub.Batch) {
+	for {
+		more := o.fillLocked(sub, b, passLimit)
+		if len(b.Bytes) > 0 && !o.sendLocked(b.Bytes) {
+			return
+		}
+		if !more {
+			break
+		}
+		b.Bytes = b.Bytes[:0]
+	}
+	if sub.end != hub.ReasonNone {
+		o.finishLocked(sub, sub.end)
+	}
+}
+
+// fillLocked appends to b.Bytes what is due to the viewer, its last bytes
+// included.
+func (o *Outlet) fillLocked(sub *Subscription, b *hub.Batch, limit int) (more bool) {
+	if sub.end != hub.ReasonNone {
+		return false
+	}
+	before := len(b.Bytes)
+	more, end := sub.feed.Viewer.Fill(b, sub.feed.Framer, limit)
+	if end != hub.ReasonNone {
+		sub.end = end
+		if sub.feed.AppendEnd != nil {
+			b.Bytes = sub.feed.AppendEnd(b.Bytes, end)
+		}
+	}
+	sub.feed.Viewer.Sent(len(b.Bytes) - before)
+	return more
+}
+
+// sendLocked writes p to a flowing outlet and reports whether all of it was
+// taken. Otherwise the outlet is draining, or closed.
+func (o *Outlet) sendLocked(p []byte) bool {
+	n, err := tryWrite(o.raw, p)
+	if err != nil {
+		o.closeLocked(err)
+		return false
+	}
+	if n == len(p) {
+		return true
+	}
+	o.rest = append(o.rest, p[n:]...)
+	o.state = draining
+	o.pool.running.Go(o.drain)
+	return false
+}
+
+// finishLocked ends a subscription.
+func (o *Outlet) finishLocked(sub *Subscription, why hub.Reason) {
+	if sub.dead.Swap(true) {
+		return
+	}
+	o.subs = slices.DeleteFunc(o.subs, func(s *Subscription) bool { return s == sub })
+	sub.group.Wake() // which lets go of the dead
+	if done := sub.feed.Done; done != nil {
+		o.pool.running.Go(func() { done(why) })
+	}
+}
+
+// peek looks whether the peer of a connection that nobody reads is still there.
+func (o *Outlet) peek() {
+	o.mu.Lock()
+	raw, state := o.raw, o.state
+	o.mu.Unlock()
+	if raw == nil || state != flowing {
+		return // writing will tell
+	}
+	if err := tryDiscard(raw); err != nil {
+		o.close(err)
+	}
+}

@@ -1,0 +1,16 @@
+//go:build !unix
+
+package fanout
+
+import (
+	"errors"
+	"syscall"
+)
+
+// canTryWrite says that this platform writes to connections in the generic way
+// only, with a goroutine for each.
+const canTryWrite = false
+
+func tryWrite(syscall.RawConn, []byte) (int, error) { return 0, errors.ErrUnsupported }
+
+func tryDiscard(syscall.RawConn) error { return errors.ErrUnsupported }
