@@ -1,0 +1,252 @@
+package rtmp
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"sluice/flv/amf"
+	"sluice/rtmp/internal/chunk"
+	"sluice/rtmp/internal/handshake"
+)
+
+// A Client publishes to and plays from RTMP servers. The zero value works. Its
+// methods may be called from several goroutines.
+//
+// URLs are rtmp://host[:port]/app[/app…]/name[?query], where port is 1935 by
+// default, the last segment of the path is the name and everything before it the
+// app; the query goes with the name. Percent escapes are sent as they are, as
+// ffmpeg does.
+type Client struct {
+	// Dial opens the connection; a net.Dialer does if nil.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// FlashVer is the client's name for itself: "FMLE/3.0 (compatible; Sluice)" for
+	// publishing and "LNX 9,0,124,2" for playing if empty, which every server
+	// takes.
+	FlashVer string
+	// ChunkSize is the size of the chunks sent: 60000 if 0, 128 to 0xFFFFFF.
+	ChunkSize int
+	// OpenTimeout bounds the opening: dialing, handshake and commands, without the
+	// time that a player waits for its stream to begin. 10 s if 0.
+	OpenTimeout time.Duration
+	// ReadTimeout is how long a player waits for the next byte: 60 s if 0, for ever
+	// if negative.
+	ReadTimeout time.Duration
+	// WriteTimeout bounds each write: 10 s if 0.
+	WriteTimeout time.Duration
+}
+
+// Defaults of Client.
+const (
+	defaultOpenTimeout = 10 * time.Second
+	defaultReadTimeout = 60 * time.Second
+	defaultPort        = "1935"
+	// closeTimeout is how long a Publisher that closes waits for the server to
+	// have taken everything and close as well.
+	closeTimeout = 2 * time.Second
+
+	publishFlashVer = "FMLE/3.0 (compatible; Sluice)"
+	playFlashVer    = "LNX 9,0,124,2"
+)
+
+// target is what a URL says.
+type target struct {
+	address   string // host:port
+	app, name string // as sent
+	tcURL     string
+}
+
+// parseURL divides a URL.
+func parseURL(rawURL string) (target, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		// The error of net/url repeats the URL, which may hold a stream key.
+		return target{}, errors.New("rtmp: malformed URL")
+	}
+	if u.Scheme != "rtmp" || u.Hostname() == "" {
+		return target{}, errors.New("rtmp: URL is not rtmp://HOST/APP/NAME")
+	}
+	path := strings.TrimPrefix(u.EscapedPath(), "/")
+	i := strings.LastIndexByte(path, '/')
+	if i <= 0 || i == len(path)-1 {
+		return target{}, errors.New("rtmp: URL without app and name: rtmp://HOST/APP/NAME")
+	}
+	t := target{
+		address: net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), defaultPort)),
+		app:     path[:i],
+		name:    path[i+1:],
+		tcURL:   "rtmp://" + u.Host + "/" + path[:i],
+	}
+	if u.RawQuery != "" {
+		t.name += "?" + u.RawQuery
+	}
+	return t, nil
+}
+
+// clientConn is the connection of a Publisher or Player. Reading belongs to one
+// goroutine.
+type clientConn struct {
+	*conn
+	target
+	size     int // of outgoing chunks
+	streamID uint32
+	// limit is when the opening has to be over, zero afterwards; then silence is
+	// how long a read may take, 0 for ever. Of the reading goroutine.
+	limit   time.Time
+	silence time.Duration
+}
+
+// Transactions of an opening.
+const (
+	txnConnect       = 1
+	txnReleaseStream = 2
+	txnFCPublish     = 3
+	txnCreateStream  = 4
+	txnPublish       = 5
+	txnUnpublish     = 6
+)
+
+// open connects and creates a message stream; prepare are the commands to send
+// along with createStream. While it and its caller open, ctx's end closes the
+// connection; stop has to be called afterwards and returns false if it did.
+func (c *Client) open(ctx context.Context, rawURL, flashVer string, prepare func(dst []byte, cc *clientConn) []byte) (cc *clientConn, stop func() bool, err error) {
+	t, err := parseURL(rawURL)
+	if err != nil {
+		return nil, nil, err
+	}
+	limit := time.Now().Add(orDefault(c.OpenTimeout, defaultOpenTimeout))
+	dialCtx, cancel := context.WithDeadline(ctx, limit)
+	defer cancel()
+	dial := c.Dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	nc, err := dial(dialCtx, "tcp", t.address)
+	if err != nil {
+		return nil, nil, fmt.Errorf("rtmp: dialing: %w", err)
+	}
+	cc = &clientConn{
+		conn:   newConn(nc, orDefault(c.WriteTimeout, defaultWriteTimeout)),
+		target: t,
+		size:   chunkSizeOf(c.ChunkSize),
+		limit:  limit,
+	}
+	cc.conn.pace = cc.pace
+	stop = context.AfterFunc(ctx, func() { nc.Close() })
+	if err := cc.begin(cmp.Or(c.FlashVer, flashVer), prepare); err != nil {
+		return nil, nil, cc.abandon(ctx, stop, err)
+	}
+	return cc, stop, nil
+}
+
+// abandon closes a connection whose opening failed and returns why.
+func (cc *clientConn) abandon(ctx context.Context, stop func() bool, err error) error {
+	if !stop() && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	cc.nc.Close()
+	return err
+}
+
+// pace says how long a read may take.
+func (cc *clientConn) pace(now, since time.Time) (time.Time, error) {
+	limit := cc.limit
+	if limit.IsZero() && cc.silence > 0 {
+		limit = since.Add(cc.silence)
+	}
+	if !limit.IsZero() && !now.Before(limit) {
+		return limit, errNoAnswer
+	}
+	return limit, nil
+}
+
+// errNoAnswer is the error of a server that sends nothing.
+var errNoAnswer error = timeoutError("rtmp: server sent nothing in time")
+
+// begin shakes hands, connects and creates the message stream.
+func (cc *clientConn) begin(flashVer string, prepare func([]byte, *clientConn) []byte) error {
+	if err := handshake.Client(cc.conn); err != nil {
+		return cc.readError(err)
+	}
+	b := appendControl(cc.pending, typeSetChunkSize, uint32(cc.size))
+	b = appendCommand(b, cc.size, 0, "connect", float64(txnConnect), amf.Object{
+		{Name: "app", Value: cc.app},
+		{Name: "type", Value: "nonprivate"},
+		{Name: "flashVer", Value: flashVer},
+		{Name: "tcUrl", Value: cc.tcURL},
+		{Name: "fpad", Value: false},
+		{Name: "capabilities", Value: 15.0},
+		{Name: "audioCodecs", Value: 4071.0},
+		{Name: "videoCodecs", Value: 252.0},
+		{Name: "videoFunction", Value: 1.0},
+		{Name: "fourCcList", Value: amf.StrictArray{"*"}},
+		{Name: "capsEx", Value: float64(CapsMultitrack | CapsModEx)},
+	})
+	if err := cc.sendAll(b); err != nil {
+		return fmt.Errorf("rtmp: connecting: %w", err)
+	}
+	if _, err := cc.await(txnConnect); err != nil {
+		return err
+	}
+	b = prepare(cc.pending, cc)
+	b = appendCommand(b, cc.size, 0, "createStream", float64(txnCreateStream), nil)
+	if err := cc.sendAll(b); err != nil {
+		return fmt.Errorf("rtmp: creating a stream: %w", err)
+	}
+	created, err := cc.await(txnCreateStream)
+	if err != nil {
+		return err
+	}
+	id, ok := created.streamID(1)
+	if !ok {
+		return fmt.Errorf("rtmp: createStream without an id: %w", ErrProtocol)
+	}
+	cc.streamID = id
+	return nil
+}
+
+// await reads until the result of a transaction.
+func (cc *clientConn) await(txn float64) (command, error) {
+	for {
+		m, err := cc.next()
+		if err != nil {
+			return command{}, err
+		}
+		if m.Type != typeCommand && m.Type != typeCommandAMF3 {
+			continue
+		}
+		c, err := parseCommand(m)
+		if err != nil {
+			continue
+		}
+		switch {
+		case c.name == "_result" && c.txn == txn:
+			return c, nil
+		case c.name == "_error" && c.txn == txn,
+			c.name == "onStatus" && c.status().Level == LevelError:
+			return command{}, c.status()
+		}
+	}
+}
+
+// next reads a message. A server that just goes is io.ErrUnexpectedEOF.
+func (cc *clientConn) next() (chunk.Message, error) {
+	m, err := cc.readMessage()
+	if errors.Is(err, io.EOF) {
+		err = fmt.Errorf("rtmp: reading: %w", io.ErrUnexpectedEOF)
+	}
+	return m, err
+}
+
+// sendAll writes messages that begin with what was pending; for the goroutine that
+// reads.
+func (cc *clientConn) sendAll(messages []byte) error {
+	cc.pending = messages
+	return cc.flush()
+}

@@ -1,0 +1,200 @@
+package rtmp
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"sluice/flv/amf"
+	"sluice/rtmp/internal/chunk"
+)
+
+// command is a command message (RTMP 1.0 §7.2): a name, a transaction id, and a
+// command object, which is null for most, before the arguments.
+type command struct {
+	name   string
+	txn    float64
+	args   []any // args[0] is the command object
+	stream uint32
+}
+
+// parseCommand reads a command message in AMF0 or AMF3 form. What follows a value
+// that cannot be decoded is taken for absent: some devices send a broken tail.
+func parseCommand(m chunk.Message) (command, error) {
+	body := m.Payload
+	if len(body) > 1 && body[0] == 0 && (m.Type == typeCommandAMF3 || body[1] == 2) {
+		body = amf0Body(body)
+	}
+	values, err := decodeValues(body)
+	if len(values) == 0 {
+		if err == nil {
+			err = ErrProtocol
+		}
+		return command{}, fmt.Errorf("rtmp: empty command: %w", err)
+	}
+	name, ok := values[0].(string)
+	if !ok {
+		return command{}, fmt.Errorf("rtmp: command without a name: %w", ErrProtocol)
+	}
+	c := command{name: name, stream: m.StreamID}
+	if len(values) > 1 {
+		// A transaction id that is no number is one that nobody waits for.
+		if n, ok := values[1].(float64); ok && !math.IsNaN(n) && !math.IsInf(n, 0) {
+			c.txn = n
+		}
+	}
+	if len(values) > 2 {
+		c.args = values[2:]
+	}
+	return c, nil
+}
+
+// maxValues bounds the values that are kept of a command with a broken tail; none
+// has more than eight.
+const maxValues = 16
+
+// decodeValues decodes values up to the first that cannot be.
+func decodeValues(b []byte) ([]any, error) {
+	values, err := amf.DecodeAll(b, commandLimits)
+	if err == nil || len(values) > 0 {
+		return values, err
+	}
+	for len(b) > 0 && len(values) < maxValues {
+		v, rest, err := amf.DecodeAMF0(b, commandLimits)
+		if err != nil {
+			return values, err
+		}
+		values, b = append(values, v), rest
+	}
+	return values, nil
+}
+
+// arg returns an argument, 0 being the command object; nil if there is none.
+func (c *command) arg(i int) any {
+	if i >= len(c.args) {
+		return nil
+	}
+	return c.args[i]
+}
+
+// str returns a string argument, "" if it is none.
+func (c *command) str(i int) string {
+	s, _ := c.arg(i).(string)
+	return s
+}
+
+// num returns a number argument, 0 if it is none.
+func (c *command) num(i int) float64 {
+	n, _ := c.arg(i).(float64)
+	if math.IsNaN(n) || math.IsInf(n, 0) {
+		return 0
+	}
+	return n
+}
+
+// flag returns a boolean argument, or def if it is none.
+func (c *command) flag(i int, def bool) bool {
+	if b, ok := c.arg(i).(bool); ok {
+		return b
+	}
+	return def
+}
+
+// streamID returns a number argument that is a message stream id.
+func (c *command) streamID(i int) (uint32, bool) {
+	n, ok := c.arg(i).(float64)
+	if !ok || !(n >= 0 && n <= math.MaxUint32) {
+		return 0, false
+	}
+	return uint32(n), true
+}
+
+// props are the properties of an object in any of AMF's forms.
+type props []amf.Property
+
+// objectArg returns an object argument, empty if it is none.
+func (c *command) objectArg(i int) props {
+	p, _ := amf.Properties(c.arg(i))
+	return p
+}
+
+// get returns the value of a name, the last one if there are several. Names are
+// compared without case: some devices write tcurl.
+func (p props) get(name string) any {
+	for i := len(p) - 1; i >= 0; i-- {
+		if strings.EqualFold(p[i].Name, name) {
+			return p[i].Value
+		}
+	}
+	return nil
+}
+
+// str returns a string, without the quotes that some devices put around it.
+func (p props) str(name string) string {
+	s, _ := p.get(name).(string)
+	if n := len(s); n >= 2 && s[0] == '"' && s[n-1] == '"' {
+		s = s[1 : n-1]
+	}
+	return s
+}
+
+// maxCodecs bounds the codecs that a client may announce.
+const maxCodecs = 64
+
+// capabilities reads the Enhanced RTMP fields of a connect command's object.
+func (p props) capabilities() Capabilities {
+	var c Capabilities
+	if list, ok := p.get("fourCcList").(amf.StrictArray); ok {
+		for _, v := range list[:min(len(list), maxCodecs)] {
+			if s, ok := v.(string); ok {
+				c.FourCCs = append(c.FourCCs, s)
+			}
+		}
+	}
+	c.Video = infoMap(p.get("videoFourCcInfoMap"))
+	c.Audio = infoMap(p.get("audioFourCcInfoMap"))
+	c.CapsEx = bits(p.get("capsEx"))
+	return c
+}
+
+// infoMap reads a map from FourCC to a bit field.
+func infoMap(v any) map[string]int {
+	list, _ := amf.Properties(v)
+	if len(list) == 0 {
+		return nil
+	}
+	m := make(map[string]int)
+	for _, e := range list[:min(len(list), maxCodecs)] {
+		m[e.Name] = bits(e.Value)
+	}
+	return m
+}
+
+// bits reads a number that is a bit field.
+func bits(v any) int {
+	n, _ := v.(float64)
+	if !(n >= 0 && n <= math.MaxInt32) {
+		return 0
+	}
+	return int(n)
+}
+
+// status reads the information object of an onStatus, _result or _error command.
+func (c *command) status() *StatusError {
+	// The object is the argument after the command object, or the command object
+	// itself with servers that leave one out.
+	info := c.objectArg(1)
+	if len(info) == 0 {
+		info = c.objectArg(0)
+	}
+	s := info.status()
+	if s.Code == "" && c.name == "_error" {
+		s.Level, s.Code = LevelError, CodeCallFailed
+	}
+	return s
+}
+
+// status reads an information object.
+func (p props) status() *StatusError {
+	return &StatusError{Level: p.str("level"), Code: p.str("code"), Description: p.str("description")}
+}

@@ -1,0 +1,384 @@
+package rtmp
+
+import (
+	"errors"
+
+	"sluice/flv/amf"
+)
+
+// handlers are the commands that a server knows. A command that is none of them
+// is answered if somebody waits for an answer, and otherwise passed over.
+var handlers = map[string]func(*session, *command) error{
+	"connect": (*session).onConnect,
+
+	"createStream":  (*session).onCreateStream,
+	"releaseStream": (*session).onAcknowledge,
+	"FCPublish":     (*session).onAcknowledge,
+	"FCSubscribe":   (*session).onAcknowledge,
+	"_checkbw":      (*session).onAcknowledge,
+
+	"publish":      (*session).onPublish,
+	"FCUnpublish":  (*session).onFCUnpublish,
+	"closeStream":  (*session).onCloseStream,
+	"deleteStream": (*session).onDeleteStream,
+
+	"play":            (*session).onPlay,
+	"play2":           (*session).onPlay2,
+	"pause":           (*session).onPause,
+	"pauseRaw":        (*session).onPause,
+	"receiveAudio":    (*session).onReceiveAudio,
+	"receiveVideo":    (*session).onReceiveVideo,
+	"seek":            (*session).onSeek,
+	"getStreamLength": (*session).onGetStreamLength,
+	"FCUnsubscribe":   (*session).onNothing,
+
+	// Answers to what we might have asked; we ask nothing.
+	"_result":  (*session).onNothing,
+	"_error":   (*session).onNothing,
+	"onStatus": (*session).onNothing,
+}
+
+// command does what a command asks for.
+func (s *session) command(c *command) error {
+	if s.phase == connecting && c.name != "connect" {
+		return s.callFailed(c, "connect first")
+	}
+	if f, ok := handlers[c.name]; ok {
+		return f(s, c)
+	}
+	s.log.Debug("rtmp command unknown", "command", shown(c.name))
+	return s.result(c, nil)
+}
+
+// result queues a _result, if the command has a transaction that waits for one.
+func (s *session) result(c *command, info any) error {
+	if c.txn <= 0 {
+		return nil
+	}
+	return s.queue(appendCommand(s.pending, s.replyChunkSize(), 0, "_result", c.txn, nil, info))
+}
+
+// callFailed answers a command that cannot be done; the session goes on.
+func (s *session) callFailed(c *command, description string) error {
+	if c.txn <= 0 {
+		return nil
+	}
+	return s.queue(appendCommand(s.pending, s.replyChunkSize(), 0, "_error", c.txn, nil,
+		statusObject(LevelError, CodeCallFailed, description)))
+}
+
+// replyChunkSize is the chunk size in force on the way out.
+func (s *session) replyChunkSize() int {
+	if s.announced {
+		return s.srv.chunkSize()
+	}
+	return protocolChunkSize
+}
+
+// status queues an onStatus on a message stream.
+func (s *session) status(id uint32, level, code, description string) error {
+	return s.queue(appendStatus(s.pending, s.replyChunkSize(), id, level, code, description))
+}
+
+// onNothing takes a command that needs no answer.
+func (s *session) onNothing(*command) error { return nil }
+
+// onAcknowledge answers commands that prepare something with servers that keep
+// streams; ffmpeg and OBS go on without an answer.
+func (s *session) onAcknowledge(c *command) error {
+	return s.result(c, amf.Undefined{})
+}
+
+// onConnect answers connect (RTMP 1.0 §7.2.1.1) with everything that a client
+// needs in one batch. The chunk size is announced before the first message of
+// more than 128 bytes and stays: OBS reads, but does not heed, a change while it
+// publishes, and ffmpeg takes it over for what it sends.
+func (s *session) onConnect(c *command) error {
+	if s.phase != connecting {
+		return s.callFailed(c, "connected already")
+	}
+	object := c.objectArg(0)
+	s.client = connectInfo{
+		app: object.str("app"), tcURL: object.str("tcUrl"), flashVer: object.str("flashVer"),
+		caps: object.capabilities(),
+	}
+	if s.client.app == "" {
+		s.client.app = appOfURL(s.client.tcURL)
+	}
+	size := s.srv.chunkSize()
+	b := appendControl(s.pending, typeWindowAckSize, announcedWindow)
+	b = appendControl(b, typeSetPeerBW, announcedWindow)
+	b = appendControl(b, typeSetChunkSize, uint32(size))
+	s.bandwidth, s.announced = announcedWindow, true
+
+	refusal := ""
+	code := CodeConnectInvalidApp
+	if err := checkApp(s.client.app); err != nil {
+		refusal = err.Error()
+	} else if len(s.client.tcURL) > maxArgument {
+		code, refusal = CodeConnectRejected, errTooLong.Error()
+	} else if s.srv.closing() {
+		code, refusal = CodeConnectAppShutdown, "server is shutting down"
+	}
+	if refusal != "" {
+		// librtmp goes on reading after a refusal: the connection has to be closed.
+		if err := s.queue(appendCommand(b, size, 0, "_error", c.txn, nil,
+			statusObject(LevelError, code, refusal))); err != nil {
+			return err
+		}
+		return goodbye{&StatusError{Level: LevelError, Code: code, Description: refusal}}
+	}
+	s.enter(idle)
+	properties := amf.Object{
+		{Name: "fmsVer", Value: "FMS/3,0,1,123"},
+		{Name: "capabilities", Value: 31.0},
+	}
+	if s.client.caps.Announced() {
+		properties = append(properties, serverCapabilities()...)
+	}
+	info := append(statusObject(LevelStatus, CodeConnectSuccess, "Connection succeeded."),
+		// 0 keeps the client at AMF0, whatever it proposed.
+		amf.Property{Name: "objectEncoding", Value: 0.0})
+	return s.queue(appendCommand(b, size, 0, "_result", c.txn, properties, info))
+}
+
+// serverCapabilities is what we say to clients that announce Enhanced RTMP: any
+// codec is passed on, with several tracks and modifiers in its bodies.
+func serverCapabilities() amf.Object {
+	forward := amf.Object{{Name: "*", Value: float64(CanForward)}}
+	return amf.Object{
+		{Name: "fourCcList", Value: amf.StrictArray{"*"}},
+		{Name: "videoFourCcInfoMap", Value: forward},
+		{Name: "audioFourCcInfoMap", Value: forward},
+		{Name: "capsEx", Value: float64(CapsMultitrack | CapsModEx)},
+	}
+}
+
+// onCreateStream makes a message stream (RTMP 1.0 §7.2.1.3). Ids are not used
+// again, so that late messages of a deleted stream find nothing.
+func (s *session) onCreateStream(c *command) error {
+	if len(s.streams) >= s.srv.maxStreams() {
+		return s.callFailed(c, "too many message streams")
+	}
+	for s.lastID++; s.streams[s.lastID] != nil || s.lastID == 0; s.lastID++ {
+	}
+	s.streams[s.lastID] = &stream{}
+	return s.result(c, float64(s.lastID))
+}
+
+// streamOf returns the message stream of a command, made if need be: some
+// encoders publish on stream 1 without asking for it. nil if there are too many.
+func (s *session) streamOf(id uint32) *stream {
+	st := s.streams[id]
+	if st == nil && len(s.streams) < s.srv.maxStreams() {
+		st = &stream{}
+		s.streams[id] = st
+	}
+	return st
+}
+
+// errTooManyStreams refuses publish and play on one message stream too many.
+var errTooManyStreams = errors.New("too many message streams")
+
+// request makes the Request of publish or play.
+func (s *session) request(name, typ string, start float64) (*Request, error) {
+	app, name, query, err := canonical(s.client.app, name, s.client.tcURL)
+	if err != nil {
+		return nil, err
+	}
+	return &Request{
+		App: app, Name: name, Query: query, Type: typ, Start: start,
+		TcURL: shown(s.client.tcURL), FlashVer: shown(s.client.flashVer),
+		Capabilities: s.client.caps,
+	}, nil
+}
+
+// onPublish begins a publication (RTMP 1.0 §7.2.2.6).
+func (s *session) onPublish(c *command) error {
+	if stop, ok := c.arg(1).(bool); ok && !stop { // ActionScript: publish(false) ends it
+		return s.onCloseStream(c)
+	}
+	st := s.streamOf(c.stream)
+	if st == nil {
+		return s.refuse(c.stream, &StatusError{Description: errTooManyStreams.Error()}, CodePublishRejected)
+	}
+	if st.inUse() {
+		return s.status(c.stream, LevelError, CodePublishBadName, "message stream is in use")
+	}
+	typ := c.str(2)
+	if typ != "record" && typ != "append" {
+		typ = "live"
+	}
+	r, err := s.request(c.str(1), typ, 0)
+	if err != nil {
+		return s.refuse(c.stream, &StatusError{Description: err.Error()}, CodePublishBadName)
+	}
+	if s.srv.closing() {
+		return s.refuse(c.stream, errClosing, CodePublishRejected)
+	}
+	if err := s.flush(); err != nil {
+		return err
+	}
+	h := &ServerStream{s: s, id: c.stream}
+	pub, err := s.srv.Handler.Publish(h, r)
+	if err != nil {
+		s.note("publish " + r.Key() + " (refused)")
+		return s.refuse(c.stream, err, CodePublishRejected)
+	}
+	st.handle, st.request, st.pub = h, r, pub
+	s.use(c.stream, st)
+	return s.status(c.stream, LevelStatus, CodePublishStart, "Publishing "+r.Key()+".")
+}
+
+// errClosing refuses what comes during a shutdown.
+var errClosing = &StatusError{Description: "server is shutting down", Err: ErrServerClosed}
+
+// onPlay begins a playback (RTMP 1.0 §7.2.2.1), with any start, duration and
+// reset: there is only live.
+func (s *session) onPlay(c *command) error {
+	return s.play(c, c.str(1), c.num(2))
+}
+
+// onPlay2 switches to another stream (RTMP 1.0 §7.2.2.2), which is to play it.
+func (s *session) onPlay2(c *command) error {
+	o := c.objectArg(1)
+	start, _ := o.get("start").(float64)
+	return s.play(c, o.str("streamName"), start)
+}
+
+func (s *session) play(c *command, name string, start float64) error {
+	st := s.streamOf(c.stream)
+	if st == nil {
+		return s.refuse(c.stream, &StatusError{Description: errTooManyStreams.Error()}, CodePlayFailed)
+	}
+	if st.pub != nil {
+		return s.status(c.stream, LevelError, CodePlayFailed, "message stream publishes")
+	}
+	s.release(c.stream, nil)
+	r, err := s.request(name, "", start)
+	if err != nil {
+		return s.refuse(c.stream, &StatusError{Description: err.Error()}, CodePlayFailed)
+	}
+	if s.srv.closing() {
+		return s.refuse(c.stream, errClosing, CodePlayFailed)
+	}
+	// What the Handler sends comes after all replies so far.
+	if err := s.flush(); err != nil {
+		return err
+	}
+	h := &ServerStream{s: s, id: c.stream}
+	play, err := s.srv.Handler.Play(h, r)
+	if err != nil {
+		s.note("play " + r.Key() + " (refused)")
+		return s.refuse(c.stream, err, CodePlayFailed)
+	}
+	st.handle, st.request, st.play = h, r, play
+	s.use(c.stream, st)
+	return nil
+}
+
+// onFCUnpublish ends the publication of a name on this connection: how ffmpeg
+// and OBS say that they stop, on message stream 0.
+func (s *session) onFCUnpublish(c *command) error {
+	app, name, _, err := canonical(s.client.app, c.str(1), s.client.tcURL)
+	if err != nil {
+		return nil
+	}
+	for id, st := range s.streams {
+		if st.pub != nil && st.request.App == app && st.request.Name == name {
+			s.release(id, nil)
+		}
+	}
+	return s.drain()
+}
+
+// onCloseStream ends what the message stream of the command does.
+func (s *session) onCloseStream(c *command) error {
+	s.release(c.stream, nil)
+	return s.drain()
+}
+
+// onDeleteStream ends and forgets a message stream of this connection (RTMP 1.0
+// §7.2.2.3).
+func (s *session) onDeleteStream(c *command) error {
+	if id, ok := c.streamID(1); ok {
+		s.release(id, nil)
+		delete(s.streams, id)
+	}
+	return s.drain()
+}
+
+// onPause pauses and resumes (RTMP 1.0 §7.2.2.8). pauseRaw, which Flash Player
+// sends before pause, means the same here.
+func (s *session) onPause(c *command) error {
+	st := s.streams[c.stream]
+	if st == nil || st.play == nil {
+		return s.notPlaying(c)
+	}
+	if c.flag(1, true) {
+		st.play.Pause(true)
+		return s.status(c.stream, LevelStatus, CodePauseNotify, "Paused.")
+	}
+	if err := s.statusNow(c.stream, CodeUnpauseNotify, "Resumed."); err != nil {
+		return err
+	}
+	st.play.Pause(false)
+	return nil
+}
+
+// statusNow sends an onStatus before the media that a Handler is about to send.
+func (s *session) statusNow(id uint32, code, description string) error {
+	if err := s.status(id, LevelStatus, code, description); err != nil {
+		return err
+	}
+	return s.flush()
+}
+
+// notPlaying answers a command for a player on a message stream without one. It
+// says nothing with LevelError: that would end an ffmpeg that paused too late.
+func (s *session) notPlaying(c *command) error {
+	s.log.Debug("rtmp command without a playback", "command", c.name, "stream_id", c.stream)
+	return s.result(c, nil)
+}
+
+// onReceiveAudio and onReceiveVideo switch audio and video off and on (RTMP 1.0
+// §7.2.2.4, §7.2.2.5): off needs no answer, on is answered as a seek.
+func (s *session) onReceiveAudio(c *command) error {
+	return s.receive(c, Playback.ReceiveAudio)
+}
+
+func (s *session) onReceiveVideo(c *command) error {
+	return s.receive(c, Playback.ReceiveVideo)
+}
+
+func (s *session) receive(c *command, set func(Playback, bool)) error {
+	st := s.streams[c.stream]
+	if st == nil || st.play == nil {
+		return s.notPlaying(c)
+	}
+	on := c.flag(1, true)
+	if on {
+		if err := s.status(c.stream, LevelStatus, CodeSeekNotify, "Seeking."); err != nil {
+			return err
+		}
+		if err := s.statusNow(c.stream, CodePlayStart, "Started playing."); err != nil {
+			return err
+		}
+	}
+	set(st.play, on)
+	return nil
+}
+
+// onSeek agrees to a seek (RTMP 1.0 §7.2.2.7) and stays where it is: a live
+// stream has one position.
+func (s *session) onSeek(c *command) error {
+	if st := s.streams[c.stream]; st == nil || st.play == nil {
+		return s.notPlaying(c)
+	}
+	return s.status(c.stream, LevelStatus, CodeSeekNotify, "Live streams have one position.")
+}
+
+// onGetStreamLength says that a stream has no length.
+func (s *session) onGetStreamLength(c *command) error {
+	return s.result(c, 0.0)
+}

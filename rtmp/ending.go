@@ -1,0 +1,133 @@
+package rtmp
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// release ends what a message stream does: nil for the client's own wish.
+func (s *session) release(id uint32, err error) {
+	st := s.streams[id]
+	if st == nil {
+		return
+	}
+	pub, play := st.pub, st.play
+	st.pub, st.play, st.handle = nil, nil, nil
+	switch {
+	case pub != nil:
+		s.publishing--
+		pub.Close(err)
+	case play != nil:
+		s.playing--
+		play.Close()
+	default:
+		return
+	}
+	if s.inUse() == 0 {
+		s.enter(idle)
+	}
+}
+
+// drain ends a session with nothing to do when the server shuts down.
+func (s *session) drain() error {
+	if s.inUse() == 0 && s.srv.closing() {
+		return errDrained
+	}
+	return nil
+}
+
+// answer queues the onStatus of a refusal or failure: the words of a *StatusError
+// in err's chain, otherwise the given code.
+func (s *session) answer(id uint32, err error, code string) error {
+	said := StatusError{Level: LevelError, Code: code, Description: "refused"}
+	if chosen := (*StatusError)(nil); errors.As(err, &chosen) {
+		said.Level = cmp.Or(chosen.Level, said.Level)
+		said.Code = cmp.Or(chosen.Code, said.Code)
+		said.Description = cmp.Or(chosen.Description, said.Description)
+	}
+	s.log.Debug("rtmp stream refused", "stream_id", id, "code", said.Code, "reason", err)
+	return s.queue(appendStatus(s.pending, s.srv.chunkSize(), id, said.Level, said.Code, said.Description))
+}
+
+// refuse answers a publish or play that is not to be, and ends the session unless
+// it has something else to do.
+func (s *session) refuse(id uint32, err error, code string) error {
+	if werr := s.answer(id, err, code); werr != nil {
+		return werr
+	}
+	if s.inUse() > 0 {
+		return nil
+	}
+	return goodbye{err}
+}
+
+// fail ends a stream that its Handler gave up. The last one of a session is
+// released by run, when the message is out.
+func (s *session) fail(h *ServerStream, err error) error {
+	st := s.streams[h.id]
+	if st == nil || st.handle != h || !st.inUse() {
+		return nil
+	}
+	code := CodePublishRejected
+	if st.play != nil {
+		code = CodePlayFailed
+	}
+	if werr := s.answer(h.id, err, code); werr != nil {
+		return werr
+	}
+	return s.finish(h, err)
+}
+
+// finish ends what a message stream does from our side, and the connection with
+// it if nothing else happens there.
+func (s *session) finish(h *ServerStream, err error) error {
+	st := s.streams[h.id]
+	if st == nil || st.handle != h || !st.inUse() {
+		return nil
+	}
+	if s.inUse() == 1 {
+		return goodbye{err}
+	}
+	s.release(h.id, err)
+	return nil
+}
+
+// logEnd writes the last line of a session.
+func (s *session) logEnd(err error) {
+	args := []any{
+		"duration", time.Since(s.began).Round(time.Millisecond),
+		"bytes_in", s.bytesIn.Load(), "bytes_out", s.bytesOut.Load(), "reason", reason(err),
+	}
+	if s.skipped > 0 {
+		args = append(args, "skipped", s.skipped)
+	}
+	if len(s.history) > 0 {
+		args = append(args, "streams", strings.Join(s.history, ", "))
+	}
+	level := slog.LevelInfo
+	if s.bytesIn.Load() == 0 {
+		level = slog.LevelDebug // who looks whether the port is open
+	}
+	s.log.Log(context.Background(), level, "rtmp session ends", args...)
+}
+
+// reason puts the common ends in words.
+func reason(err error) string {
+	switch {
+	case errors.Is(err, io.EOF):
+		return "closed by client"
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return "closed by client inside a message"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "reset by client"
+	case err == nil:
+		return "closed"
+	}
+	return err.Error()
+}

@@ -1,0 +1,189 @@
+// Package gateway ties RTMP to the hub: what an rtmp.Server receives from
+// publishers goes into streams, and streams go out to its players through the
+// pumps of hub/fanout.
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"net/url"
+	"sync"
+
+	"sluice/flv"
+	"sluice/hub"
+	"sluice/hub/fanout"
+	"sluice/rtmp"
+)
+
+// protocol is what the hub's figures call publishers and viewers of this package.
+const protocol = "rtmp"
+
+// Handler is an rtmp.Handler on a hub. Both fields must be set.
+type Handler struct {
+	Hub  *hub.Hub
+	Pool *fanout.Pool
+}
+
+var _ rtmp.Handler = (*Handler)(nil)
+
+// Publish begins a publish session of the hub.
+func (h *Handler) Publish(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Publication, error) {
+	key, err := hub.NewKey(r.App, r.Name)
+	if err != nil {
+		return nil, publishStatus(err)
+	}
+	p, err := h.Hub.Publish(key, hub.PublishOptions{
+		Protocol: protocol,
+		Remote:   s.RemoteAddr().String(),
+		Identity: identity(r.Query),
+		End:      func(why *hub.Refusal) { s.Fail(publishStatus(why)) },
+	})
+	if err != nil {
+		return nil, publishStatus(err)
+	}
+	return &publication{p}, nil
+}
+
+// publication hands what a publisher sends to the hub.
+type publication struct{ p *hub.Publisher }
+
+func (p *publication) WriteTag(t flv.Tag) error {
+	if err := p.p.Write(t); err != nil {
+		return publishStatus(err)
+	}
+	return nil
+}
+
+func (p *publication) Close(error) { p.p.Close() }
+
+// identity returns what the query of a publisher's URL proves of it: whoever
+// knows the same secret is the same publisher. A URL without a query proves
+// nothing.
+func identity(query url.Values) string {
+	if len(query) == 0 {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(query.Encode()))
+	return string(sum[:])
+}
+
+// Play makes a viewer of the hub. It waits for its publisher, in a goroutine of
+// its own, and is then served by the pool.
+func (h *Handler) Play(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Playback, error) {
+	key, err := hub.NewKey(r.App, r.Name)
+	if err != nil {
+		return nil, playStatus(err)
+	}
+	viewer, err := h.Hub.Watch(key, hub.WatchOptions{
+		Protocol:   protocol,
+		Remote:     s.RemoteAddr().String(),
+		ScriptData: true,
+	})
+	if err != nil {
+		return nil, playStatus(err)
+	}
+	outlet, ok := s.Output().(*fanout.Outlet)
+	if !ok {
+		outlet = h.Pool.NewOutlet(s.NetConn())
+		s.SetOutput(outlet)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &playback{stream: s, viewer: viewer, outlet: outlet, cancel: cancel}
+	p.starting.Go(func() { p.start(ctx) })
+	return p, nil
+}
+
+// playback is one player on one message stream.
+type playback struct {
+	stream *rtmp.ServerStream
+	viewer *hub.Viewer
+	outlet *fanout.Outlet
+	cancel context.CancelFunc
+
+	starting sync.WaitGroup       // until sub is set, or never will be
+	sub      *fanout.Subscription // read after starting
+	counted  sync.Once            // the viewer's bytes, into the session's
+}
+
+// start waits for the stream and hands the viewer to the pool.
+func (p *playback) start(ctx context.Context) {
+	if err := p.viewer.Wait(ctx); err != nil {
+		p.stream.Fail(playStatus(err))
+		return
+	}
+	p.sub = p.outlet.Attach(fanout.Feed{
+		Viewer:    p.viewer,
+		Framer:    p.stream,
+		Head:      p.stream.AppendPlayStart(nil),
+		AppendEnd: p.appendEnd,
+		Done:      p.done,
+	})
+}
+
+// appendEnd tells a player that its stream is over. One that leaves by itself is
+// told nothing.
+func (p *playback) appendEnd(dst []byte, end hub.Reason) []byte {
+	if end == hub.ReasonClientLeft {
+		return dst
+	}
+	return p.stream.AppendPlayEnd(dst)
+}
+
+// done follows the last byte of the viewer.
+func (p *playback) done(end hub.Reason) {
+	p.viewer.Close()
+	p.count()
+	switch end {
+	case hub.ReasonClientLeft:
+	case hub.ReasonStalled, hub.ReasonConnection:
+		// The outlet has closed the connection, and the session learns from it why.
+	default:
+		p.stream.End(&hub.Refusal{Reason: end})
+	}
+}
+
+func (p *playback) Pause(on bool)        { p.viewer.Pause(on) }
+func (p *playback) ReceiveAudio(on bool) { p.viewer.ReceiveAudio(on) }
+func (p *playback) ReceiveVideo(on bool) { p.viewer.ReceiveVideo(on) }
+
+// Close ends the viewer. Once it has returned, nothing more of its media is
+// written.
+func (p *playback) Close() {
+	p.cancel()
+	p.starting.Wait()
+	if p.sub == nil {
+		p.viewer.Close()
+		return
+	}
+	p.sub.Close()
+	p.count()
+}
+
+// count adds what the viewer was sent to what the session's last log line says.
+func (p *playback) count() {
+	p.counted.Do(func() { p.stream.AddBytesOut(int64(p.viewer.Bytes())) })
+}
+
+// publishStatus and playStatus put a refusal of the hub in RTMP's words.
+
+func publishStatus(err error) error { return status(err, hub.Reason.PublishStatus) }
+
+func playStatus(err error) error { return status(err, hub.Reason.PlayStatus) }
+
+func status(err error, code func(hub.Reason) string) error {
+	refusal, ok := errors.AsType[*hub.Refusal](err)
+	if !ok {
+		return err
+	}
+	level := rtmp.LevelError
+	if refusal.Reason.Proper() {
+		level = rtmp.LevelStatus
+	}
+	return &rtmp.StatusError{
+		Level:       level,
+		Code:        code(refusal.Reason),
+		Description: cmp.Or(refusal.Detail, refusal.Reason.String()),
+	}
+}

@@ -1,0 +1,144 @@
+package rtmp
+
+import (
+	"net/url"
+
+	"sluice/flv"
+)
+
+// A Handler decides who may publish and play, takes what publishers send and
+// feeds players. Its methods are called from the goroutine that reads the
+// connection: while one of them runs, that connection reads nothing, and other
+// connections call at the same time.
+type Handler interface {
+	// Publish is asked when a client wants to publish on message stream s. With a
+	// nil error the server answers NetStream.Publish.Start, and every audio, video
+	// and data message on that message stream goes to the Publication until its
+	// Close.
+	//
+	// An error refuses: it is answered by onStatus (a *StatusError in its chain
+	// chooses the words, otherwise NetStream.Publish.Rejected), flushed, and the
+	// connection is closed, unless another message stream of it still publishes
+	// or plays.
+	Publish(s *ServerStream, r *Request) (Publication, error)
+
+	// Play is asked for play and play2. It should return soon: a player that has to
+	// wait for its publisher waits in a Playback. The server sends nothing after a
+	// nil error; the Handler begins, before or after Play returns and from any
+	// goroutine, with ServerStream.AppendPlayStart when there is something to
+	// play, or ends with ServerStream.Fail.
+	//
+	// An error refuses as with Publish; the words are NetStream.Play.Failed if no
+	// *StatusError chooses others.
+	Play(s *ServerStream, r *Request) (Playback, error)
+}
+
+// A Publication takes what one publisher sends on one message stream. All calls
+// come from the goroutine that reads the connection, one at a time.
+type Publication interface {
+	// WriteTag takes the next audio, video or data message. Data is valid only
+	// during the call. Bodies are as sent, with these exceptions for data
+	// messages, which arrive as flv.TypeScript in AMF0 and begin with their name:
+	// the name @setDataFrame that publishers put before "onMetaData" is taken off;
+	// @clearDataFrame arrives as the name that it clears with an empty ECMA array;
+	// the AMF3 form is brought to AMF0. Aggregate messages are taken apart.
+	//
+	// An error ends the connection with that error as its reason.
+	WriteTag(t flv.Tag) error
+
+	// Close ends the publication. It is called exactly once, and nothing else is
+	// called after it. err is nil if the publisher said that it stops (FCUnpublish,
+	// closeStream, deleteStream). Otherwise it is why the connection ended, such as
+	// an error that wraps io.EOF for a peer that just went away, ErrPublishIdle for
+	// one that fell silent, or what WriteTag, ServerStream.Fail or
+	// ServerStream.CloseConn were given.
+	Close(err error)
+}
+
+// A Playback is one player on one message stream. All calls come from the
+// goroutine that reads the connection, one at a time; they should return soon.
+type Playback interface {
+	// Pause stops and resumes the media of the stream. The notification that the
+	// player expects is sent by the server, after Pause(true) returned and before
+	// Pause(false) is called.
+	Pause(on bool)
+	// ReceiveAudio says whether the player wants audio; it does until told
+	// otherwise.
+	ReceiveAudio(on bool)
+	// ReceiveVideo says whether the player wants video; it does until told
+	// otherwise.
+	ReceiveVideo(on bool)
+	// Close ends the playback. It is called exactly once, and nothing else is
+	// called after it. When it has returned, the Handler must write no further
+	// media of this message stream.
+	Close()
+}
+
+// A Request is what a client asked for with publish, play or play2.
+type Request struct {
+	// App and Name identify the stream. They are canonical: percent escapes
+	// decoded once, queries, "/_definst_", "mp4:" and "flv:" prefixes, a ".flv"
+	// suffix and superfluous slashes removed, and the whole path divided at its
+	// last slash, so that app "live/a" with name "b/c" (ffmpeg) and app
+	// "live/a/b" with name "c" (rtmpdump) are the same stream. App may contain
+	// slashes, Name never does; both are valid UTF-8 without control characters,
+	// "." and ".." segments and what URLs reserve, at most 255 bytes each.
+	App, Name string
+
+	// Query holds the parameters that came with name, app and tcUrl; where several
+	// of them have a key, the first of this order counts. A "+" stays a "+". It
+	// holds secrets: it must never be logged.
+	Query url.Values
+
+	// Type is "live", "record" or "append" for publish ("live" if the client said
+	// nothing), and empty for play.
+	Type string
+
+	// Start is play's start argument as sent: RTMP 1.0 §7.2.2.1 says seconds with
+	// -2 for "live, else recorded" and -1 for "live only", players send
+	// milliseconds (-2000, -1000, 0). It means nothing to a live stream.
+	Start float64
+
+	// TcURL is the URL of the connect command without its query, FlashVer the
+	// client's name for itself. Both are what the client wrote: quote them.
+	TcURL, FlashVer string
+
+	// Capabilities are what the client said of Enhanced RTMP.
+	Capabilities Capabilities
+}
+
+// Key returns App + "/" + Name.
+func (r *Request) Key() string { return r.App + "/" + r.Name }
+
+// Capabilities are the Enhanced RTMP fields of a connect command (Enhanced RTMP
+// v2, "Enhancing NetConnection connect Command"). Their absence means nothing for
+// publishers: OBS sends Enhanced RTMP bodies without announcing any.
+type Capabilities struct {
+	// FourCCs is fourCcList (v1): the codecs that the client supports, "*" for any.
+	FourCCs []string
+	// Video and Audio are videoFourCcInfoMap and audioFourCcInfoMap: what the
+	// client can do with each codec, of CanDecode, CanEncode and CanForward.
+	Video, Audio map[string]int
+	// CapsEx is the bit field capsEx, of CapsReconnect and its neighbours.
+	CapsEx int
+}
+
+// Bits of Capabilities.Video and Audio.
+const (
+	CanDecode  = 1
+	CanEncode  = 2
+	CanForward = 4
+)
+
+// Bits of Capabilities.CapsEx.
+const (
+	CapsReconnect     = 1
+	CapsMultitrack    = 2
+	CapsModEx         = 4
+	CapsTimestampNano = 8
+)
+
+// Announced reports whether the client said anything of Enhanced RTMP.
+func (c *Capabilities) Announced() bool {
+	return len(c.FourCCs) > 0 || len(c.Video) > 0 || len(c.Audio) > 0 || c.CapsEx != 0
+}

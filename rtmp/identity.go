@@ -1,0 +1,175 @@
+package rtmp
+
+import (
+	"errors"
+	"net/url"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Bounds on what a client may say of the stream it wants, in bytes.
+const (
+	maxNameLength  = 255     // app, and name, canonical
+	maxArgument    = 8 << 10 // app, name and tcUrl as sent: tokens may be long
+	maxQueryValues = 64      // parameters of one query
+	maxShown       = 256     // of client-supplied text kept for logs
+)
+
+// definst is the application instance that Flash servers add to an app's path.
+const definst = "_definst_"
+
+// What can be wrong with an app or a name.
+var (
+	errTooLong     = errors.New("application or stream name is too long")
+	errNoApp       = errors.New("application is missing: rtmp://host/APP/NAME")
+	errNoName      = errors.New("stream name is missing: rtmp://host/APP/NAME")
+	errBadName     = errors.New("application or stream name has characters that are not allowed")
+	errNotRelative = errors.New(`"." and ".." are not allowed in application and stream name`)
+)
+
+// canonical returns the canonical app and name of a stream and its query, see
+// Request. App, name and tcURL are as sent.
+//
+// Clients divide a URL's path in different ways (ffmpeg after the first or second
+// segment, librtmp and OBS before the last), and put its query on app, name or
+// both, so only the joined path counts.
+func canonical(app, name, tcURL string) (string, string, url.Values, error) {
+	if len(app) > maxArgument || len(name) > maxArgument || len(tcURL) > maxArgument {
+		return "", "", nil, errTooLong
+	}
+	appPath, appQuery, _ := strings.Cut(app, "?")
+	namePath, nameQuery, _ := strings.Cut(name, "?")
+	_, tcQuery, _ := strings.Cut(tcURL, "?")
+	query := make(url.Values)
+	for _, q := range []string{nameQuery, appQuery, tcQuery} {
+		addQuery(query, q)
+	}
+	segments, err := appendSegments(nil, appPath)
+	if err != nil {
+		return "", "", nil, err
+	}
+	if segments, err = appendSegments(segments, trimPrefix(namePath)); err != nil {
+		return "", "", nil, err
+	}
+	if len(segments) == 0 {
+		return "", "", nil, errNoApp
+	}
+	last := len(segments) - 1
+	switch trimmed := strings.TrimSuffix(segments[last], ".flv"); trimmed {
+	case "": // a stream named ".flv"
+	case ".", "..", definst:
+		return "", "", nil, errNotRelative
+	default:
+		segments[last] = trimmed
+	}
+	if last == 0 {
+		return "", "", nil, errNoName
+	}
+	app, name = strings.Join(segments[:last], "/"), segments[last]
+	if len(app) > maxNameLength || len(name) > maxNameLength {
+		return "", "", nil, errTooLong
+	}
+	return app, name, query, nil
+}
+
+// checkApp tells whether an app as sent can be part of a stream's name.
+func checkApp(app string) error {
+	if len(app) > maxArgument {
+		return errTooLong
+	}
+	path, _, _ := strings.Cut(app, "?")
+	segments, err := appendSegments(nil, path)
+	if err == nil && len(segments) == 0 {
+		err = errNoApp
+	}
+	return err
+}
+
+// trimPrefix takes off the container that Flash clients put before a name:
+// librtmp and ffmpeg add "mp4:" by themselves.
+func trimPrefix(name string) string {
+	for _, p := range []string{"flv:", "mp4:", "mp3:"} {
+		if rest, ok := strings.CutPrefix(name, p); ok {
+			return rest
+		}
+	}
+	return name
+}
+
+// appendSegments appends the segments of a path, percent escapes decoded once.
+func appendSegments(dst []string, path string) ([]string, error) {
+	path, err := url.PathUnescape(path)
+	if err != nil {
+		return nil, errBadName
+	}
+	for s := range strings.SplitSeq(path, "/") {
+		switch s {
+		case "", definst:
+			continue
+		case ".", "..":
+			return nil, errNotRelative
+		}
+		if !allowed(s) {
+			return nil, errBadName
+		}
+		dst = append(dst, s)
+	}
+	return dst, nil
+}
+
+// allowed tells whether s may be a segment: letters and digits of any script, the
+// space, and punctuation that neither ends a path segment nor leads out of it.
+func allowed(s string) bool {
+	if !utf8.ValidString(s) {
+		return false
+	}
+	for _, r := range s {
+		if !unicode.In(r, unicode.L, unicode.N, unicode.M) && !strings.ContainsRune(" -_.~+=@,:!()&", r) {
+			return false
+		}
+	}
+	return true
+}
+
+// addQuery adds the parameters of a query string for the keys that values does
+// not hold yet. Unlike in HTML forms a "+" is no space: tokens in Base64 are
+// typed as they are, and OBS decodes percent escapes before it sends.
+func addQuery(values url.Values, query string) {
+	own := make(url.Values)
+	for pair := range strings.SplitSeq(query, "&") {
+		key, value, _ := strings.Cut(pair, "=")
+		key, value = unescape(key), unescape(value)
+		if key == "" || values.Has(key) || len(values)+len(own) >= maxQueryValues {
+			continue
+		}
+		own[key] = append(own[key], value)
+	}
+	for key, v := range own {
+		values[key] = v
+	}
+}
+
+// unescape decodes percent escapes, or returns s if they are none.
+func unescape(s string) string {
+	if u, err := url.PathUnescape(s); err == nil {
+		return u
+	}
+	return s
+}
+
+// appOfURL returns the path and query of a tcUrl, for clients that send no app.
+func appOfURL(tcURL string) string {
+	_, rest, ok := strings.Cut(tcURL, "://")
+	if !ok {
+		return ""
+	}
+	_, path, _ := strings.Cut(rest, "/")
+	return path
+}
+
+// shown returns client-supplied text without its query, bounded, for logs.
+func shown(s string) string {
+	s, _, _ = strings.Cut(s, "?")
+	return s[:min(len(s), maxShown)]
+}

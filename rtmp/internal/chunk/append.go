@@ -1,0 +1,75 @@
+package chunk
+
+import (
+	"encoding/binary"
+	"slices"
+)
+
+// AppendMessage appends m in chunks of at most chunkSize bytes of payload: the
+// first with a header of form 0, the rest with form 3. It neither keeps nor needs
+// a state, so whole messages may be written in any order, by several writers in
+// turn, on any chunk stream.
+//
+// An extended timestamp is repeated on every chunk of form 3 (RTMP 1.0
+// §5.3.1.3); ffmpeg and rtmpdump cannot read the message otherwise.
+//
+// It writes nothing that a peer could not follow: a chunkSize outside 1 to
+// MaxMessageSize and a ChunkStream outside MinChunkStream to MaxChunkStream count
+// as the nearest that is inside, and a payload is cut off at MaxMessageSize, which
+// callers who take payloads from elsewhere should check before.
+func AppendMessage(dst []byte, chunkSize int, m Message) []byte {
+	chunkSize = min(max(chunkSize, 1), MaxMessageSize)
+	id := min(max(m.ChunkStream, MinChunkStream), MaxChunkStream)
+	rest := m.Payload[:min(len(m.Payload), MaxMessageSize)]
+
+	field := min(m.Timestamp, extendedMark)
+	perChunk := basicHeaderSize(id)
+	if field == extendedMark {
+		perChunk += 4
+	}
+	dst = slices.Grow(dst, 11+len(rest)+(len(rest)/chunkSize+1)*perChunk)
+
+	dst = appendBasicHeader(dst, 0, id)
+	dst = appendUint24(dst, field)
+	dst = appendUint24(dst, uint32(len(rest)))
+	dst = append(dst, m.Type)
+	dst = binary.LittleEndian.AppendUint32(dst, m.StreamID)
+	for {
+		if field == extendedMark {
+			dst = binary.BigEndian.AppendUint32(dst, m.Timestamp)
+		}
+		n := min(chunkSize, len(rest))
+		dst = append(dst, rest[:n]...)
+		rest = rest[n:]
+		if len(rest) == 0 {
+			return dst
+		}
+		dst = appendBasicHeader(dst, 3, id)
+	}
+}
+
+// basicHeaderSize returns what appendBasicHeader appends, in bytes.
+func basicHeaderSize(id uint32) int {
+	switch {
+	case id < 64:
+		return 1
+	case id < 64+256:
+		return 2
+	}
+	return 3
+}
+
+// appendBasicHeader appends a basic header in its shortest form (§5.3.1.1).
+func appendBasicHeader(dst []byte, form byte, id uint32) []byte {
+	switch {
+	case id < 64:
+		return append(dst, form<<6|byte(id))
+	case id < 64+256:
+		return append(dst, form<<6, byte(id-64))
+	}
+	return append(dst, form<<6|1, byte(id-64), byte((id-64)>>8))
+}
+
+func appendUint24(dst []byte, v uint32) []byte {
+	return append(dst, byte(v>>16), byte(v>>8), byte(v))
+}

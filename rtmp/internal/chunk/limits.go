@@ -1,0 +1,42 @@
+package chunk
+
+// Limits are what a Reader bears from its peer. Zero fields stand for the
+// defaults. None of them is memory that is taken beforehand: memory is taken as
+// bytes arrive. There is no limit on the chunk size that a peer may set, since
+// nothing is sized by it.
+type Limits struct {
+	ChunkStreams int // how many chunk stream ids may be used over the life of a connection; default 64, clients use 5
+	Media        int // bytes of an audio, video or aggregate message; default MaxMessageSize
+	Command      int // bytes of a message of any other kind; default 1 MiB
+	Control      int // bytes of a protocol control or user control message, types 1 to 6; default 1 KiB
+	InFlight     int // bytes of all messages together that are begun and not finished; default 32 MiB
+}
+
+func (l Limits) withDefaults() Limits {
+	for _, f := range []struct {
+		field *int
+		value int
+	}{
+		{&l.ChunkStreams, 64},
+		{&l.Media, MaxMessageSize},
+		{&l.Command, 1 << 20},
+		{&l.Control, 1 << 10},
+		{&l.InFlight, 32 << 20},
+	} {
+		if *f.field <= 0 {
+			*f.field = f.value
+		}
+	}
+	return l
+}
+
+// messageSize returns how long a message of a type may be.
+func (l Limits) messageSize(typ uint8) int {
+	switch {
+	case typ == typeAudio, typ == typeVideo, typ == typeAggregate:
+		return l.Media
+	case typ <= lastControlType:
+		return l.Control
+	}
+	return l.Command
+}

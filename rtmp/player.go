@@ -1,0 +1,218 @@
+package rtmp
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"sluice/flv"
+	"sluice/flv/amf"
+	"sluice/rtmp/internal/chunk"
+)
+
+// A Player receives one stream from a server. ReadTag must not be called by two
+// goroutines at a time; the other methods may be called at any time.
+type Player struct {
+	cc     *clientConn
+	closed atomic.Bool
+
+	// Of the goroutine that calls ReadTag.
+	first  *chunk.Message // read by Play already
+	parts  []chunk.Message
+	failed error
+}
+
+// anyStart is the start argument of play: live if it is, else recorded. RTMP 1.0
+// §7.2.2.1 says seconds, clients send milliseconds.
+const anyStart = -2000
+
+// playBuffer is the buffer length that a player announces, in ms, as ffmpeg does.
+const playBuffer = 3000
+
+// Play connects to the server and plays the stream of rawURL. It returns when the
+// server has begun to play; a refusal is a *StatusError. ctx bounds the opening
+// only, for which a server may wait for a publisher. The Player must be closed.
+func (c *Client) Play(ctx context.Context, rawURL string) (*Player, error) {
+	cc, stop, err := c.open(ctx, rawURL, playFlashVer, func(dst []byte, _ *clientConn) []byte {
+		return appendControl(dst, typeWindowAckSize, announcedWindow)
+	})
+	if err != nil {
+		return nil, err
+	}
+	cc.limit = time.Time{}
+	cc.silence = max(0, cmp.Or(c.ReadTimeout, defaultReadTimeout))
+	p := &Player{cc: cc}
+	if err := p.begin(); err != nil {
+		return nil, cc.abandon(ctx, stop, err)
+	}
+	if !stop() {
+		cc.nc.Close()
+		return nil, context.Cause(ctx)
+	}
+	return p, nil
+}
+
+// begin sends play and waits for the server to agree, or to send media.
+func (p *Player) begin() error {
+	cc := p.cc
+	b := appendCommand(cc.pending, cc.size, cc.streamID, "play", float64(txnPublish), nil, cc.name, float64(anyStart))
+	b = appendUserControl(b, eventSetBufferLength, cc.streamID, playBuffer)
+	if err := cc.sendAll(b); err != nil {
+		return fmt.Errorf("rtmp: playing: %w", err)
+	}
+	for {
+		m, err := cc.next()
+		if err != nil {
+			return err
+		}
+		switch m.Type {
+		case typeAudio, typeVideo, typeAggregate:
+			p.first = &m
+			return nil
+		case typeCommand, typeCommandAMF3:
+			c, err := parseCommand(m)
+			if err != nil {
+				continue
+			}
+			status := c.status()
+			switch {
+			case c.name == "onStatus" && status.Code == CodePlayStart:
+				return nil
+			case c.name == "onStatus" && status.Level == LevelError, c.name == "_error" && c.txn == txnPublish:
+				return status
+			}
+		}
+	}
+}
+
+// ReadTag returns the next audio, video or data message. Data is valid until the
+// next call. |RtmpSampleAccess and the onStatus and onPlayStatus messages that
+// speak to the player are left out. The error at the stream's proper end
+// (NetStream.Play.UnpublishNotify, Stop or Complete) is io.EOF; a connection that
+// just ends is io.ErrUnexpectedEOF, a refusal a *StatusError. Errors last.
+func (p *Player) ReadTag() (flv.Tag, error) {
+	for p.failed == nil {
+		t, ok, err := p.read()
+		if err != nil {
+			if p.closed.Load() {
+				err = fmt.Errorf("rtmp: player: %w", net.ErrClosed)
+			}
+			p.failed = err
+			break
+		}
+		if ok {
+			return t, nil
+		}
+	}
+	return flv.Tag{}, p.failed
+}
+
+// read reads one message and returns the tag that it is, if it is one.
+func (p *Player) read() (flv.Tag, bool, error) {
+	m, err := p.next()
+	if err != nil {
+		return flv.Tag{}, false, err
+	}
+	switch m.Type {
+	case typeAudio, typeVideo:
+		return flv.Tag{Type: flv.Type(m.Type), Timestamp: m.Timestamp, Data: m.Payload}, true, nil
+	case typeAggregate:
+		p.parts = p.parts[:0]
+		return flv.Tag{}, false, eachAggregated(m, func(part chunk.Message) error {
+			p.parts = append(p.parts, part)
+			return nil
+		})
+	case typeData, typeDataAMF3:
+		t, err := dataTag(m)
+		if err != nil {
+			return flv.Tag{}, false, nil // servers send what they like; the media goes on
+		}
+		switch name, _, _ := amf0String(t.Data); name {
+		case rtmpSampleAccess, "onStatus":
+			return flv.Tag{}, false, nil
+		case onPlayStatus:
+			return flv.Tag{}, false, ended(dataStatus(t.Data))
+		}
+		return t, true, nil
+	case typeCommand, typeCommandAMF3:
+		c, err := parseCommand(m)
+		if err != nil || c.name != "onStatus" {
+			return flv.Tag{}, false, nil
+		}
+		return flv.Tag{}, false, ended(c.status())
+	}
+	return flv.Tag{}, false, nil
+}
+
+// next returns the next message, or the next part of the last aggregate.
+func (p *Player) next() (chunk.Message, error) {
+	switch {
+	case len(p.parts) > 0:
+		m := p.parts[0]
+		p.parts = p.parts[1:]
+		return m, nil
+	case p.first != nil:
+		m := *p.first
+		p.first = nil
+		return m, nil
+	}
+	return p.cc.next()
+}
+
+// dataStatus reads the information object of an onPlayStatus data message.
+func dataStatus(body []byte) *StatusError {
+	values, _ := decodeValues(body)
+	for _, v := range values {
+		if p, ok := amf.Properties(v); ok {
+			return props(p).status()
+		}
+	}
+	return &StatusError{}
+}
+
+// ended returns the error that a status stands for, nil if playing goes on.
+func ended(status *StatusError) error {
+	switch {
+	case status.Code == CodePlayUnpublishNotify, status.Code == CodePlayStop, status.Code == CodePlayComplete:
+		return io.EOF
+	case status.Level == LevelError:
+		return status
+	}
+	return nil
+}
+
+// Pause asks the server to pause or to resume.
+func (p *Player) Pause(on bool) error {
+	return p.ask("pause", on, 0.0)
+}
+
+// ReceiveVideo asks the server to send video or to leave it out.
+func (p *Player) ReceiveVideo(on bool) error { return p.ask("receiveVideo", on) }
+
+// ReceiveAudio asks the server to send audio or to leave it out.
+func (p *Player) ReceiveAudio(on bool) error { return p.ask("receiveAudio", on) }
+
+// ask sends a command on the player's message stream.
+func (p *Player) ask(name string, args ...any) error {
+	values := append([]any{name, 0.0, nil}, args...)
+	err := p.cc.send(appendCommand(nil, p.cc.size, p.cc.streamID, values...))
+	if err != nil {
+		return fmt.Errorf("rtmp: %s: %w", name, err)
+	}
+	return nil
+}
+
+// Close leaves the stream and closes the connection; a ReadTag under way returns
+// an error that wraps net.ErrClosed. Every call but the first returns
+// net.ErrClosed.
+func (p *Player) Close() error {
+	if p.closed.Swap(true) {
+		return net.ErrClosed
+	}
+	p.cc.send(appendCommand(nil, p.cc.size, 0, "deleteStream", 0.0, nil, float64(p.cc.streamID)))
+	return p.cc.nc.Close()
+}

@@ -1,0 +1,328 @@
+package rtmp
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"sluice/flv"
+	"sluice/rtmp/internal/chunk"
+	"sluice/rtmp/internal/handshake"
+)
+
+// session is one connection of a Server. One goroutine runs it: it reads, calls
+// the Handler and what the Handler returned, and replies. Everybody else posts.
+//
+//	handshaking ──▶ connecting ──▶ idle ◀──▶ active ──▶ ended
+//	     │ HandshakeTimeout │ ConnectTimeout │ CommandTimeout  │ PublishIdleTimeout
+//	     └──────────────────┴────────────────┴─────────────────┴──▶ ended
+//
+// A session is active while at least one of its message streams publishes or
+// plays. Each of these limits is an absolute time except the last, which is the
+// silence of a publisher.
+type session struct {
+	*conn
+	srv   *Server
+	id    uint64
+	log   *slog.Logger
+	began time.Time
+
+	// Of the reading goroutine only.
+	phase      phase
+	phaseSince time.Time
+	pingDue    time.Time
+	allowance  float64 // commands that may come now
+	allowedAt  time.Time
+	announced  bool // Set Chunk Size was sent
+	client     connectInfo
+	streams    map[uint32]*stream
+	lastID     uint32
+	publishing int
+	playing    int
+	skipped    int      // messages that meant nothing
+	history    []string // what the streams did, for the log
+
+	inbox inbox
+	// forced is why somebody else closed the connection under the session.
+	forced atomic.Pointer[error]
+}
+
+// phase is how far a session has come.
+type phase uint8
+
+const (
+	handshaking phase = iota
+	connecting        // until the connect command
+	idle              // connected, nothing published or played
+	active
+)
+
+// connectInfo is what the connect command said.
+type connectInfo struct {
+	app, tcURL, flashVer string // as sent
+	caps                 Capabilities
+}
+
+// stream is one message stream: created, and perhaps in use.
+type stream struct {
+	handle  *ServerStream // who asked last; what is posted for others is void
+	request *Request
+	pub     Publication
+	play    Playback
+}
+
+func (st *stream) inUse() bool { return st.pub != nil || st.play != nil }
+
+// inUse returns how many message streams publish or play.
+func (s *session) inUse() int { return s.publishing + s.playing }
+
+// goodbye wraps a reason to end that the peer is to be left time for.
+type goodbye struct{ err error }
+
+func (g goodbye) Error() string { return g.err.Error() }
+func (g goodbye) Unwrap() error { return g.err }
+
+// errDrained ends a session that has nothing left to do when its server shuts
+// down.
+var errDrained = fmt.Errorf("rtmp: nothing published or played: %w", ErrServerClosed)
+
+func newSession(srv *Server, nc net.Conn, id uint64) *session {
+	now := time.Now()
+	s := &session{
+		conn:       newConn(nc, srv.writeTimeout()),
+		srv:        srv,
+		id:         id,
+		began:      now,
+		phaseSince: now,
+		allowance:  float64(2 * srv.maxCommands()),
+		allowedAt:  now,
+		streams:    make(map[uint32]*stream),
+	}
+	s.log = srv.logger().With("session", id, "remote", nc.RemoteAddr().String())
+	s.conn.pace = s.pace
+	s.conn.charge = s.charge
+	return s
+}
+
+// run is the session from handshake to close.
+func (s *session) run() {
+	err := s.serve()
+	if forced := s.forced.Load(); forced != nil {
+		err = *forced
+	}
+	var bye goodbye
+	polite := errors.As(err, &bye)
+	if !polite && errors.Is(err, net.ErrClosed) {
+		err = s.closedBecause(err)
+	}
+	if polite {
+		err = bye.err
+		s.flushOutput()
+	}
+	for id := range s.streams {
+		s.release(id, err)
+	}
+	if polite {
+		s.linger(s.srv.lingerTimeout())
+	}
+	s.nc.Close()
+	if c, ok := s.output().(interface{ Close() }); ok {
+		c.Close()
+	}
+	s.logEnd(err)
+}
+
+// serve shakes hands and handles messages until something ends the session.
+func (s *session) serve() error {
+	if _, err := handshake.Server(s.conn); err != nil {
+		return s.readError(err)
+	}
+	s.enter(connecting)
+	for {
+		m, err := s.readMessage()
+		if err != nil {
+			return err
+		}
+		if err := s.handle(m); err != nil {
+			return err
+		}
+	}
+}
+
+// flushOutput gets everything out before the connection is shut.
+func (s *session) flushOutput() {
+	if s.flush() != nil {
+		return
+	}
+	if f, ok := s.output().(Flusher); ok {
+		f.Flush(time.Now().Add(s.srv.writeTimeout()))
+	}
+}
+
+// closedBecause returns why the connection was closed under the session: the
+// output, which closes it when writing fails, knows.
+func (s *session) closedBecause(err error) error {
+	if f, ok := s.output().(Flusher); ok && s.forced.Load() == nil {
+		return cmp.Or(f.Flush(time.Now()), err)
+	}
+	return err
+}
+
+// enter begins a phase.
+func (s *session) enter(p phase) {
+	s.phase, s.phaseSince = p, time.Now()
+}
+
+// pace does what others posted and says how long the session may wait for bytes.
+// It is called by the goroutine of the session, before each read.
+func (s *session) pace(now, since time.Time) (time.Time, error) {
+	for _, f := range s.inbox.take() {
+		if err := f(); err != nil {
+			return time.Time{}, err
+		}
+	}
+	var limit time.Time
+	var late error
+	switch s.phase {
+	case handshaking:
+		limit, late = s.phaseSince.Add(s.srv.handshakeTimeout()), ErrHandshakeTimeout
+	case connecting:
+		limit, late = s.phaseSince.Add(s.srv.connectTimeout()), ErrConnectTimeout
+	case idle:
+		limit, late = s.phaseSince.Add(s.srv.commandTimeout()), ErrCommandTimeout
+	case active:
+		if s.publishing > 0 {
+			// A read that brings anything ends the silence, and silence that we
+			// made ourselves by not reading does not count.
+			limit, late = since.Add(s.srv.publishIdleTimeout()), ErrPublishIdle
+		}
+	}
+	if late != nil && !now.Before(limit) {
+		return time.Time{}, late
+	}
+	if s.playing > 0 {
+		if !now.Before(s.pingDue) {
+			s.pingDue = now.Add(s.srv.pingInterval())
+			ms := uint32(now.Sub(s.began).Milliseconds())
+			s.pending = appendUserControl(s.pending, eventPingRequest, ms)
+		}
+		if limit.IsZero() || s.pingDue.Before(limit) {
+			limit = s.pingDue
+		}
+	}
+	return limit, nil
+}
+
+// charge takes one from the commands that the client may send.
+func (s *session) charge() error {
+	now := time.Now()
+	rate := float64(s.srv.maxCommands())
+	s.allowance = min(2*rate, s.allowance+rate*now.Sub(s.allowedAt).Seconds())
+	s.allowedAt = now
+	if s.allowance < 1 {
+		return ErrFlood
+	}
+	s.allowance--
+	return nil
+}
+
+// post has f done by the goroutine of the session, soon; an error of f ends the
+// session.
+func (s *session) post(f func() error) {
+	s.inbox.put(f)
+	s.interrupt()
+}
+
+// kill closes the connection under the session.
+func (s *session) kill(err error) {
+	s.forced.CompareAndSwap(nil, &err)
+	s.nc.Close()
+}
+
+// handle does what a message asks for. Its error ends the session.
+func (s *session) handle(m chunk.Message) error {
+	switch m.Type {
+	case typeAudio, typeVideo, typeData, typeDataAMF3:
+		return s.media(m)
+	case typeAggregate:
+		return eachAggregated(m, s.media)
+	case typeCommand, typeCommandAMF3:
+		if err := s.charge(); err != nil {
+			return err
+		}
+		c, err := parseCommand(m)
+		if err != nil {
+			s.skip(m.Type, err)
+			return nil
+		}
+		return s.command(&c)
+	}
+	s.skip(m.Type, errUnknownType)
+	return nil
+}
+
+// Why messages are passed over.
+var (
+	errUnknownType  = errors.New("rtmp: unknown message type")
+	errNotPublished = errors.New("rtmp: media on a message stream that does not publish")
+)
+
+// skip counts a message that is passed over.
+func (s *session) skip(typ uint8, why error) {
+	s.skipped++
+	s.log.Debug("rtmp message skipped", "type", typ, "reason", why)
+}
+
+// media hands a message to the publication of its message stream.
+func (s *session) media(m chunk.Message) error {
+	st := s.streams[m.StreamID]
+	if st == nil || st.pub == nil {
+		s.skip(m.Type, errNotPublished)
+		return nil
+	}
+	t := flv.Tag{Type: flv.Type(m.Type), Timestamp: m.Timestamp, Data: m.Payload}
+	switch m.Type {
+	case typeAudio, typeVideo:
+	case typeData, typeDataAMF3:
+		var err error
+		if t, err = dataTag(m); err != nil {
+			s.skip(m.Type, err)
+			return nil
+		}
+	default: // in an aggregate
+		s.skip(m.Type, errUnknownType)
+		return nil
+	}
+	if err := st.pub.WriteTag(t); err != nil {
+		return goodbye{err}
+	}
+	return nil
+}
+
+// use counts a message stream that has begun to publish or to play.
+func (s *session) use(id uint32, st *stream) {
+	role := "play"
+	if st.pub != nil {
+		s.publishing++
+		role = "publish"
+	} else {
+		s.playing++
+		s.pingDue = time.Now().Add(s.srv.pingInterval())
+	}
+	s.enter(active)
+	s.note(role + " " + st.request.Key())
+	s.log.Info("rtmp session begins", "role", role, "app", st.request.App, "name", st.request.Name,
+		"stream_id", id, "client", shown(s.client.flashVer))
+}
+
+// note keeps what a message stream did for the last line of the log.
+func (s *session) note(did string) {
+	const maxHistory = 8
+	if len(s.history) < maxHistory {
+		s.history = append(s.history, did)
+	}
+}
