@@ -1,0 +1,219 @@
+package httpflv
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"sluice/hub"
+	"sluice/hub/fanout"
+)
+
+// serveBody serves a viewer over plain HTTP. It returns an error if the answer has
+// not begun.
+func (h *Handler) serveBody(w http.ResponseWriter, r *http.Request, key hub.Key, opts hub.WatchOptions) error {
+	viewer, err := h.Hub.Watch(key, opts)
+	if err != nil {
+		return err
+	}
+	if err := viewer.Wait(r.Context()); err != nil {
+		viewer.Close()
+		return err
+	}
+	s := h.begin(viewer, opts)
+	chunked := r.ProtoAtLeast(1, 1) && r.URL.Query().Get("chunked") != "0"
+	streamHeader(w.Header())
+
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if errors.Is(err, http.ErrNotSupported) {
+		return h.serveWriter(w, r, s)
+	}
+	if err != nil {
+		s.end(hub.ReasonConnection)
+		return nil
+	}
+	outlet := h.Pool.NewOutlet(conn)
+	s.close = outlet.Close
+	outlet.Attach(fanout.Feed{
+		Viewer:    viewer,
+		Framer:    s.framer(chunked),
+		Head:      appendHead(nil, w.Header(), chunked),
+		AppendEnd: s.appendEnd(chunked),
+		Done:      s.end,
+		Quiet:     true,
+	})
+	return nil
+}
+
+// serveWriter serves a viewer whose connection can't be taken over, as with
+// HTTP/2: the server puts what is written into its own frames.
+func (h *Handler) serveWriter(w http.ResponseWriter, r *http.Request, s *session) error {
+	out := &responseWriter{w: w, c: http.NewResponseController(w)}
+	w.WriteHeader(http.StatusOK)
+	outlet := h.Pool.NewOutlet(out)
+	whole := false
+	done := make(chan struct{})
+	sub := outlet.Attach(fanout.Feed{
+		Viewer: s.viewer,
+		Framer: s.framer(false),
+		AppendEnd: func(dst []byte, end hub.Reason) []byte {
+			whole = end.Proper()
+			return dst
+		},
+		Done: func(end hub.Reason) {
+			s.end(end)
+			close(done)
+		},
+	})
+	// A client that leaves a stream that sends nothing shows here only.
+	stop := context.AfterFunc(r.Context(), sub.Close)
+	defer stop()
+	<-done
+	whole = whole && outlet.Flush(time.Now().Add(time.Second)) == nil // it has not failed meanwhile
+	outlet.Close()
+	out.wait()
+	if !whole {
+		panic(http.ErrAbortHandler) // returning would complete the body
+	}
+	return nil
+}
+
+// responseWriter is the connection of a viewer that is written to through its
+// http.ResponseWriter, which nobody may touch once the handler has returned.
+type responseWriter struct {
+	w http.ResponseWriter
+	c *http.ResponseController
+
+	writing sync.Mutex // held during Write
+	mu      sync.Mutex // may be taken after writing
+	closed  bool       // guarded by mu
+}
+
+func (o *responseWriter) Write(p []byte) (int, error) {
+	o.writing.Lock()
+	defer o.writing.Unlock()
+	o.mu.Lock()
+	closed := o.closed
+	o.mu.Unlock()
+	if closed {
+		return 0, net.ErrClosed
+	}
+	n, err := o.w.Write(p)
+	if err == nil {
+		err = o.c.Flush()
+	}
+	return n, err
+}
+
+func (o *responseWriter) SetWriteDeadline(t time.Time) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return net.ErrClosed
+	}
+	return o.setWriteDeadlineLocked(t)
+}
+
+func (o *responseWriter) setWriteDeadlineLocked(t time.Time) error {
+	if err := o.c.SetWriteDeadline(t); !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
+}
+
+// Close lets no other Write begin, and fails one that is under way where the
+// server allows that. Without one, nothing is done to the body.
+func (o *responseWriter) Close() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	if o.writing.TryLock() {
+		o.writing.Unlock()
+		return nil
+	}
+	return o.setWriteDeadlineLocked(time.Unix(1, 0))
+}
+
+// wait waits for the end of a Write. It follows Close.
+func (o *responseWriter) wait() {
+	o.writing.Lock()
+	defer o.writing.Unlock()
+}
+
+// session is one viewer being served, over HTTP or WebSocket.
+type session struct {
+	handler *Handler
+	viewer  *hub.Viewer
+	log     *slog.Logger
+	began   time.Time
+	close   func() // closes the connection; nil if somebody else does
+}
+
+// begin notes that a viewer's stream begins.
+func (h *Handler) begin(viewer *hub.Viewer, opts hub.WatchOptions) *session {
+	h.sessions.Add(1)
+	s := &session{
+		handler: h,
+		viewer:  viewer,
+		began:   time.Now(),
+		log: h.logger().With("session", opts.Protocol+"-"+strconv.FormatUint(h.lastID.Add(1), 10),
+			"remote", opts.Remote, "stream", viewer.Stream().Key().String()),
+	}
+	s.log.Info("viewer begins")
+	return s
+}
+
+// end closes everything of a viewer. It is called once.
+func (s *session) end(why hub.Reason) {
+	s.viewer.Close()
+	if s.close != nil {
+		s.close()
+	}
+	s.log.Info("viewer ends", "reason", why.String(), "duration", time.Since(s.began).Round(time.Millisecond),
+		"bytes", s.viewer.Bytes(), "dropped", s.viewer.Dropped())
+	s.handler.sessions.Done()
+}
+
+// framer returns what frames the viewer's tags for an HTTP body.
+func (s *session) framer(chunked bool) hub.Framer {
+	audio, video := s.viewer.Tracks()
+	file := file{audio: audio, video: video}
+	if chunked {
+		return &chunkedFile{file}
+	}
+	return &file
+}
+
+// appendEnd returns what completes the body of a stream that came to its end. One
+// that was broken off stays without a last chunk, which tells the player so.
+func (s *session) appendEnd(chunked bool) func([]byte, hub.Reason) []byte {
+	if !chunked {
+		return nil
+	}
+	return func(dst []byte, end hub.Reason) []byte {
+		if end.Proper() {
+			dst = append(dst, lastChunk...)
+		}
+		return dst
+	}
+}
+
+// appendHead appends the head of a 200 answer (RFC 9112 §4) whose connection ends
+// with it.
+func appendHead(dst []byte, header http.Header, chunked bool) []byte {
+	header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	header.Set("Connection", "close")
+	if chunked {
+		header.Set("Transfer-Encoding", "chunked")
+	}
+	b := bytes.NewBuffer(append(dst, "HTTP/1.1 200 OK\r\n"...))
+	header.Write(b)
+	b.WriteString("\r\n")
+	return b.Bytes()
+}

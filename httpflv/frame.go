@@ -1,0 +1,91 @@
+package httpflv
+
+import (
+	"encoding/binary"
+	"strconv"
+
+	"sluice/flv"
+)
+
+// file frames tags as an FLV file: its header, with the first tags, then tags.
+type file struct {
+	audio, video bool
+	begun        bool
+}
+
+func (f *file) AppendTags(dst []byte, tags []flv.Tag) []byte {
+	if !f.begun {
+		f.begun = true
+		dst = flv.AppendHeader(dst, f.audio, f.video)
+	}
+	for _, t := range tags {
+		dst = flv.AppendTag(dst, t)
+	}
+	return dst
+}
+
+// size returns how many bytes AppendTags will append.
+func (f *file) size(tags []flv.Tag) int {
+	n := 0
+	if !f.begun {
+		n = flv.HeaderSize
+	}
+	for _, t := range tags {
+		n += t.Size()
+	}
+	return n
+}
+
+// chunkedFile frames a file as chunks of an HTTP/1.1 body (RFC 9112 §7.1), whole
+// tags in each.
+type chunkedFile struct{ file }
+
+func (f *chunkedFile) AppendTags(dst []byte, tags []flv.Tag) []byte {
+	dst = strconv.AppendInt(dst, int64(f.size(tags)), 16)
+	dst = append(dst, "\r\n"...)
+	dst = f.file.AppendTags(dst, tags)
+	return append(dst, "\r\n"...)
+}
+
+// lastChunk ends a chunked body.
+const lastChunk = "0\r\n\r\n"
+
+// message frames a file as WebSocket messages of whole tags: each one binary
+// frame, unmasked and unfragmented as a server sends it. A message that has
+// reached messageSize takes no further tag.
+//
+//	 0               1               2               (RFC 6455 §5.2)
+//	+-+---+---------+-+-------------+-------------------------------+
+//	|F|rsv| opcode 2|M| length < 126, or 126 and u16, or 127 and u64 |
+//	|1|000|  0010   |0|                                             |
+//	+-+---+---------+-+-------------+-------------------------------+
+type message struct{ file }
+
+// messageSize is the size in bytes at which a message ends. A browser shows a
+// script nothing of a message before its last byte: the picture of a viewer that
+// joins must not wait for the rest of its GOP.
+const messageSize = 16 << 10
+
+func (m *message) AppendTags(dst []byte, tags []flv.Tag) []byte {
+	for len(tags) > 0 {
+		n := 0
+		for size := 0; n < len(tags) && size < messageSize; n++ {
+			size += tags[n].Size()
+		}
+		dst = m.file.AppendTags(appendBinaryHead(dst, m.size(tags[:n])), tags[:n])
+		tags = tags[n:]
+	}
+	return dst
+}
+
+func appendBinaryHead(dst []byte, size int) []byte {
+	const finBinary = 0x80 | 0x2
+	switch {
+	case size < 126:
+		return append(dst, finBinary, byte(size))
+	case size <= 0xffff:
+		return binary.BigEndian.AppendUint16(append(dst, finBinary, 126), uint16(size))
+	default:
+		return binary.BigEndian.AppendUint64(append(dst, finBinary, 127), uint64(size))
+	}
+}
