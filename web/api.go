@@ -1,0 +1,219 @@
+package web
+
+import (
+	"encoding/json"
+	"math"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+// Streams is what GET /api/v1/streams answers. ?stream=APP/NAME leaves only the
+// stream of that key, and an empty list when there is none: whether a stream is
+// there is a fact, not an error. The answer is never cached, is the same for
+// all who ask within [maxAge], and holds nothing but what every visitor of the
+// page may know: no address of a publisher or a viewer.
+//
+//	{
+//	  "version": "1.2.0",
+//	  "now": "2026-11-21T09:30:00.123Z",
+//	  "rtmp_port": 1935,
+//	  "streams": [{
+//	    "app": "live", "name": "demo", "key": "live/demo",
+//	    "state": "live", "protocol": "rtmp", "uptime_ms": 61234,
+//	    "video": {"codec": "H.264", "profile": "High", "width": 1280, "height": 720, "fps": 30},
+//	    "audio": {"codec": "AAC", "profile": "LC", "sample_rate": 48000, "channels": 2},
+//	    "bitrate": 2400000,
+//	    "viewers": {"total": 3, "by_protocol": {"http-flv": 1, "ws-flv": 2}},
+//	    "bytes_in": 18370200, "bytes_out": 55110600, "dropped": 0
+//	  }]
+//	}
+//
+// Fields may be added; those that stand here keep their meaning for all of
+// /api/v1.
+type Streams struct {
+	Version  string    `json:"version"`   // of the server
+	Now      time.Time `json:"now"`       // the server's clock, UTC
+	RTMPPort int       `json:"rtmp_port"` // where to publish
+	Streams  []Stream  `json:"streams"`   // sorted by key; never null
+}
+
+// Stream is one stream, somebody's who publishes or somebody's who waits.
+type Stream struct {
+	App  string `json:"app"`  // may hold slashes
+	Name string `json:"name"` // last part of the URL, without ".flv"
+	Key  string `json:"key"`  // App/Name, filled in when empty
+
+	// State is "live"; "grace", when the publisher has gone and its viewers are
+	// held in case it comes back; or "waiting", with viewers and no publisher.
+	State string `json:"state"`
+
+	Protocol string `json:"protocol,omitempty"` // of the publisher, such as "rtmp"
+	UptimeMS int64  `json:"uptime_ms"`          // since this publisher began; 0 without one
+
+	Video *Video `json:"video"` // null: no such track, or not known yet
+	Audio *Audio `json:"audio"` // likewise
+
+	Bitrate int64   `json:"bitrate"` // bits per second coming in
+	Viewers Viewers `json:"viewers"`
+
+	BytesIn  uint64 `json:"bytes_in"`
+	BytesOut uint64 `json:"bytes_out"`
+	Dropped  uint64 `json:"dropped"` // packets that slow viewers skipped
+}
+
+// Video is the format of a stream's video track; what is not known is zero.
+type Video struct {
+	Codec   string  `json:"codec"` // "H.264", "HEVC", "AV1", …
+	Profile string  `json:"profile,omitempty"`
+	Width   int     `json:"width"`
+	Height  int     `json:"height"`
+	FPS     float64 `json:"fps"`
+}
+
+// Audio is the format of a stream's audio track; what is not known is zero.
+type Audio struct {
+	Codec      string `json:"codec"` // "AAC", "Opus", …
+	Profile    string `json:"profile,omitempty"`
+	SampleRate int    `json:"sample_rate"` // Hz
+	Channels   int    `json:"channels"`
+}
+
+// Viewers counts those who watch or wait.
+type Viewers struct {
+	Total      int            `json:"total"`
+	ByProtocol map[string]int `json:"by_protocol"` // never null
+}
+
+// maxAge is how old an answer may be. It bounds what pages cost the hub: each
+// open page asks every second or two, and there may be thousands.
+const maxAge = 200 * time.Millisecond
+
+// api answers /api/v1/streams.
+type api struct {
+	config Config
+	flight singleflight.Group
+	last   atomic.Pointer[snapshot]
+}
+
+// snapshot is one answer; it is never written again.
+type snapshot struct {
+	taken   time.Time
+	streams Streams
+	body    []byte // streams as JSON
+}
+
+func (a *api) streams(w http.ResponseWriter, r *http.Request) {
+	s, err := a.snapshot()
+	var body []byte
+	if err == nil {
+		body = s.body
+		if query := r.URL.Query(); query.Has("stream") {
+			body, err = s.only(query.Get("stream"))
+		}
+	}
+	if err != nil {
+		a.config.Logger.Error("streams cannot be told as JSON", "error", err)
+		writeError(w, http.StatusInternalServerError, "internal error", "the figures cannot be told")
+		return
+	}
+	writeJSON(w, http.StatusOK, body)
+}
+
+// snapshot returns the streams as they were at most maxAge ago.
+func (a *api) snapshot() (*snapshot, error) {
+	fresh := func() *snapshot {
+		s := a.last.Load()
+		if s == nil {
+			return nil
+		}
+		if age := a.config.Now().Sub(s.taken); age < 0 || age >= maxAge {
+			return nil
+		}
+		return s
+	}
+	if s := fresh(); s != nil {
+		return s, nil
+	}
+	s, err, _ := a.flight.Do("", func() (any, error) {
+		if s := fresh(); s != nil { // taken while this caller got here
+			return s, nil
+		}
+		s, err := a.take()
+		if err != nil {
+			return nil, err
+		}
+		a.last.Store(s)
+		return s, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.(*snapshot), nil
+}
+
+func (a *api) take() (*snapshot, error) {
+	now := a.config.Now()
+	s := &snapshot{taken: now, streams: Streams{
+		Version:  a.config.Version,
+		Now:      now.UTC().Truncate(time.Millisecond),
+		RTMPPort: a.config.RTMPPort,
+		Streams:  []Stream{},
+	}}
+	if a.config.Streams != nil {
+		s.streams.Streams = append(s.streams.Streams, a.config.Streams()...)
+	}
+	for i := range s.streams.Streams {
+		stream := &s.streams.Streams[i]
+		if stream.Key == "" {
+			stream.Key = stream.App + "/" + stream.Name
+		}
+		if stream.Viewers.ByProtocol == nil {
+			stream.Viewers.ByProtocol = map[string]int{}
+		}
+		if v := stream.Video; v != nil && (math.IsNaN(v.FPS) || math.IsInf(v.FPS, 0)) {
+			known := *v // JSON has no such numbers, and one publisher's must not cost the others
+			known.FPS = 0
+			stream.Video = &known
+		}
+	}
+	var err error
+	s.body, err = encode(s.streams)
+	return s, err
+}
+
+// only returns the answer with no stream but the one of this key.
+func (s *snapshot) only(key string) ([]byte, error) {
+	few := s.streams
+	few.Streams = []Stream{}
+	for _, stream := range s.streams.Streams {
+		if stream.Key == key {
+			few.Streams = append(few.Streams, stream)
+		}
+	}
+	return encode(few)
+}
+
+func encode(v any) ([]byte, error) {
+	body, err := json.Marshal(v)
+	return append(body, '\n'), err
+}
+
+// writeError answers in the form that every refusal of the server has.
+func writeError(w http.ResponseWriter, status int, what, reason string) {
+	body, _ := encode(struct { // two strings always encode
+		Error  string `json:"error"`
+		Reason string `json:"reason"`
+	}{what, reason})
+	writeJSON(w, status, body)
+}
+
+func writeJSON(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	w.Write(body) // net/http leaves it out for HEAD
+}

@@ -1,0 +1,40 @@
+package web
+
+import (
+	"time"
+
+	"sluice/hub"
+)
+
+// FromHub tells the hub's streams as the API does, in the same order. Of
+// addresses nothing is told.
+func FromHub(infos []hub.StreamInfo, now time.Time) []Stream {
+	streams := make([]Stream, 0, len(infos))
+	for _, info := range infos {
+		s := Stream{
+			App: info.App, Name: info.Name, Key: info.App + "/" + info.Name,
+			State:    info.State,
+			Protocol: info.Protocol,
+			Bitrate:  info.Bitrate,
+			Viewers:  Viewers{Total: info.Viewers, ByProtocol: info.ViewersByProtocol},
+			BytesIn:  info.BytesIn, BytesOut: info.BytesOut, Dropped: info.Dropped,
+		}
+		if !info.Since.IsZero() {
+			s.UptimeMS = max(0, now.Sub(info.Since).Milliseconds())
+		}
+		if v := info.Video; v != nil {
+			s.Video = &Video{
+				Codec: v.Codec.String(), Profile: v.Profile,
+				Width: v.Width, Height: v.Height, FPS: v.FrameRate,
+			}
+		}
+		if a := info.Audio; a != nil {
+			s.Audio = &Audio{
+				Codec: a.Codec.String(), Profile: a.Profile,
+				SampleRate: a.SampleRate, Channels: a.Channels,
+			}
+		}
+		streams = append(streams, s)
+	}
+	return streams
+}

@@ -1,0 +1,84 @@
+// Command fetch brings the browser player into web/static/npm, where the
+// binary embeds it. go generate ./web runs it, in the folder web, on any system
+// that has Go and Node.js:
+//
+//	npm ci          installs exactly what package-lock.json names
+//	mpegts.js       is copied unchanged
+//	LICENSES.txt    gathers the licences of all that is bundled in it
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+const target = "static/npm"
+
+// licensed are the packages that the bundle holds, and the file in each that
+// says on which terms.
+var licensed = []struct{ name, file string }{
+	{"mpegts.js", "LICENSE"},
+	{"es6-promise", "LICENSE"},
+	{"events", "LICENSE"},
+}
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "fetch:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	if err := install(); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(target, 0o755); err != nil {
+		return err
+	}
+	player, err := os.ReadFile(filepath.Join("node_modules", "mpegts.js", "dist", "mpegts.js"))
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(target, "mpegts.js"), player, 0o644); err != nil {
+		return err
+	}
+	licences, err := gather("node_modules")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(target, "LICENSES.txt"), licences, 0o644)
+}
+
+// install runs npm ci, without the scripts of the packages: none is needed.
+func install() error {
+	npm, err := exec.LookPath("npm") // npm.cmd on Windows
+	if err != nil {
+		if errors.Is(err, exec.ErrNotFound) {
+			return errors.New("there is no npm here; install Node.js 20 or newer (https://nodejs.org)")
+		}
+		return err
+	}
+	cmd := exec.Command(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("npm ci: %w", err)
+	}
+	return nil
+}
+
+func gather(modules string) ([]byte, error) {
+	var b bytes.Buffer
+	for _, l := range licensed {
+		text, err := os.ReadFile(filepath.Join(modules, l.name, l.file))
+		if err != nil {
+			return nil, fmt.Errorf("licence of %s: %w", l.name, err)
+		}
+		fmt.Fprintf(&b, "==== %s ====\n\n%s\n\n", l.name, bytes.TrimSpace(text))
+	}
+	return b.Bytes(), nil
+}

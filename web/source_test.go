@@ -1,0 +1,380 @@
+package web
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha1"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"sluice/flv"
+)
+
+// clip has ffmpeg make four seconds of picture and sound, once for all tests.
+var clip = sync.OnceValues(func() ([]flv.Tag, error) {
+	out, err := exec.Command("ffmpeg", "-v", "error",
+		"-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000",
+		"-t", "4", "-c:v", "libx264", "-preset", "veryfast", "-profile:v", "main", "-pix_fmt", "yuv420p",
+		"-g", "30", "-bf", "2", "-flags", "+cgop", "-c:a", "aac", "-ac", "2", "-f", "flv", "-").Output()
+	if err != nil {
+		return nil, err
+	}
+	var tags []flv.Tag
+	for r := flv.NewReader(bytes.NewReader(out)); ; {
+		tag, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return tags, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		tags = append(tags, tag)
+	}
+})
+
+const clipLength = 4000 // ms
+
+// source is a server for the page with one live stream, live/demo, which plays
+// the clip over and over, as the gateway would over WebSocket and HTTP.
+type source struct {
+	*httptest.Server
+	headers []byte    // FLV header, metadata and codec headers
+	media   []flv.Tag // of one round
+	began   time.Time
+	wg      sync.WaitGroup
+
+	mu      sync.Mutex
+	streams []Stream
+	live    chan struct{} // closed while the stream is live
+	kill    chan struct{} // closed to end all viewers
+	code    uint16        // with which
+	reason  string
+	refuse  uint16 // newcomers are refused with this code; 0: they are not
+	served  map[string]int
+	viewers int  // now
+	away    bool // the publisher is gone, its viewers are held
+	proxy   bool // something on the way does not pass WebSockets
+}
+
+const abrupt = 1006 // the connection breaks, without a close frame
+
+func newSource(t *testing.T, live bool) *source {
+	tags, err := clip()
+	require.NoError(t, err, "ffmpeg makes the clip")
+	s := &source{
+		headers: flv.AppendHeader(nil, true, true),
+		began:   time.Now(),
+		live:    make(chan struct{}),
+		kill:    make(chan struct{}),
+		served:  map[string]int{},
+	}
+	for _, tag := range tags {
+		head := tag.Type == flv.TypeScript || len(tag.Data) > 1 && tag.Data[1] == 0
+		end := tag.Type == flv.TypeVideo && len(tag.Data) > 1 && tag.Data[1] == 2
+		switch {
+		case tag.Type == flv.TypeScript: // tells of a duration, which a live stream has not
+		case head:
+			tag.Timestamp = 0
+			s.headers = flv.AppendTag(s.headers, tag)
+		case !end && tag.Timestamp < clipLength:
+			s.media = append(s.media, tag)
+		}
+	}
+	if live {
+		s.publish()
+	}
+	page := Handler(Config{Streams: s.infos, Version: "test"})
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, ".flv") {
+			s.serve(w, r)
+			return
+		}
+		page.ServeHTTP(w, r)
+	}))
+	t.Cleanup(func() {
+		s.end(abrupt, "")
+		s.Server.Close()
+		s.wg.Wait()
+	})
+	return s
+}
+
+func (s *source) infos() []Stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]Stream(nil), s.streams...)
+}
+
+func (s *source) set(streams ...Stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.streams = streams
+}
+
+// demo is the stream that the source serves, as the API tells of it.
+func demo() Stream {
+	return Stream{
+		App: "live", Name: "demo", State: "live", Protocol: "rtmp", UptimeMS: 61000, Bitrate: 2_412_000,
+		Video:   &Video{Codec: "H.264", Profile: "Main", Width: 640, Height: 360, FPS: 30},
+		Audio:   &Audio{Codec: "AAC", Profile: "LC", SampleRate: 48000, Channels: 2},
+		Viewers: Viewers{Total: 3, ByProtocol: map[string]int{"ws-flv": 2, "http-flv": 1}},
+	}
+}
+
+// publish makes the stream live.
+func (s *source) publish() {
+	s.set(demo())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.live:
+	default:
+		close(s.live)
+	}
+}
+
+// grace has the publisher drop out, or come back, with its viewers held.
+func (s *source) grace(away bool) {
+	stream := demo()
+	if away {
+		stream.State = "grace"
+	}
+	s.set(stream)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = away
+}
+
+func (s *source) watching() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.viewers
+}
+
+func (s *source) isAway() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.away
+}
+
+// unpublish ends the stream for everyone, as the gateway does after the grace.
+func (s *source) unpublish() {
+	s.set()
+	s.mu.Lock()
+	s.live = make(chan struct{})
+	s.mu.Unlock()
+	s.end(1000, "unpublished")
+}
+
+// end ends all viewers with a close code, those to come not.
+func (s *source) end(code uint16, reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.code, s.reason = code, reason
+	close(s.kill)
+	s.kill = make(chan struct{})
+}
+
+func (s *source) turnAway(code uint16, reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuse, s.reason = code, reason
+}
+
+func (s *source) count(over string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.served[over]
+}
+
+func (s *source) serve(w http.ResponseWriter, r *http.Request) {
+	s.wg.Add(1)
+	defer s.wg.Done()
+	over := "http"
+	if r.Header.Get("Upgrade") != "" {
+		over = "ws"
+	}
+	s.mu.Lock()
+	s.served[over]++
+	s.viewers++
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.viewers--
+	}()
+	live, kill, refuse, reason := s.live, s.kill, s.refuse, s.reason
+	blocked := s.proxy && over == "ws"
+	s.mu.Unlock()
+	if blocked {
+		http.Error(w, "what is this?", http.StatusBadGateway)
+		return
+	}
+	if over == "http" {
+		s.serveHTTP(w, r, live, kill, refuse, reason)
+		return
+	}
+
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	gone := make(chan struct{})
+	go func() { // a browser says nothing but good-bye
+		defer close(gone)
+		conn.Read(make([]byte, 1))
+	}()
+	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(sum[:]) + "\r\n\r\n")
+	rw.Flush()
+	if refuse != 0 {
+		closeWith(rw.Writer, conn, refuse, reason, gone)
+		return
+	}
+	select {
+	case <-live:
+	case <-kill:
+		conn.Close()
+		<-gone
+		return
+	case <-time.After(500 * time.Millisecond): // SLUICE_VIEWER_WAIT, only shorter
+		closeWith(rw.Writer, conn, 4404, "no publisher", gone)
+		return
+	case <-gone:
+		return
+	}
+	err = s.play(kill, gone, func(b []byte) error {
+		rw.Write(frame(2, b))
+		return rw.Flush()
+	})
+	s.mu.Lock()
+	code, reason := s.code, s.reason
+	s.mu.Unlock()
+	if err == nil && code != abrupt {
+		closeWith(rw.Writer, conn, code, reason, gone)
+	}
+	conn.Close()
+	<-gone
+}
+
+func (s *source) serveHTTP(w http.ResponseWriter, r *http.Request, live, kill chan struct{}, refuse uint16, reason string) {
+	deny := func(status int, reason string) {
+		w.WriteHeader(status)
+		json.NewEncoder(w).Encode(map[string]string{"error": "refused", "reason": reason})
+	}
+	if refuse != 0 {
+		deny(int(refuse-4000), reason)
+		return
+	}
+	select {
+	case <-live:
+	case <-time.After(500 * time.Millisecond):
+		deny(404, "no publisher")
+		return
+	case <-kill:
+		panic(http.ErrAbortHandler)
+	case <-r.Context().Done():
+		return
+	}
+	w.Header().Set("Content-Type", "video/x-flv")
+	err := s.play(kill, r.Context().Done(), func(b []byte) error {
+		w.Write(b)
+		return http.NewResponseController(w).Flush()
+	})
+	s.mu.Lock()
+	code := s.code
+	s.mu.Unlock()
+	if err == nil && code == abrupt {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// play writes what a viewer gets: headers, the GOP, then the rest as time goes.
+func (s *source) play(kill, gone <-chan struct{}, write func([]byte) error) error {
+	now := func() int { return int(time.Since(s.began).Milliseconds()) }
+	start := now()
+	// The newest key frame is the place to begin.
+	round, begin := start/clipLength, 0
+	for i, tag := range s.media {
+		if tag.Type == flv.TypeVideo && tag.Data[0]>>4 == 1 && round*clipLength+int(tag.Timestamp) <= start {
+			begin = i
+		}
+	}
+	base := round*clipLength + int(s.media[begin].Timestamp)
+	batch := append([]byte(nil), s.headers...)
+	missing := false
+	for i, next := begin, 0; ; {
+		for away := s.isAway(); ; i++ {
+			if i == len(s.media) {
+				i, round = 0, round+1
+			}
+			tag := s.media[i]
+			at := round*clipLength + int(tag.Timestamp)
+			if at > now() {
+				next = at
+				break
+			}
+			if key := tag.Type == flv.TypeVideo && tag.Data[0]>>4 == 1; away || missing && !key {
+				missing = true // and a publisher begins with a key frame
+				continue
+			}
+			missing = false
+			tag.Timestamp = uint32(at - base)
+			batch = flv.AppendTag(batch, tag)
+		}
+		if err := write(batch); err != nil {
+			return err
+		}
+		batch = batch[:0]
+		select {
+		case <-kill:
+			return nil
+		case <-gone:
+			return net.ErrClosed
+		case <-time.After(time.Duration(next-now()) * time.Millisecond):
+		}
+	}
+}
+
+// frame is a whole unmasked WebSocket message (RFC 6455 §5.2).
+func frame(opcode byte, payload []byte) []byte {
+	b := []byte{0x80 | opcode}
+	switch n := len(payload); {
+	case n < 126:
+		b = append(b, byte(n))
+	case n < 1<<16:
+		b = binary.BigEndian.AppendUint16(append(b, 126), uint16(n))
+	default:
+		b = binary.BigEndian.AppendUint64(append(b, 127), uint64(n))
+	}
+	return append(b, payload...)
+}
+
+// closeWith sends a close frame and waits a moment for the browser's.
+func closeWith(w *bufio.Writer, conn net.Conn, code uint16, reason string, gone <-chan struct{}) {
+	w.Write(frame(8, append(binary.BigEndian.AppendUint16(nil, code), reason...)))
+	w.Flush()
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		tcp.CloseWrite()
+	}
+	select {
+	case <-gone:
+	case <-time.After(time.Second):
+		conn.Close()
+		<-gone
+	}
+}

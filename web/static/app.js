@@ -1,0 +1,99 @@
+// The page: which view is shown, the figures both live on, and what tests see.
+
+import { $, show, text } from './dom.js';
+import { List } from './list.js';
+import { Poller } from './poll.js';
+import { Watch } from './watch.js';
+import { page } from './addresses.js';
+
+const list = new List();
+let watch = null;
+let answers = 0, last = null;
+
+const poller = new Poller((answer, reason) => {
+  last = answer ?? last;
+  if (answer) answers++;
+  show($('unreachable'), !answer);
+  text($('unreachable'), answer ? '' : `The server does not answer (${reason}). Trying again by itself.`);
+  if (watch) {
+    watch.heard(answer);
+    return;
+  }
+  if (answer) list.update(answer.streams);
+  state(!answer ? 'unreachable' : answer.streams.length ? 'streams' : 'empty');
+});
+
+function state(name) {
+  document.body.dataset.state = name;
+}
+
+// route shows what the address asks for: the player, or the list.
+function route() {
+  const key = clean(new URLSearchParams(location.search).get('stream') ?? '');
+  watch?.close();
+  watch = null;
+  show($('list'), !key);
+  show($('watch'), !!key);
+  document.body.dataset.view = key ? 'watch' : 'list';
+  text($('summary'), '');
+  if (key) {
+    state('connecting');
+    const mine = watch = new Watch(key, (name) => {
+      if (watch !== mine) return;
+      state(name);
+      poller.calm = name === 'playing';
+    });
+    mine.open();
+  } else {
+    state('loading');
+    document.title = 'Sluice';
+  }
+  poller.calm = false;
+  poller.watch(key || null);
+}
+
+// clean forgives what people paste: slashes around, ".flv" behind.
+function clean(key) {
+  return key.trim().replace(/^\/+|\/+$/g, '').replace(/\.flv$/, '');
+}
+
+function go(url) {
+  history.pushState(null, '', url);
+  route();
+  scrollTo(0, 0);
+}
+
+addEventListener('popstate', route);
+// A page that the browser keeps for the way back would keep its connection, too.
+addEventListener('pagehide', () => watch?.close());
+addEventListener('pageshow', (e) => { if (e.persisted) route(); });
+document.addEventListener('click', (e) => {
+  const link = e.target.closest?.('a[data-link]');
+  if (!link || e.button || e.ctrlKey || e.metaKey || e.shiftKey || e.altKey) return;
+  e.preventDefault();
+  go(link.href);
+});
+$('open').addEventListener('submit', (e) => {
+  e.preventDefault();
+  const key = clean($('open-key').value);
+  if (key) go(page(key));
+});
+
+// For tests, and for whoever has the console open.
+window.sluice = {
+  get view() { return document.body.dataset.view; },
+  get state() { return document.body.dataset.state; },
+  get reason() { return watch?.reason ?? ''; },
+  get over() { return watch?.player?.over ?? ''; },
+  get lag() { return watch?.player?.lag ?? 0; },
+  get buffered() { return watch?.player?.buffered ?? 0; },
+  get target() { return watch?.player?.target ?? 0; },
+  get time() { return $('video').currentTime; },
+  get rate() { return $('video').playbackRate; },
+  get muted() { return $('video').muted; },
+  get figures() { return { ...watch?.player?.figures }; },
+  get streams() { return last?.streams ?? []; },
+  get answers() { return answers; },
+};
+
+route();

@@ -1,0 +1,61 @@
+// The little that the page needs to build its parts. Names of streams come from
+// strangers: text gets in as text and nowhere as markup.
+
+export const $ = (id) => document.getElementById(id);
+
+// el makes an element: el('a', {class: 'x', href}, 'text', child, …).
+export function el(name, attributes = {}, ...children) {
+  const e = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value !== undefined && value !== false) e.setAttribute(key, value === true ? '' : value);
+  }
+  e.append(...children);
+  return e;
+}
+
+// text sets an element's text, and leaves it alone when it is that already:
+// no selection is lost, no screen reader repeats itself.
+export function text(e, value) {
+  if (e.textContent !== value) e.textContent = value;
+}
+
+export function show(e, visible) {
+  if (e.hidden === visible) e.hidden = !visible;
+}
+
+// icon points an element's <use> at another symbol of the page.
+export function icon(e, name) {
+  const use = e.querySelector('use');
+  if (use.getAttribute('href') !== '#i-' + name) use.setAttribute('href', '#i-' + name);
+}
+
+// copyable is a line to copy: a label, the value, a button.
+export function copyable(label, value) {
+  // Where a line wraps, it wraps between words, not at the dash of an option.
+  const code = el('code', { tabindex: '0' }, ...value.split(/( )/).map((word) => el('span', {}, word)));
+  const button = el('button', { type: 'button', class: 'copy', 'aria-label': `Copy: ${label}` }, 'Copy');
+  let back;
+  button.addEventListener('click', async () => {
+    const done = await copy(value, code);
+    button.textContent = done ? 'Copied' : 'Press Ctrl+C';
+    button.classList.toggle('done', done);
+    clearTimeout(back);
+    back = setTimeout(() => { button.textContent = 'Copy'; button.classList.remove('done'); }, 1800);
+  });
+  return el('div', { class: 'copyable' }, el('span', { class: 'label' }, label), code, button);
+}
+
+// copy puts a text into the clipboard. Browsers have navigator.clipboard only
+// on https and localhost; elsewhere the old command serves, and failing that
+// the text is at least selected.
+async function copy(value, shown) {
+  try {
+    await navigator.clipboard.writeText(value);
+    return true;
+  } catch { /* the other way, then */ }
+  const selection = getSelection();
+  selection.selectAllChildren(shown);
+  const done = document.execCommand('copy');
+  if (done) selection.removeAllRanges();
+  return done;
+}

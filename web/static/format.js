@@ -1,0 +1,71 @@
+// Numbers and formats in words.
+
+const protocols = {
+  rtmp: 'RTMP', 'http-flv': 'HTTP', http: 'HTTP', 'ws-flv': 'WebSocket',
+  'websocket-flv': 'WebSocket', ws: 'WebSocket', websocket: 'WebSocket',
+};
+
+export const protocol = (name) => protocols[name] || name;
+
+// bits tells bits per second.
+export function bits(n) {
+  if (!(n > 0)) return '–';
+  if (n >= 999500) return (n / 1e6).toFixed(n < 9.95e6 ? 1 : 0) + ' Mbit/s';
+  return Math.max(1, Math.round(n / 1e3)) + ' kbit/s';
+}
+
+export function bytes(n) {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let i = 0;
+  for (; n >= 999.5 && i < units.length - 1; i++) n /= 1000;
+  return n.toFixed(i && n < 9.95 ? 1 : 0) + ' ' + units[i];
+}
+
+// duration tells milliseconds as a clock: 0:07, 12:34, 3:02:01, 2 d 4 h.
+export function duration(ms) {
+  if (!(ms > 0)) return '–';
+  const s = Math.floor(ms / 1000);
+  if (s >= 86400) return `${Math.floor(s / 86400)} d ${Math.floor(s % 86400 / 3600)} h`;
+  const two = (n) => String(n).padStart(2, '0');
+  const h = Math.floor(s / 3600), m = Math.floor(s % 3600 / 60);
+  return (h ? `${h}:${two(m)}` : m) + ':' + two(s % 60);
+}
+
+export const seconds = (s) => (s < 10 ? s.toFixed(1) : Math.round(s)) + ' s';
+
+export const count = (n, one, many = one + 's') => `${n} ${n === 1 ? one : many}`;
+
+// size tells a picture's size and rate: "1280×720, 30 fps".
+export function size(video) {
+  if (!video || !video.width || !video.height) return '';
+  const fps = video.fps > 0 ? `, ${+video.fps.toFixed(2)} fps` : '';
+  return `${video.width}×${video.height}${fps}`;
+}
+
+export function videoCodec(video) {
+  return video ? [video.codec, video.profile].filter(Boolean).join(' ') : '';
+}
+
+export function audioCodec(audio) {
+  if (!audio) return '';
+  const channels = { 1: 'mono', 2: 'stereo', 6: '5.1', 8: '7.1' }[audio.channels]
+    || (audio.channels ? audio.channels + ' channels' : '');
+  const rate = audio.sample_rate ? +(audio.sample_rate / 1000).toFixed(2) + ' kHz' : '';
+  return [audio.codec, [rate, channels].filter(Boolean).join(' ')].filter(Boolean).join(', ');
+}
+
+// viewers tells who watches: "3 (2 WebSocket, 1 RTMP)".
+export function viewers(v) {
+  const parts = Object.entries(v.by_protocol || {}).filter(([, n]) => n > 0)
+    .sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, n]) => `${n} ${protocol(name)}`);
+  return v.total + (parts.length ? ` (${parts.join(', ')})` : '');
+}
+
+export function state(stream) {
+  switch (stream.state) {
+    case 'live': return 'Live';
+    case 'grace': return 'Publisher lost';
+    case 'waiting': return 'Waiting for publisher';
+    default: return stream.state;
+  }
+}

@@ -1,0 +1,389 @@
+// One stream on one <video>, for as long as somebody watches: the state in
+// words, and opening again whatever ends.
+//
+//                    ┌──────────────────── again, after a pause ───────────────┐
+//                    ▼                                                         │
+//   start ──▶ connecting ──data──▶ buffering ──picture──▶ playing              │
+//                │    ▲              │    ▲                │    │              │
+//        no publisher │              │    └──── dry ───────┘    │              │
+//                ▼    │              │         paused ◀─by hand─┤              │
+//             waiting ┘              └──────────┬───────────────┘              │
+//                                               ▼                              │
+//                                 ended | reconnecting | waiting ──────────────┘
+//
+//   failed: what trying again cannot heal; a button, or a new publisher, does.
+//
+// ended and reconnecting last until there is data again, so that a new attempt
+// does not flicker as "connecting".
+
+import { Edge } from './edge.js';
+import { ENDED, SHUTDOWN, LOST, loaderFor } from './loader.js';
+import { http, ws } from './addresses.js';
+import { seconds } from './format.js';
+
+const tick = 200;            // between two looks at the video
+const waitShown = 600;       // without data for so long, say what we wait for
+const frozen = 700;          // without a new picture for so long, it has stalled
+const silent = 10000;        // without data for so long, the connection is dead
+const parked = 30000;        // paused for so long, the connection is given back
+const again = { first: 300, growth: 2, most: 15000, busy: 5000 };
+const settled = 8000;        // an attempt that lasted so long begins the pauses anew
+const mediaErrors = 3;       // in a row, then it has failed
+
+export class Player {
+  state = '';
+  reason = '';               // in words, or empty
+  remedy = '';               // 'http': playing over HTTP may work
+  retryAt = 0;               // when the next attempt is due (performance.now), or 0
+  figures = {
+    bytes: 0, sessions: 0, reconnects: 0, stalls: 0, firstFrameMS: 0,
+    framesDecoded: 0, framesDropped: 0, closeCode: 0, closeReason: '',
+  };
+  media = null;              // what mpegts.js found out: {videoCodec, width, …}
+
+  #mpegts; #video; #still; #changed;
+  #key; #over;
+  #edge;
+  #session = null;
+  #ticker = 0;
+  #retry = 0;
+  #pause = 0;                // the last pause before an attempt
+  #known = null;             // what the server says of the stream: a state, '' for none, null for no idea
+  #held = false;             // paused by hand
+  #mediaErrors = 0;
+  #unopened = 0;             // WebSockets in a row that did not get through
+  #frames = { decoded: 0, dropped: 0 }; // of past sessions
+
+  // changed is called whenever state, reason or retryAt have changed.
+  constructor({ mpegts, video, still, key, over, known, changed }) {
+    this.#mpegts = mpegts;
+    this.#video = video;
+    this.#still = still;
+    this.#key = key;
+    this.#over = over;
+    this.#known = known;
+    this.#changed = changed;
+    this.#edge = new Edge(video);
+  }
+
+  start() {
+    video_events(this.#video, 'add', this);
+    this.#ticker = setInterval(() => this.#look(), tick);
+    this.#open();
+  }
+
+  stop() {
+    video_events(this.#video, 'remove', this);
+    clearInterval(this.#ticker);
+    clearTimeout(this.#retry);
+    this.#close();
+    this.#still.hidden = true;
+  }
+
+  get over() { return this.#over; }
+  get lag() { return this.#session?.shown ? this.#edge.lag(performance.now()) : 0; }
+  get buffered() { return this.#session ? this.#edge.ahead : 0; }
+  get target() { return this.#edge.target; }
+
+  // setOver changes between 'ws' and 'http'.
+  setOver(over) {
+    if (over === this.#over) return;
+    this.#over = over;
+    this.tryNow();
+  }
+
+  // tryNow opens anew, whatever the state.
+  tryNow() {
+    this.#pause = this.#mediaErrors = this.#unopened = 0;
+    this.#held = false;
+    this.#freeze();
+    this.#close();
+    this.#set('connecting');
+    this.#open();
+  }
+
+  togglePause() {
+    if (!['playing', 'buffering', 'paused'].includes(this.state)) return;
+    if (!this.#video.paused) return this.#video.pause(); // goes on in handleEvent
+    this.#held = false;
+    if (!this.#session) return this.tryNow();
+    this.#edge.jump();
+    this.#play();
+  }
+
+  // heard takes what the server says of the stream: its state, '' when there is
+  // no such stream, null when it does not answer.
+  heard(known) {
+    const before = this.#known;
+    this.#known = known;
+    if (known === 'grace' || known === 'waiting') this.#edge.forget();
+    // It just went live, or the server is back: no need to wait any longer.
+    const news = known === 'live' && before !== 'live' || known !== null && before === null;
+    if (news && !this.#session && !this.#held && this.state !== 'connecting') {
+      if (this.state !== 'failed' || known === 'live' && before !== null) {
+        this.#mediaErrors = 0;
+        this.#open();
+      }
+    }
+  }
+
+  // A session is one attempt: one connection and one player of mpegts.js.
+  #open() {
+    clearTimeout(this.#retry);
+    this.retryAt = 0;
+    if (!this.state) this.#set('connecting');
+    else this.#changed();
+
+    const now = performance.now();
+    const session = this.#session = {
+      began: now, opened: false, shown: 0, lastData: 0, moved: now, time: 0, ended: null,
+    };
+    const mine = (f) => (...args) => { if (this.#session === session) f(...args); };
+    this.figures.sessions++;
+    if (this.figures.firstFrameMS) this.figures.reconnects++;
+    this.#edge.begin(now);
+
+    const Loader = loaderFor(this.#mpegts, this.#over, {
+      opened: mine(() => { session.opened = true; this.#unopened = 0; }),
+      data: mine((n) => {
+        this.figures.bytes += n;
+        session.lastData = performance.now();
+      }),
+      ended: mine((end) => this.#ended(end)),
+    });
+    const url = this.#over === 'http' ? http(this.#key) : ws(this.#key);
+    const player = session.player = this.#mpegts.createPlayer({ type: 'flv', isLive: true, url }, {
+      customLoader: Loader,
+      isLive: true,
+      enableStashBuffer: false,      // else nothing is read before 64 KiB are there
+      lazyLoad: false,
+      autoCleanupMaxBackwardDuration: 30,
+      autoCleanupMinBackwardDuration: 10,
+      statisticsInfoReportInterval: 5000,
+    });
+    const { Events } = this.#mpegts;
+    player.on(Events.MEDIA_INFO, mine((info) => { this.media = info; }));
+    player.on(Events.ERROR, mine((type, detail, info) => this.#mediaError(detail, info)));
+    player.attachMediaElement(this.#video);
+    player.load();
+    this.#play();
+  }
+
+  #play() {
+    const session = this.#session;
+    this.#video.play().catch((e) => {
+      if (this.#session !== session || e.name !== 'NotAllowedError') return;
+      this.#held = true; // the browser wants a click first
+      session.heldAt = performance.now();
+      this.reason = '';
+      this.#set('paused');
+    });
+  }
+
+  #close() {
+    const session = this.#session;
+    if (!session) return;
+    const { decoded, dropped } = this.#quality();
+    this.#session = null;
+    this.#frames.decoded += decoded;
+    this.#frames.dropped += dropped;
+    clearTimeout(session.drain);
+    session.player.destroy();
+    this.#video.playbackRate = 1;
+  }
+
+  // ended decides what an end means and whether it is tried again.
+  #ended({ code, reason, opened }) {
+    const session = this.#session, now = performance.now();
+    this.figures.closeCode = code;
+    this.figures.closeReason = reason;
+    if (now - session.began > settled) this.#pause = 0;
+    this.remedy = '';
+
+    let state = 'reconnecting', least = 0, words = reason;
+    switch (code) {
+      case ENDED:
+        if (/^codec changed/.test(reason)) break; // it goes on, in another form
+        // Without a picture there was nothing to end: still the old state.
+        state = session.shown || this.state === 'ended' ? 'ended' : 'waiting';
+        break;
+      case SHUTDOWN:
+        words ||= 'the server shuts down';
+        break;
+      case 4404:
+        state = this.state === 'ended' ? 'ended' : 'waiting';
+        words = '';
+        break;
+      case 4400: case 4403:
+        return this.#fail(words || 'the server refuses it');
+      case 4503: case 1013:
+        least = again.busy;
+        words ||= 'the server has too many viewers';
+        break;
+      case LOST:
+        words ||= opened ? 'the connection was lost' : 'the server cannot be reached';
+        if (!opened && this.#over === 'ws' && this.#known !== null && ++this.#unopened >= 2) {
+          words = 'the WebSocket does not get through, though the server answers; '
+            + 'a proxy on the way may not pass WebSockets';
+          this.remedy = 'http';
+        }
+        break;
+      default:
+        words ||= `the server closed the connection (${code})`;
+    }
+    this.reason = words;
+    // What is buffered of a stream that is over is still shown.
+    const left = state === 'ended' && !this.#held ? Math.min(1500, this.#edge.ahead * 1000) : 0;
+    session.ended = code;
+    this.#set(state);
+    session.drain = setTimeout(() => {
+      this.#freeze();
+      this.#close();
+      this.#later(least);
+    }, left);
+  }
+
+  #later(least) {
+    this.#pause = Math.min(again.most, this.#pause ? this.#pause * again.growth : again.first);
+    const pause = Math.max(least, this.#pause) * (0.8 + 0.4 * Math.random());
+    this.retryAt = performance.now() + pause;
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => this.#open(), pause);
+    this.#changed();
+  }
+
+  #fail(reason) {
+    this.#freeze();
+    this.#close();
+    clearTimeout(this.#retry);
+    this.retryAt = 0;
+    this.reason = reason;
+    this.#set('failed');
+  }
+
+  #mediaError(detail, info) {
+    const message = info?.msg || String(info ?? '');
+    const { MEDIA_CODEC_UNSUPPORTED, MEDIA_FORMAT_UNSUPPORTED } = this.#mpegts.ErrorDetails;
+    if (detail === MEDIA_CODEC_UNSUPPORTED || info?.code === DOMException.NOT_SUPPORTED_ERR) {
+      return this.#fail(`this browser cannot play the codec of this stream (${message})`);
+    }
+    if (detail === MEDIA_FORMAT_UNSUPPORTED) return this.#fail('what the server sends is no FLV');
+    if (++this.#mediaErrors >= mediaErrors) return this.#fail(`the browser cannot play this (${message})`);
+    this.reason = `the browser stumbled over the data (${message})`;
+    this.#freeze();
+    this.#close();
+    this.#set('reconnecting');
+    this.#later(0);
+  }
+
+  // handleEvent takes the events of the video (video_events).
+  handleEvent(e) {
+    const session = this.#session, video = this.#video;
+    if (!session) return;
+    switch (e.type) {
+      case 'error':
+        if (video.error?.code === MediaError.MEDIA_ERR_DECODE) this.#mediaError('', { msg: video.error.message });
+        break;
+      case 'pause': // by hand, here or on a keyboard or headphones
+        if (video.paused && !video.ended && !document.hidden && session.ended === null) {
+          this.#held = true;
+          session.heldAt = performance.now();
+          this.#look();
+        }
+        break;
+      case 'play':
+        this.#held = false;
+        break;
+      case 'loadeddata': // the first picture stands
+        this.figures.firstFrameMS ||= Math.round(performance.now() - session.began);
+        break;
+    }
+  }
+
+  // look compares what should be with what is, five times a second.
+  #look() {
+    const session = this.#session, video = this.#video, now = performance.now();
+    if (!session || session.ended !== null) return;
+    const { decoded, dropped } = this.#quality();
+    this.figures.framesDecoded = this.#frames.decoded + decoded;
+    this.figures.framesDropped = this.#frames.dropped + dropped;
+
+    if (!session.lastData) {
+      if (this.state !== 'ended' && now - session.began > waitShown
+        && this.#known !== null && this.#known !== 'live') {
+        this.reason = '';
+        this.#set('waiting');
+      } else if (this.state === 'waiting' && this.#known === 'live') {
+        this.#set('connecting');
+      }
+      return;
+    }
+    if (now - session.lastData > silent && this.#known !== 'grace' && this.#known !== 'waiting') {
+      return this.#ended({ code: LOST, reason: `no data for ${seconds(silent / 1000)}`, opened: true });
+    }
+    if (this.#held) {
+      if (session.heldAt && now - session.heldAt > parked) {
+        this.#freeze();
+        this.#close();
+      }
+      return this.#set('paused');
+    }
+    if (video.paused && !document.hidden && video.readyState > 2) this.#play();
+
+    this.#edge.keep(now);
+    if (video.currentTime !== session.time) {
+      if (video.readyState > 1 && !video.seeking) this.#moves(session, now);
+      session.time = video.currentTime;
+      session.moved = now;
+    }
+    const stuck = now - session.moved > frozen;
+    if (session.shown && !stuck) {
+      this.reason = '';
+      this.#set('playing');
+    } else if (stuck && this.#known === 'grace') {
+      this.reason = 'the publisher is gone; it may come back';
+      this.#set('waiting');
+    } else {
+      if (this.state === 'playing') {
+        this.figures.stalls++;
+        this.#edge.stalled(now);
+      }
+      this.reason = '';
+      this.#set('buffering');
+    }
+  }
+
+  // moves notes that the picture moves.
+  #moves(session, now) {
+    if (session.shown) return;
+    session.shown = now;
+    this.#pause = this.#mediaErrors = 0;
+    this.#still.hidden = true;
+  }
+
+  #quality() {
+    const q = this.#video.getVideoPlaybackQuality?.();
+    return this.#session && q
+      ? { decoded: q.totalVideoFrames, dropped: q.droppedVideoFrames } : { decoded: 0, dropped: 0 };
+  }
+
+  // freeze leaves the last picture standing, instead of a black hole.
+  #freeze() {
+    const video = this.#video, still = this.#still;
+    if (!this.#session?.shown || !video.videoWidth) return;
+    still.width = video.videoWidth;
+    still.height = video.videoHeight;
+    still.getContext('2d').drawImage(video, 0, 0);
+    still.hidden = false;
+  }
+
+  #set(state) {
+    if (this.state === state) return;
+    this.state = state;
+    this.#changed();
+  }
+}
+
+function video_events(video, what, listener) {
+  for (const type of ['error', 'loadeddata', 'pause', 'play']) video[what + 'EventListener'](type, listener);
+}

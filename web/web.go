@@ -1,0 +1,171 @@
+// Package web is what a browser shows: the list of streams, the player, and
+// the small JSON endpoint that feeds both.
+//
+// [Handler] answers three kinds of path:
+//
+//	/                   the page; /?stream=APP/NAME is the player of one stream
+//	/assets/…           script, style and icon of the page, and mpegts.js
+//	/api/v1/streams     the streams as JSON, see [Streams]
+//
+// Everything is embedded in the binary. The one part that is not ours,
+// mpegts.js, is fetched from npm by
+//
+//	go generate ./web
+//
+// into a folder that git ignores. A binary built without it runs all the same,
+// and its page says which command is missing.
+package web
+
+import (
+	"bytes"
+	"cmp"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+)
+
+//go:generate go run ./internal/fetch
+
+// DefaultRTMPPort is the port that RTMP URLs need not name.
+const DefaultRTMPPort = 1935
+
+// Config says what the page shows. Its zero value is a page without streams.
+type Config struct {
+	// Streams returns the streams as they are now, in the order in which they
+	// are to be shown. It is called at most once per [maxAge] however many
+	// browsers ask, never by two goroutines at once, and gives its result away.
+	// nil: there are none.
+	Streams func() []Stream
+
+	// RTMPPort is where publishers and RTMP players connect; 0 means
+	// [DefaultRTMPPort]. The host, and the port of everything else, are those
+	// under which the browser reached the page.
+	RTMPPort int
+
+	// Version is shown at the foot of the page; empty means "devel".
+	Version string
+
+	// Logger gets one warning when the player is missing from the build;
+	// nil means [slog.Default].
+	Logger *slog.Logger
+
+	// Now is the clock; nil means [time.Now].
+	Now func() time.Time
+
+	// assets replaces the embedded files, for tests.
+	assets *assets
+}
+
+// Handler returns the handler for the page, its assets and its API. It is safe
+// for use by many goroutines, and starts none.
+func Handler(c Config) http.Handler {
+	c.Version = cmp.Or(c.Version, "devel")
+	c.RTMPPort = cmp.Or(c.RTMPPort, DefaultRTMPPort)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	files := c.assets
+	if files == nil {
+		files = embedded()
+	}
+	if !files.player {
+		c.Logger.Warn("the browser player is not in this build", "remedy", generateCommand)
+	}
+	page := newAsset("index.html", renderPage(c, files))
+	api := &api{config: c}
+
+	r := chi.NewRouter()
+	r.Use(secure)
+	for path, handler := range map[string]http.HandlerFunc{
+		"/": func(w http.ResponseWriter, req *http.Request) {
+			w.Header().Set("Content-Security-Policy", policy(req.Host))
+			page.serve(w, req, "no-cache")
+		},
+		"/assets/*":       files.serve,
+		"/api/v1/streams": api.streams,
+	} {
+		r.Get(path, handler)
+		r.Head(path, handler) // chi's GetHead does not work in a mounted router
+	}
+	r.NotFound(notFound)
+	r.MethodNotAllowed(notAllowed)
+	return r
+}
+
+// generateCommand is what whoever built the binary has left out.
+const generateCommand = "go generate ./web"
+
+// renderPage fills in what the page has to know before its script runs.
+func renderPage(c Config, files *assets) []byte {
+	var b bytes.Buffer
+	err := pageTemplate.Execute(&b, struct {
+		Assets, Version, Generate string
+		RTMPPort                  int
+		Player                    bool
+	}{"/assets/" + files.hash, c.Version, generateCommand, c.RTMPPort, files.player})
+	if err != nil {
+		panic(err) // the template and its data are both part of this package
+	}
+	return b.Bytes()
+}
+
+var pageTemplate = template.Must(template.ParseFS(static, "static/index.html"))
+
+// secure sets the headers that every answer carries.
+func secure(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "same-origin")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// plainHost matches the hosts that may stand in a header of ours.
+var plainHost = regexp.MustCompile(`^([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?$`)
+
+// policy is the Content-Security-Policy of the page: nothing inline, nothing
+// from elsewhere. Media Source Extensions play from a blob URL. That 'self'
+// covers WebSockets of the same host is CSP Level 3, so older browsers (Safari
+// before 15.4) are told by name.
+func policy(host string) string {
+	connect := "'self'"
+	if plainHost.MatchString(host) {
+		connect += " ws://" + host + " wss://" + host
+	}
+	return strings.Join([]string{
+		"default-src 'self'",
+		"connect-src " + connect,
+		"media-src 'self' blob:",
+		"object-src 'none'",
+		"base-uri 'none'",
+		"form-action 'self'",
+		"frame-ancestors 'self'",
+	}, "; ")
+}
+
+func notFound(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/api/") {
+		writeError(w, http.StatusNotFound, "not found", "the API has no such path")
+		return
+	}
+	http.Error(w, "There is nothing here. The page is at /, a stream at /APP/NAME.flv.", http.StatusNotFound)
+}
+
+// notAllowed answers wrong methods; chi has set Allow.
+func notAllowed(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Allow", "GET, HEAD")
+	if strings.HasPrefix(r.URL.Path, "/api/") {
+		writeError(w, http.StatusMethodNotAllowed, "method not allowed", "this path takes GET and HEAD")
+		return
+	}
+	http.Error(w, "This path takes GET and HEAD.", http.StatusMethodNotAllowed)
+}
