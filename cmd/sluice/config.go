@@ -1,0 +1,275 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+)
+
+// envPrefix begins the name of every variable that Sluice reads.
+const envPrefix = "SLUICE_"
+
+// config is everything that can be set. It is the one source for parsing,
+// checking, the help text and the table in the README: a field is a variable,
+// and its tags say the rest.
+//
+//	env         name without the prefix
+//	envDefault  value when the variable is unset or empty
+//	min, max    bounds, inclusive, written like values of the field
+//	doc         meaning, for people who run Sluice
+type config struct {
+	RTMPAddr string     `env:"RTMP_ADDR" envDefault:":1935" doc:"Address for RTMP, HOST:PORT. An empty host means every interface, port 0 any free port."`
+	HTTPAddr string     `env:"HTTP_ADDR" envDefault:":8080" doc:"Address for HTTP-FLV, WebSocket-FLV, the page and the API, HOST:PORT as above."`
+	Demo     bool       `env:"DEMO" envDefault:"false" doc:"true publishes a built-in clip as live/demo, in a loop."`
+	LogLevel logLevel   `env:"LOG_LEVEL" envDefault:"info" doc:"Least important log lines to write: debug, info, warn or error."`
+	LogForm  logFormat  `env:"LOG_FORMAT" envDefault:"text" doc:"Form of the log on standard output: text or json."`
+	Coalesce coalescing `env:"COALESCE" envDefault:"auto" doc:"How long packets for a viewer may be gathered into one write: auto (as the load asks for), 0 (never) or a duration up to 1s."`
+
+	PublisherGrace time.Duration `env:"PUBLISHER_GRACE" envDefault:"8s" min:"0s" max:"10m" doc:"How long viewers are held when the publisher is gone, so that it can come back; 0 ends them at once."`
+	ViewerWait     time.Duration `env:"VIEWER_WAIT" envDefault:"10s" min:"0s" max:"10m" doc:"How long a viewer may wait for a stream that nobody publishes yet; 0 refuses at once."`
+	MaxLag         time.Duration `env:"MAX_LAG" envDefault:"5s" min:"500ms" max:"2m" doc:"How far a viewer may fall behind the live edge before it jumps to the newest key frame."`
+	GOPMaxBytes    byteSize      `env:"GOP_MAX_BYTES" envDefault:"32MiB" min:"64KiB" max:"4GiB" doc:"How much of a stream is kept for those who join it, in bytes, KB, MB, GB, KiB, MiB or GiB. A longer GOP is cut."`
+}
+
+// variable is one line of the help text: a field of config as its tags tell it.
+type variable struct {
+	Name, Default, Doc string
+	Min, Max           string // "" = no bound
+	field              string // name of the field in config
+}
+
+// variables lists every variable, in the order of config's fields.
+func variables() []variable {
+	var vs []variable
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[config]()) {
+		vs = append(vs, variable{
+			Name:    envPrefix + f.Tag.Get("env"),
+			Default: f.Tag.Get("envDefault"),
+			Doc:     f.Tag.Get("doc"),
+			Min:     f.Tag.Get("min"),
+			Max:     f.Tag.Get("max"),
+			field:   f.Name,
+		})
+	}
+	return vs
+}
+
+// loadConfig reads the configuration from environ, a list of NAME=value as
+// os.Environ returns it. The error names every problem, one on a line. An empty
+// value counts as unset, as compose files and unit files like to produce it.
+func loadConfig(environ []string) (config, error) {
+	values := env.ToMap(environ)
+	vars := variables()
+	problems := unknownNames(values, vars)
+
+	var cfg config
+	err := env.ParseWithOptions(&cfg, env.Options{
+		Prefix:      envPrefix,
+		Environment: values,
+		FuncMap: map[reflect.Type]env.ParserFunc{
+			reflect.TypeFor[bool]():          parseBool,
+			reflect.TypeFor[time.Duration](): parseDuration,
+		},
+	})
+	failed := map[string]bool{}
+	if err != nil {
+		var all env.AggregateError
+		if !errors.As(err, &all) {
+			return config{}, err
+		}
+		for _, e := range all.Errors {
+			var bad env.ParseError
+			if !errors.As(e, &bad) {
+				problems = append(problems, e)
+				continue
+			}
+			v := vars[slices.IndexFunc(vars, func(v variable) bool { return v.field == bad.Name })]
+			failed[v.field] = true
+			problems = append(problems, fmt.Errorf("%s=%q: %w", v.Name, values[v.Name], bad.Err))
+		}
+	}
+	for _, v := range vars {
+		if failed[v.field] {
+			continue
+		}
+		if err := v.checkBounds(reflect.ValueOf(cfg).FieldByName(v.field)); err != nil {
+			problems = append(problems, fmt.Errorf("%s=%q: %w", v.Name, values[v.Name], err))
+		}
+	}
+	problems = append(problems, cfg.checkAddrs()...)
+	if len(problems) > 0 {
+		return config{}, errors.Join(problems...)
+	}
+	return cfg, nil
+}
+
+// checkBounds says whether a duration or a byte size lies within the bounds of
+// its tags.
+func (v variable) checkBounds(value reflect.Value) error {
+	if v.Min == "" {
+		return nil
+	}
+	n := value.Int()
+	if n < v.bound(v.Min, value.Type()) || n > v.bound(v.Max, value.Type()) {
+		return fmt.Errorf("must be between %s and %s", v.Min, v.Max)
+	}
+	return nil
+}
+
+// bound parses a bound of a field of type t. A bad one is a mistake in config.
+func (v variable) bound(s string, t reflect.Type) int64 {
+	var err error
+	var n int64
+	if t == reflect.TypeFor[byteSize]() {
+		var b byteSize
+		err = b.UnmarshalText([]byte(s))
+		n = int64(b)
+	} else {
+		var d time.Duration
+		d, err = time.ParseDuration(s)
+		n = int64(d)
+	}
+	if err != nil {
+		panic(fmt.Sprintf("config.%s: bound %q: %v", v.field, s, err))
+	}
+	return n
+}
+
+// checkAddrs says what is wrong with the two addresses.
+func (c config) checkAddrs() (problems []error) {
+	host := [2]string{}
+	port := [2]int{}
+	names := [2]string{envPrefix + "RTMP_ADDR", envPrefix + "HTTP_ADDR"}
+	for i, addr := range []string{c.RTMPAddr, c.HTTPAddr} {
+		var err error
+		if host[i], port[i], err = splitAddr(addr); err != nil {
+			problems = append(problems, fmt.Errorf("%s=%q: %w", names[i], addr, err))
+		}
+	}
+	if problems == nil && port[0] != 0 && port[0] == port[1] &&
+		(host[0] == host[1] || wildcard(host[0]) || wildcard(host[1])) {
+		problems = append(problems, fmt.Errorf("%s and %s name the same port, %d: each needs its own", names[0], names[1], port[0]))
+	}
+	return problems
+}
+
+// splitAddr takes HOST:PORT apart. The port is a number, 0 to 65535.
+func splitAddr(addr string) (host string, port int, err error) {
+	if n, err := strconv.ParseUint(addr, 10, 16); err == nil {
+		return "", 0, fmt.Errorf("must be HOST:PORT (did you mean :%d?)", n)
+	}
+	host, portText, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", 0, errors.New("must be HOST:PORT, like :1935, 127.0.0.1:1935 or [::1]:1935")
+	}
+	n, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil {
+		return "", 0, errors.New("the port must be a number from 0 to 65535")
+	}
+	if strings.ContainsAny(host, " /@") {
+		return "", 0, errors.New("must be HOST:PORT, without a scheme or a path")
+	}
+	return host, int(n), nil
+}
+
+// wildcard says whether a listener on host takes connections on every interface.
+func wildcard(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "" || ip != nil && ip.IsUnspecified()
+}
+
+func parseBool(s string) (any, error) {
+	b, err := strconv.ParseBool(s)
+	if err != nil {
+		return nil, errors.New("must be true or false")
+	}
+	return b, nil
+}
+
+func parseDuration(s string) (any, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return nil, errors.New("must be a duration with its unit, like 8s, 500ms or 1m30s")
+	}
+	return d, nil
+}
+
+// logLevel is a level by one of its four names, in either case.
+type logLevel slog.Level
+
+// UnmarshalText accepts debug, info, warn and error.
+func (l *logLevel) UnmarshalText(text []byte) error {
+	switch strings.ToLower(string(text)) {
+	case "debug", "info", "warn", "error":
+		return (*slog.Level)(l).UnmarshalText(text)
+	}
+	return errors.New("must be debug, info, warn or error")
+}
+
+// logFormat is the form of a log line: "text" or "json".
+type logFormat string
+
+// UnmarshalText accepts text and json, in either case.
+func (f *logFormat) UnmarshalText(text []byte) error {
+	switch s := strings.ToLower(string(text)); s {
+	case "text", "json":
+		*f = logFormat(s)
+		return nil
+	}
+	return errors.New("must be text or json")
+}
+
+// maxCoalesce bounds coalescing: packets held back longer are lag that a viewer
+// sees.
+const maxCoalesce = time.Second
+
+// coalescing is how long packets may be gathered before a write: a duration in
+// nanoseconds, or coalesceAuto.
+type coalescing time.Duration
+
+const coalesceAuto coalescing = -1
+
+// UnmarshalText accepts auto, 0 and durations up to maxCoalesce.
+func (c *coalescing) UnmarshalText(text []byte) error {
+	if strings.EqualFold(string(text), "auto") {
+		*c = coalesceAuto
+		return nil
+	}
+	d, err := time.ParseDuration(string(text))
+	if err != nil || d < 0 || d > maxCoalesce {
+		return fmt.Errorf("must be auto, 0 or a duration up to %v, like 100ms", maxCoalesce)
+	}
+	*c = coalescing(d)
+	return nil
+}
+
+// byteSize is a number of bytes, written plainly or with a unit.
+type byteSize int64
+
+var byteUnits = map[string]float64{
+	"": 1, "b": 1,
+	"kb": 1e3, "mb": 1e6, "gb": 1e9,
+	"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30,
+}
+
+// UnmarshalText accepts 33554432, 32MiB, 1.5 GB and the like, in either case.
+func (b *byteSize) UnmarshalText(text []byte) error {
+	s := strings.TrimSpace(string(text))
+	end := strings.LastIndexAny(s, "0123456789.") + 1
+	unit, known := byteUnits[strings.ToLower(strings.TrimSpace(s[end:]))]
+	n, err := strconv.ParseFloat(s[:end], 64)
+	// 2^53: up to here a float64 holds every whole number
+	if err != nil || !known || n < 0 || n*unit > 1<<53 || strings.ContainsAny(s[:end], "eExX_") {
+		return errors.New("must be a number of bytes, plain or with KB, MB, GB, KiB, MiB or GiB, like 32MiB")
+	}
+	*b = byteSize(n * unit)
+	return nil
+}

@@ -1,0 +1,281 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestConfigDefaults(t *testing.T) {
+	want := config{
+		RTMPAddr: ":1935", HTTPAddr: ":8080",
+		LogLevel: logLevel(slog.LevelInfo), LogForm: "text", Coalesce: coalesceAuto,
+		PublisherGrace: 8 * time.Second, ViewerWait: 10 * time.Second, MaxLag: 5 * time.Second,
+		GOPMaxBytes: 32 << 20,
+	}
+	for name, environ := range map[string][]string{
+		"nothing set":    nil,
+		"others' names":  {"PATH=/bin", "HOME=/", "RTMP_ADDR=x", "SLUICEGATE=1", "XSLUICE_DEMO=1"},
+		"empty is unset": {"SLUICE_RTMP_ADDR=", "SLUICE_DEMO=", "SLUICE_COALESCE=", "SLUICE_MAX_LAG=", "SLUICE_GOP_MAX_BYTES="},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := loadConfig(environ)
+			require.NoError(t, err)
+			assert.Equal(t, want, got)
+		})
+	}
+}
+
+func TestConfigValues(t *testing.T) {
+	for _, c := range []struct {
+		set   string // without prefix
+		field string
+		want  any
+	}{
+		{"RTMP_ADDR=127.0.0.1:0", "RTMPAddr", "127.0.0.1:0"},
+		{"RTMP_ADDR=[::1]:1936", "RTMPAddr", "[::1]:1936"},
+		{"HTTP_ADDR=media.example.org:80", "HTTPAddr", "media.example.org:80"},
+		{"HTTP_ADDR=:65535", "HTTPAddr", ":65535"},
+		{"DEMO=true", "Demo", true},
+		{"DEMO=1", "Demo", true},
+		{"DEMO=false", "Demo", false},
+		{"LOG_LEVEL=debug", "LogLevel", logLevel(slog.LevelDebug)},
+		{"LOG_LEVEL=WARN", "LogLevel", logLevel(slog.LevelWarn)},
+		{"LOG_LEVEL=error", "LogLevel", logLevel(slog.LevelError)},
+		{"LOG_FORMAT=json", "LogForm", logFormat("json")},
+		{"LOG_FORMAT=Text", "LogForm", logFormat("text")},
+		{"COALESCE=auto", "Coalesce", coalesceAuto},
+		{"COALESCE=AUTO", "Coalesce", coalesceAuto},
+		{"COALESCE=0", "Coalesce", coalescing(0)},
+		{"COALESCE=0s", "Coalesce", coalescing(0)},
+		{"COALESCE=350ms", "Coalesce", coalescing(350 * time.Millisecond)},
+		{"COALESCE=1s", "Coalesce", coalescing(time.Second)},
+		{"PUBLISHER_GRACE=0", "PublisherGrace", time.Duration(0)},
+		{"PUBLISHER_GRACE=1m30s", "PublisherGrace", 90 * time.Second},
+		{"VIEWER_WAIT=0s", "ViewerWait", time.Duration(0)},
+		{"VIEWER_WAIT=10m", "ViewerWait", 10 * time.Minute},
+		{"MAX_LAG=500ms", "MaxLag", 500 * time.Millisecond},
+		{"MAX_LAG=2m", "MaxLag", 2 * time.Minute},
+		{"GOP_MAX_BYTES=1000000", "GOPMaxBytes", byteSize(1_000_000)},
+		{"GOP_MAX_BYTES=65536B", "GOPMaxBytes", byteSize(65536)},
+		{"GOP_MAX_BYTES=64KiB", "GOPMaxBytes", byteSize(64 << 10)},
+		{"GOP_MAX_BYTES=100KB", "GOPMaxBytes", byteSize(100_000)},
+		{"GOP_MAX_BYTES=1.5 MiB", "GOPMaxBytes", byteSize(3 << 19)},
+		{"GOP_MAX_BYTES=8mb", "GOPMaxBytes", byteSize(8_000_000)},
+		{"GOP_MAX_BYTES=1GB", "GOPMaxBytes", byteSize(1_000_000_000)},
+		{"GOP_MAX_BYTES=4GiB", "GOPMaxBytes", byteSize(4 << 30)},
+	} {
+		t.Run(c.set, func(t *testing.T) {
+			got, err := loadConfig([]string{envPrefix + c.set})
+			require.NoError(t, err)
+			assert.Equal(t, c.want, reflect.ValueOf(got).FieldByName(c.field).Interface())
+		})
+	}
+}
+
+// badSettings are settings that must be refused, and a part of the message.
+var badSettings = []struct{ set, want string }{
+	{"RTMP_ADDR=1935", "HOST:PORT (did you mean :1935?)"},
+	{"RTMP_ADDR=localhost", "HOST:PORT"},
+	{"RTMP_ADDR=:65536", "from 0 to 65535"},
+	{"RTMP_ADDR=:-1", "from 0 to 65535"},
+	{"RTMP_ADDR=:rtmp", "from 0 to 65535"},
+	{"RTMP_ADDR=::1:1935", "HOST:PORT"},
+	{"HTTP_ADDR=http://localhost:8080", "HOST:PORT"},
+	{"HTTP_ADDR=user@host:80", "without a scheme"},
+	{"HTTP_ADDR=:8080/", "from 0 to 65535"},
+	{"DEMO=yes", "true or false"},
+	{"DEMO=2", "true or false"},
+	{"LOG_LEVEL=trace", "debug, info, warn or error"},
+	{"LOG_LEVEL=info+1", "debug, info, warn or error"},
+	{"LOG_FORMAT=xml", "text or json"},
+	{"COALESCE=1001ms", "up to 1s"},
+	{"COALESCE=-1ns", "up to 1s"},
+	{"COALESCE=20", "up to 1s"},
+	{"COALESCE=never", "auto, 0 or a duration"},
+	{"PUBLISHER_GRACE=8", "with its unit"},
+	{"PUBLISHER_GRACE=-1s", "between 0s and 10m"},
+	{"PUBLISHER_GRACE=601s", "between 0s and 10m"},
+	{"VIEWER_WAIT=soon", "with its unit"},
+	{"VIEWER_WAIT=-1ns", "between 0s and 10m"},
+	{"VIEWER_WAIT=11m", "between 0s and 10m"},
+	{"MAX_LAG=5", "with its unit"},
+	{"MAX_LAG=0", "between 500ms and 2m"},
+	{"MAX_LAG=3m", "between 500ms and 2m"},
+	{"GOP_MAX_BYTES=0", "between 64KiB and 4GiB"},
+	{"GOP_MAX_BYTES=65535", "between 64KiB and 4GiB"},
+	{"GOP_MAX_BYTES=5GiB", "between 64KiB and 4GiB"},
+	{"GOP_MAX_BYTES=-1MiB", "number of bytes"},
+	{"GOP_MAX_BYTES=MiB", "number of bytes"},
+	{"GOP_MAX_BYTES=1TB", "number of bytes"},
+	{"GOP_MAX_BYTES=1e6", "number of bytes"},
+	{"GOP_MAX_BYTES=0x10000", "number of bytes"},
+	{"GOP_MAX_BYTES=1.2.3MB", "number of bytes"},
+	{"GOP_MAX_BYTES=32MiB ram", "number of bytes"},
+	{"GOP_MAX_BYTES=99999999999999999999GiB", "number of bytes"},
+}
+
+func TestConfigBadValues(t *testing.T) {
+	for _, c := range badSettings {
+		t.Run(c.set, func(t *testing.T) {
+			got, err := loadConfig([]string{envPrefix + c.set})
+			require.ErrorContains(t, err, c.want)
+			name, _, _ := strings.Cut(c.set, "=")
+			assert.True(t, strings.HasPrefix(err.Error(), envPrefix+name+"="), "does not begin with the name: %v", err)
+			assert.NotContains(t, err.Error(), "\n", "one problem, one line")
+			assert.Zero(t, got)
+		})
+	}
+}
+
+// Each variable has at least one bad value above.
+func TestConfigBadValuesAreWhole(t *testing.T) {
+	for _, v := range variables() {
+		found := false
+		for _, c := range badSettings {
+			found = found || strings.HasPrefix(envPrefix+c.set, v.Name+"=")
+		}
+		assert.True(t, found, "no bad value of %s is tested", v.Name)
+	}
+}
+
+func TestConfigNamesEveryProblemInOneGo(t *testing.T) {
+	environ := []string{"SLUICE_RTMP_PORT=1", "SLUICE_ZZZ=geheim"}
+	seen := map[string]bool{}
+	for _, c := range badSettings {
+		if name, _, _ := strings.Cut(c.set, "="); !seen[name] {
+			seen[name] = true
+			environ = append(environ, envPrefix+c.set)
+		}
+	}
+	_, err := loadConfig(environ)
+	require.Error(t, err)
+	assert.Len(t, strings.Split(err.Error(), "\n"), 2+len(variables()))
+	for _, setting := range environ {
+		name, _, _ := strings.Cut(setting, "=")
+		assert.Contains(t, err.Error(), name)
+	}
+	assert.NotContains(t, err.Error(), "geheim", "the value of an unknown variable may be a secret")
+}
+
+func TestConfigUnknownNames(t *testing.T) {
+	for name, hint := range map[string]string{
+		"SLUICE_RTMP_ADR":                     "SLUICE_RTMP_ADDR",
+		"SLUICE_RTMP_PORT":                    "SLUICE_RTMP_ADDR",
+		"SLUICE_HTTPADDR":                     "SLUICE_HTTP_ADDR",
+		"SLUICE_LOGLEVEL":                     "SLUICE_LOG_LEVEL",
+		"SLUICE_LOG_FROMAT":                   "SLUICE_LOG_FORMAT",
+		"SLUICE_VIEWERS_WAIT":                 "SLUICE_VIEWER_WAIT",
+		"SLUICE_GOP_MAXBYTES":                 "SLUICE_GOP_MAX_BYTES",
+		"sluice_demo":                         "SLUICE_DEMO",
+		"Sluice_Max_Lag":                      "SLUICE_MAX_LAG",
+		"SLUICE_TLS_CERT":                     "",
+		"SLUICE_":                             "",
+		"SLUICE_PORT":                         "",
+		"SLUICE_X_SERVICE_HOSE":               "",
+		"SLUICE_" + strings.Repeat("A", 4096): "",
+	} {
+		t.Run(name[:min(len(name), 40)], func(t *testing.T) {
+			_, err := loadConfig([]string{name + "=8"})
+			require.ErrorContains(t, err, name+": unknown variable")
+			if hint != "" {
+				assert.ErrorContains(t, err, "(did you mean "+hint+"?)")
+			} else {
+				assert.ErrorContains(t, err, "sluice -h")
+			}
+		})
+	}
+}
+
+// A Kubernetes service called "sluice" must not keep its own pods from starting.
+func TestConfigAllowsServiceLinks(t *testing.T) {
+	_, err := loadConfig([]string{
+		"SLUICE_SERVICE_HOST=10.0.0.11",
+		"SLUICE_SERVICE_PORT=1935",
+		"SLUICE_SERVICE_PORT_RTMP=1935",
+		"SLUICE_PORT=tcp://10.0.0.11:1935",
+		"SLUICE_PORT_1935_TCP=tcp://10.0.0.11:1935",
+		"SLUICE_PORT_1935_TCP_PROTO=tcp",
+		"SLUICE_PORT_1935_TCP_PORT=1935",
+		"SLUICE_PORT_1935_TCP_ADDR=10.0.0.11",
+		"SLUICE_RTMP_SERVICE_HOST=10.0.0.12",
+		"SLUICE_RTMP_PORT=tcp://10.0.0.12:1935",
+		"SLUICE_RTMP_PORT_1935_TCP_ADDR=10.0.0.12",
+	})
+	assert.NoError(t, err)
+}
+
+func TestConfigSamePort(t *testing.T) {
+	for _, c := range []struct {
+		rtmp, http string
+		clash      bool
+	}{
+		{":9000", ":9000", true},
+		{"127.0.0.1:9000", "127.0.0.1:9000", true},
+		{"0.0.0.0:9000", "127.0.0.1:9000", true},
+		{"127.0.0.1:9000", "[::]:9000", true},
+		{"127.0.0.1:9000", "127.0.0.2:9000", false},
+		{":0", ":0", false},
+		{":9000", ":9001", false},
+	} {
+		_, err := loadConfig([]string{"SLUICE_RTMP_ADDR=" + c.rtmp, "SLUICE_HTTP_ADDR=" + c.http})
+		if c.clash {
+			assert.ErrorContains(t, err, "same port, 9000", "%v", c)
+		} else {
+			assert.NoError(t, err, "%v", c)
+		}
+	}
+}
+
+func TestHelpListsEveryVariable(t *testing.T) {
+	help := helpText()
+	for _, v := range variables() {
+		assert.Contains(t, help, "  "+v.Name+" (default "+v.Default+")\n")
+		assert.NotEmpty(t, v.Doc, v.Name)
+		assert.Contains(t, strings.Join(strings.Fields(help), " "), v.Doc)
+		assert.Equal(t, v.Min == "", v.Max == "", "%s has one bound only", v.Name)
+	}
+	for line := range strings.Lines(help) {
+		assert.LessOrEqual(t, len(line), 81, line)
+	}
+}
+
+// The names that other people's files hold.
+func TestVariableNames(t *testing.T) {
+	var names []string
+	for _, v := range variables() {
+		names = append(names, v.Name)
+	}
+	assert.Equal(t, []string{
+		"SLUICE_RTMP_ADDR", "SLUICE_HTTP_ADDR", "SLUICE_DEMO", "SLUICE_LOG_LEVEL", "SLUICE_LOG_FORMAT",
+		"SLUICE_COALESCE", "SLUICE_PUBLISHER_GRACE", "SLUICE_VIEWER_WAIT", "SLUICE_MAX_LAG", "SLUICE_GOP_MAX_BYTES",
+	}, names)
+}
+
+// The README's table is between these two lines, and comes from config:
+// `UPDATE_README=1 go test ./cmd/sluice` writes it anew.
+const (
+	tableBegin = "<!-- variables: begin, from cmd/sluice/config.go -->\n"
+	tableEnd   = "<!-- variables: end -->"
+)
+
+func TestReadmeTable(t *testing.T) {
+	const path = "../../README.md"
+	readme, err := os.ReadFile(path)
+	require.NoError(t, err)
+	before, rest, found := strings.Cut(string(readme), tableBegin)
+	require.True(t, found, "README.md lacks the line %q", tableBegin)
+	table, after, found := strings.Cut(rest, tableEnd)
+	require.True(t, found, "README.md lacks the line %q", tableEnd)
+	if os.Getenv("UPDATE_README") != "" {
+		require.NoError(t, os.WriteFile(path, []byte(before+tableBegin+markdownTable()+tableEnd+after), 0o644))
+		return
+	}
+	assert.Equal(t, markdownTable(), table, "UPDATE_README=1 go test ./cmd/sluice writes the table anew")
+}

@@ -1,0 +1,134 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"sluice/flv"
+)
+
+// follower watches a stream and knows at every moment where its live edge is.
+type follower struct {
+	mu     sync.Mutex
+	newest int              // timestamp of the newest frame, in ms
+	keys   map[[32]byte]int // of key frames, by content
+}
+
+// follow starts to watch a stream over HTTP.
+func follow(s *server, key string) *follower {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.flvURL("http", key), nil)
+	require.NoError(s.t, err)
+	answer, err := client.Do(r)
+	require.NoError(s.t, err)
+	require.Equal(s.t, http.StatusOK, answer.StatusCode)
+	f := &follower{keys: map[[32]byte]int{}}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer answer.Body.Close()
+		for in := flv.NewReader(bufio.NewReader(answer.Body)); ; {
+			tag, err := in.Next()
+			if err != nil {
+				return
+			}
+			f.note(tag)
+		}
+	}()
+	s.t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return f
+}
+
+func (f *follower) note(tag flv.Tag) {
+	p, err := tag.Packet()
+	if err != nil || p.Kind != flv.KindFrame {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.newest = max(f.newest, int(tag.Timestamp))
+	if p.Key && tag.Type == flv.TypeVideo {
+		f.keys[sha256.Sum256(tag.Data)] = int(tag.Timestamp)
+	}
+}
+
+// edge returns the timestamp of the newest frame, in ms.
+func (f *follower) edge() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.newest
+}
+
+// start returns when a recording begins on the follower's clock, in ms.
+func (f *follower) start(t *testing.T, r recording) int {
+	t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, tag := range r.tags {
+		if p, err := tag.Packet(); err == nil && p.Key && tag.Type == flv.TypeVideo {
+			at, ok := f.keys[sha256.Sum256(tag.Data)]
+			require.True(t, ok, "the first key frame of %s is one of the stream", r.path)
+			return at
+		}
+	}
+	t.Fatalf("%s has no key frame", r.path)
+	return 0
+}
+
+// Half a minute recorded from a stream that has been live for more than an hour, by
+// its own clock, is a file of half a minute and of that part of a GOP which comes
+// first so that there is a picture at once.
+//
+// The seconds are those of the stream, which another viewer follows: where the
+// machine is too busy for ffmpeg to publish at the pace of real time, they are
+// longer than the clock's.
+func TestRecordingHasItsLength(t *testing.T) {
+	t.Parallel()
+	const seconds = 30
+	s := serve(t)
+	s.publish("live/x", source{size: "320x180", offset: "5024"})
+	f := follow(s, "live/x")
+	until(t, "the stream has been live for a while", func() bool { return f.edge() > 5300 })
+
+	asked, began := f.edge(), time.Now()
+	timed := s.pull(curlPull("curl", "", "--max-time", "30"), "live/x")
+	pulls := []*pull{s.pull(curlPlain, "live/x"), s.pull(ffmpegHTTP, "live/x"), s.pull(ffmpegRTMP, "live/x"), s.pull(rtmpdump, "live/x")}
+	assert.Equal(t, 28, timed.wait(), "curl's code for the end of its time")
+	trim(t, timed.path)
+	byClock := f.edge()
+	t.Logf("the clock went on by %v, the stream by %d ms", time.Since(began), byClock-asked)
+	check(t, f, timed.path, asked, byClock)
+
+	until(t, "the others have their time", func() bool { return f.edge() >= asked+seconds*1000 })
+	ended := map[*pull]int{}
+	for _, p := range pulls {
+		ended[p] = f.edge()
+		p.stop()
+	}
+	for _, p := range pulls {
+		check(t, f, p.path, asked, ended[p])
+	}
+}
+
+// check checks the length of a recording that was asked for and ended at these
+// times of the stream, in ms.
+func check(t *testing.T, f *follower, path string, asked, ended int) {
+	t.Helper()
+	duration := checkRecording(t, path, both).duration(t)
+	before := asked - f.start(t, read(t, path)) // negative if a key frame came while the client connected
+	t.Logf("%s: %.3f s, of which %d ms from before", path, duration, before)
+	assert.LessOrEqual(t, before, gop*1000/rate+500, "what comes first is part of one GOP")
+	assert.InDelta(t, float64(ended-asked+before)/1000, duration, 0.5, "seconds recorded, of %s", path)
+}

@@ -1,0 +1,127 @@
+package e2e
+
+import (
+	"encoding/json"
+	"net/http"
+	"os/exec"
+	"regexp"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// server is a running Sluice.
+type server struct {
+	*process
+	t    *testing.T
+	rtmp string // "rtmp://127.0.0.1:PORT"
+	http string // "127.0.0.1:PORT"
+
+	// stop tells it to end; a second time would make it end at once.
+	stop func()
+}
+
+// announced finds the ports in what the program says at its start.
+var announced = regexp.MustCompile(`(?s)Publish +(rtmp://127\.0\.0\.1:\d+)/.*Watch +http://(127\.0\.0\.1:\d+)/ `)
+
+// serve starts the program with the variables given, NAME=value. When the test
+// ends, so must the program, properly and with nothing to complain of.
+func serve(t *testing.T, variables ...string) *server {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("left out: tests with real programs take minutes; run without -short")
+	}
+	path, err := program()
+	require.NoError(t, err)
+	cmd := exec.Command(path)
+	cmd.Env = append(environment(), "SLUICE_RTMP_ADDR=127.0.0.1:0", "SLUICE_HTTP_ADDR=127.0.0.1:0")
+	cmd.Env = append(cmd.Env, variables...)
+	s := &server{t: t, process: begin(t, cmd)}
+	var found []string
+	until(t, "the server says its ports", func() bool {
+		found = announced.FindStringSubmatch(s.said.String())
+		return found != nil || !s.running()
+	})
+	require.NotNil(t, found, "the server did not start: %s", s.said.String())
+	s.rtmp, s.http = found[1], found[2]
+	s.stop = sync.OnceFunc(func() { s.signal(syscall.SIGTERM) })
+	t.Cleanup(func() {
+		s.stop()
+		assert.Zero(t, s.wait(), "exit code of the server")
+		assert.NotRegexp(t, `level=(WARN|ERROR)|DATA RACE|panic`, s.said.String())
+	})
+	return s
+}
+
+// in returns the server for a subtest.
+func (s *server) in(t *testing.T) *server {
+	mine := *s
+	mine.t = t
+	return &mine
+}
+
+// rtmpURL returns where a stream is published and played.
+func (s *server) rtmpURL(key string) string { return s.rtmp + "/" + key }
+
+// flvURL returns where a stream is fetched, scheme being http or ws.
+func (s *server) flvURL(scheme, key string) string {
+	return scheme + "://" + s.http + "/" + key + ".flv"
+}
+
+// stream is what the API tells of a stream.
+type stream struct {
+	Key      string
+	State    string
+	UptimeMS int64 `json:"uptime_ms"`
+	Video    *struct {
+		Codec         string
+		Width, Height int
+	}
+	Audio   *struct{ Codec string }
+	Viewers struct {
+		Total      int
+		ByProtocol map[string]int `json:"by_protocol"`
+	}
+	Dropped int
+}
+
+// stream asks the API for a stream; the zero value has no state.
+func (s *server) stream(key string) stream {
+	s.t.Helper()
+	answer, err := client.Get("http://" + s.http + "/api/v1/streams")
+	require.NoError(s.t, err)
+	defer answer.Body.Close()
+	require.Equal(s.t, http.StatusOK, answer.StatusCode)
+	var list struct{ Streams []stream }
+	require.NoError(s.t, json.NewDecoder(answer.Body).Decode(&list))
+	for _, st := range list.Streams {
+		if st.Key == key {
+			return st
+		}
+	}
+	return stream{}
+}
+
+// client is for the tests' own requests. It keeps no connection.
+var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+
+// until waits until the API tells of a stream what the test wants.
+func (s *server) until(key, what string, ok func(stream) bool) {
+	s.t.Helper()
+	until(s.t, key+" is "+what, func() bool { return ok(s.stream(key)) })
+}
+
+// state waits until a stream has a state; "" is for one that is no more.
+func (s *server) state(key, state string) {
+	s.t.Helper()
+	s.until(key, state, func(st stream) bool { return st.State == state })
+}
+
+// watched waits until a stream has so many viewers.
+func (s *server) watched(key string, viewers int) {
+	s.t.Helper()
+	s.until(key, "watched", func(st stream) bool { return st.Viewers.Total == viewers })
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"fmt"
+	"runtime/debug"
+	"strings"
+)
+
+// version is set by a release build (-ldflags "-X main.version=v1.2.3");
+// otherwise versionText looks at what the Go tool has noted in the binary.
+var version string
+
+// versionText returns the version in one line, without a line end.
+func versionText() string {
+	if version != "" {
+		return version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	revision, dirty := "", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			revision = "-" + s.Value[:min(12, len(s.Value))]
+		case s.Key == "vcs.modified" && s.Value == "true":
+			dirty = "-dirty"
+		}
+	}
+	return "devel" + revision + dirty
+}
+
+// helpText is what sluice -h prints: how to call it, and every variable with
+// default, bounds and meaning.
+func helpText() string {
+	var b strings.Builder
+	b.WriteString(`Sluice takes live streams over RTMP and serves them to RTMP players, as HTTP-FLV
+and as WebSocket-FLV.
+
+Usage:
+  sluice            run until SIGINT or SIGTERM
+  sluice -h         print this text
+  sluice -version   print the version
+
+It needs no configuration. These environment variables change it:
+
+`)
+	for _, v := range variables() {
+		fmt.Fprintf(&b, "  %s (default %s)\n", v.Name, v.Default)
+		for _, line := range wrap(v.Doc+v.boundsText(), 72) {
+			fmt.Fprintf(&b, "        %s\n", line)
+		}
+	}
+	b.WriteString(`
+Exit codes: 0 after a signal or for -h and -version, 1 when it cannot run
+(a port in use, for example), 2 for a mistake in arguments or variables.
+`)
+	return b.String()
+}
+
+// markdownTable is the same list as a table, for the README.
+func markdownTable() string {
+	var b strings.Builder
+	b.WriteString("| Variable | Default | Meaning |\n|---|---|---|\n")
+	for _, v := range variables() {
+		fmt.Fprintf(&b, "| `%s` | `%s` | %s%s |\n", v.Name, v.Default, v.Doc, v.boundsText())
+	}
+	return b.String()
+}
+
+func (v variable) boundsText() string {
+	if v.Min == "" {
+		return ""
+	}
+	return fmt.Sprintf(" From %s to %s.", v.Min, v.Max)
+}
+
+// wrap breaks text at spaces into lines of at most width bytes, if it can.
+func wrap(text string, width int) (lines []string) {
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		if line != "" && len(line)+1+len(word) > width {
+			lines = append(lines, line)
+			line = ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	return append(lines, line)
+}

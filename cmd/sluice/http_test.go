@@ -1,0 +1,124 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"sluice/web"
+)
+
+func TestRoutes(t *testing.T) {
+	says := func(who string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, who) })
+	}
+	srv := httptest.NewServer(routes(says("page"), says("streams")))
+	defer srv.Close()
+	for path, want := range map[string]string{
+		"/":                        "page",
+		"/?stream=live/demo":       "page",
+		"/?stream=live/demo.flv":   "page",
+		"/assets/123/app.js":       "page",
+		"/api/v1/streams":          "page",
+		"/live/demo.flv":           "streams",
+		"/live/demo.flv?token=x":   "streams",
+		"/live/a/b/c.flv":          "streams",
+		"/assets/x.flv":            "streams",
+		"/api/v1/streams.flv":      "streams",
+		"/x.flv":                   "streams",
+		"/live/%C3%BC%20x.flv":     "streams",
+		"/live/demo":               "404",
+		"/live/demo.flv/":          "404",
+		"/live/demo.FLV":           "404",
+		"/api/v2/streams":          "404",
+		"/index.html":              "404",
+		"/live/demo?name=/a/b.flv": "404",
+	} {
+		for _, method := range []string{"GET", "HEAD", "OPTIONS", "POST"} {
+			req, err := http.NewRequest(method, srv.URL+path, nil)
+			require.NoError(t, err)
+			res, err := srv.Client().Do(req)
+			require.NoError(t, err)
+			body, err := io.ReadAll(res.Body)
+			require.NoError(t, err)
+			res.Body.Close()
+			if want == "404" {
+				assert.Equal(t, http.StatusNotFound, res.StatusCode, "%s %s", method, path)
+				assert.Equal(t, "application/json", res.Header.Get("Content-Type"))
+				continue
+			}
+			assert.Equal(t, http.StatusOK, res.StatusCode, "%s %s", method, path)
+			if method != "HEAD" {
+				assert.Equal(t, want, string(body), "%s %s", method, path)
+			}
+		}
+	}
+}
+
+// The page's own router works below ours.
+func TestPageIsServed(t *testing.T) {
+	page := web.Handler(web.Config{Logger: slog.New(slog.DiscardHandler)})
+	srv := httptest.NewServer(routes(page, http.HandlerFunc(notFound)))
+	defer srv.Close()
+	for path, want := range map[string]int{
+		"/":                  http.StatusOK,
+		"/api/v1/streams":    http.StatusOK,
+		"/api/v1/nothing":    http.StatusNotFound,
+		"/assets/nothing.js": http.StatusNotFound,
+	} {
+		res, err := srv.Client().Get(srv.URL + path)
+		require.NoError(t, err)
+		res.Body.Close()
+		assert.Equal(t, want, res.StatusCode, path)
+	}
+}
+
+func TestNotFoundIsJSON(t *testing.T) {
+	w := httptest.NewRecorder()
+	notFound(w, httptest.NewRequest("GET", "/x", nil))
+	assert.JSONEq(t, `{"error":"not found","reason":"nothing is served here; streams are at /APP/NAME.flv"}`, w.Body.String())
+	assert.Equal(t, "*", w.Header().Get("Access-Control-Allow-Origin"))
+}
+
+func TestHTTPLogLevels(t *testing.T) {
+	var out bytes.Buffer
+	log := slog.NewLogLogger(httpLog{newLogger(&out, "text", slog.LevelInfo).Handler()}, slog.LevelDebug)
+	log.Print("http: TLS handshake error from 127.0.0.1:1: EOF")
+	assert.Empty(t, out.String())
+	log.Print("http: panic serving 127.0.0.1:1: boom")
+	assert.Contains(t, out.String(), "level=ERROR")
+}
+
+// A connection kept in reserve does not hold up the end.
+func TestShutdownDoesNotWaitForSilentConnections(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	srv := newHTTPServer(http.HandlerFunc(notFound), http.HandlerFunc(notFound), slog.New(slog.DiscardHandler))
+	noted := make(chan http.ConnState, 16)
+	note := srv.ConnState
+	srv.ConnState = func(c net.Conn, s http.ConnState) { note(c, s); noted <- s }
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+
+	conn, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	defer conn.Close()
+	require.Equal(t, http.StateNew, <-noted)
+
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second) // net/http would wait for 5 s
+	defer cancel()
+	assert.NoError(t, srv.Shutdown(ctx))
+	assert.ErrorIs(t, <-served, http.ErrServerClosed)
+	_, err = conn.Read(make([]byte, 1))
+	assert.Error(t, err)
+}

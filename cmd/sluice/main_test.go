@@ -1,0 +1,125 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// asMain makes the test binary be the program, so that signals and exit codes
+// are those of a real process.
+const asMain = "GO_TEST_AS_SLUICE"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asMain) != "" {
+		main()
+		return
+	}
+	code := m.Run()
+	if code == 0 {
+		code = checkLeaks()
+	}
+	os.Exit(code)
+}
+
+// checkLeaks returns 1 if goroutines of tests are still there after a while.
+func checkLeaks() int {
+	var leaked []string
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		leaked = leaked[:0]
+		buf := make([]byte, 4<<20)
+		for i, stack := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+			if i > 0 && !strings.Contains(stack, "os/signal.") { // 0 is this one
+				leaked = append(leaked, stack)
+			}
+		}
+		if len(leaked) == 0 {
+			return 0
+		}
+	}
+	fmt.Fprintf(os.Stderr, "%d goroutines leaked:\n%s\n", len(leaked), strings.Join(leaked, "\n\n"))
+	return 1
+}
+
+func command(t testing.TB, environ ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(self)
+	cmd.Env = append(environ, asMain+"=1", "SLUICE_RTMP_ADDR=127.0.0.1:0", "SLUICE_HTTP_ADDR=127.0.0.1:0")
+	return cmd
+}
+
+func TestProcessEndsOnSignal(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		t.Run(sig.String(), func(t *testing.T) {
+			cmd := command(t)
+			stdout, err := cmd.StdoutPipe()
+			require.NoError(t, err)
+			require.NoError(t, cmd.Start())
+			defer cmd.Process.Kill()
+			lines := bufio.NewScanner(stdout)
+			var all strings.Builder
+			for lines.Scan() {
+				all.WriteString(lines.Text() + "\n")
+				if strings.HasPrefix(lines.Text(), "  Watch ") {
+					require.NoError(t, cmd.Process.Signal(sig))
+				}
+			}
+			assert.NoError(t, cmd.Wait(), "exit code 0")
+			assert.Contains(t, all.String(), `reason="signal: `+sig.String()+`"`)
+			assert.Contains(t, all.String(), "msg=stopped")
+		})
+	}
+}
+
+func TestProcessExitCodes(t *testing.T) {
+	var exit *exec.ExitError
+	_, err := command(t, "SLUICE_TYPO=1").Output()
+	require.ErrorAs(t, err, &exit)
+	assert.Equal(t, exitUsage, exit.ExitCode())
+	assert.Contains(t, string(exit.Stderr), "SLUICE_TYPO")
+}
+
+func TestProcessExitsAtOnceOnTheSecondSignal(t *testing.T) {
+	cmd := command(t)
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	defer cmd.Process.Kill()
+	stuck := regexp.MustCompile(`http://(\S+)/ in a browser`)
+	for lines := bufio.NewScanner(stdout); lines.Scan(); {
+		if m := stuck.FindStringSubmatch(lines.Text()); m != nil {
+			conn, err := net.Dial("tcp", m[1])
+			require.NoError(t, err)
+			defer conn.Close()
+			// who asks on and on and reads no answer holds up the drain; the
+			// server is stuck when it takes no more questions
+			questions := strings.Repeat("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 1000)
+			for err == nil {
+				require.NoError(t, conn.SetWriteDeadline(time.Now().Add(300*time.Millisecond)))
+				_, err = conn.Write([]byte(questions))
+			}
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
+		}
+		if strings.Contains(lines.Text(), "shutting down") {
+			require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+		}
+		assert.NotContains(t, lines.Text(), "msg=stopped")
+	}
+	var exit *exec.ExitError
+	require.ErrorAs(t, cmd.Wait(), &exit)
+	assert.Equal(t, exitFailure, exit.ExitCode())
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+)
+
+// Exit codes, as helpText explains them.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// drainTimeout bounds how long viewers and publishers get to end properly after
+// the first signal.
+const drainTimeout = 10 * time.Second
+
+// run is the program: it reads arguments and environment, serves until ctx ends,
+// drains, and returns the exit code. What goes wrong before there is a logger
+// goes to stderr; the log and everything else to stdout.
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	for _, arg := range args {
+		switch arg {
+		case "-h", "-help", "--help":
+			fmt.Fprint(stdout, helpText())
+			return exitOK
+		case "-version", "--version":
+			fmt.Fprintln(stdout, "sluice", versionText())
+			return exitOK
+		default:
+			fmt.Fprintf(stderr, "sluice: unknown argument %q (it is configured by environment variables, see sluice -h)\n", arg)
+			return exitUsage
+		}
+	}
+	cfg, err := loadConfig(environ)
+	if err != nil {
+		fmt.Fprintf(stderr, "sluice: cannot start, the configuration has mistakes:\n%s\n", indent(err.Error()))
+		return exitUsage
+	}
+	listeners, err := listen(ctx, cfg)
+	if err != nil {
+		fmt.Fprintf(stderr, "sluice: %v\n", err)
+		return exitFailure
+	}
+	log := newLogger(stdout, cfg.LogForm, slog.Level(cfg.LogLevel))
+	svc := newService(cfg, listeners, log)
+	announce(stdout, cfg, listeners)
+	return serve(ctx, svc, log)
+}
+
+// server is what serve starts and ends; *service is the real one.
+type server interface {
+	// Start begins to serve and returns at once. A part that cannot go on
+	// sends its error.
+	Start() <-chan error
+	// Shutdown ends everybody properly, cuts off who has not ended when ctx
+	// does, and returns when nothing runs any more.
+	Shutdown(ctx context.Context) error
+}
+
+// serve runs svc until ctx ends or a part of svc fails, drains it, and returns
+// the exit code.
+//
+//	serving --ctx ends----> draining --> exitOK
+//	        --part fails--> draining --> exitFailure
+func serve(ctx context.Context, svc server, log *slog.Logger) int {
+	code := exitOK
+	failed := svc.Start()
+	select {
+	case <-ctx.Done():
+		log.Info("shutting down", "reason", context.Cause(ctx))
+	case err := <-failed:
+		log.Error("cannot go on", "error", err)
+		code = exitFailure
+	}
+	began := time.Now()
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	if err := svc.Shutdown(drain); err != nil {
+		log.Warn("stopped, not everybody ended in time", "error", err, "after", time.Since(began))
+	} else {
+		log.Info("stopped", "after", time.Since(began))
+	}
+	return code
+}
+
+// newLogger returns the logger of the whole program.
+func newLogger(w io.Writer, format logFormat, level slog.Level) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: level}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}

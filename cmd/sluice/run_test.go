@@ -1,0 +1,307 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestArguments(t *testing.T) {
+	for _, c := range []struct {
+		args       []string
+		code       int
+		out, error string // what must be in it; "" = it is empty
+	}{
+		{[]string{"-h"}, exitOK, "SLUICE_RTMP_ADDR (default :1935)", ""},
+		{[]string{"-help"}, exitOK, "Usage:", ""},
+		{[]string{"--help"}, exitOK, "Usage:", ""},
+		{[]string{"-version"}, exitOK, "sluice ", ""},
+		{[]string{"--version"}, exitOK, "sluice ", ""},
+		{[]string{"-port", "1"}, exitUsage, "", `unknown argument "-port"`},
+		{[]string{"serve"}, exitUsage, "", `unknown argument "serve"`},
+		{[]string{""}, exitUsage, "", `unknown argument ""`},
+	} {
+		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			// a mistake in the environment must not keep anyone from the help
+			code := run(t.Context(), c.args, []string{"SLUICE_X=1"}, &stdout, &stderr)
+			assert.Equal(t, c.code, code)
+			for got, want := range map[*bytes.Buffer]string{&stdout: c.out, &stderr: c.error} {
+				if want == "" {
+					assert.Empty(t, got.String())
+				} else {
+					assert.Contains(t, got.String(), want)
+				}
+			}
+			assert.LessOrEqual(t, strings.Count(stderr.String(), "\n"), 1)
+		})
+	}
+}
+
+func TestVersionCanBeSet(t *testing.T) {
+	defer func(v string) { version = v }(version)
+	version = "v1.2.3"
+	var out bytes.Buffer
+	assert.Equal(t, exitOK, run(t.Context(), []string{"-version"}, nil, &out, io.Discard))
+	assert.Equal(t, "sluice v1.2.3\n", out.String())
+}
+
+func TestBadConfigurationIsExit2(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	code := run(t.Context(), nil, []string{"SLUICE_MAX_LAG=never", "SLUICE_DEMO=maybe", "SLUICE_TYPO=1"}, &stdout, &stderr)
+	assert.Equal(t, exitUsage, code)
+	assert.Empty(t, stdout.String())
+	for _, name := range []string{"SLUICE_MAX_LAG", "SLUICE_DEMO", "SLUICE_TYPO"} {
+		assert.Regexp(t, `(?m)^  `+name, stderr.String())
+	}
+}
+
+func TestPortInUseIsOneLine(t *testing.T) {
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer busy.Close()
+	addr := busy.Addr().String()
+	for _, c := range []struct{ rtmp, http, want string }{
+		{addr, "127.0.0.1:0", "sluice: RTMP cannot listen on " + addr + ": the port is in use (SLUICE_RTMP_ADDR sets another)\n"},
+		{"127.0.0.1:0", addr, "sluice: HTTP cannot listen on " + addr + ": the port is in use (SLUICE_HTTP_ADDR sets another)\n"},
+	} {
+		var stdout, stderr bytes.Buffer
+		code := run(t.Context(), nil, []string{"SLUICE_RTMP_ADDR=" + c.rtmp, "SLUICE_HTTP_ADDR=" + c.http}, &stdout, &stderr)
+		assert.Equal(t, exitFailure, code)
+		assert.Equal(t, c.want, stderr.String())
+		assert.Empty(t, stdout.String())
+	}
+}
+
+func TestAddressOfAnotherMachine(t *testing.T) {
+	var stderr bytes.Buffer
+	// 192.0.2.0/24 is for documentation: nobody has it (RFC 5737), but a sandbox
+	// may; the last address of the block for benchmarks (RFC 2544) serves as well
+	code := run(t.Context(), nil, []string{"SLUICE_RTMP_ADDR=198.19.255.254:0", "SLUICE_HTTP_ADDR=127.0.0.1:0"}, io.Discard, &stderr)
+	assert.Equal(t, exitFailure, code)
+	assert.Contains(t, stderr.String(), "this machine has no such address")
+}
+
+// output collects what run writes, and may be read meanwhile.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	more chan struct{} // has one element after a write
+}
+
+func newOutput() *output { return &output{more: make(chan struct{}, 1)} }
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	select {
+	case o.more <- struct{}{}:
+	default:
+	}
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// find waits for a match of pattern and returns its submatches.
+func (o *output) find(t testing.TB, pattern string) []string {
+	t.Helper()
+	re := regexp.MustCompile(pattern)
+	deadline := time.After(10 * time.Second)
+	for {
+		if m := re.FindStringSubmatch(o.String()); m != nil {
+			return m
+		}
+		select {
+		case <-o.more:
+		case <-deadline:
+			t.Fatalf("no %q in:\n%s", pattern, o)
+		}
+	}
+}
+
+// start runs the program on free ports until the test ends it by stop, which
+// returns the exit code.
+func start(t *testing.T, environ ...string) (out *output, stop func() int) {
+	t.Helper()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	out = newOutput()
+	done := make(chan int, 1)
+	environ = append([]string{"SLUICE_RTMP_ADDR=127.0.0.1:0", "SLUICE_HTTP_ADDR=127.0.0.1:0"}, environ...)
+	go func() { done <- run(ctx, nil, environ, out, out) }()
+	stop = sync.OnceValue(func() int {
+		cancel(errors.New("signal: test"))
+		return <-done
+	})
+	t.Cleanup(func() { stop() })
+	return out, stop
+}
+
+func TestAnnouncesURLsAndDrains(t *testing.T) {
+	out, stop := start(t, "SLUICE_LOG_LEVEL=error")
+	rtmp := out.find(t, `rtmp://(127\.0\.0\.1:\d+)/live/NAME\n`)[1]
+	page := out.find(t, `(http://127\.0\.0\.1:\d+)/ in a browser`)[1]
+	flv := out.find(t, `(http://127\.0\.0\.1:\d+)/live/NAME\.flv\n`)[1]
+	out.find(t, `ws://127\.0\.0\.1:\d+/live/NAME\.flv\n`)
+	assert.Equal(t, page, flv)
+	assert.NotContains(t, out.String(), "Demo")
+
+	conn, err := net.Dial("tcp", rtmp)
+	require.NoError(t, err)
+	defer conn.Close()
+
+	res, err := http.Get(page + "/nowhere")
+	require.NoError(t, err)
+	defer res.Body.Close()
+	defer http.DefaultClient.CloseIdleConnections()
+	assert.Equal(t, http.StatusNotFound, res.StatusCode)
+	assert.Equal(t, "application/json", res.Header.Get("Content-Type"))
+	assert.Equal(t, "*", res.Header.Get("Access-Control-Allow-Origin"))
+	var body map[string]string
+	require.NoError(t, json.NewDecoder(res.Body).Decode(&body))
+	assert.Equal(t, "not found", body["error"])
+
+	assert.Equal(t, exitOK, stop())
+	_, err = net.Dial("tcp", rtmp)
+	assert.Error(t, err, "the port is still open")
+}
+
+func TestAnnouncesInJSON(t *testing.T) {
+	out, stop := start(t, "SLUICE_LOG_FORMAT=json", "SLUICE_LOG_LEVEL=debug")
+	out.find(t, `"msg":"ready"`)
+	assert.Equal(t, exitOK, stop())
+	ready := false
+	for line := range strings.Lines(out.String()) {
+		var record map[string]any
+		require.NoError(t, json.Unmarshal([]byte(line), &record), line)
+		if record["msg"] == "ready" {
+			ready = true
+			assert.Regexp(t, `^rtmp://127\.0\.0\.1:\d+/live/NAME$`, record["publish"])
+			assert.Regexp(t, `^http://127\.0\.0\.1:\d+/$`, record["page"])
+		}
+		if record["msg"] == "shutting down" {
+			assert.Equal(t, "signal: test", record["reason"])
+		}
+	}
+	assert.True(t, ready)
+}
+
+func TestEndpointURLs(t *testing.T) {
+	for _, c := range []struct {
+		e            endpoint
+		scheme, want string
+	}{
+		{endpoint{host: "localhost", port: 1935}, "rtmp", "rtmp://localhost/x"},
+		{endpoint{host: "localhost", port: 1936}, "rtmp", "rtmp://localhost:1936/x"},
+		{endpoint{host: "localhost", port: 80}, "http", "http://localhost/x"},
+		{endpoint{host: "localhost", port: 80}, "ws", "ws://localhost/x"},
+		{endpoint{host: "localhost", port: 1935}, "http", "http://localhost:1935/x"},
+		{endpoint{host: "::1", port: 80}, "http", "http://[::1]/x"},
+		{endpoint{host: "::1", port: 8080}, "ws", "ws://[::1]:8080/x"},
+	} {
+		assert.Equal(t, c.want, c.e.url(c.scheme, "/x"))
+	}
+}
+
+func TestEndpointOf(t *testing.T) {
+	for _, c := range []struct {
+		ip, addr string
+		want     endpoint
+	}{
+		{"::", ":1935", endpoint{"localhost", 7, true}},
+		{"0.0.0.0", "0.0.0.0:0", endpoint{"localhost", 7, true}},
+		{"127.0.0.1", "localhost:0", endpoint{"localhost", 7, false}},
+		{"203.0.113.9", "media.example.org:0", endpoint{"media.example.org", 7, false}},
+		{"::1", "[::1]:0", endpoint{"::1", 7, false}},
+	} {
+		l := fakeListener{addr: &net.TCPAddr{IP: net.ParseIP(c.ip), Port: 7}}
+		assert.Equal(t, c.want, endpointOf(l, c.addr), c.addr)
+	}
+	everywhere := fakeListener{addr: &net.TCPAddr{IP: net.IPv6unspecified, Port: 7}}
+	assert.Equal(t, "rtmp://127.0.0.1:7/live/demo", loopbackURL(everywhere, "/live/demo"))
+	local := fakeListener{addr: &net.TCPAddr{IP: net.IPv6loopback, Port: 7}}
+	assert.Equal(t, "rtmp://[::1]:7/live/demo", loopbackURL(local, "/live/demo"))
+}
+
+type fakeListener struct {
+	net.Listener
+	addr net.Addr
+}
+
+func (l fakeListener) Addr() net.Addr { return l.addr }
+
+// fakeServer takes drain to end everybody, or is cut off before.
+type fakeServer struct {
+	failed chan error
+	drain  time.Duration
+}
+
+func (f fakeServer) Start() <-chan error { return f.failed }
+
+func (f fakeServer) Shutdown(ctx context.Context) error {
+	select {
+	case <-time.After(f.drain):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func TestServeDrainsWithinABound(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		drain    time.Duration
+		fail     error
+		code     int
+		took     time.Duration
+		lastLine string
+	}{
+		{"in time", 3 * time.Second, nil, exitOK, 3 * time.Second, "msg=stopped after=3s"},
+		{"cut off", time.Hour, nil, exitOK, drainTimeout, "not everybody ended in time"},
+		{"a part fails", time.Second, errors.New("broken listener"), exitFailure, time.Second, "msg=stopped after=1s"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var out bytes.Buffer
+				ctx, cancel := context.WithCancelCause(t.Context())
+				defer cancel(nil)
+				svc := fakeServer{make(chan error, 1), c.drain}
+				if c.fail != nil {
+					svc.failed <- c.fail
+				} else {
+					time.AfterFunc(time.Minute, func() { cancel(errors.New("signal: terminated")) })
+				}
+				began := time.Now()
+				code := serve(ctx, svc, newLogger(&out, "text", slog.LevelInfo))
+				took := time.Since(began)
+				if c.fail == nil {
+					took -= time.Minute
+					assert.Contains(t, out.String(), "signal: terminated")
+				} else {
+					assert.Contains(t, out.String(), c.fail.Error())
+				}
+				assert.Equal(t, c.code, code)
+				assert.Equal(t, c.took, took)
+				assert.Contains(t, out.String(), c.lastLine)
+			})
+		})
+	}
+}

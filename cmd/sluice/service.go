@@ -1,0 +1,143 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"sluice/cmd/sluice/demo"
+	"sluice/httpflv"
+	"sluice/hub"
+	"sluice/hub/fanout"
+	"sluice/rtmp"
+	"sluice/rtmp/gateway"
+	"sluice/web"
+)
+
+// service is the gateway with all its parts, wired.
+//
+//	publishers ──▶ rtmp ──▶ hub ──▶ pool ──▶ rtmp, flv ──▶ viewers
+//	                         └────▶ page
+type service struct {
+	listeners
+	log  *slog.Logger
+	hub  *hub.Hub
+	pool *fanout.Pool
+	rtmp *rtmp.Server
+	flv  *httpflv.Handler
+	http *http.Server // page and flv
+	demo bool
+
+	running  sync.WaitGroup // everything that Start has begun
+	stopDemo context.CancelFunc
+}
+
+// newService puts the gateway together on open listeners, which it owns from
+// then on. It must be started and shut down.
+func newService(cfg config, l listeners, log *slog.Logger) *service {
+	s := &service{listeners: l, log: log, demo: cfg.Demo}
+	s.hub = hub.New(hub.Config{
+		PublisherGrace: orNever(cfg.PublisherGrace),
+		ViewerWait:     orNever(cfg.ViewerWait),
+		MaxLag:         cfg.MaxLag,
+		GOPMaxBytes:    int64(cfg.GOPMaxBytes),
+		Logger:         log,
+	})
+	coalesce := time.Duration(cfg.Coalesce)
+	if cfg.Coalesce == coalesceAuto {
+		coalesce = fanout.Auto
+	}
+	s.pool = fanout.New(fanout.Config{Coalesce: coalesce})
+	s.rtmp = &rtmp.Server{Handler: &gateway.Handler{Hub: s.hub, Pool: s.pool}, Logger: log}
+	s.flv = &httpflv.Handler{Hub: s.hub, Pool: s.pool, Logger: log}
+	page := web.Handler(web.Config{
+		Streams:  func() []web.Stream { return web.FromHub(s.hub.Streams(), time.Now()) },
+		RTMPPort: l.rtmp.Addr().(*net.TCPAddr).Port,
+		Version:  versionText(),
+		Logger:   log,
+	})
+	s.http = newHTTPServer(page, s.flv, log)
+	return s
+}
+
+// orNever turns 0, "not at all" in the configuration, into what the hub takes
+// for it: there 0 is the default.
+func orNever(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
+}
+
+// Start begins to serve; see server.
+func (s *service) Start() <-chan error {
+	failed := make(chan error, 2)
+	serve := func(serve func(net.Listener) error, l net.Listener) {
+		s.running.Go(func() {
+			if err := serve(l); !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
+				failed <- err
+			}
+		})
+	}
+	serve(s.rtmp.Serve, s.listeners.rtmp)
+	serve(s.http.Serve, s.listeners.http)
+
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stopDemo = cancel
+	if s.demo {
+		url := loopbackURL(s.listeners.rtmp, "/live/demo")
+		s.running.Go(func() { demo.Run(ctx, publishTo(url), s.log) })
+	}
+	return failed
+}
+
+// publishTo returns what opens a publish session to url, for demo.Run.
+func publishTo(url string) func(context.Context) (demo.Session, error) {
+	return func(ctx context.Context) (demo.Session, error) {
+		var c rtmp.Client
+		p, err := c.Publish(ctx, url)
+		if err != nil {
+			return nil, err // not p, which as an interface would not be nil
+		}
+		return p, nil
+	}
+}
+
+// lastGrace bounds the wait for what was cut off; it is a matter of
+// milliseconds.
+const lastGrace = 2 * time.Second
+
+// errStuck is a mistake of ours: a goroutine outlived its connection.
+var errStuck = errors.New("a part of the server did not end")
+
+// Shutdown ends everything; see server. The hub ends publishers and viewers, and
+// the servers wait for their connections; then the pool cuts what is left.
+func (s *service) Shutdown(ctx context.Context) error {
+	s.stopDemo()
+	parts := []func(context.Context) error{s.hub.Shutdown, s.rtmp.Shutdown, s.http.Shutdown}
+	errs := make([]error, len(parts))
+	var wg sync.WaitGroup
+	for i, shutdown := range parts {
+		wg.Go(func() { errs[i] = shutdown(ctx) })
+	}
+	wg.Wait()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.http.Close()
+		s.pool.Close()
+		s.flv.Wait()
+		s.running.Wait()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(lastGrace):
+		return errStuck
+	}
+	return cmp.Or(errs...) // as a rule they are all the end of ctx
+}
