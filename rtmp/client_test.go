@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,6 +42,48 @@ func TestPublishArrivesWhole(t *testing.T) {
 		assert.Equal(t, "live", got.req.Type)
 		assert.True(t, got.req.Capabilities.Announced())
 	}
+}
+
+func TestPublishInBatches(t *testing.T) {
+	h := &house{}
+	addr := serve(t, &Server{Handler: h})
+	dialed := make(chan *countedWrites, 1)
+	c := &Client{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		nc, err := new(net.Dialer).DialContext(ctx, network, address)
+		counted := &countedWrites{Conn: nc}
+		dialed <- counted
+		return counted, err
+	}}
+	p, err := c.Publish(t.Context(), "rtmp://"+addr+"/live/a")
+	require.NoError(t, err)
+	want := clip()
+	nc := <-dialed
+	before := nc.writes.Load()
+	require.NoError(t, p.WriteTags(want))
+	assert.NoError(t, p.WriteTags(nil))
+	assert.EqualValues(t, 1, nc.writes.Load()-before, "writes")
+	unknown := append(clip(), flv.Tag{Type: 99})
+	assert.ErrorIs(t, p.WriteTags(unknown), errors.ErrUnsupported)
+	assert.EqualValues(t, 1, nc.writes.Load()-before, "nothing of it is sent")
+	require.NoError(t, p.Close())
+	assert.ErrorIs(t, p.WriteTags(want), net.ErrClosed)
+
+	h.mu.Lock()
+	got := h.publications[0]
+	h.mu.Unlock()
+	assert.NoError(t, got.ended(t))
+	equalTags(t, want, got.tags)
+}
+
+// countedWrites counts the writes to a connection.
+type countedWrites struct {
+	net.Conn
+	writes atomic.Int64
+}
+
+func (c *countedWrites) Write(p []byte) (int, error) {
+	c.writes.Add(1)
+	return c.Conn.Write(p)
 }
 
 func TestPublishToPlayers(t *testing.T) {

@@ -113,18 +113,12 @@ var metaDataPrefix = amf.AppendAMF0(nil, onMetaData)
 // The error of a connection that the server ended is a *StatusError if it said
 // why.
 func (p *Publisher) WriteTag(t flv.Tag) error {
-	if len(t.Data) > maxBody-len(setDataFramePrefix) {
-		return fmt.Errorf("rtmp: tag of %d bytes: %w", len(t.Data), flv.ErrTooLarge)
-	}
-	switch t.Type {
-	case flv.TypeAudio, flv.TypeVideo, flv.TypeScriptAMF3:
-	case flv.TypeScript:
-		if bytes.HasPrefix(t.Data, metaDataPrefix) {
-			t.Data = bytes.Join([][]byte{setDataFramePrefix, t.Data}, nil)
-		}
-	default:
-		return fmt.Errorf("rtmp: tag of type %d cannot be sent: %w", t.Type, errors.ErrUnsupported)
-	}
+	return p.WriteTags([]flv.Tag{t})
+}
+
+// WriteTags is WriteTag for several tags, in order, with one write for all of
+// them. If one of them cannot be sent, none is.
+func (p *Publisher) WriteTags(tags []flv.Tag) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -133,7 +127,17 @@ func (p *Publisher) WriteTag(t flv.Tag) error {
 	if p.failed != nil {
 		return p.failed
 	}
-	p.scratch = appendTag(p.scratch[:0], p.cc.size, p.cc.streamID, t)
+	p.scratch = p.scratch[:0]
+	for _, t := range tags {
+		t, err := outgoing(t)
+		if err != nil {
+			return err
+		}
+		p.scratch = appendTag(p.scratch, p.cc.size, p.cc.streamID, t)
+	}
+	if len(p.scratch) == 0 {
+		return nil
+	}
 	if err := p.cc.send(p.scratch); err != nil {
 		return fmt.Errorf("rtmp: publishing: %w", err)
 	}
@@ -141,6 +145,23 @@ func (p *Publisher) WriteTag(t flv.Tag) error {
 		p.scratch = nil
 	}
 	return nil
+}
+
+// outgoing returns a tag in the form in which a publisher sends it.
+func outgoing(t flv.Tag) (flv.Tag, error) {
+	if len(t.Data) > maxBody-len(setDataFramePrefix) {
+		return t, fmt.Errorf("rtmp: tag of %d bytes: %w", len(t.Data), flv.ErrTooLarge)
+	}
+	switch t.Type {
+	case flv.TypeAudio, flv.TypeVideo, flv.TypeScriptAMF3:
+	case flv.TypeScript:
+		if bytes.HasPrefix(t.Data, metaDataPrefix) {
+			t.Data = bytes.Join([][]byte{setDataFramePrefix, t.Data}, nil)
+		}
+	default:
+		return t, fmt.Errorf("rtmp: tag of type %d cannot be sent: %w", t.Type, errors.ErrUnsupported)
+	}
+	return t, nil
 }
 
 // Close ends the stream with FCUnpublish and deleteStream, waits a little for the

@@ -21,6 +21,10 @@ import (
 //go:embed clip.flv
 var clipFile []byte
 
+// Clip returns the clip as an FLV file: codec headers and frames of whole GOPs,
+// the last of which leads into the first. The caller owns it.
+func Clip() []byte { return bytes.Clone(clipFile) }
+
 // period is how long the clip lasts, and how far a tag's timestamp moves from
 // one loop to the next. Both tracks end exactly there.
 const period = 8 * time.Second
