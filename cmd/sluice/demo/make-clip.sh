@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes clip.flv: 8 s of moving picture and quiet sound that can be played in a
-# loop without a seam. Needs ffmpeg (libx264, freetype) and the DejaVu fonts
+# Makes clip.flv: 8 s of moving picture and quiet sound, 206 kbit/s, that can be
+# played in a loop without a seam. Needs ffmpeg (libx264, freetype) and the DejaVu fonts
 # (Debian: apt install ffmpeg fonts-dejavu-core). Takes about a minute.
 #
 #   ./make-clip.sh [output]
@@ -73,7 +73,7 @@ color=black:$fig,format=gray,geq=lum='$lamp'[m6]; color=0xff6a55:$fig[c6]; [c6][
   drawtext=fontfile=$sans:text='seconds':fontsize=20:fontcolor=0x9fb7c9:x=338:y=216,
   scale=out_color_matrix=bt709:out_range=tv,format=yuv420p[v]" \
 	-map '[v]' -frames:v 200 -r $FPS \
-	-c:v libx264 -profile:v main -preset veryslow -crf 23 -bf 0 -g 50 -keyint_min 50 -sc_threshold 0 \
+	-c:v libx264 -profile:v main -preset veryslow -crf 24.1 -bf 0 -g 50 -keyint_min 50 -sc_threshold 0 \
 	-x264-params open-gop=0 -threads 1 \
 	-colorspace bt709 -color_primaries bt709 -color_trc bt709 -color_range tv \
 	-bsf:v filter_units=remove_types=6 "$tmp/video.mp4"
@@ -91,7 +91,7 @@ note="0.10*($notes)*exp(-6*mod(t,1))*min(1,mod(t,1)*200)*min(1,(1-mod(t,1))*50)"
 chord="0.022*(1+0.4*sin(2*PI*t/8))*sin(2*PI*110*t)+0.016*(1-0.4*sin(2*PI*t/8))*sin(2*PI*164.75*t)"
 ffmpeg -hide_banner -loglevel error -y \
 	-f lavfi -i "aevalsrc='$note+$chord|$note+$chord':s=48000:d=24:c=stereo" \
-	-c:a aac -b:a 64k "$tmp/sound.mp4"
+	-c:a aac -b:a 48k "$tmp/sound.mp4"
 ffmpeg -hide_banner -loglevel error -y -i "$tmp/sound.mp4" -ss 8 -frames:a 375 -c copy "$tmp/loop.mp4"
 
 # --- together ----------------------------------------------------------------
