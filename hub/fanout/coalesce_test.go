@@ -15,9 +15,9 @@ import (
 	"sluice/hub"
 )
 
-// paced publishes a packet each millisecond of a fake clock for a second, to one
-// viewer whose writes take cost, and returns when each write began.
-func paced(t *testing.T, coalesce, cost time.Duration) (writes []time.Duration) {
+// paced publishes a packet each millisecond of a fake clock for some seconds, to
+// one viewer whose writes take cost, and returns when each write began.
+func paced(t *testing.T, seconds int, coalesce, cost time.Duration) (writes []time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Config{Workers: 1, Coalesce: coalesce}, hub.Config{})
 		s := w.publish("a")
@@ -27,17 +27,18 @@ func paced(t *testing.T, coalesce, cost time.Duration) (writes []time.Duration) 
 		require.NoError(t, syscall.SetsockoptInt(c.fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, 200_000))
 		w.attach(w.pool.NewOutlet(c), s.key)
 		synctest.Wait()
+		joined := len(c.written())
 		c.delay = cost
 		begun := time.Now()
-		for range 1000 {
+		for range 1000 * seconds {
 			time.Sleep(time.Millisecond)
 			s.send("P", 20)
 			p.read(64 << 10)
 		}
 		time.Sleep(2 * time.Second) // what was merged last
 		p.drain()
-		assert.Equal(t, append([]string{"head a"}, frames("K"+strings.Repeat("P", 1000), 0)...), words(p.got))
-		for _, at := range c.written()[1:] {
+		assert.Equal(t, append([]string{"head a"}, frames("K"+strings.Repeat("P", 1000*seconds), 0)...), words(p.got))
+		for _, at := range c.written()[joined:] {
 			writes = append(writes, at.Sub(begun))
 		}
 	})
@@ -55,7 +56,7 @@ func gaps(writes []time.Duration) (shortest, longest time.Duration) {
 }
 
 func TestEveryPacketAtOnce(t *testing.T) {
-	writes := paced(t, 0, 0)
+	writes := paced(t, 1, 0, 0)
 	assert.Len(t, writes, 1000)
 	for i, at := range writes {
 		assert.Equal(t, time.Duration(i+1)*time.Millisecond, at)
@@ -65,7 +66,7 @@ func TestEveryPacketAtOnce(t *testing.T) {
 func TestFixedCoalescing(t *testing.T) {
 	const every = 50 * time.Millisecond
 	for _, cost := range []time.Duration{0, 20 * time.Millisecond} {
-		writes := paced(t, every, cost)
+		writes := paced(t, 1, every, cost)
 		assert.InDelta(t, int(time.Second/every), len(writes), 2)
 		shortest, longest := gaps(writes)
 		assert.GreaterOrEqual(t, shortest, every, "cost %v", cost)
@@ -75,26 +76,25 @@ func TestFixedCoalescing(t *testing.T) {
 
 // A pass that takes longer than the fixed time is followed by the next at once.
 func TestFixedCoalescingIsNoPause(t *testing.T) {
-	shortest, longest := gaps(paced(t, 10*time.Millisecond, 30*time.Millisecond))
+	shortest, longest := gaps(paced(t, 1, 10*time.Millisecond, 30*time.Millisecond))
 	assert.Equal(t, 30*time.Millisecond, shortest)
 	assert.LessOrEqual(t, longest, 31*time.Millisecond)
 }
 
 // Auto sends at once while passes are cheap, keeps to its share of the machine
-// when they are not, and never waits longer than its bound.
+// when they are not, and never lets more than its period pass between two.
 func TestAutoCoalescing(t *testing.T) {
-	for _, tt := range []struct{ cost, pause time.Duration }{
-		{0, 0},
-		{300 * time.Microsecond, 700 * time.Microsecond},
-		{3 * time.Millisecond, 7 * time.Millisecond},
-		{60 * time.Millisecond, 140 * time.Millisecond},
-		{90 * time.Millisecond, maxPause},
-		{400 * time.Millisecond, maxPause},
+	for _, tt := range []struct{ cost, period time.Duration }{
+		{0, time.Millisecond},
+		{200 * time.Microsecond, time.Millisecond},
+		{3 * time.Millisecond, 12 * time.Millisecond},
+		{30 * time.Millisecond, 120 * time.Millisecond},
+		{60 * time.Millisecond, maxPeriod},
 	} {
-		shortest, longest := gaps(paced(t, Auto, tt.cost))
-		want := max(time.Millisecond, tt.cost+tt.pause)
-		assert.GreaterOrEqual(t, shortest, want-time.Microsecond, "cost %v", tt.cost)
-		assert.LessOrEqual(t, longest, want+2*time.Millisecond, "cost %v", tt.cost)
+		writes := paced(t, 4, Auto, tt.cost)
+		shortest, longest := gaps(writes[len(writes)/2:]) // it has found its pace
+		assert.InEpsilon(t, tt.period, shortest, 0.15, "cost %v", tt.cost)
+		assert.InEpsilon(t, tt.period, longest, 0.15, "cost %v", tt.cost)
 	}
 }
 

@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"sync"
@@ -9,7 +10,20 @@ import (
 	"sluice/hub"
 )
 
+// batches are what is framed into, where a worker's own batch is not at hand.
 var batches = sync.Pool{New: func() any { return new(hub.Batch) }}
+
+func putBatch(b *hub.Batch) {
+	trim(b)
+	batches.Put(b)
+}
+
+// trim lets go of a batch's memory if some frame was very large.
+func trim(b *hub.Batch) {
+	if cap(b.Bytes) > maxBatch {
+		b.Bytes = nil
+	}
+}
 
 // wakeDrain wakes the goroutine of an outlet without direct writing.
 func (o *Outlet) wakeDrain() {
@@ -23,20 +37,37 @@ func (o *Outlet) wakeDrain() {
 }
 
 // drain writes what waits for a draining outlet and what becomes due meanwhile,
-// blocking, until its viewers have caught up.
+// until its viewers have caught up. While it waits for a connection that is
+// written to directly, the goroutine holds a copy of the rest of what it has
+// framed last, and nothing else: a viewer that takes nothing costs little more
+// than a stack.
 func (o *Outlet) drain() {
-	b := batches.Get().(*hub.Batch)
-	defer batches.Put(b)
 	for {
-		switch o.collect(b) {
-		case collected:
-			if err := o.write(b.Bytes); err != nil {
-				o.close(err)
-				return
+		b := batches.Get().(*hub.Batch)
+		p, what := o.collect(b)
+		var err error
+		switch {
+		case what != collected:
+			putBatch(b)
+		case o.raw == nil:
+			err = o.write(p)
+			putBatch(b)
+		default:
+			var n int
+			n, err = trySend(o.raw, p)
+			p = bytes.Clone(p[n:])
+			putBatch(b)
+			if err == nil {
+				err = o.writeDirectly(p)
 			}
-		case asleep:
+		}
+		switch {
+		case err != nil:
+			o.close(err)
+			return
+		case what == asleep:
 			<-o.kick
-		case finished:
+		case what == finished:
 			return
 		}
 	}
@@ -50,47 +81,47 @@ const (
 	finished
 )
 
-// collect takes over what is to be written next, in a buffer of the goroutine's
-// own, so that nothing is locked while it is written. With nothing to write, the
-// outlet flows again.
-func (o *Outlet) collect(b *hub.Batch) collection {
+// collect takes over what is to be written next: what waits already, or something
+// framed into b, so that nothing is locked while it is written. With nothing to
+// write, the outlet flows again.
+func (o *Outlet) collect(b *hub.Batch) ([]byte, collection) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.state == closed {
-		return finished
+		return nil, finished
 	}
-	b.Bytes = append(b.Bytes[:0], o.rest...)
-	o.rest, o.own = nil, 0
-	if len(b.Bytes) > 0 {
-		return collected
+	if p := o.rest; len(p) > 0 {
+		o.rest, o.own = nil, 0
+		return p, collected
 	}
-	for i := 0; i < len(o.subs); {
-		sub := o.subs[i]
+	b.Bytes = b.Bytes[:0]
+	for sub := o.subs; sub != nil; {
+		next := sub.next
 		if sub.end != hub.ReasonNone {
 			o.finishLocked(sub, sub.end) // its last bytes were written
-			continue
+		} else {
+			o.fillLocked(sub, b, drainLimit)
 		}
-		o.fillLocked(sub, b, drainLimit)
-		i++
+		sub = next
 	}
 	switch {
 	case len(b.Bytes) > 0:
-		return collected
+		return b.Bytes, collected
 	case o.endedLocked():
 		// Ended without a last byte; the next look finishes it.
-		return collected
+		return nil, collected
 	}
 	o.announceEmptyLocked()
 	if o.raw == nil {
-		return asleep
+		return nil, asleep
 	}
 	o.conn.SetWriteDeadline(time.Time{})
 	o.state = flowing
-	return finished
+	return nil, finished
 }
 
 func (o *Outlet) endedLocked() bool {
-	for _, sub := range o.subs {
+	for sub := o.subs; sub != nil; sub = sub.next {
 		if sub.end != hub.ReasonNone {
 			return true
 		}
@@ -99,18 +130,14 @@ func (o *Outlet) endedLocked() bool {
 }
 
 // write writes p, giving the connection WriteTimeout for each slice of it, so that
-// a slow one is told from one that takes nothing. It takes its buffer's content
-// for taken long before its peer has read it, and then takes no more until much of
-// that is gone, for which a slow peer may need several times WriteTimeout. So
-// where the kernel tells what the peer takes, that is what counts.
+// a slow one is told from one that takes nothing.
 func (o *Outlet) write(p []byte) error {
 	for len(p) > 0 {
-		held, known := o.backlog()
 		if err := o.conn.SetWriteDeadline(time.Now().Add(o.pool.cfg.WriteTimeout)); err != nil {
 			return err
 		}
 		n, err := o.conn.Write(p[:min(len(p), writeSlice)])
-		if err != nil && !(known && errors.Is(err, os.ErrDeadlineExceeded) && o.took(held+n)) {
+		if err != nil {
 			return err
 		}
 		p = p[n:]
@@ -118,17 +145,35 @@ func (o *Outlet) write(p []byte) error {
 	return nil
 }
 
-// backlog returns how many bytes the peer of an outlet with direct writing has
-// still to take, if that is known.
-func (o *Outlet) backlog() (n int, known bool) {
-	if o.raw == nil {
-		return 0, false
+// writeDirectly writes p to a connection that has just been full. It gives up when
+// nothing at all was taken for WriteTimeout.
+//
+// The kernel takes its buffer's content for taken long before the peer has read
+// it, and then takes no more until much of that is gone, for which a slow peer may
+// need several times WriteTimeout. So where the kernel tells what the peer takes,
+// that counts, seen at each of several looks.
+func (o *Outlet) writeDirectly(p []byte) error {
+	timeout := o.pool.cfg.WriteTimeout
+	took := time.Now() // when something was taken last
+	held, _ := backlog(o.raw)
+	for len(p) > 0 {
+		if err := o.conn.SetWriteDeadline(time.Now().Add(timeout / looks)); err != nil {
+			return err
+		}
+		n, err := sendWhenReady(o.raw, p)
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		p = p[n:]
+		now := time.Now()
+		holds, _ := backlog(o.raw)
+		switch {
+		case n > 0 || holds < held:
+			took = now
+		case now.Sub(took) >= timeout:
+			return err
+		}
+		held = holds
 	}
-	return backlog(o.raw)
-}
-
-// took reports whether the peer has taken any of so many bytes that it had to take.
-func (o *Outlet) took(bytes int) bool {
-	held, known := o.backlog()
-	return known && held < bytes
+	return nil
 }

@@ -28,23 +28,26 @@ import (
 
 // Fixed bounds.
 const (
-	// autoShare is the share of one core that a worker may use when it sets its
-	// own pace.
-	autoShare = 0.3
-	// maxPause is the longest pause between two passes of a worker that sets its
-	// own pace.
-	maxPause = 200 * time.Millisecond
-	// passLimit is about how many bytes one write of a pass holds.
-	passLimit = 256 << 10
-	// drainLimit is about how many bytes a congested viewer's goroutine frames at
-	// a time. It bounds the memory that such a viewer costs, a large frame aside.
-	drainLimit = 32 << 10
+	// passLimit is about how many bytes one write of a pass holds. It bounds what is
+	// kept framed for a viewer that does not take them, a large frame aside.
+	passLimit = 32 << 10
+	// drainLimit is the same for a congested viewer's goroutine.
+	drainLimit = 8 << 10
+	// maxUnsent is about how many bytes the kernel may hold for a connection that it
+	// can't send yet. Left to itself it takes megabytes, of which a viewer that is
+	// behind would have to see each before it could jump to the live edge.
+	maxUnsent = 128 << 10
+	// maxBatch is the largest buffer for framing that is kept, in bytes.
+	maxBatch = 128 << 10
 	// maxQueued bounds a session's own messages that wait for a congested
 	// connection.
 	maxQueued = 256 << 10
 	// writeSlice is how much a congested connection has to take within
 	// Config.WriteTimeout, where it can't be seen that its peer takes less.
 	writeSlice = 32 << 10
+	// looks is how often within Config.WriteTimeout the kernel is asked whether a
+	// peer that is behind has taken anything.
+	looks = 4
 	// quietCheck is the time between two looks at whether the peers of a stream
 	// that sends nothing are still there.
 	quietCheck = 5 * time.Second
@@ -52,8 +55,8 @@ const (
 
 // Auto is the Config.Coalesce with which workers set their own pace: a pass begins
 // as soon as there is something to send, unless passes take so long that they
-// would use more than a share of the machine; then packets are merged, for at
-// most 200 ms.
+// would use more than a quarter of the machine; then packets are merged, which
+// adds less than 200 ms to their latency.
 const Auto time.Duration = -1
 
 // Config sets up a Pool. The zero value sends every packet at once.
@@ -64,8 +67,9 @@ type Config struct {
 	// which packets are merged into one write: 0 sends every packet at once, Auto
 	// finds its own measure.
 	Coalesce time.Duration
-	// WriteTimeout is how long a viewer may take nothing at all before it is ended
-	// with hub.ReasonStalled: 30 s if 0.
+	// WriteTimeout is how long a viewer that is behind may take nothing at all
+	// before it is ended with hub.ReasonStalled: 30 s if 0. It is exact to a quarter
+	// of that.
 	WriteTimeout time.Duration
 }
 

@@ -1,13 +1,12 @@
 package fanout
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
 	"os"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -48,9 +47,9 @@ type Outlet struct {
 
 	mu    sync.Mutex
 	state outletState
-	rest  []byte // goes out before anything else; empty while flowing
-	own   int    // how much of rest is the session's own messages
-	subs  []*Subscription
+	rest  []byte        // goes out before anything else; empty while flowing
+	own   int           // how much of rest is the session's own messages
+	subs  *Subscription // and whatever follows by their next
 	err   error         // why it closed
 	empty chan struct{} // closed when nothing is left to write; nil if nobody waits for that
 }
@@ -89,12 +88,14 @@ type Feed struct {
 
 // Subscription is a viewer that is being served.
 type Subscription struct {
-	feed   Feed
+	feed   Feed // without its Head
 	outlet *Outlet
 	group  *group
-	dead   atomic.Bool // set under outlet.mu
+	slot   int // in group.subs; the worker's own
 
-	end hub.Reason // guarded by outlet.mu: AppendEnd was called, Done follows the last byte
+	next *Subscription // of the same outlet; guarded by outlet.mu
+	dead bool          // guarded by outlet.mu
+	end  hub.Reason    // guarded by outlet.mu: AppendEnd was called, Done follows the last byte
 }
 
 // NewOutlet makes the outlet of a connection to which nobody else writes from now
@@ -107,9 +108,10 @@ func (p *Pool) NewOutlet(c Conn) *Outlet {
 		worker: p.workers[int(p.next.Add(1))%len(p.workers)],
 		conn:   c,
 	}
-	if sc, ok := c.(syscall.Conn); ok && canTryWrite {
+	if sc, ok := c.(syscall.Conn); ok && canSend {
 		if raw, err := sc.SyscallConn(); err == nil {
 			o.raw = raw
+			boundUnsent(raw, maxUnsent)
 		}
 	}
 	if o.raw == nil {
@@ -180,22 +182,24 @@ func (o *Outlet) announceEmptyLocked() {
 
 // Attach serves a viewer through the outlet, from now until Feed.Done is called.
 func (o *Outlet) Attach(f Feed) *Subscription {
+	head := f.Head
+	f.Head = nil
 	sub := &Subscription{feed: f, outlet: o}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.worker.add(sub)
-	o.subs = append(o.subs, sub)
+	sub.next, o.subs = o.subs, sub
 	switch o.state {
 	case closed:
 		o.finishLocked(sub, reasonOf(o.err))
 	case draining:
-		o.rest = append(o.rest, f.Head...)
+		o.rest = append(o.rest, head...)
 		o.wakeDrain()
 	case flowing:
 		b := batches.Get().(*hub.Batch)
-		b.Bytes = append(b.Bytes[:0], f.Head...)
+		b.Bytes = append(b.Bytes[:0], head...)
 		o.serveLocked(sub, b)
-		batches.Put(b)
+		putBatch(b)
 	}
 	return sub
 }
@@ -225,8 +229,8 @@ func (o *Outlet) closeLocked(err error) {
 	why := &closedError{reasonOf(err), err}
 	o.state, o.err, o.rest = closed, why, nil
 	o.announceEmptyLocked()
-	for len(o.subs) > 0 {
-		o.finishLocked(o.subs[0], why.reason)
+	for o.subs != nil {
+		o.finishLocked(o.subs, why.reason)
 	}
 	o.wakeDrain()
 	// Closing a socket can't block; a blocked write of the goroutine ends with it.
@@ -264,7 +268,7 @@ func (o *Outlet) pump(sub *Subscription, b *hub.Batch) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
-	case sub.dead.Load():
+	case sub.dead:
 	case o.state == flowing:
 		b.Bytes = b.Bytes[:0]
 		o.serveLocked(sub, b)
@@ -311,7 +315,7 @@ func (o *Outlet) fillLocked(sub *Subscription, b *hub.Batch, limit int) (more bo
 // sendLocked writes p to a flowing outlet and reports whether all of it was
 // taken. Otherwise the outlet is draining, or closed.
 func (o *Outlet) sendLocked(p []byte) bool {
-	n, err := tryWrite(o.raw, p)
+	n, err := trySend(o.raw, p)
 	if err != nil {
 		o.closeLocked(err)
 		return false
@@ -319,7 +323,7 @@ func (o *Outlet) sendLocked(p []byte) bool {
 	if n == len(p) {
 		return true
 	}
-	o.rest = append(o.rest, p[n:]...)
+	o.rest = bytes.Clone(p[n:])
 	o.state = draining
 	o.pool.running.Go(o.drain)
 	return false
@@ -327,11 +331,16 @@ func (o *Outlet) sendLocked(p []byte) bool {
 
 // finishLocked ends a subscription.
 func (o *Outlet) finishLocked(sub *Subscription, why hub.Reason) {
-	if sub.dead.Swap(true) {
+	if sub.dead {
 		return
 	}
-	o.subs = slices.DeleteFunc(o.subs, func(s *Subscription) bool { return s == sub })
-	sub.group.Wake() // which lets go of the dead
+	sub.dead = true
+	link := &o.subs
+	for *link != sub {
+		link = &(*link).next
+	}
+	*link, sub.next = sub.next, nil
+	o.worker.remove(sub)
 	if done := sub.feed.Done; done != nil {
 		o.pool.running.Go(func() { done(why) })
 	}

@@ -133,24 +133,29 @@ func (c *pairConn) SyscallConn() (syscall.RawConn, error) { return rawPair{c}, n
 // its writes, as it does with the net package's.
 type rawPair struct{ c *pairConn }
 
+// Control is what direct writes go through.
 func (r rawPair) Control(f func(uintptr)) error {
-	r.c.mu.Lock()
-	defer r.c.mu.Unlock()
-	return r.c.onLocked(func(fd int) { f(uintptr(fd)) })
-}
-
-func (r rawPair) Write(f func(uintptr) bool) error {
 	begun := time.Now()
 	time.Sleep(r.c.delay)
-	return r.c.on(func(fd int) {
+	r.c.mu.Lock()
+	defer r.c.mu.Unlock()
+	return r.c.onLocked(func(fd int) {
 		r.c.writes = append(r.c.writes, begun)
 		f(uintptr(fd))
 	})
 }
 
-func (r rawPair) Read(f func(uintptr) bool) error {
-	return r.Control(func(fd uintptr) { f(fd) })
+// Write calls f until it reports true, or the deadline.
+func (r rawPair) Write(f func(uintptr) bool) error {
+	for done := false; !done; time.Sleep(time.Millisecond) {
+		if err := r.c.on(func(fd int) { done = f(uintptr(fd)) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+func (r rawPair) Read(func(uintptr) bool) error { return errors.ErrUnsupported }
 
 // read reads what is there, up to n bytes, and returns how much that was.
 func (p *peer) read(n int) int {

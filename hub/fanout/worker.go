@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +15,8 @@ import (
 type worker struct {
 	pool  *Pool
 	wake  chan struct{} // capacity 1: some group is due
-	batch hub.Batch     // the goroutine's own
+	batch hub.Batch     // the goroutine's own, as is pace
+	pace  pace
 
 	mu     sync.Mutex
 	groups map[*hub.Stream]*group
@@ -25,17 +27,19 @@ type worker struct {
 type group struct {
 	worker *worker
 	stream *hub.Stream
-	due    atomic.Bool // stands in worker.due
+	news   atomic.Bool // its viewers have something to get
+	listed atomic.Bool // stands in worker.due
 	served atomic.Bool // since the last look at quiet peers
 
-	added []*Subscription // guarded by worker.mu
-	subs  []*Subscription // the worker goroutine's own
+	joined, left []*Subscription // since the last settle; guarded by worker.mu
+	subs         []*Subscription // the worker goroutine's own, each at its slot
 }
 
 func newWorker(p *Pool) *worker {
 	return &worker{
 		pool:   p,
 		wake:   make(chan struct{}, 1),
+		pace:   pace{coalesce: p.cfg.Coalesce},
 		groups: make(map[*hub.Stream]*group),
 	}
 }
@@ -52,15 +56,30 @@ func (w *worker) add(sub *Subscription) {
 		s.AddWaker(g)
 	}
 	sub.group = g
-	g.added = append(g.added, sub)
+	g.joined = append(g.joined, sub)
 }
 
-// Wake notes that the group is due. It is called for every packet of the stream.
+// remove makes the worker let go of a subscription.
+func (w *worker) remove(sub *Subscription) {
+	w.mu.Lock()
+	sub.group.left = append(sub.group.left, sub)
+	w.mu.Unlock()
+	w.list(sub.group)
+}
+
+// Wake notes that the group's viewers have something to get. It is called for
+// every packet of the stream.
 func (g *group) Wake() {
-	if g.due.Swap(true) {
+	if !g.news.Swap(true) {
+		g.worker.list(g)
+	}
+}
+
+// list makes the worker look at a group.
+func (w *worker) list(g *group) {
+	if g.listed.Swap(true) {
 		return
 	}
-	w := g.worker
 	w.mu.Lock()
 	w.due = append(w.due, g)
 	w.mu.Unlock()
@@ -77,7 +96,6 @@ func (w *worker) run(ctx context.Context) {
 	defer quiet.Stop()
 	pause := time.NewTimer(0)
 	defer pause.Stop()
-	var due []*group
 	for {
 		select {
 		case <-ctx.Done():
@@ -87,59 +105,68 @@ func (w *worker) run(ctx context.Context) {
 			continue
 		case <-w.wake:
 		}
-		select { // not before the pause after the last pass is over
-		case <-ctx.Done():
-			return
-		case <-pause.C:
+		if d := time.Until(w.pace.next); d > 0 {
+			pause.Reset(d)
+			select {
+			case <-ctx.Done():
+				return
+			case <-pause.C:
+			}
 		}
-		w.mu.Lock()
-		due, w.due = w.due, due[:0]
-		w.mu.Unlock()
-		begun := time.Now()
-		for _, g := range due {
-			g.due.Store(false)
+		w.serve()
+	}
+}
+
+// serve makes a pass: it serves the viewers of every group that is due.
+func (w *worker) serve() {
+	w.mu.Lock()
+	due := w.due
+	w.due = nil
+	w.mu.Unlock()
+	begun := time.Now()
+	for _, g := range due {
+		g.listed.Store(false) // before what it says is taken up
+		g.settle()
+		if g.news.Swap(false) {
 			g.pass(&w.batch)
+			g.settle()
 		}
-		clear(due)
-		pause.Reset(w.pause(time.Since(begun)))
 	}
+	trim(&w.batch)
+	w.pace.passed(begun, time.Now())
 }
 
-// pause returns how long to wait after a pass that took so long.
-func (w *worker) pause(took time.Duration) time.Duration {
-	if w.pool.cfg.Coalesce != Auto {
-		return max(0, w.pool.cfg.Coalesce-took)
-	}
-	return min(maxPause, time.Duration(float64(took)*(1/autoShare-1)))
-}
-
-// pass serves every viewer of the group once, and lets go of those that are gone.
+// pass serves every viewer of the group once.
 func (g *group) pass(b *hub.Batch) {
 	g.served.Store(true)
-	g.settle()
 	for _, sub := range g.subs {
 		sub.outlet.pump(sub, b)
 	}
-	g.settle()
 }
 
-// settle takes in the subscriptions that were added and drops the dead ones; the
-// last one takes the group with it.
+// settle takes in the subscriptions that were added and drops those that are gone,
+// at a cost that depends on their number only. The last one takes the group with
+// it.
 func (g *group) settle() {
 	w := g.worker
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	g.subs = append(g.subs, g.added...)
-	g.added = g.added[:0]
-	live := g.subs[:0]
-	for _, sub := range g.subs {
-		if !sub.dead.Load() {
-			live = append(live, sub)
-		}
+	for _, sub := range g.joined {
+		sub.slot = len(g.subs)
+		g.subs = append(g.subs, sub)
 	}
-	clear(g.subs[len(live):])
-	g.subs = live
-	if len(live) == 0 && w.groups[g.stream] == g {
+	for _, sub := range g.left {
+		last := len(g.subs) - 1
+		g.subs[last].slot = sub.slot
+		g.subs[sub.slot] = g.subs[last]
+		g.subs[last] = nil
+		g.subs = g.subs[:last]
+	}
+	if len(g.left) > 0 && len(g.subs) < cap(g.subs)/4 {
+		g.subs = slices.Clone(g.subs)
+	}
+	g.joined, g.left = nil, nil
+	if len(g.subs) == 0 && w.groups[g.stream] == g {
 		delete(w.groups, g.stream)
 		g.stream.RemoveWaker(g)
 	}

@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// canTryWrite says that a connection's file descriptor can be written to without
+// canSend says that a connection's file descriptor can be written to without
 // blocking.
-const canTryWrite = true
+const canSend = true
 
 // attempt is one write. Attempts are used again, since what a RawConn is handed
 // lives on the heap, and there is one for each viewer and pass.
@@ -18,31 +18,28 @@ type attempt struct {
 	p    []byte
 	n    int
 	err  error
-	call func(fd uintptr) bool // write, bound once
+	call func(fd uintptr) // send, bound once
 }
 
 var attempts = sync.Pool{New: func() any {
 	a := new(attempt)
-	a.call = a.write
+	a.call = a.send
 	return a
 }}
 
-func (a *attempt) write(fd uintptr) bool {
-	for {
-		a.n, a.err = syscall.Write(int(fd), a.p)
-		if a.err != syscall.EINTR {
-			return true
-		}
-	}
-}
+func (a *attempt) send(fd uintptr) { a.n, a.err = send(int(fd), a.p) }
 
-// tryWrite makes one write that never blocks. It returns how much was taken, which
+// trySend makes one write that never blocks. It returns how much was taken, which
 // may be nothing; an error says that the connection is of no more use.
-func tryWrite(raw syscall.RawConn, p []byte) (int, error) {
+//
+// RawConn.Control keeps the descriptor from being closed and used for something
+// else meanwhile, and unlike RawConn.Write has nothing to do with the runtime's
+// poller, whose answer nobody waits for here.
+func trySend(raw syscall.RawConn, p []byte) (int, error) {
 	a := attempts.Get().(*attempt)
 	defer attempts.Put(a)
 	a.p = p
-	rawErr := raw.Write(a.call)
+	rawErr := raw.Control(a.call)
 	a.p = nil
 	switch {
 	case rawErr != nil:
@@ -50,7 +47,20 @@ func tryWrite(raw syscall.RawConn, p []byte) (int, error) {
 	case a.err == syscall.EAGAIN:
 		return 0, nil
 	}
-	return max(a.n, 0), a.err
+	return a.n, a.err
+}
+
+// sendWhenReady waits until the connection takes some of p, or its write deadline,
+// and returns how much that was.
+func sendWhenReady(raw syscall.RawConn, p []byte) (n int, err error) {
+	rawErr := raw.Write(func(fd uintptr) bool {
+		n, err = send(int(fd), p)
+		return err != syscall.EAGAIN
+	})
+	if rawErr != nil {
+		return 0, rawErr
+	}
+	return n, err
 }
 
 // tryDiscard reads what the peer has sent, throws it away, and returns an error if
@@ -59,11 +69,11 @@ func tryDiscard(raw syscall.RawConn) error {
 	var buf [512]byte
 	var n int
 	var err error
-	rawErr := raw.Read(func(fd uintptr) bool {
+	rawErr := raw.Control(func(fd uintptr) {
 		for {
 			n, err = syscall.Read(int(fd), buf[:])
 			if err != syscall.EINTR {
-				return true
+				return
 			}
 		}
 	})
