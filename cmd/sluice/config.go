@@ -36,6 +36,7 @@ type config struct {
 	PublisherGrace time.Duration `env:"PUBLISHER_GRACE" envDefault:"8s" min:"0s" max:"10m" doc:"How long viewers are held when the publisher is gone, so that it can come back; 0 ends them at once."`
 	ViewerWait     time.Duration `env:"VIEWER_WAIT" envDefault:"10s" min:"0s" max:"10m" doc:"How long a viewer may wait for a stream that nobody publishes yet; 0 refuses at once."`
 	MaxLag         time.Duration `env:"MAX_LAG" envDefault:"5s" min:"500ms" max:"2m" doc:"How far a viewer may fall behind the live edge before it jumps to the newest key frame."`
+	StallTimeout   time.Duration `env:"STALL_TIMEOUT" envDefault:"30s" min:"1s" max:"10m" doc:"How long a viewer may take nothing at all, while there is something for it, before it is ended."`
 	GOPMaxBytes    byteSize      `env:"GOP_MAX_BYTES" envDefault:"32MiB" min:"64KiB" max:"4GiB" doc:"How much of a stream is kept for those who join it, in bytes, KB, MB, GB, KiB, MiB or GiB. A longer GOP is cut."`
 }
 

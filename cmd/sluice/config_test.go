@@ -17,7 +17,7 @@ func TestConfigDefaults(t *testing.T) {
 		RTMPAddr: ":1935", HTTPAddr: ":8080",
 		LogLevel: logLevel(slog.LevelInfo), LogForm: "text", Coalesce: coalesceAuto,
 		PublisherGrace: 8 * time.Second, ViewerWait: 10 * time.Second, MaxLag: 5 * time.Second,
-		GOPMaxBytes: 32 << 20,
+		StallTimeout: 30 * time.Second, GOPMaxBytes: 32 << 20,
 	}
 	for name, environ := range map[string][]string{
 		"nothing set":    nil,
@@ -62,6 +62,8 @@ func TestConfigValues(t *testing.T) {
 		{"VIEWER_WAIT=10m", "ViewerWait", 10 * time.Minute},
 		{"MAX_LAG=500ms", "MaxLag", 500 * time.Millisecond},
 		{"MAX_LAG=2m", "MaxLag", 2 * time.Minute},
+		{"STALL_TIMEOUT=1s", "StallTimeout", time.Second},
+		{"STALL_TIMEOUT=10m", "StallTimeout", 10 * time.Minute},
 		{"GOP_MAX_BYTES=1000000", "GOPMaxBytes", byteSize(1_000_000)},
 		{"GOP_MAX_BYTES=65536B", "GOPMaxBytes", byteSize(65536)},
 		{"GOP_MAX_BYTES=64KiB", "GOPMaxBytes", byteSize(64 << 10)},
@@ -108,6 +110,10 @@ var badSettings = []struct{ set, want string }{
 	{"MAX_LAG=5", "with its unit"},
 	{"MAX_LAG=0", "between 500ms and 2m"},
 	{"MAX_LAG=3m", "between 500ms and 2m"},
+	{"STALL_TIMEOUT=30", "with its unit"},
+	{"STALL_TIMEOUT=0", "between 1s and 10m"},
+	{"STALL_TIMEOUT=999ms", "between 1s and 10m"},
+	{"STALL_TIMEOUT=601s", "between 1s and 10m"},
 	{"GOP_MAX_BYTES=0", "between 64KiB and 4GiB"},
 	{"GOP_MAX_BYTES=65535", "between 64KiB and 4GiB"},
 	{"GOP_MAX_BYTES=5GiB", "between 64KiB and 4GiB"},
@@ -254,7 +260,8 @@ func TestVariableNames(t *testing.T) {
 	}
 	assert.Equal(t, []string{
 		"SLUICE_RTMP_ADDR", "SLUICE_HTTP_ADDR", "SLUICE_DEMO", "SLUICE_LOG_LEVEL", "SLUICE_LOG_FORMAT",
-		"SLUICE_COALESCE", "SLUICE_PUBLISHER_GRACE", "SLUICE_VIEWER_WAIT", "SLUICE_MAX_LAG", "SLUICE_GOP_MAX_BYTES",
+		"SLUICE_COALESCE", "SLUICE_PUBLISHER_GRACE", "SLUICE_VIEWER_WAIT", "SLUICE_MAX_LAG",
+		"SLUICE_STALL_TIMEOUT", "SLUICE_GOP_MAX_BYTES",
 	}, names)
 }
 

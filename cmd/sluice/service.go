@@ -52,7 +52,7 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 	if cfg.Coalesce == coalesceAuto {
 		coalesce = fanout.Auto
 	}
-	s.pool = fanout.New(fanout.Config{Coalesce: coalesce})
+	s.pool = fanout.New(fanout.Config{Coalesce: coalesce, WriteTimeout: cfg.StallTimeout})
 	s.rtmp = &rtmp.Server{Handler: &gateway.Handler{Hub: s.hub, Pool: s.pool}, Logger: log}
 	s.flv = &httpflv.Handler{Hub: s.hub, Pool: s.pool, Logger: log}
 	page := web.Handler(web.Config{
