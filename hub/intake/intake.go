@@ -1,0 +1,90 @@
+// Package intake waits for bytes on many connections without a goroutine for each.
+//
+// A connection that waits in a Read owns a goroutine, with a stack and a buffer,
+// although most of thousands of publishers and viewers have nothing to say at any
+// moment. Here a few pumps, one a core, wait for all of them; whose bytes (or time,
+// or call) have come is run by the pump, one after the other:
+//
+//	Add ──▶ idle ──Wait──▶ waiting ──bytes, the end, deadline, Wake──▶ queued ──▶ run
+//	         ▲                                                                     │
+//	         └─────────────────────────────────────────────────────────────────────┘
+//
+// As with fan-out the cost is that of the calls into the kernel, so pumps pace
+// themselves: passes that take much of a core are followed by a pause, in which
+// bytes gather, and one read gets what many would have got. With little to do there
+// is none.
+//
+// A run that blocks does not hold up the others: when a pump is stuck in one for
+// some milliseconds, another goroutine takes over what it does, and the stuck one
+// ends when it comes back.
+//
+// This is for Linux. Elsewhere, and with connections that have no descriptor of
+// their own (TLS, pipes), Add says errors.ErrUnsupported, and the caller reads in
+// a goroutine.
+package intake
+
+import (
+	"runtime"
+	"sync/atomic"
+	"time"
+)
+
+// Fixed measures.
+const (
+	// share is the share of one core that a pump uses before it pauses.
+	share = 0.3
+	// maxPause is the longest pause between two passes of a pump.
+	maxPause = 50 * time.Millisecond
+	// minPause is the shortest pause that is made: what is less is added to the
+	// next one. The clock of the poller ticks about as often.
+	minPause = time.Millisecond
+	// patience is how often a pump is looked at that runs something. One that is
+	// found in the same run twice is stuck.
+	patience = 3 * time.Millisecond
+)
+
+// Config sets up a Pool.
+type Config struct {
+	// Workers is the number of pumps: one for each core if 0.
+	Workers int
+}
+
+// Pool is a set of pumps and the sources that they wait for. Its methods may be
+// called from any goroutine.
+type Pool struct {
+	pumps []*pump
+	next  atomic.Uint32
+}
+
+// New starts a pool. It must be closed. Where the system has nothing to wait with,
+// the pool takes no sources.
+func New(cfg Config) *Pool {
+	if cfg.Workers <= 0 {
+		cfg.Workers = runtime.GOMAXPROCS(0)
+	}
+	p := new(Pool)
+	for range cfg.Workers {
+		if pump, err := newPump(); err == nil {
+			p.pumps = append(p.pumps, pump)
+		}
+	}
+	return p
+}
+
+// Close ends the pumps and waits for runs under way. Sources that wait are not run
+// any more, nor are those that are added later.
+func (p *Pool) Close() {
+	for _, pump := range p.pumps {
+		pump.close()
+	}
+}
+
+// ErrNothing is what Source.TryRead returns when there is nothing to read yet. It
+// is a net.Error that is a timeout.
+var ErrNothing error = nothing{}
+
+type nothing struct{}
+
+func (nothing) Error() string   { return "intake: nothing to read yet" }
+func (nothing) Timeout() bool   { return true }
+func (nothing) Temporary() bool { return true }
