@@ -42,9 +42,10 @@ func helpText() string {
 and as WebSocket-FLV.
 
 Usage:
-  sluice            run until SIGINT or SIGTERM
-  sluice -h         print this text
-  sluice -version   print the version
+  sluice                 run until SIGINT or SIGTERM
+  sluice bench [flags]   measure a server under load, see sluice bench -h
+  sluice -h              print this text
+  sluice -version        print the version
 
 It needs no configuration. These environment variables change it:
 

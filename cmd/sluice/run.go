@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"time"
+
+	"sluice/cmd/sluice/bench"
 )
 
 // Exit codes, as helpText explains them.
@@ -23,6 +25,9 @@ const drainTimeout = 10 * time.Second
 // drains, and returns the exit code. What goes wrong before there is a logger
 // goes to stderr; the log and everything else to stdout.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "bench" {
+		return bench.Run(ctx, args[1:], stdout, stderr)
+	}
 	for _, arg := range args {
 		switch arg {
 		case "-h", "-help", "--help":

@@ -1,0 +1,268 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// crowd is the viewers of one round.
+type crowd struct {
+	o         *options
+	loop      *loop       // nil if somebody else publishes
+	pubs      *publishers // nil as well then
+	counter   counter
+	checks    []*checking
+	measuring atomic.Bool
+	leaving   atomic.Bool
+	reading   sync.WaitGroup
+	joined    atomic.Int64
+	left      sync.Once
+
+	mu     sync.Mutex
+	failed tally
+	opened histogram // how long opening took
+}
+
+// checking is a viewer that checks everything.
+type checking struct {
+	checker
+	watch, stream int
+	v             *viewer
+	asked         time.Time // when it began to open
+	ended         string    // why it ended, empty if it left
+
+	before, after int64 // bytes received, when the window began and ended
+}
+
+// newCrowd returns a crowd that nobody has joined yet; close it.
+func newCrowd(o *options, l *loop, pubs *publishers) *crowd {
+	return &crowd{o: o, loop: l, pubs: pubs, counter: newCounter(), failed: tally{}}
+}
+
+// paced calls f for each of n numbers, in goroutines of their own, at most rate a
+// second and maxOpening at a time, and waits for them.
+func paced(ctx context.Context, n int, rate float64, f func(i int)) {
+	limit := make(chan struct{}, maxOpening)
+	var opening sync.WaitGroup
+	defer opening.Wait()
+	start := time.Now()
+	for i := range n {
+		sleepUntil(ctx, start.Add(time.Duration(float64(i)/rate*float64(time.Second))))
+		select {
+		case limit <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		opening.Go(func() {
+			defer func() { <-limit }()
+			f(i)
+		})
+	}
+}
+
+// sleepUntil returns at t, or when ctx ends.
+func sleepUntil(ctx context.Context, t time.Time) {
+	wait := time.Until(t)
+	if wait <= 0 {
+		return
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// checkNumbers returns which of n viewers check, of those that share a number of
+// URLs. They are spread over the viewers, the URLs and the streams.
+func checkNumbers(n, checks, urls int) map[int]bool {
+	numbers := map[int]bool{}
+	checks = min(checks, n)
+	for k := range checks {
+		i := k * (n / checks)
+		i += k%urls - i%urls + k*urls
+		for i %= n; numbers[i]; i = (i + 1) % n {
+		}
+		numbers[i] = true
+	}
+	return numbers
+}
+
+// join makes all viewers join.
+func (c *crowd) join(ctx context.Context) {
+	checks := checkNumbers(c.o.viewers, c.o.check, len(c.o.watch))
+	paced(ctx, c.o.viewers, c.o.joinRate, func(i int) {
+		watch, stream := c.o.place(i)
+		if err := c.joinOne(ctx, watch, stream, checks[i]); err != nil && ctx.Err() == nil {
+			c.fail(err)
+		}
+	})
+}
+
+// fail counts a viewer that could not join.
+func (c *crowd) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failed[reason(err)]++
+}
+
+// joinOne makes one viewer join.
+func (c *crowd) joinOne(ctx context.Context, watch, stream int, check bool) error {
+	t := c.o.watch[watch]
+	asked := time.Now()
+	v, err := opener{}.open(ctx, t.protocol, t.at(stream))
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.opened.add(time.Since(asked))
+	c.mu.Unlock()
+	if !check {
+		if err := c.counter.add(v, watch, stream); err != nil {
+			return err
+		}
+		c.joined.Add(1)
+		return nil
+	}
+	x := &checking{checker: c.newChecker(stream), watch: watch, stream: stream, v: v, asked: asked}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.checks = append(c.checks, x)
+	c.joined.Add(1)
+	c.reading.Go(func() { c.read(x) })
+	return nil
+}
+
+// newChecker returns a checker of a stream, which the viewer has just joined.
+func (c *crowd) newChecker(stream int) checker {
+	k := checker{loop: c.loop, joined: moment(time.Now()), measuring: c.measuring.Load}
+	if c.pubs != nil {
+		k.from = c.pubs.list[stream]
+	}
+	return k
+}
+
+// read checks what a viewer is sent until the stream ends, or the viewer leaves.
+func (c *crowd) read(x *checking) {
+	r := x.v.reader()
+	for {
+		t, err := r.ReadTag()
+		if err != nil {
+			if !c.leaving.Load() {
+				x.ended = reason(err)
+			}
+			x.v.close()
+			return
+		}
+		x.tag(t, x.v.conn.lastRead)
+	}
+}
+
+// begin starts the window.
+func (c *crowd) begin(d time.Duration) {
+	c.counter.begin(d)
+	for _, x := range c.checks {
+		x.before = x.v.conn.received.Load()
+	}
+	c.measuring.Store(true)
+}
+
+// finish ends the window; cut tells that it is before its time.
+func (c *crowd) finish(cut bool) {
+	c.measuring.Store(false)
+	for _, x := range c.checks {
+		x.after = x.v.conn.received.Load()
+	}
+	c.counter.finish(cut)
+}
+
+// status says how many viewers are there still.
+func (c *crowd) status() string {
+	alive, received := c.counter.status()
+	return fmt.Sprintf("%d viewers, %d check, %d failed, %.0f MB counted",
+		alive, len(c.checks), c.failures(), float64(received)/1e6)
+}
+
+func (c *crowd) failures() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.failed.total()
+}
+
+// leave ends all viewers; calls but the first do nothing.
+func (c *crowd) leave() {
+	c.left.Do(func() {
+		c.leaving.Store(true)
+		c.counter.close()
+		for _, x := range c.checks {
+			x.v.close()
+		}
+		c.reading.Wait()
+	})
+}
+
+// openPublishers begins to publish all streams.
+func openPublishers(ctx context.Context, o *options, l *loop) (*publishers, tally, error) {
+	ps := &publishers{loop: l, interval: o.publishInterval}
+	if ps.interval == automatic {
+		ps.interval = automaticInterval(l, o.publishers)
+	}
+	list := make([]*publication, o.publishers)
+	failed := tally{}
+	var mu sync.Mutex
+	paced(ctx, len(list), o.joinRate, func(i int) {
+		ctx, cancel := context.WithTimeout(ctx, openTimeout)
+		defer cancel()
+		p, err := openPublication(ctx, o.publish.at(i), i, l)
+		mu.Lock()
+		defer mu.Unlock()
+		if list[i] = p; err != nil {
+			failed[reason(err)]++
+		}
+	})
+	for i, p := range list {
+		if p == nil { // a place is kept, so that numbers stay those of the streams
+			list[i] = &publication{number: i, loop: l}
+		}
+	}
+	ps.list = list
+	if failed.total() == len(list) {
+		return nil, nil, fmt.Errorf("publishing: %v", failed)
+	}
+	for i := range o.timed() {
+		list[i].times = new(sendTimes)
+	}
+	ps.run(ctx)
+	return ps, failed, nil
+}
+
+// maxTimed is how many publications remember when they sent what without a viewer
+// that checks them; they take 64 KB each.
+const maxTimed = 64
+
+// timed returns the streams whose sending times are asked for.
+func (o *options) timed() map[int]bool {
+	streams := map[int]bool{}
+	if o.publishers <= maxTimed {
+		for i := range o.publishers {
+			streams[i] = true
+		}
+	}
+	if len(o.watch) == 0 {
+		return streams
+	}
+	for i := range checkNumbers(o.viewers, o.check, len(o.watch)) {
+		_, stream := o.place(i)
+		streams[stream] = true
+	}
+	return streams
+}
+
+// place returns which URL and stream viewer i watches.
+func (o *options) place(i int) (watch, stream int) {
+	return i % len(o.watch), i / len(o.watch) % o.streams
+}

@@ -1,0 +1,286 @@
+package bench
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// options is what the flags say.
+type options struct {
+	publish         target
+	publishes       bool
+	publishers      int
+	file            string
+	bitrate         float64 // bits per second, 0 for the stream's own
+	publishInterval time.Duration
+
+	watch    []target
+	viewers  int
+	streams  int
+	check    int
+	joinRate float64
+	duration time.Duration
+	warmup   time.Duration
+
+	churn         float64
+	stay          time.Duration
+	stalled       int
+	stalledBuffer int
+
+	pids   []int
+	floor  bool
+	rounds int
+
+	null     bool
+	listen   string
+	interval time.Duration
+	noDelay  bool
+	untilEOF bool
+
+	json bool
+}
+
+// automatic is the publishInterval that is chosen by the load.
+const automatic = -1
+
+// helpIntro and helpEnd stand around the list of flags.
+const (
+	helpIntro = `Usage: sluice bench [flags]
+
+Publishes streams to a media server and watches them with many viewers, checks
+what a few of the viewers get frame by frame, and reports what it cost. URLs are
+rtmp://HOST/APP/NAME, http://HOST/APP/NAME.flv and ws://HOST/APP/NAME.flv, of any
+server; %d in one (or %03d and the like) is the number of the stream, from 0.
+
+`
+	helpEnd = `
+Examples:
+  sluice bench -publish rtmp://127.0.0.1/live/a \
+      -watch http://127.0.0.1:8080/live/a.flv -viewers 1000 -pid $(pidof sluice)
+  sluice bench -publish rtmp://127.0.0.1/live/s%d -publishers 500 \
+      -watch rtmp://127.0.0.1/live/s%d -viewers 500
+  sluice bench -publish rtmp://127.0.0.1/live/a \
+      -watch ws://127.0.0.1:8080/live/a.flv -churn 300 -duration 30s
+
+Exit codes: 0 when everything that was published came, 1 when something was lost,
+wrong, late by more than 2 %, refused or ended, or the run was interrupted, 2 for a
+mistake in the flags.
+`
+)
+
+// flagSet returns the flags of o.
+func flagSet(o *options) *flag.FlagSet {
+	fs := flag.NewFlagSet("sluice bench", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.Func("publish", "publish to this RTMP `URL`", func(s string) (err error) {
+		o.publishes = true
+		o.publish, err = parseTarget(s)
+		return err
+	})
+	fs.IntVar(&o.publishers, "publishers", 1, "how many streams to publish")
+	fs.StringVar(&o.file, "file", "", "FLV `file` to publish in a loop (default the built-in clip of 8 s)")
+	fs.Func("bitrate", "fill H.264 frames up to this `rate` in bits per second, like 2M; with -null, the rate for each connection", func(s string) (err error) {
+		o.bitrate, err = parseRate(s)
+		return err
+	})
+	o.publishInterval = automatic
+	fs.Func("publish-interval", "gather what is due in this `time` into one write; 0 sends each frame by itself (default by the load: 0 or 100ms)", func(s string) (err error) {
+		o.publishInterval, err = time.ParseDuration(s)
+		if err == nil && (o.publishInterval < 0 || o.publishInterval > time.Second) {
+			err = errors.New("must be from 0 to 1s")
+		}
+		return err
+	})
+	fs.Func("watch", "watch this `URL`, which tells the protocol; several share the viewers", func(s string) error {
+		t, err := parseTarget(s)
+		o.watch = append(o.watch, t)
+		return err
+	})
+	fs.IntVar(&o.viewers, "viewers", 1, "how many viewers; number i watches stream i modulo their number")
+	fs.IntVar(&o.streams, "streams", 0, "how many streams -watch spreads over, if somebody else publishes them (default -publishers)")
+	fs.IntVar(&o.check, "check", 3, "how many of the viewers check every frame; the others count bytes")
+	fs.Float64Var(&o.joinRate, "join-rate", 2000, "viewers and publishers that begin in a second, at most")
+	fs.DurationVar(&o.duration, "duration", 20*time.Second, "how long to measure")
+	fs.DurationVar(&o.warmup, "warmup", 4*time.Second, "how long to wait before that, once the last viewer has joined")
+	fs.Float64Var(&o.churn, "churn", 0, "viewers that join in a second while measuring, wait for a key frame, stay and leave")
+	fs.DurationVar(&o.stay, "stay", time.Second, "how long they stay, on average")
+	fs.IntVar(&o.stalled, "stalled", 0, "viewers that join and read nothing while measuring, and go on reading then")
+	fs.IntVar(&o.stalledBuffer, "stalled-buffer", 0, "their SO_RCVBUF in `bytes` (default the system's)")
+	fs.Func("pid", "report CPU and memory of this `process`; several by commas or several flags (Linux)", func(s string) error {
+		for text := range strings.SplitSeq(s, ",") {
+			pid, err := strconv.Atoi(strings.TrimSpace(text))
+			if err != nil || pid <= 0 {
+				return errors.New("must be the number of a process")
+			}
+			o.pids = append(o.pids, pid)
+		}
+		return nil
+	})
+	fs.BoolVar(&o.floor, "floor", false, "compare the CPU with that of a null server at the same rate, number of viewers, -interval and -nodelay (Linux)")
+	fs.IntVar(&o.rounds, "rounds", 1, "how often to measure; CPU is the median")
+	fs.BoolVar(&o.null, "null", false, "be a null server: answer every connection with the same bytes, every -interval, at -bitrate (Linux)")
+	fs.StringVar(&o.listen, "listen", "127.0.0.1:0", "`address` of the null server")
+	fs.DurationVar(&o.interval, "interval", 0, "how far apart the writes of the null server are")
+	fs.BoolVar(&o.noDelay, "nodelay", true, "TCP_NODELAY of the null server")
+	fs.BoolVar(&o.untilEOF, "until-eof", false, "end the null server with its standard input")
+	fs.BoolVar(&o.json, "json", false, "report as JSON")
+	return fs
+}
+
+// helpText is what sluice bench -h prints.
+func helpText() string {
+	var b strings.Builder
+	b.WriteString(helpIntro)
+	fs := flagSet(new(options))
+	fs.SetOutput(&b)
+	fs.PrintDefaults()
+	b.WriteString(helpEnd)
+	return b.String()
+}
+
+// parseFlags reads the arguments.
+func parseFlags(args []string) (*options, error) {
+	o := new(options)
+	fs := flagSet(o)
+	if err := fs.Parse(args); err != nil {
+		return nil, secretive(err, args)
+	}
+	if fs.NArg() > 0 {
+		return nil, errors.New("arguments that belong to no flag")
+	}
+	if o.streams == 0 {
+		o.streams = o.publishers
+	}
+	return o, o.validate()
+}
+
+// secretive takes the value of a flag out of the flag package's error: a URL may
+// hold a stream key.
+func secretive(err error, args []string) error {
+	if errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	text := err.Error()
+	for _, arg := range args {
+		if _, value, ok := strings.Cut(arg, "="); ok && strings.HasPrefix(arg, "-") {
+			arg = value
+		}
+		if strings.Contains(arg, "://") {
+			text = strings.ReplaceAll(text, strconv.Quote(arg)+" ", "")
+		}
+	}
+	return errors.New(text)
+}
+
+// validate says what is wrong with flags that are well-formed by themselves.
+func (o *options) validate() error {
+	wrong := func(bad bool, text string) error {
+		if bad {
+			return errors.New(text)
+		}
+		return nil
+	}
+	linux := runtime.GOOS == "linux"
+	measures := len(o.watch) > 0
+	problems := []error{
+		wrong(o.publishers < 1 || o.publishers > 1_000_000, "-publishers must be from 1 to 1000000"),
+		wrong(o.viewers < 0 || o.viewers > 10_000_000, "-viewers must be from 0 to 10000000"),
+		wrong(o.streams < 1, "-streams must be 1 at least"),
+		wrong(o.check < 0, "-check must not be negative"),
+		wrong(o.stalled < 0, "-stalled must not be negative"),
+		wrong(o.stalledBuffer < 0, "-stalled-buffer must not be negative"),
+		wrong(!(o.joinRate > 0), "-join-rate must be more than 0"),
+		wrong(!(o.churn >= 0), "-churn must not be negative"),
+		wrong(o.duration <= 0, "-duration must be more than 0"),
+		wrong(o.warmup < 0 || o.stay < 0, "-warmup and -stay must not be negative"),
+		wrong(o.rounds < 1, "-rounds must be 1 at least"),
+		wrong((o.null || o.floor) && !linux, "-null and -floor need Linux"),
+		wrong(len(o.pids) > 0 && !linux, "-pid needs Linux"),
+		wrong((o.null || o.floor) && o.interval <= 0, "-null and -floor need an -interval, like 100ms"),
+	}
+	if o.null {
+		problems = append(problems,
+			wrong(o.bitrate == 0, "-null needs a -bitrate"),
+			wrong(o.publishes || measures, "-null goes without -publish and -watch"))
+		return first(problems)
+	}
+	problems = append(problems,
+		wrong(!o.publishes && !measures, "nothing to do: give -publish, -watch or -null"),
+		wrong(o.publishes && o.publish.protocol != rtmpPlay, "-publish must be an rtmp:// URL"),
+		wrong(o.publishers > 1 && !(o.publishes && o.publish.numbered()), "-publishers needs a -publish URL with %d for the number of the stream"),
+		wrong(!measures && (o.churn > 0 || o.stalled > 0), "-churn and -stalled need -watch"),
+		wrong(o.floor && (len(o.pids) == 0 || !measures || o.viewers == 0), "-floor needs -watch, -viewers and -pid"),
+		wrong(o.publishes && o.streams > o.publishers, "-streams are more than -publishers"))
+	return first(problems)
+}
+
+// first returns the first error.
+func first(errs []error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parseRate reads bits per second: 206000, 206k or 2M.
+func parseRate(s string) (float64, error) {
+	unit := 1.0
+	switch {
+	case strings.HasSuffix(s, "k"):
+		unit = 1e3
+	case strings.HasSuffix(s, "M"):
+		unit = 1e6
+	case strings.HasSuffix(s, "G"):
+		unit = 1e9
+	}
+	n, err := strconv.ParseFloat(strings.TrimRight(s, "kMG"), 64)
+	if err != nil || !(n > 0) || n*unit > 1e12 {
+		return 0, errors.New("must be bits per second, like 206000, 206k or 2M")
+	}
+	return n * unit, nil
+}
+
+// nullConfig returns how to be a null server.
+func (o *options) nullConfig() nullConfig {
+	return nullConfig{listen: o.listen, interval: o.interval, bitrate: o.bitrate, noDelay: o.noDelay, untilEOF: o.untilEOF}
+}
+
+// loadLoop returns what to publish.
+func (o *options) loadLoop(builtIn []byte) (*loop, error) {
+	l, err := o.readFile(builtIn)
+	if err != nil {
+		return nil, err
+	}
+	if o.bitrate == 0 {
+		return l, nil
+	}
+	if l, err = l.padded(o.bitrate); err != nil {
+		return nil, fmt.Errorf("-bitrate: %w", err)
+	}
+	return l, nil
+}
+
+func (o *options) readFile(builtIn []byte) (*loop, error) {
+	if o.file == "" {
+		return readLoop(strings.NewReader(string(builtIn)))
+	}
+	f, err := os.Open(o.file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	l, err := readLoop(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", o.file, err)
+	}
+	return l, nil
+}

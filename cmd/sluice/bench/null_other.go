@@ -1,0 +1,20 @@
+//go:build !linux
+
+package bench
+
+import (
+	"errors"
+	"net"
+	"time"
+)
+
+// pumps write the bytes of a null server.
+type pumps struct{}
+
+func newPumps(int, time.Duration, []byte) (*pumps, error) {
+	return nil, errors.New("-null and -floor need Linux")
+}
+
+func (p *pumps) add(conn net.Conn) { conn.Close() }
+
+func (p *pumps) close() {}

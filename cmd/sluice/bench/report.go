@@ -1,0 +1,400 @@
+package bench
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"time"
+)
+
+// report is all that a run has seen. Figures carry their unit in the name.
+type report struct {
+	Interrupted bool    `json:"interrupted"`
+	Rounds      int     `json:"rounds"`
+	Window      float64 `json:"window_seconds"`
+	Cores       int     `json:"machine_cores"`
+
+	Publishers *publisherReport `json:"publishers,omitempty"`
+	Viewers    *viewerReport    `json:"viewers,omitempty"`
+	Watch      []*watchReport   `json:"watch,omitempty"`
+	Server     *serverReport    `json:"server,omitempty"`
+	Tool       toolReport       `json:"tool"`
+	Floor      *floorReport     `json:"floor,omitempty"`
+	Churn      *churnReport     `json:"churn,omitempty"`
+	Stalled    *stalledReport   `json:"stalled,omitempty"`
+	// Problems say what was not as it should be; the exit code is 1 if there are
+	// any.
+	Problems []string `json:"problems"`
+
+	o       *options
+	opened  histogram
+	groups  []*group
+	windows []*window
+}
+
+// percentiles are those of a number of times.
+type percentiles struct {
+	Count int64   `json:"count"`
+	P50   float64 `json:"p50_ms"`
+	P95   float64 `json:"p95_ms"`
+	P99   float64 `json:"p99_ms"`
+	Max   float64 `json:"max_ms"`
+}
+
+// percentilesOf returns those of a histogram.
+func percentilesOf(h *histogram) percentiles {
+	return percentiles{
+		Count: h.count,
+		P50:   milliseconds(h.percentile(50)), P95: milliseconds(h.percentile(95)),
+		P99: milliseconds(h.percentile(99)), Max: milliseconds(h.most),
+	}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// publisherReport is about what was published.
+type publisherReport struct {
+	URL      string  `json:"url"`
+	Asked    int     `json:"asked"`
+	Failed   tally   `json:"failed"`
+	Ended    tally   `json:"ended"`
+	Bitrate  float64 `json:"bitrate_bps"` // of one, as FLV
+	TagRate  float64 `json:"tags_per_second"`
+	Interval float64 `json:"write_interval_ms"`
+	// Lag is how late the tool was with its writes.
+	Lag percentiles `json:"lag"`
+}
+
+// viewerReport is about all viewers.
+type viewerReport struct {
+	Asked  int         `json:"asked"`
+	Joined int         `json:"joined"`
+	Failed tally       `json:"failed"`
+	Ended  tally       `json:"ended"`
+	Opened percentiles `json:"opened"`
+}
+
+// watchReport is about the viewers of one URL.
+type watchReport struct {
+	URL      string `json:"url"`
+	Protocol string `json:"protocol"`
+	// Counting viewers: bytes in the window for each, and what it should have got
+	// by what was published and by what the checking viewers got.
+	Counting int     `json:"counting_viewers"`
+	Expected float64 `json:"expected_bytes"` // on average
+	Min      int64   `json:"min_bytes"`
+	Mean     float64 `json:"mean_bytes"`
+	Max      int64   `json:"max_bytes"`
+	// Worst is the least share of what it should have got that a viewer got. Short
+	// is how many got less than 98 %, and that by more than one frame.
+	Worst float64 `json:"worst_share"`
+	Short int     `json:"short"`
+	// Checking viewers.
+	Checking int         `json:"checking_viewers"`
+	Findings findings    `json:"checked"`
+	Latency  percentiles `json:"latency"`
+	Picture  percentiles `json:"first_picture"`
+}
+
+// serverReport is about the server's processes.
+type serverReport struct {
+	PIDs         []int   `json:"pids"`
+	CPU          float64 `json:"cpu_cores"`
+	PSSStart     int64   `json:"pss_start_bytes"`  // before the publishers
+	PSSBefore    int64   `json:"pss_before_bytes"` // before the viewers
+	PSSBegin     int64   `json:"pss_begin_bytes"`  // of the window
+	PSSWindow    int64   `json:"pss_window_bytes"` // at its end
+	PSSPeak      int64   `json:"pss_peak_bytes"`   // in it
+	PerViewer    float64 `json:"pss_per_viewer_bytes,omitempty"`
+	PerPublisher float64 `json:"pss_per_publisher_bytes,omitempty"`
+	Descriptors  int     `json:"descriptors"`
+	Threads      int     `json:"threads"`
+}
+
+// toolReport is about this process.
+type toolReport struct {
+	CPU float64 `json:"cpu_cores"`
+	PSS int64   `json:"pss_bytes"`
+}
+
+// floorReport compares with the null server. Its rates are those of a viewer.
+type floorReport struct {
+	Interval float64      `json:"interval_ms"`
+	NoDelay  bool         `json:"nodelay"`
+	Rate     float64      `json:"bytes_per_second"`
+	Received float64      `json:"floor_bytes_per_second"`
+	Rounds   []floorRound `json:"rounds"`
+	Server   float64      `json:"server_cpu_cores"` // medians
+	Floor    float64      `json:"floor_cpu_cores"`
+	Ratio    float64      `json:"ratio"` // of the medians
+}
+
+// group is what is summed up for one URL over all rounds.
+type group struct {
+	findings
+	latency, picture histogram
+	counted          int
+	bytes            int64
+	expected         float64
+	window           time.Duration // of all viewers together
+	checking         int
+}
+
+// newReport returns an empty report.
+func newReport(o *options) *report {
+	r := &report{o: o, Window: o.duration.Seconds(), Cores: runtime.NumCPU(), Problems: []string{}}
+	if len(o.watch) > 0 {
+		r.Viewers = &viewerReport{Failed: tally{}, Ended: tally{}}
+	}
+	for _, t := range o.watch {
+		r.Watch = append(r.Watch, &watchReport{URL: t.String(), Protocol: t.protocol.String(), Worst: 1})
+		r.groups = append(r.groups, &group{})
+	}
+	return r
+}
+
+// published reports what is published.
+func (r *report) published(l *loop, ps *publishers, failed tally) {
+	r.Publishers = &publisherReport{
+		URL: r.o.publish.String(), Asked: r.o.publishers, Failed: failed,
+		Bitrate: l.bitrate(), TagRate: l.tagRate(), Interval: milliseconds(ps.interval),
+	}
+}
+
+// publishers reports how publishing went, at the end.
+func (r *report) publishers(ps *publishers) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	r.Publishers.Ended = ps.ended
+	r.Publishers.Lag = percentilesOf(&ps.lag)
+}
+
+// round adds a round.
+func (r *report) round(b *bench, c *crowd, w *window) {
+	r.Rounds++
+	r.windows = append(r.windows, w)
+	r.Window = w.length.Seconds()
+	if r.Viewers != nil {
+		r.viewers(c, w)
+	}
+	if w.churn != nil {
+		r.Churn = w.churn
+	}
+	if w.stalled != nil {
+		r.Stalled = w.stalled
+	}
+	r.Tool = toolReport{CPU: cores(w.tool[0], w.tool[1]), PSS: w.tool[1].pss}
+	if len(r.o.pids) > 0 {
+		r.server(w, int(c.joined.Load()))
+	}
+}
+
+// server reports the server's figures: CPU is the median of all rounds, memory
+// that of the last.
+func (r *report) server(w *window, viewers int) {
+	var cpu []float64
+	for _, w := range r.windows {
+		cpu = append(cpu, cores(w.server[0], w.server[1]))
+	}
+	s := &serverReport{
+		PIDs: r.o.pids, CPU: median(cpu),
+		PSSStart: w.start.pss, PSSBefore: w.before.pss, PSSBegin: w.server[0].pss, PSSWindow: w.server[1].pss,
+		PSSPeak: max(w.peak.pss, w.server[1].pss), Descriptors: w.server[1].descriptors, Threads: w.server[1].threads,
+	}
+	if viewers > 0 {
+		s.PerViewer = float64(s.PSSBegin-s.PSSBefore) / float64(viewers)
+	}
+	if p := r.Publishers; p != nil && p.Asked > p.Failed.total() {
+		// Streams that are watched one to one are pairs; the memory of both is
+		// that of the publisher here.
+		s.PerPublisher = float64(s.PSSWindow-s.PSSStart) / float64(p.Asked-p.Failed.total())
+	}
+	r.Server = s
+}
+
+// median returns the middle of some figures, 0 of none.
+func median(of []float64) float64 {
+	if len(of) == 0 {
+		return 0
+	}
+	s := slices.Sorted(slices.Values(of))
+	if n := len(s); n%2 == 0 {
+		return (s[n/2-1] + s[n/2]) / 2
+	}
+	return s[len(s)/2]
+}
+
+// viewers adds what a round's viewers have seen.
+func (r *report) viewers(c *crowd, w *window) {
+	v := r.Viewers
+	v.Asked, v.Joined = v.Asked+r.o.viewers, v.Joined+int(c.joined.Load())
+	for why, n := range c.failed {
+		v.Failed[why] += n
+	}
+	r.opened.merge(&c.opened)
+	v.Opened = percentilesOf(&r.opened)
+	for _, x := range c.checks {
+		g := r.groups[x.watch]
+		g.checking++
+		g.merge(&x.findings)
+		g.latency.merge(&x.latency)
+		if !x.picture.IsZero() {
+			g.picture.add(x.picture.Sub(x.asked))
+		}
+		if x.ended != "" {
+			v.Ended[x.ended]++
+		}
+	}
+	e := newExpectation(r.o, c, w)
+	c.counter.each(func(x counted) {
+		if x.ended != "" {
+			v.Ended[x.ended]++
+		}
+		if x.window > 0 {
+			expected, slack := e.of(x)
+			r.count(x, expected, slack)
+		}
+	})
+	for i, g := range r.groups {
+		out := r.Watch[i]
+		out.Counting, out.Checking = g.counted, g.checking
+		out.Findings, out.Latency, out.Picture = g.findings, percentilesOf(&g.latency), percentilesOf(&g.picture)
+		if g.counted > 0 {
+			out.Mean, out.Expected = float64(g.bytes)/float64(g.counted), g.expected/float64(g.counted)
+		}
+	}
+}
+
+// fair is the share of what it should have got that a viewer has to get.
+const fair = 0.98
+
+// count adds a counting viewer, which should have got the expected bytes, give or
+// take slack.
+func (r *report) count(x counted, expected, slack float64) {
+	g, out := r.groups[x.watch], r.Watch[x.watch]
+	if g.counted == 0 || x.bytes < out.Min {
+		out.Min = x.bytes
+	}
+	out.Max = max(out.Max, x.bytes)
+	g.counted++
+	g.bytes += x.bytes
+	g.window += x.window
+	g.expected += expected
+	if expected > 0 {
+		out.Worst = min(out.Worst, float64(x.bytes)/expected)
+	}
+	if float64(x.bytes) < fair*expected-slack {
+		out.Short++
+	}
+}
+
+// byteRate returns the bytes a second that a viewer got on average.
+func (r *report) byteRate() float64 {
+	var bytes int64
+	var window time.Duration
+	for _, g := range r.groups {
+		bytes += g.bytes
+		window += g.window
+	}
+	if window == 0 {
+		return 0
+	}
+	return float64(bytes) / window.Seconds()
+}
+
+// floorRound adds a comparison with the null server, which c watched.
+func (r *report) floorRound(f floorRound, c *crowd) {
+	if r.Floor == nil {
+		r.Floor = &floorReport{Interval: milliseconds(r.o.interval), NoDelay: r.o.noDelay}
+	}
+	var bytes int64
+	var window time.Duration
+	c.counter.each(func(x counted) {
+		bytes += x.bytes
+		window += x.window
+		if x.ended != "" {
+			r.problem("null server: a viewer %s", x.ended)
+		}
+	})
+	if n := c.failures(); n > 0 {
+		r.problem("null server: %d viewers failed to join: %v", n, c.failed)
+	}
+	out := r.Floor
+	out.Rounds = append(out.Rounds, f)
+	out.Rate = r.byteRate()
+	if window > 0 {
+		out.Received = float64(bytes) / window.Seconds()
+	}
+	var server, floor []float64
+	for _, f := range out.Rounds {
+		server, floor = append(server, f.Server), append(floor, f.Floor)
+	}
+	out.Server, out.Floor = median(server), median(floor)
+	if out.Floor > 0 {
+		out.Ratio = out.Server / out.Floor
+	}
+}
+
+func (r *report) problem(format string, args ...any) {
+	r.Problems = append(r.Problems, fmt.Sprintf(format, args...))
+}
+
+// close lists the problems.
+func (r *report) close(interrupted bool) {
+	r.Interrupted = interrupted
+	if interrupted {
+		r.problem("interrupted")
+	}
+	if p := r.Publishers; p != nil {
+		r.tally("publishers failed", p.Failed)
+		r.tally("publishers ended", p.Ended)
+	}
+	if v := r.Viewers; v != nil {
+		r.tally("viewers failed to join", v.Failed)
+		r.tally("viewers ended", v.Ended)
+	}
+	for _, w := range r.Watch {
+		if f := w.Findings; f.bad() > 0 {
+			r.problem("%s: %d lost, %d unequal, %d reordered frames, %d wrong timestamps, %d wrong starts, %d malformed; first: %s",
+				w.Protocol, f.Lost, f.Unequal, f.Reordered, f.BadTime, f.WrongStart, f.Malformed, f.first)
+		}
+		if w.Checking > 0 && w.Findings.Frames == 0 {
+			r.problem("%s: the checking viewers got nothing", w.Protocol)
+		}
+		if w.Short > 0 {
+			r.problem("%s: %d viewers got less than %.0f %% of what they should have", w.Protocol, w.Short, fair*100)
+		}
+	}
+	if c := r.Churn; c != nil {
+		r.tally("churning viewers failed", c.Failed)
+		if c.Settled < 0 {
+			r.problem("churn: the server kept %d descriptors, of %d before", c.After.Descriptors, c.Before.Descriptors)
+		}
+	}
+	if s := r.Stalled; s != nil {
+		r.tally("stalled viewers failed to join", s.Failed)
+		if s.Broken > 0 {
+			r.problem("%d stalled viewers got a broken stream; first: %s", s.Broken, s.first)
+		}
+		if s.Silent > 0 {
+			r.problem("%d stalled viewers got nothing new and were not ended", s.Silent)
+		}
+	}
+}
+
+// tally adds a problem if something was counted.
+func (r *report) tally(what string, t tally) {
+	if n := t.total(); n > 0 {
+		r.problem("%d %s: %v", n, what, t)
+	}
+}
+
+// writeJSON writes the report as JSON.
+func (r *report) writeJSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(r)
+}

@@ -1,0 +1,175 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"sluice/cmd/sluice/demo"
+)
+
+// bench is one run.
+//
+//	publishers begin ─▶ rounds ─▶ publishers end ─▶ report
+//	round: viewers join ─▶ warm-up ─▶ window ─▶ stalled viewers go on ─▶ all leave ─▶ floor
+type bench struct {
+	o     *options
+	p     *progress
+	procs processes
+	loop  *loop       // nil if nothing is published
+	pubs  *publishers // nil as well then
+	r     *report
+
+	start usage // of the server, before anything
+}
+
+// run does what the options say and reports it.
+func run(ctx context.Context, o *options, p *progress) (*report, error) {
+	b := &bench{o: o, p: p, procs: processes{o.pids}, r: newReport(o)}
+	var err error
+	if b.start, _, err = b.procs.look(); err != nil {
+		return nil, err
+	}
+	if o.publishes {
+		if b.loop, err = o.loadLoop(demo.Clip()); err != nil {
+			return nil, err
+		}
+		if err := b.publish(ctx); err != nil {
+			return nil, err
+		}
+		defer b.pubs.close()
+	}
+	for range o.rounds {
+		if ctx.Err() != nil {
+			break
+		}
+		if err := b.round(ctx); err != nil {
+			return nil, err
+		}
+	}
+	b.p.set("ending", nil)
+	if b.pubs != nil {
+		b.r.publishers(b.pubs)
+	}
+	b.r.close(ctx.Err() != nil)
+	return b.r, nil
+}
+
+// settling is how long publishers run before the first viewer joins, besides a
+// GOP.
+const settling = time.Second
+
+// publish begins to publish, and waits until there is a GOP of every stream.
+func (b *bench) publish(ctx context.Context) error {
+	b.p.set(fmt.Sprintf("opening %d publishers", b.o.publishers), nil)
+	pubs, failed, err := openPublishers(ctx, b.o, b.loop)
+	if err != nil {
+		return err
+	}
+	b.pubs = pubs
+	b.r.published(b.loop, pubs, failed)
+	b.p.set(fmt.Sprintf("publishing %d streams", b.o.publishers-failed.total()), nil)
+	sleepUntil(ctx, time.Now().Add(b.loop.gop+settling))
+	return nil
+}
+
+// round measures once.
+func (b *bench) round(ctx context.Context) error {
+	c := newCrowd(b.o, b.loop, b.pubs)
+	defer c.leave()
+	before, _, err := b.procs.look()
+	if err != nil {
+		return err
+	}
+	if len(b.o.watch) > 0 {
+		b.p.set("joining", c.status)
+		c.join(ctx)
+	}
+	b.p.set("warming up", c.status)
+	sleepUntil(ctx, time.Now().Add(b.o.warmup))
+	w, err := b.window(ctx, c)
+	if err != nil {
+		return err
+	}
+	w.start, w.before = b.start, before
+	b.r.round(b, c, w)
+	if !b.o.floor || ctx.Err() != nil {
+		return nil
+	}
+	c.leave()
+	rate := b.r.byteRate()
+	if rate == 0 {
+		return errors.New("-floor: the viewers got nothing that could be compared")
+	}
+	return b.floor(ctx, w, rate)
+}
+
+// window is what was seen of the processes in a window.
+type window struct {
+	start, before usage // of the server: before publishers, before viewers
+	server, tool  [2]usage
+	peak          usage // the most memory, descriptors and threads
+	sent          [2][]int64
+	churn         *churnReport
+	stalled       *stalledReport
+	length        time.Duration
+}
+
+// samplePeriod is how far apart looks at the server's memory are in a window: each
+// keeps it from its work for a moment.
+const samplePeriod = 3 * time.Second
+
+// window measures for the duration asked for.
+func (b *bench) window(ctx context.Context, c *crowd) (*window, error) {
+	w := &window{}
+	var err error
+	look := func(i int) {
+		server, tool, lookErr := b.procs.look()
+		w.server[i], w.tool[i] = server, tool
+		err = errors.Join(err, lookErr)
+	}
+	b.p.set("measuring", c.status)
+	began := time.Now()
+	look(0)
+	if b.pubs != nil {
+		w.sent[0] = b.pubs.sent()
+		b.pubs.measuring.Store(true)
+	}
+	c.begin(b.o.duration)
+	windowCtx, cancel := context.WithDeadline(ctx, began.Add(b.o.duration))
+	defer cancel()
+	churned := startChurn(windowCtx, b.o)
+	stalled := startStalled(windowCtx, c)
+	w.peak = w.server[0]
+	for windowCtx.Err() == nil {
+		sleepUntil(windowCtx, time.Now().Add(samplePeriod))
+		if u, _, err := b.procs.look(); err == nil {
+			w.peak = w.peak.most(u)
+		}
+	}
+	w.length = time.Since(began)
+	look(1)
+	if b.pubs != nil {
+		w.sent[1] = b.pubs.sent()
+		b.pubs.measuring.Store(false)
+	}
+	c.finish(ctx.Err() != nil)
+	if err != nil {
+		return nil, fmt.Errorf("the server is gone: %w", err)
+	}
+	w.stalled = stalled.judge(ctx, b.p)
+	w.churn = churned.wait()
+	if w.churn != nil {
+		w.churn.settle(ctx, b, w.server[0])
+	}
+	return w, nil
+}
+
+// most returns the larger of each figure.
+func (u usage) most(v usage) usage {
+	u.pss = max(u.pss, v.pss)
+	u.descriptors = max(u.descriptors, v.descriptors)
+	u.threads = max(u.threads, v.threads)
+	return u
+}
