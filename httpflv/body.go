@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"net"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
@@ -26,7 +24,9 @@ func (h *Handler) serveBody(w http.ResponseWriter, r *http.Request, key hub.Key,
 		viewer.Close()
 		return err
 	}
-	s := h.begin(viewer, opts)
+	s := &bodyViewer{session: h.session(viewer, opts)}
+	s.frame.audio, s.frame.video = viewer.Tracks()
+	s.begin()
 	chunked := r.ProtoAtLeast(1, 1) && r.URL.Query().Get("chunked") != "0"
 	streamHeader(w.Header())
 
@@ -38,22 +38,38 @@ func (h *Handler) serveBody(w http.ResponseWriter, r *http.Request, key hub.Key,
 		s.end(hub.ReasonConnection)
 		return nil
 	}
-	outlet := h.Pool.NewOutlet(conn)
-	s.close = outlet.Close
-	outlet.Attach(fanout.Feed{
-		Viewer:    viewer,
-		Framer:    s.framer(chunked),
-		Head:      appendHead(nil, w.Header(), chunked),
-		AppendEnd: s.appendEnd(chunked),
-		Done:      s.end,
-		Quiet:     true,
-	})
+	s.outlet = h.Pool.NewOutlet(conn)
+	feed := fanout.Feed{
+		Viewer: viewer,
+		Framer: &s.frame.file,
+		Head:   appendHead(nil, w.Header(), chunked),
+		Done:   s.done,
+		Quiet:  true,
+	}
+	if chunked {
+		feed.Framer, feed.AppendEnd = &s.frame, appendLastChunk
+	}
+	s.outlet.Attach(feed)
 	return nil
+}
+
+// bodyViewer is a viewer over plain HTTP.
+type bodyViewer struct {
+	session
+	outlet *fanout.Outlet // of the connection that was taken over
+	frame  chunkedFile
+}
+
+// done follows the last byte of the body.
+func (s *bodyViewer) done(why hub.Reason) {
+	s.viewer.Close()
+	s.outlet.Close()
+	s.end(why)
 }
 
 // serveWriter serves a viewer whose connection can't be taken over, as with
 // HTTP/2: the server puts what is written into its own frames.
-func (h *Handler) serveWriter(w http.ResponseWriter, r *http.Request, s *session) error {
+func (h *Handler) serveWriter(w http.ResponseWriter, r *http.Request, s *bodyViewer) error {
 	out := &responseWriter{w: w, c: http.NewResponseController(w)}
 	w.WriteHeader(http.StatusOK)
 	outlet := h.Pool.NewOutlet(out)
@@ -61,7 +77,7 @@ func (h *Handler) serveWriter(w http.ResponseWriter, r *http.Request, s *session
 	done := make(chan struct{})
 	sub := outlet.Attach(fanout.Feed{
 		Viewer: s.viewer,
-		Framer: s.framer(false),
+		Framer: &s.frame.file,
 		AppendEnd: func(dst []byte, end hub.Reason) []byte {
 			whole = end.Proper()
 			return dst
@@ -146,62 +162,13 @@ func (o *responseWriter) wait() {
 	defer o.writing.Unlock()
 }
 
-// session is one viewer being served, over HTTP or WebSocket.
-type session struct {
-	handler *Handler
-	viewer  *hub.Viewer
-	log     *slog.Logger
-	began   time.Time
-	close   func() // closes the connection; nil if somebody else does
-}
-
-// begin notes that a viewer's stream begins.
-func (h *Handler) begin(viewer *hub.Viewer, opts hub.WatchOptions) *session {
-	h.sessions.Add(1)
-	s := &session{
-		handler: h,
-		viewer:  viewer,
-		began:   time.Now(),
-		log: h.logger().With("session", opts.Protocol+"-"+strconv.FormatUint(h.lastID.Add(1), 10),
-			"remote", opts.Remote, "stream", viewer.Stream().Key().String()),
+// appendLastChunk completes the body of a stream that came to its end. One that
+// was broken off stays without a last chunk, which tells the player so.
+func appendLastChunk(dst []byte, end hub.Reason) []byte {
+	if end.Proper() {
+		dst = append(dst, lastChunk...)
 	}
-	s.log.Info("viewer begins")
-	return s
-}
-
-// end closes everything of a viewer. It is called once.
-func (s *session) end(why hub.Reason) {
-	s.viewer.Close()
-	if s.close != nil {
-		s.close()
-	}
-	s.log.Info("viewer ends", "reason", why.String(), "duration", time.Since(s.began).Round(time.Millisecond),
-		"bytes", s.viewer.Bytes(), "dropped", s.viewer.Dropped())
-	s.handler.sessions.Done()
-}
-
-// framer returns what frames the viewer's tags for an HTTP body.
-func (s *session) framer(chunked bool) hub.Framer {
-	audio, video := s.viewer.Tracks()
-	file := file{audio: audio, video: video}
-	if chunked {
-		return &chunkedFile{file}
-	}
-	return &file
-}
-
-// appendEnd returns what completes the body of a stream that came to its end. One
-// that was broken off stays without a last chunk, which tells the player so.
-func (s *session) appendEnd(chunked bool) func([]byte, hub.Reason) []byte {
-	if !chunked {
-		return nil
-	}
-	return func(dst []byte, end hub.Reason) []byte {
-		if end.Proper() {
-			dst = append(dst, lastChunk...)
-		}
-		return dst
-	}
+	return dst
 }
 
 // appendHead appends the head of a 200 answer (RFC 9112 §4) whose connection ends

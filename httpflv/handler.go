@@ -20,6 +20,7 @@ import (
 
 	"sluice/hub"
 	"sluice/hub/fanout"
+	"sluice/hub/intake"
 )
 
 // Suffix ends the path of every stream that this package serves.
@@ -32,6 +33,9 @@ const Suffix = ".flv"
 type Handler struct {
 	Hub  *hub.Hub
 	Pool *fanout.Pool
+	// Intake waits for what WebSocket clients say, which is seldom anything; if nil,
+	// or where it can't, a goroutine for each does.
+	Intake *intake.Pool
 	// Logger gets a line when a viewer begins and one when it ends; nil discards
 	// them.
 	Logger *slog.Logger

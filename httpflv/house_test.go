@@ -19,6 +19,7 @@ import (
 	"sluice/flv/amf"
 	"sluice/hub"
 	"sluice/hub/fanout"
+	"sluice/hub/intake"
 )
 
 // house is a hub with everything that serves its streams over HTTP.
@@ -34,6 +35,7 @@ type house struct {
 type configs struct {
 	hub    hub.Config
 	pool   fanout.Config
+	deaf   bool                   // without an intake
 	server func(*httptest.Server) // starts it
 	wrap   func(http.Handler) http.Handler
 }
@@ -52,6 +54,11 @@ func newHouse(t testing.TB, change ...func(*configs)) *house {
 	}
 	h := &house{t: t, hub: hub.New(cfg.hub), log: newLines()}
 	h.Handler = &Handler{Hub: h.hub, Pool: fanout.New(cfg.pool), Logger: h.log.logger()}
+	var heard *intake.Pool
+	if !cfg.deaf {
+		heard = intake.New(intake.Config{})
+		h.Intake = heard
+	}
 	h.server = httptest.NewUnstartedServer(cfg.wrap(h.Handler))
 	h.server.Config.ErrorLog = h.log.printer()
 	cfg.server(h.server)
@@ -63,6 +70,9 @@ func newHouse(t testing.TB, change ...func(*configs)) *house {
 		h.server.Close()
 		h.Pool.Close()
 		h.Wait()
+		if heard != nil {
+			heard.Close()
+		}
 		assert.NotContains(t, h.log.String(), "panic")
 	})
 	return h

@@ -1,0 +1,260 @@
+//lint:file-ignore SA1019 the WebSocket library is given, and final at this version.
+
+package httpflv
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"syscall"
+	"time"
+	"unicode/utf8"
+
+	"nhooyr.io/websocket"
+
+	"sluice/hub"
+	"sluice/hub/fanout"
+	"sluice/hub/intake"
+)
+
+// Bounds of a WebSocket connection.
+const (
+	// maxClientMessage is the largest message that a client may send, in bytes.
+	// What it says is thrown away.
+	maxClientMessage = 4 << 10
+	// socketBuffer is the size of the library's buffers. A control frame (at most
+	// 127 bytes from a server) has to fit, so that each is one Write.
+	socketBuffer = 256
+	// closeWait is how long a client has to answer a close frame.
+	closeWait = time.Second
+	// slowCloseWait is how long a client that is behind has, beyond closeWait, to
+	// take what comes before the close frame.
+	slowCloseWait = 3 * time.Second
+	// echoWait is how long the answer to a client's own close frame may take to
+	// get out.
+	echoWait = 500 * time.Millisecond
+	// maxCloseReason is what a close frame has room for (RFC 6455 §5.5.1).
+	maxCloseReason = 123
+)
+
+// socket is a WebSocket connection. Handshake, pings and close belong to the
+// library, media to the pool; both write whole frames through one outlet.
+//
+// The library keeps a goroutine and some kilobytes for each of its connections,
+// though there is nothing for it to do while the client is silent and the stream
+// goes on; nor has it anything to remember between the handshake and the first
+// frame that it reads or writes. So it does the handshake, and makes its
+// connection when it is needed: when the client says something, or to close.
+type socket struct {
+	net.Conn // the connection that was taken over
+	outlet   *fanout.Outlet
+	ahead    []byte         // what the client sent with its request; nil as a rule
+	source   *intake.Source // waits for the client's first byte; nil if nobody does
+	leaving  func()         // called before a close frame goes out; nil for nobody
+
+	opening sync.Once
+	ws      *websocket.Conn // after opening
+
+	frames   sync.Mutex
+	closing  bool // a close frame has gone out: nothing may follow (RFC 6455 §5.5.1)
+	closeOne sync.Once
+}
+
+// upgradeOptions welcome pages of any origin, as plain HTTP does: nothing here
+// depends on who the browser's user is.
+var upgradeOptions = websocket.AcceptOptions{
+	InsecureSkipVerify: true,
+	CompressionMode:    websocket.CompressionDisabled,
+}
+
+// upgrade answers 101, or refuses.
+func (s *socket) upgrade(w http.ResponseWriter, r *http.Request, pool *fanout.Pool) error {
+	ws, err := websocket.Accept(&hijacker{w, s, pool}, r, &upgradeOptions)
+	if err != nil {
+		return err
+	}
+	return ws.CloseNow() // it has a connection of no consequence
+}
+
+// hijacker takes the connection over into a socket, and gives the library one of
+// no consequence.
+type hijacker struct {
+	http.ResponseWriter
+	socket *socket
+	pool   *fanout.Pool
+}
+
+func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, brw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	s := h.socket
+	s.Conn = conn
+	s.outlet = h.pool.NewOutlet((*output)(s))
+	if n := brw.Reader.Buffered(); n > 0 {
+		s.ahead = make([]byte, n)
+		io.ReadFull(brw.Reader, s.ahead)
+	}
+	return closed{}, brw, nil
+}
+
+// closed is a connection that can only be closed.
+type closed struct{ net.Conn }
+
+func (closed) Close() error { return nil }
+
+// output is the connection of a socket's outlet.
+type output socket
+
+func (o *output) Write(p []byte) (int, error)        { return o.Conn.Write(p) }
+func (o *output) SetWriteDeadline(t time.Time) error { return o.Conn.SetWriteDeadline(t) }
+
+// Close ends the waiting for the client first, as the intake asks for.
+func (o *output) Close() error {
+	(*socket)(o).stopWaiting()
+	return o.Conn.Close()
+}
+
+// SyscallConn is there for the pool to write directly, where the connection allows.
+func (o *output) SyscallConn() (syscall.RawConn, error) {
+	if c, ok := o.Conn.(syscall.Conn); ok {
+		return c.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
+}
+
+func (s *socket) stopWaiting() {
+	if s.source != nil {
+		s.source.Close()
+	}
+}
+
+// library returns the library's connection.
+func (s *socket) library() *websocket.Conn {
+	s.opening.Do(func() {
+		ws, err := websocket.Accept(&rehearsal{socket: s, header: make(http.Header)}, rehearsed, &upgradeOptions)
+		if err != nil {
+			panic("httpflv: the library refuses a handshake that it accepts: " + err.Error())
+		}
+		ws.SetReadLimit(maxClientMessage)
+		s.ws = ws
+	})
+	return s.ws
+}
+
+// rehearsed is a handshake that succeeds (RFC 6455 §1.3). It is done once more for
+// a client whose own has succeeded, to make the library's connection.
+var rehearsed = &http.Request{
+	Method: http.MethodGet, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	Header: http.Header{
+		"Connection":            {"Upgrade"},
+		"Upgrade":               {"websocket"},
+		"Sec-Websocket-Version": {"13"},
+		"Sec-Websocket-Key":     {"dGhlIHNhbXBsZSBub25jZQ=="},
+	},
+}
+
+// rehearsal is the http.ResponseWriter of a handshake whose answer nobody gets. It
+// gives the library a socket for a connection, and buffers of a size for control
+// frames.
+type rehearsal struct {
+	socket *socket
+	header http.Header
+}
+
+func (r *rehearsal) Header() http.Header         { return r.header }
+func (r *rehearsal) WriteHeader(int)             {}
+func (r *rehearsal) Write(p []byte) (int, error) { return len(p), nil }
+
+func (r *rehearsal) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	s := r.socket
+	ahead := s.ahead
+	s.ahead = nil
+	read := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(ahead), s.Conn), max(socketBuffer, len(ahead)))
+	read.Peek(len(ahead)) // where the library looks for it
+	return s, bufio.NewReadWriter(read, bufio.NewWriterSize(s, socketBuffer)), nil
+}
+
+// Write takes one control frame from the library.
+func (s *socket) Write(p []byte) (int, error) {
+	const opcode, opClose = 0x0f, 0x8
+	isClose := len(p) > 0 && p[0]&opcode == opClose
+	if isClose && s.leaving != nil {
+		s.leaving()
+	}
+	s.frames.Lock()
+	done := s.closing
+	s.closing = done || isClose
+	s.frames.Unlock()
+	if done {
+		return len(p), nil
+	}
+	return s.outlet.Write(p)
+}
+
+// Close closes the connection. The library calls it right after it has answered a
+// close frame.
+func (s *socket) Close() error {
+	s.outlet.Flush(time.Now().Add(echoWait))
+	s.outlet.Close()
+	return nil
+}
+
+// read throws away what the client says until it leaves or breaks the protocol.
+// Pings are answered, and a close frame echoed, by the library meanwhile.
+func (s *socket) read() {
+	s.stopWaiting()
+	for {
+		_, r, err := s.library().Reader(context.Background())
+		if err == nil {
+			_, err = io.Copy(io.Discard, r)
+		}
+		if err != nil {
+			// A no-op after a close frame, by either side, or a broken connection;
+			// otherwise the client broke a rule for which the library has no code.
+			s.closeWith(websocket.StatusProtocolError, "protocol error")
+			return
+		}
+	}
+}
+
+// close ends the connection with the code and the words of a refusal or an end.
+func (s *socket) close(err error) {
+	refusal, ok := err.(*hub.Refusal)
+	if !ok {
+		refusal = &hub.Refusal{Reason: hub.ReasonClientLeft}
+	}
+	s.closeWith(websocket.StatusCode(refusal.Reason.CloseCode()), refusal.Error())
+}
+
+// closeWith sends the close frame and waits for the client's, for a short while,
+// then closes the connection.
+func (s *socket) closeWith(code websocket.StatusCode, reason string) {
+	s.closeOne.Do(func() {
+		s.stopWaiting() // the library reads what the client answers
+		patience := time.AfterFunc(closeWait, func() {
+			s.outlet.Flush(time.Now().Add(slowCloseWait))
+			s.Close()
+		})
+		defer patience.Stop()
+		s.library().Close(code, cut(reason, maxCloseReason))
+		s.Close()
+	})
+}
+
+// cut shortens text to n bytes without cutting a character.
+func cut(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n]
+}
