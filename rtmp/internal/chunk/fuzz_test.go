@@ -48,6 +48,11 @@ func FuzzReader(f *testing.F) {
 			}
 			same(t, how, want, got)
 		}
+		got, err := readThroughPauses(t, NewReader(&pausing{r: iotest.HalfReader(bytes.NewReader(in))}, limits))
+		if err.Error() != wantErr.Error() {
+			t.Fatalf("with pauses: %v, whole: %v", err, wantErr)
+		}
+		same(t, "with pauses", want, got)
 
 		out := appendSetChunkSize(nil, DefaultSize, 77)
 		var kept []Message

@@ -66,4 +66,7 @@ var (
 	ErrProtocol = errors.New("chunk: protocol error")
 	// ErrLimit is in those of them that say that the peer went over the Limits.
 	ErrLimit = errors.New("over the limit")
+	// ErrNothing is for the reader under a Reader to say that nothing has come yet,
+	// if it does not wait.
+	ErrNothing = errors.New("chunk: nothing to read yet")
 )

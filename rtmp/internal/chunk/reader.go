@@ -37,7 +37,7 @@ type Reader struct {
 // handshake. It has a read buffer of its own, so r need not be buffered.
 func NewReader(r io.Reader, l Limits) *Reader {
 	return &Reader{
-		in:        input{r: r, buf: make([]byte, minReadBuffer)},
+		in:        input{r: r, size: minReadBuffer},
 		limits:    l.withDefaults(),
 		chunkSize: DefaultSize,
 	}
@@ -59,8 +59,9 @@ func (r *Reader) BytesRead() uint64 { return r.in.received }
 // io.EOF means that the connection ended between messages, with none half
 // received; io.ErrUnexpectedEOF that it ended elsewhere. Other errors of the
 // connection are wrapped, and Read may be called again after one that passes,
-// such as a deadline: nothing is lost. After an error that is ErrProtocol, every
-// call returns the same error.
+// such as a deadline: nothing is lost. ErrNothing is returned as it is, and then
+// the Reader keeps no memory but that of unfinished messages. After an error that
+// is ErrProtocol, every call returns the same error.
 func (r *Reader) Read() (Message, error) {
 	if r.err != nil {
 		return Message{}, r.err
@@ -77,12 +78,13 @@ func (r *Reader) Read() (Message, error) {
 			}
 			r.current = s
 		}
-		if err := r.readPayload(); err != nil {
+		payload, err := r.readPayload()
+		if err != nil {
 			return Message{}, r.inputError(err)
 		}
 		s := r.current
 		r.current = nil
-		if len(s.payload) < s.length {
+		if len(payload) < s.length {
 			continue
 		}
 		r.end(s)
@@ -91,7 +93,7 @@ func (r *Reader) Read() (Message, error) {
 			StreamID:    s.messageID,
 			Timestamp:   s.timestamp,
 			ChunkStream: s.id,
-			Payload:     s.payload,
+			Payload:     payload,
 		}
 		if err := r.apply(m); err != nil {
 			return Message{}, err
@@ -236,17 +238,24 @@ func (r *Reader) beginChunk(s *stream) {
 	r.rest = min(r.chunkSize, s.length-len(s.payload))
 }
 
-// readPayload reads the payload of the current chunk.
-func (r *Reader) readPayload() error {
+// readPayload reads the payload of the current chunk and returns what there is of
+// the message. One that came as a whole, in one chunk, stays where it was read.
+func (r *Reader) readPayload() ([]byte, error) {
 	s := r.current
 	if r.inFlight+r.rest > r.limits.InFlight {
-		return r.exceed("%d bytes in %d unfinished messages", r.inFlight+r.rest, r.unfinished)
+		return nil, r.exceed("%d bytes in %d unfinished messages", r.inFlight+r.rest, r.unfinished)
+	}
+	if b := r.in.buffered(); 0 < r.rest && r.rest == s.length && r.rest <= len(b) {
+		b = b[:r.rest:r.rest]
+		r.in.take(r.rest)
+		r.rest = 0
+		return b, nil
 	}
 	for r.rest > 0 {
 		b := r.in.buffered()
 		if len(b) == 0 {
 			if err := r.in.fill(); err != nil {
-				return err
+				return nil, err
 			}
 			continue
 		}
@@ -256,7 +265,7 @@ func (r *Reader) readPayload() error {
 		r.rest -= len(b)
 		r.inFlight += len(b)
 	}
-	return nil
+	return s.payload, nil
 }
 
 // end ends the message of s, complete or not.
@@ -293,8 +302,22 @@ func (r *Reader) apply(m Message) error {
 // to use again, or altogether if it is too much to keep.
 func (r *Reader) release(s *stream) {
 	if s.wasteful() || r.kept > keptMemory && cap(s.payload) > minBuffer {
-		r.kept -= cap(s.payload)
-		s.payload, s.spare = nil, 0
+		r.kept -= s.drop()
+	}
+}
+
+// settle gives back all memory that waits for bytes to come.
+func (r *Reader) settle() {
+	r.in.settle()
+	if r.kept == 0 {
+		return
+	}
+	for _, s := range r.streams {
+		if s.unfinished {
+			r.kept -= s.shrink()
+		} else {
+			r.kept -= s.drop()
+		}
 	}
 }
 
@@ -324,6 +347,9 @@ func (r *Reader) inputError(err error) error {
 	switch {
 	case r.err != nil:
 		return r.err
+	case err == ErrNothing:
+		r.settle()
+		return err
 	case err != io.EOF:
 		return fmt.Errorf("chunk: %w", err)
 	case r.unfinished > 0 || len(r.in.buffered()) > 0:

@@ -25,22 +25,48 @@ type stream struct {
 	delta     uint32 // the timestamp field of the last header of form 0, 1 or 2
 	extended  bool   // which was an extended one
 
-	unfinished bool   // a message is begun and not complete
-	payload    []byte // of that message, or of the one returned last
-	spare      int    // messages in a row that needed little of the buffer
+	unfinished bool    // a message is begun and not complete
+	payload    []byte  // of that message, or of the one returned last, if it came in parts
+	lent       *buffer // what payload is of
+	spare      int     // messages in a row that needed little of the buffer
 }
 
 // append adds payload that has arrived, and returns by how many bytes the buffer
 // grew. The buffer doubles: the memory of a message is at most twice what has
-// arrived of it, and never more than it declares.
+// arrived of it, if that is over minBuffer.
 func (s *stream) append(b []byte) (grown int) {
 	before := cap(s.payload)
 	if need := len(s.payload) + len(b); need > before {
-		size := min(max(need, 2*before, minBuffer), s.length)
-		s.payload = append(make([]byte, 0, size), s.payload...)
+		larger := borrow(min(max(need, 2*before, minBuffer), max(s.length, minBuffer)))
+		n := copy(larger.bytes, s.payload)
+		s.lent.giveBack()
+		s.lent, s.payload = larger, larger.bytes[:n]
 	}
 	s.payload = append(s.payload, b...)
 	return cap(s.payload) - before
+}
+
+// drop lets go of the buffer and returns its size.
+func (s *stream) drop() int {
+	size := cap(s.payload)
+	s.lent.giveBack()
+	s.lent, s.payload, s.spare = nil, nil, 0
+	return size
+}
+
+// shrink brings what has arrived of a message into a smaller buffer, if that is
+// much smaller, and returns by how many bytes. It had the buffer of the message
+// before it.
+func (s *stream) shrink() int {
+	before := cap(s.payload)
+	if before <= max(minBuffer, 2*len(s.payload)) {
+		return 0
+	}
+	smaller := borrow(max(minBuffer, len(s.payload)))
+	n := copy(smaller.bytes, s.payload)
+	s.lent.giveBack()
+	s.lent, s.payload = smaller, smaller.bytes[:n]
+	return before - cap(s.payload)
 }
 
 // wasteful counts a message that is done with, and says whether the buffer has
