@@ -18,7 +18,7 @@ type findings struct {
 	WrongStart int64 `json:"wrong_starts"`     // tracks that began without codec header or, video, without a key frame
 	Malformed  int64 `json:"malformed"`        // bodies that are no audio or video
 
-	first string // the first of all that, in words
+	first string // the first of all that, in words; of Lost only if there is nothing else
 }
 
 // bad returns how many findings there are.
@@ -51,15 +51,20 @@ type checker struct {
 	from *publication // nil as well then
 	// joined is the moment at which the viewer was let in: latency counts for
 	// frames written later.
-	joined    int64
+	joined int64
+	// early is how many frames had been sent when the viewer was let in, for one
+	// that reads much later: the same frames come again with each lap. 0 if it reads
+	// at once.
+	early     int64
 	measuring func() bool // latency counts now
 
 	findings
 	latency histogram
 	tracks  [2]checkedTrack
+	lossy   bool      // what is first is a loss
 	picture time.Time // when the first key frame was read
 	gaps    int       // in the video track
-	rough   int       // of them, those that did not end with a key frame
+	rough   int64     // of them, those that did not end with a key frame
 	largest int       // bytes of the largest tag
 	newest  int64     // frame of the publication, the latest one seen
 }
@@ -86,10 +91,11 @@ const (
 
 // complain counts in one of the findings, and notes the first.
 func (c *checker) complain(count *int64, n int64, format string, args ...any) {
-	*count += n
-	if c.first == "" {
+	if c.first == "" || c.lossy && count != &c.Lost {
 		c.first = fmt.Sprintf(format, args...)
+		c.lossy = count == &c.Lost
 	}
+	*count += n
 }
 
 // tag takes the next tag of the stream, and when it was read.
@@ -170,10 +176,7 @@ func (c *checker) order(id trackID, t flv.Tag, key bool) {
 func (c *checker) gap(key bool, timestamp uint32) {
 	c.gaps++
 	if !key {
-		c.rough++
-		if c.first == "" {
-			c.first = fmt.Sprintf("video went on at %d ms, after a gap, without a key frame", timestamp)
-		}
+		c.complain(&c.rough, 1, "video went on at %d ms, after a gap, without a key frame", timestamp)
 	}
 }
 
@@ -191,11 +194,15 @@ func (c *checker) place(id trackID, t flv.Tag) (int64, bool) {
 	if len(orders) == 0 {
 		return 0, false
 	}
-	sent := c.loop.ordered(id, c.from.sent.Load()) // the newest it can be
 	shift, known := tr.shift, tr.synced
 	if other := &c.tracks[1-id]; !known && other.synced {
 		shift, known = other.shift, true
 	}
+	sent := c.from.sent.Load()
+	if !known && c.early > 0 {
+		sent = c.early
+	}
+	sent = c.loop.ordered(id, sent) // the newest it can be
 	best, nearest := int64(-1), int64(-1)
 	for _, m := range orders {
 		// The last time that this frame was sent.

@@ -65,6 +65,9 @@ func (s *stalled) join(ctx context.Context, i int) {
 	}
 	k := s.c.newChecker(stream)
 	k.measuring = nil
+	if k.from != nil {
+		k.early = k.from.sent.Load()
+	}
 	s.viewers = append(s.viewers, &stalledViewer{checker: k, v: v})
 }
 
@@ -131,7 +134,7 @@ func (x *stalledViewer) live(resumed time.Time) bool {
 // count judges a viewer by what it read, and by how that ended. Missing frames are
 // what one may expect here.
 func (r *stalledReport) count(x *stalledViewer, err error, timeout bool) {
-	wrong := x.bad() - x.Lost + int64(x.rough)
+	wrong := x.bad() - x.Lost + x.rough
 	switch {
 	case wrong > 0:
 		r.Broken++
