@@ -9,8 +9,8 @@ import (
 )
 
 // headers are what a viewer is sent before its first frame: the stream's
-// metadata and codec headers. They are immutable, and every packet of the log
-// points to those in force: a viewer that meets a packet with others than it has,
+// metadata and codec headers. They are immutable, and the log knows for every packet
+// which are in force: a viewer that meets a packet with others than it has,
 // at its start, after a jump or because they changed, is sent the difference
 // first. So headers never stand in the log themselves.
 type headers struct {
@@ -115,14 +115,18 @@ func (h *headers) hasRoom(c config) bool {
 	return len(c.data) <= maxConfigSize && (found || len(h.configs) < maxConfigs)
 }
 
+// headerCost is about what headers, one codec header or one property take beside
+// their bytes, in bytes.
+const headerCost = 96
+
 // size returns about how many bytes of memory h takes.
 func (h *headers) size() int {
-	n := entryCost
+	n := headerCost
 	for _, c := range h.configs {
-		n += entryCost + len(c.data)
+		n += headerCost + len(c.data)
 	}
 	for _, p := range h.meta {
-		n += entryCost + len(p.name)
+		n += headerCost + len(p.name)
 		if text, ok := p.value.(string); ok {
 			n += len(text)
 		}

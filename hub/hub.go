@@ -30,7 +30,7 @@ type Config struct {
 	ViewerWait time.Duration
 	// MaxLag is how far behind the newest packet a viewer may be before it jumps to
 	// the newest key frame: 5 s if 0, by the times at which packets arrived. The
-	// log of a stream that has viewers keeps that much.
+	// log of a stream keeps that much for viewers who have still to read it.
 	MaxLag time.Duration
 	// GOPMaxBytes bounds a stream's log, in bytes of memory: 32 MiB if 0.
 	GOPMaxBytes int64
@@ -113,34 +113,40 @@ func (h *Hub) Watch(key Key, opts WatchOptions) (*Viewer, error) {
 	if err := h.authorize(Access{Key: key, Protocol: opts.Protocol, Remote: opts.Remote}); err != nil {
 		return nil, err
 	}
-	v := &Viewer{hub: h, key: key, opts: opts}
-	if err := h.attach(v); err != nil {
+	v := &Viewer{
+		protocol:    opts.Protocol,
+		fixedCodecs: opts.FixedCodecs,
+		scriptData:  opts.ScriptData,
+		noAudio:     opts.NoAudio,
+		noVideo:     opts.NoVideo,
+	}
+	if err := h.attach(v, key); err != nil {
 		return nil, err
 	}
 	return v, nil
 }
 
-// attach puts a viewer that has not started into the present stream of its key.
-func (h *Hub) attach(v *Viewer) error {
+// attach puts a viewer that has not started into the present stream of the key.
+func (h *Hub) attach(v *Viewer, key Key) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if v.closed.Load() {
+	if v.closed() {
 		return errViewerClosed
 	}
-	s, err := h.streamLocked(v.key)
+	s, err := h.streamLocked(key)
 	if err != nil {
 		return err
 	}
 	if old := v.stream.Load(); old != nil {
-		old.mu.Lock()
-		delete(old.viewers, v)
-		old.mu.Unlock()
+		old.mu.Lock() // as long as v.stream says that this guards the viewer
+		defer old.mu.Unlock()
+		old.removeLocked(v)
 	} else {
 		h.viewers++
 	}
 	s.mu.Lock()
-	s.viewers[v] = struct{}{}
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	s.addLocked(v)
 	v.stream.Store(s)
 	return nil
 }
@@ -246,15 +252,15 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 // Close ends the viewer. Only the first call has an effect. Whoever drives the
 // viewer may still be in Wait or Fill, which then end.
 func (v *Viewer) Close() {
-	h := v.hub
+	h := v.stream.Load().hub
 	h.mu.Lock()
-	if v.closed.Swap(true) {
+	if v.flags.Or(flagClosed)&flagClosed != 0 {
 		h.mu.Unlock()
 		return
 	}
 	s := v.stream.Load()
 	s.mu.Lock()
-	delete(s.viewers, v)
+	s.removeLocked(v)
 	s.facts.out += v.bytes.Load()
 	s.facts.dropped += v.dropped.Load()
 	var wakers []Waker

@@ -58,8 +58,8 @@ func (s *Stream) info(now time.Time) (info StreamInfo, ok bool) {
 	if !s.tracks.known || s.tracks.audio != 0 {
 		info.Audio = s.facts.audio
 	}
-	for v := range s.viewers {
-		info.ViewersByProtocol[v.opts.Protocol]++
+	for _, v := range s.viewers {
+		info.ViewersByProtocol[v.protocol]++
 		info.BytesOut += v.bytes.Load()
 		info.Dropped += v.dropped.Load()
 	}

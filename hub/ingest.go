@@ -248,12 +248,7 @@ func (s *Stream) decideLate(timer **time.Timer) {
 
 // appendLocked appends to the log, with the headers now in force, and trims it.
 func (s *Stream) appendLocked(p packet, data []byte) {
-	p.headers = s.headers
 	p.arrived = s.session.lastWrite.Sub(s.hub.began).Milliseconds()
-	s.log.append(p, data)
-	keep := audioLead
-	if len(s.viewers) > 0 {
-		keep = max(keep, s.hub.cfg.MaxLag)
-	}
-	s.log.trim(keep, s.hub.cfg.GOPMaxBytes)
+	s.log.append(p, s.headers, data)
+	s.trimLocked()
 }

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -8,25 +9,27 @@ import (
 	"sluice/flv"
 )
 
-// packet is one entry of a stream's log: a tag on the stream's own clock.
-//
-// headers are those in force at this packet, so that whoever starts or jumps here
-// knows what to send first.
+// packet is one entry of a stream's log: a tag on the stream's own clock. There
+// are a hundred of them to a small stream, so it is kept small: 32 bytes.
 type packet struct {
 	time    int64 // ms, the stream's clock
 	arrived int64 // ms, the hub's clock: when the publisher's bytes were here
-	data    []byte
-	headers *headers
-	page    *page // where data lives; nil for a packet with memory of its own
+	first   *byte // of its data (payload.go)
+	size    uint32
 	kind    flv.Type
 	key     bool // a start point: a video key frame, or any frame without video
-	cost    int  // bytes of memory that go with the packet
 }
 
 // entryCost is about what a packet takes beside its data, in bytes, with a share
-// of the array's room to grow. Without it, tiny frames would take many times what
-// the log's bound allows.
-const entryCost = 96
+// of what its block leaves unused. Without it, tiny frames would take many times
+// what the log's bound allows.
+const entryCost = 40
+
+// data returns the tag's body. It is the log's, which recycles it.
+func (p *packet) data() []byte { return kept(p.first, int(p.size)) }
+
+// cost returns how many bytes of memory go with the packet.
+func (p *packet) cost() int64 { return int64(entryCost + slotSize(int(p.size))) }
 
 // log is a bounded, append-only run of packets with consecutive sequence numbers.
 // It is guarded by its stream's mutex: appending and trimming need the write
@@ -35,73 +38,68 @@ const entryCost = 96
 //
 //	tail                 gop            head
 //	 │ older packets      │ newest GOP    │
-//	 ▼ (up to keep)       ▼               ▼
+//	 ▼ (while held)       ▼               ▼
 //	[p][p][p][K][p][p][p][K][p][p][p][p]  next append
 //
-// Trimming takes whole packets off the tail: the oldest, but never any
-// of the newest GOP, unless the log holds more than maxBytes. Then the GOP itself
-// loses its start, no viewer can start until the next key frame, and the stream
-// says so (gopCut).
+// Trimming takes whole packets off the tail: those that nobody needs, but never
+// any of the newest GOP, unless the log holds more than maxBytes. Then the GOP
+// itself loses its start, no viewer can start until the next key frame, and the
+// stream says so (gopCut).
 type log struct {
-	packets []packet // packets[0] has sequence number tail
-	tail    uint64
-	bytes   int64 // of memory: the costs of the packets
+	blocks []*block // of the packets from tail to head
+	tail   uint64
+	head   uint64 // the sequence number that the next packet will get
+	bytes  int64  // of memory: the costs of packets and headers
+
+	runs []run // the last is that of the next packet, if its headers are the same
+	past int   // so many of the first runs are of trimmed packets only
 
 	gop    uint64 // newest start point, valid where hasGOP
 	hasGOP bool
 	gopCut uint64 // how often the byte bound cut into the newest GOP
-
-	fill *page // page that takes the next small packet
 }
 
-// pageSize is how much packet memory is taken at a time. A packet over
-// largePacket gets memory of its own, so that a page is never left with much of
-// it unused.
-const (
-	pageSize    = 8 << 10
-	largePacket = pageSize / 4
-)
+// block is memory for packets: that with sequence number n stands in its block at
+// n modulo blockSize. Blocks go from log to log.
+type block [blockSize]packet
 
-// page holds the bytes of several small packets; it goes back to the pool when
-// the last of them is trimmed.
-type page struct {
-	used int
-	refs int
-	buf  [pageSize]byte
+const blockSize = 16
+
+var blocks = sync.Pool{New: func() any { return new(block) }}
+
+// run is consecutive packets with the same headers in force, up to the next run or
+// to the head, so that whoever starts or jumps somewhere knows what to send first.
+type run struct {
+	first   uint64
+	headers *headers
+	cost    int64 // bytes of memory
 }
-
-var pages = sync.Pool{New: func() any { return new(page) }}
-
-// head returns the sequence number that the next packet will get.
-func (l *log) head() uint64 { return l.tail + uint64(len(l.packets)) }
 
 // at returns the packet with sequence number seq, which must be in [tail, head).
-func (l *log) at(seq uint64) *packet { return &l.packets[seq-l.tail] }
+func (l *log) at(seq uint64) *packet {
+	return &l.blocks[seq/blockSize-l.tail/blockSize][seq%blockSize]
+}
 
-// append adds a packet whose data is copied into the log's own memory.
-func (l *log) append(p packet, data []byte) {
-	switch {
-	case len(data) > largePacket:
-		p.data = append([]byte(nil), data...)
-	case len(data) > 0:
-		if l.fill == nil || pageSize-l.fill.used < len(data) {
-			l.releaseFill()
-			l.fill = pages.Get().(*page)
-			l.fill.used, l.fill.refs = 0, 1 // the log's own hold
-		}
-		n := l.fill.used
-		l.fill.used += copy(l.fill.buf[n:], data)
-		l.fill.refs++
-		p.data, p.page = l.fill.buf[n:l.fill.used:l.fill.used], l.fill
+// newest returns the last packet; there must be one.
+func (l *log) newest() *packet { return l.at(l.head - 1) }
+
+// append adds a packet whose data is copied into the log's own memory, with the
+// headers in force at it.
+func (l *log) append(p packet, h *headers, data []byte) {
+	p.first, p.size = keep(data), uint32(len(data))
+	if l.head%blockSize == 0 {
+		l.blocks = append(l.blocks, blocks.Get().(*block))
 	}
-	p.cost = entryCost + len(data)
-	if n := len(l.packets); p.headers != nil && (n == 0 || l.packets[n-1].headers != p.headers) {
-		p.cost += p.headers.size() // which the packet keeps in memory
+	if n := len(l.runs); n == 0 || l.runs[n-1].headers != h {
+		r := run{l.head, h, int64(h.size())}
+		l.runs = append(l.runs, r)
+		l.bytes += r.cost
 	}
-	l.bytes += int64(p.cost)
-	l.packets = append(l.packets, p)
+	l.bytes += p.cost()
+	l.head++
+	*l.newest() = p
 	if p.key {
-		l.markKey(l.head() - 1)
+		l.markKey(l.head - 1)
 	}
 }
 
@@ -111,58 +109,83 @@ func (l *log) markKey(seq uint64) {
 	l.gop, l.hasGOP = seq, true
 }
 
-// trim takes off the tail what arrived more than keep before the newest packet,
-// but nothing of the newest GOP, then what exceeds maxBytes whatever it is.
+// headersAt returns the headers in force at a packet of the log, and the first
+// packet after it, or the head, where others may be.
+func (l *log) headersAt(seq uint64) (h *headers, until uint64) {
+	i := len(l.runs) - 1
+	if l.runs[i].first <= seq {
+		return l.runs[i].headers, l.head
+	}
+	i = sort.Search(i, func(i int) bool { return l.runs[i].first > seq })
+	return l.runs[i-1].headers, l.runs[i].first
+}
+
+// changeHeaders makes change(h) the headers of all packets from first on that had
+// h.
+func (l *log) changeHeaders(first uint64, change func(*headers) *headers) {
+	i := len(l.runs) - 1
+	for i > l.past && l.runs[i].first > first {
+		i--
+	}
+	if first >= l.head || i < 0 {
+		return
+	}
+	if r := l.runs[i]; r.first < first && first > l.tail {
+		i++
+		l.runs = slices.Insert(l.runs, i, run{first: first, headers: r.headers})
+	}
+	for ; i < len(l.runs); i++ {
+		r := &l.runs[i]
+		r.headers = change(r.headers)
+		l.bytes -= r.cost
+		r.cost = int64(r.headers.size())
+		l.bytes += r.cost
+	}
+}
+
+// trim takes off the tail what nobody needs, then what exceeds maxBytes whatever
+// it is. Needed are the newest GOP, what arrived at most lead before the newest
+// packet, and what is held: held is asked for a packet that is needed by nobody
+// else, and the answer goes for all behind it.
 //
 // Age is a matter of arrival, not of timestamps: a publisher that was cut off for
 // a while sends its backlog at once, and viewers who are up to date get all of it.
-func (l *log) trim(keep time.Duration, maxBytes int64) {
-	if len(l.packets) == 0 {
-		return
-	}
-	oldest := l.packets[len(l.packets)-1].arrived - keep.Milliseconds()
-	n := 0
-	for n < len(l.packets)-1 {
-		seq := l.tail + uint64(n)
-		over := l.bytes > maxBytes
-		old := l.packets[n].arrived < oldest && (!l.hasGOP || seq < l.gop)
-		if !over && !old {
-			break
+func (l *log) trim(lead time.Duration, maxBytes int64, held func(seq uint64) bool) {
+	for l.tail+1 < l.head {
+		if l.bytes <= maxBytes && (l.leads(l.tail, lead) || held(l.tail)) {
+			return
 		}
-		if l.hasGOP && seq == l.gop {
-			l.hasGOP = false
-			l.gopCut++
+		l.drop()
+	}
+}
+
+// leads reports whether who joins now may have to begin at seq or before it.
+func (l *log) leads(seq uint64, lead time.Duration) bool {
+	return l.hasGOP && seq >= l.gop || l.at(seq).arrived >= l.newest().arrived-lead.Milliseconds()
+}
+
+// drop takes the oldest packet off, which must not be the only one.
+func (l *log) drop() {
+	if l.hasGOP && l.tail == l.gop {
+		l.hasGOP = false
+		l.gopCut++
+	}
+	p := l.at(l.tail)
+	l.bytes -= p.cost()
+	recycle(p.first, int(p.size))
+	*p = packet{}
+	l.tail++
+	if l.tail%blockSize == 0 {
+		blocks.Put(l.blocks[0])
+		l.blocks = slices.Delete(l.blocks, 0, 1)
+	}
+	if l.past+1 < len(l.runs) && l.runs[l.past+1].first == l.tail {
+		l.bytes -= l.runs[l.past].cost
+		l.runs[l.past] = run{}
+		if l.past++; l.past >= len(l.runs)/2 { // seldom, where there are many
+			l.runs = slices.Delete(l.runs, 0, l.past)
+			l.past = 0
 		}
-		l.free(&l.packets[n])
-		n++
-	}
-	if n == 0 {
-		return
-	}
-	l.tail += uint64(n)
-	// The array's front stays behind until append needs a larger one and copies
-	// what is left: a constant cost per packet, whatever the log's length.
-	l.packets = l.packets[n:]
-}
-
-func (l *log) free(p *packet) {
-	l.bytes -= int64(p.cost)
-	if p.page != nil {
-		p.page.release()
-	}
-	p.page, p.data, p.headers = nil, nil, nil
-}
-
-func (l *log) releaseFill() {
-	if l.fill != nil {
-		l.fill.release()
-		l.fill = nil
-	}
-}
-
-func (p *page) release() {
-	if p.refs--; p.refs == 0 {
-		pages.Put(p)
 	}
 }
 
@@ -173,8 +196,19 @@ func (l *log) forgetGOP() { l.hasGOP = false }
 // since returns the first sequence number at or after floor whose packet is not
 // older than time.
 func (l *log) since(time int64, floor uint64) uint64 {
+	return l.search(floor, func(p *packet) bool { return p.time >= time })
+}
+
+// arrivedSince returns the first sequence number whose packet did not arrive
+// before the time.
+func (l *log) arrivedSince(time int64) uint64 {
+	return l.search(0, func(p *packet) bool { return p.arrived >= time })
+}
+
+// search returns the first sequence number at or after floor whose packet is what
+// is asked for, as all behind it must be too, or the head.
+func (l *log) search(floor uint64, ok func(*packet) bool) uint64 {
 	floor = max(floor, l.tail)
-	n := int(floor - l.tail)
-	i := sort.Search(len(l.packets)-n, func(i int) bool { return l.packets[n+i].time >= time })
+	i := sort.Search(int(l.head-floor), func(i int) bool { return ok(l.at(floor + uint64(i))) })
 	return floor + uint64(i)
 }

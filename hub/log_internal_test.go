@@ -2,7 +2,9 @@ package hub
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,15 +16,19 @@ import (
 
 // entry appends a packet of n bytes.
 func (l *log) entry(at int64, key bool, n int) {
-	l.append(packet{time: at, arrived: at, key: key, kind: flv.TypeVideo}, make([]byte, n))
+	l.append(packet{time: at, arrived: at, key: key, kind: flv.TypeVideo}, noHeaders, make([]byte, n))
 }
+
+// noOne holds nothing.
+func noOne(uint64) bool { return false }
 
 const unbounded = 1 << 40
 
 // What trimming leaves: by time, by bytes, and always the newest GOP unless the
 // byte bound forbids.
 func TestTrim(t *testing.T) {
-	const size = 1000 + entryCost
+	const size = 1024 + entryCost // of the slot
+	headers := int64(noHeaders.size())
 	for _, test := range []struct {
 		name     string
 		times    []int64
@@ -54,12 +60,12 @@ func TestTrim(t *testing.T) {
 					}
 				}
 			}
-			l.trim(test.keep, test.maxBytes)
+			l.trim(test.keep, headers+test.maxBytes, noOne)
 			assert.Equal(t, test.tail, l.tail)
 			assert.Equal(t, test.cut, l.gopCut)
 			assert.Equal(t, len(test.keys) > 0 && test.cut == 0, l.hasGOP)
-			assert.Equal(t, uint64(len(test.times)), l.head())
-			assert.EqualValues(t, size*len(l.packets), l.bytes)
+			assert.Equal(t, uint64(len(test.times)), l.head)
+			assert.EqualValues(t, headers+size*int64(l.head-l.tail), l.bytes)
 		})
 	}
 }
@@ -67,12 +73,12 @@ func TestTrim(t *testing.T) {
 // An empty log, and one that was trimmed again and again.
 func TestTrimNothing(t *testing.T) {
 	var l log
-	l.trim(0, 0)
-	assert.Zero(t, l.head())
+	l.trim(0, 0, noOne)
+	assert.Zero(t, l.head)
 	l.entry(0, true, 10)
 	for range 3 {
-		l.trim(0, 0)
-		assert.Equal(t, uint64(1), l.head())
+		l.trim(0, 0, noOne)
+		assert.Equal(t, uint64(1), l.head)
 		assert.True(t, l.hasGOP)
 	}
 }
@@ -80,12 +86,12 @@ func TestTrimNothing(t *testing.T) {
 // A GOP that was cut counts once; the next one is a new matter.
 func TestGOPCutCounts(t *testing.T) {
 	var l log
-	const maxBytes = 10 * (100 + entryCost)
+	maxBytes := int64(noHeaders.size() + 10*(112+entryCost))
 	for gop := range uint64(3) {
 		for i := range int64(50) {
 			l.entry(int64(gop)*50+i, i == 0, 100)
-			l.trim(time.Hour, maxBytes)
-			assert.LessOrEqual(t, l.bytes, int64(maxBytes))
+			l.trim(time.Hour, maxBytes, noOne)
+			assert.LessOrEqual(t, l.bytes, maxBytes)
 		}
 		assert.Equal(t, gop+1, l.gopCut)
 		assert.False(t, l.hasGOP)
@@ -96,41 +102,60 @@ func TestGOPCutCounts(t *testing.T) {
 func TestHeadersCost(t *testing.T) {
 	var l log
 	h := noHeaders.withConfig(config{slot: slot{typ: flv.TypeVideo}, data: make([]byte, 1000)})
-	l.append(packet{headers: h}, nil)
+	other := h.withConfig(config{slot: slot{typ: flv.TypeVideo}, data: make([]byte, 2000)})
+	l.append(packet{}, h, nil)
 	one := l.bytes
 	assert.Greater(t, one, int64(1000))
-	l.append(packet{headers: h, arrived: 1}, nil)
+	l.append(packet{arrived: 1}, h, nil)
 	assert.Equal(t, one+entryCost, l.bytes)
-	l.append(packet{headers: h.withConfig(config{slot: slot{typ: flv.TypeVideo}, data: make([]byte, 2000)}), arrived: 2}, nil)
-	assert.Greater(t, l.bytes, one+entryCost+2000)
-	l.trim(0, unbounded)
-	assert.Greater(t, l.bytes, int64(2000))
-	l.entry(1000, false, 0)
-	l.trim(0, unbounded)
-	assert.EqualValues(t, entryCost, l.bytes)
+	l.append(packet{arrived: 2}, other, nil)
+	assert.EqualValues(t, h.size()+other.size()+3*entryCost, l.bytes)
+	l.trim(0, unbounded, noOne)
+	assert.EqualValues(t, other.size()+entryCost, l.bytes)
+	l.append(packet{arrived: 1000}, noHeaders, nil)
+	l.trim(0, unbounded, noOne)
+	assert.EqualValues(t, noHeaders.size()+entryCost, l.bytes)
 }
 
 // A property of the log: whatever is appended and trimmed, the packets that are
-// there are the newest ones, whole and in order. Pages go from log to log.
-func TestPagesAreNeverMixedUp(t *testing.T) {
+// there are the newest ones, whole, in order and with their headers. Slots and
+// blocks go from log to log.
+func TestMemoryIsNeverMixedUp(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	logs := make([]log, 4)
-	sent := make([][][]byte, len(logs))
+	sent := make([][]sentPacket, len(logs))
+	inForce := make([]*headers, len(logs))
 	for i := range 8000 {
 		n := rng.IntN(len(logs))
 		l := &logs[n]
-		data := make([]byte, packetSize(rng))
-		for j := range data {
-			data[j] = byte(rng.Uint32())
+		if inForce[n] == nil || rng.IntN(10) == 0 {
+			inForce[n] = noHeaders.withConfig(config{data: binary.BigEndian.AppendUint32(nil, uint32(i))})
 		}
-		sent[n] = append(sent[n], data)
-		l.append(packet{time: int64(i), key: rng.IntN(30) == 0}, data)
-		if rng.IntN(3) == 0 {
-			l.trim(time.Duration(rng.IntN(500))*time.Millisecond, int64(rng.IntN(1<<20)))
+		p := sentPacket{make([]byte, packetSize(rng)), inForce[n]}
+		for j := range p.data {
+			p.data[j] = byte(rng.Uint32())
+		}
+		sent[n] = append(sent[n], p)
+		at := int64(i)
+		l.append(packet{time: at, arrived: at, key: rng.IntN(30) == 0}, p.headers, p.data)
+		switch rng.IntN(8) {
+		case 0, 1, 2:
+			floor := l.tail + rng.Uint64N(l.head-l.tail)
+			l.trim(time.Duration(rng.IntN(500))*time.Millisecond, int64(rng.IntN(1<<20)),
+				func(seq uint64) bool { return seq >= floor })
+		case 3:
+			first := l.tail + rng.Uint64N(l.head-l.tail+1)
+			audio := flv.Codec(rng.Uint32())
+			change := func(h *headers) *headers { return h.withTracks(audio, 0) }
+			l.changeHeaders(first, change)
+			for seq := first; seq < l.head; seq++ {
+				sent[n][seq].headers = change(sent[n][seq].headers)
+			}
+			inForce[n] = l.runs[len(l.runs)-1].headers
 		}
 		if rng.IntN(500) == 0 {
-			*l = log{} // a stream ends; its pages are the garbage collector's
-			sent[n] = nil
+			*l = log{} // a stream ends; its memory is the garbage collector's
+			sent[n], inForce[n] = nil, nil
 		}
 		if i%50 == 0 {
 			checkLog(t, l, sent[n])
@@ -141,35 +166,68 @@ func TestPagesAreNeverMixedUp(t *testing.T) {
 	}
 }
 
+// sentPacket is what a log is to hold of a packet.
+type sentPacket struct {
+	data    []byte
+	headers *headers
+}
+
 func packetSize(rng *rand.Rand) int {
-	switch rng.IntN(10) {
+	switch rng.IntN(200) {
 	case 0:
+		return maxSlot - 1 + rng.IntN(3)
+	case 1, 2, 3, 4, 5, 6, 7, 8, 9, 10:
 		return 0
-	case 1:
-		return largePacket - 1 + rng.IntN(3)
-	case 2:
-		return rng.IntN(5 * pageSize)
+	case 11, 12, 13, 14, 15, 16, 17, 18, 19, 20:
+		return rng.IntN(40 << 10)
 	default:
 		return rng.IntN(400)
 	}
 }
 
-func checkLog(t *testing.T, l *log, sent [][]byte) {
+func checkLog(t *testing.T, l *log, sent []sentPacket) {
 	t.Helper()
-	require.Equal(t, uint64(len(sent)), l.head())
+	require.Equal(t, uint64(len(sent)), l.head)
 	bytesHeld := int64(0)
-	for seq := l.tail; seq < l.head(); seq++ {
+	var had *headers
+	for seq := l.tail; seq < l.head; seq++ {
 		p := l.at(seq)
-		require.True(t, bytes.Equal(sent[seq], p.data), "packet %d", seq)
-		if p.page != nil {
-			require.Equal(t, len(p.data), cap(p.data), "an append would run into the next packet")
+		require.True(t, bytes.Equal(sent[seq].data, p.data()), "packet %d", seq)
+		require.Equal(t, len(p.data()), cap(p.data()), "an append would run into what is behind")
+		bytesHeld += p.cost()
+		h, until := l.headersAt(seq)
+		require.Equal(t, sent[seq].headers, h, "packet %d", seq)
+		require.Greater(t, until, seq)
+		if h != had {
+			bytesHeld += int64(h.size())
+			had = h
 		}
-		bytesHeld += int64(p.cost)
 	}
 	require.Equal(t, bytesHeld, l.bytes)
+	require.LessOrEqual(t, uint64(len(l.blocks)), (l.head-l.tail)/blockSize+2)
+	require.LessOrEqual(t, uint64(len(l.runs)), 2*(l.head-l.tail)+1)
 	if l.hasGOP {
-		require.True(t, l.gop >= l.tail && l.gop < l.head() && l.at(l.gop).key)
+		require.True(t, l.gop >= l.tail && l.gop < l.head && l.at(l.gop).key)
 	}
+}
+
+// A slot is large enough, and little of it is unused; no two sizes share a class.
+func TestSlots(t *testing.T) {
+	sizes := make([]int, slotClasses)
+	for n := 1; n <= maxSlot; n++ {
+		class, size := slotFor(n)
+		if sizes[class] == 0 {
+			sizes[class] = size
+		}
+		if size < n || sizes[class] != size || size-n >= max(fineStep, n/8) {
+			t.Fatalf("%d bytes: class %d of %d", n, class, size)
+		}
+	}
+	assert.True(t, slices.IsSorted(sizes))
+	assert.NotZero(t, sizes[0])
+	assert.Equal(t, maxSlot, sizes[slotClasses-1])
+	assert.Zero(t, slotSize(0))
+	assert.Equal(t, maxSlot+1, slotSize(maxSlot+1))
 }
 
 func TestSince(t *testing.T) {
@@ -177,7 +235,7 @@ func TestSince(t *testing.T) {
 	for i := range int64(10) {
 		l.entry(i*10, true, 1)
 	}
-	l.trim(40*time.Millisecond, 1) // leaves the newest
+	l.trim(40*time.Millisecond, 1, noOne) // leaves the newest
 	assert.Equal(t, uint64(9), l.tail)
 	for i := range int64(10) {
 		l.entry(100+i*10, false, 1)

@@ -63,7 +63,8 @@ type Stream struct {
 	state    state
 	reason   Reason        // why it ended
 	change   chan struct{} // closed and replaced when a waiting viewer should look again
-	viewers  map[*Viewer]struct{}
+	viewers  []*Viewer     // each knows its place
+	held     hold
 	wakers   []Waker // copied when changed, so that it can be walked without mu
 	grace    *time.Timer
 	pub      *Publisher // nil unless live
@@ -127,8 +128,25 @@ func newStream(h *Hub, key Key) *Stream {
 		hub:     h,
 		key:     key,
 		change:  make(chan struct{}),
-		viewers: make(map[*Viewer]struct{}),
 		headers: noHeaders,
+	}
+}
+
+// addLocked takes a viewer in.
+func (s *Stream) addLocked(v *Viewer) {
+	v.place = int32(len(s.viewers))
+	s.viewers = append(s.viewers, v)
+}
+
+// removeLocked lets a viewer go. The last one gets its place.
+func (s *Stream) removeLocked(v *Viewer) {
+	last := len(s.viewers) - 1
+	moved := s.viewers[last]
+	s.viewers[v.place], moved.place = moved, v.place
+	s.viewers[last] = nil
+	s.viewers = s.viewers[:last]
+	if cap(s.viewers) >= 64 && last < cap(s.viewers)/4 {
+		s.viewers = append(make([]*Viewer, 0, 2*last), s.viewers...)
 	}
 }
 
@@ -152,7 +170,7 @@ func wake(wakers []Waker) {
 func (s *Stream) beginLocked(p *Publisher, now time.Time) []Waker {
 	s.stopTimersLocked()
 	s.state, s.pub = stateLive, p
-	s.session = session{since: now, lastWrite: now, first: s.log.head()}
+	s.session = session{since: now, lastWrite: now, first: s.log.head}
 	s.timeline.beginSession()
 	s.log.forgetGOP()
 	s.facts.rate = rate{}
@@ -227,7 +245,7 @@ func (s *Stream) decideLocked() []Waker {
 	s.reopenLocked()
 	s.session.decided = true
 	if s.tracks.known && (s.tracks.audio != s.session.audio || s.tracks.video != s.session.video) {
-		s.breakLocked(s.log.head())
+		s.breakLocked(s.log.head)
 	}
 	s.tracks.known = true
 	s.tracks.audio, s.tracks.video = s.session.audio, s.session.video
@@ -250,27 +268,24 @@ func (s *Stream) settleLocked() {
 			first = max(first, s.log.gop)
 		}
 	}
-	var had, full *headers
-	for seq := first; seq < s.log.head(); seq++ {
-		p := s.log.at(seq)
-		if s.tracks.video == 0 && p.kind != flv.TypeVideo {
-			s.log.markKey(seq)
+	if s.tracks.video == 0 {
+		for seq := first; seq < s.log.head; seq++ {
+			if s.log.at(seq).kind != flv.TypeVideo {
+				s.log.markKey(seq)
+			}
 		}
-		if p.headers != had {
-			had, full = p.headers, p.headers.settled(s.headers)
-		}
-		p.headers = full
 	}
+	s.log.changeHeaders(first, func(h *headers) *headers { return h.settled(s.headers) })
 }
 
 // changeLocked is a change of codec in the middle of what viewers know: what was
 // decided is open again, and whoever joins starts behind the change.
 func (s *Stream) changeLocked() {
-	s.breakLocked(s.log.head())
+	s.breakLocked(s.log.head)
 	s.log.forgetGOP()
 	s.tracks.known = false
 	s.session.audio, s.session.video = 0, 0
-	s.session.first = s.log.head()
+	s.session.first = s.log.head
 	s.reopenLocked()
 }
 
@@ -286,9 +301,9 @@ func (s *Stream) reopenLocked() {
 // breakLocked ends, at packet seq, the viewers that can't go on with other codecs
 // than they began with.
 func (s *Stream) breakLocked(seq uint64) {
-	for v := range s.viewers {
-		if v.opts.FixedCodecs && v.started && !v.stop.set {
-			v.stop.set, v.stop.at, v.stop.reason = true, seq, ReasonCodecChanged
+	for _, v := range s.viewers {
+		if v.fixedCodecs && v.started && v.stop == ReasonNone {
+			v.stop, v.stopAt = ReasonCodecChanged, seq
 		}
 	}
 }

@@ -16,7 +16,7 @@ func TestClosedViewerIsNotAttached(t *testing.T) {
 	v, err := h.Watch(Key{"live", "demo"}, WatchOptions{})
 	require.NoError(t, err)
 	v.Close()
-	assert.ErrorIs(t, h.attach(v), errViewerClosed)
+	assert.ErrorIs(t, h.attach(v, Key{"live", "demo"}), errViewerClosed)
 	assert.Empty(t, h.Streams())
 	assert.NoError(t, h.Shutdown(t.Context()))
 }

@@ -1,0 +1,172 @@
+package hub_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"sluice/flv"
+	"sluice/hub"
+)
+
+// load is a stream as encoders send it at 206 kbit/s: 25 pictures and 43 AAC
+// packets a second, and a key frame every two seconds.
+type load struct {
+	rng   *rand.Rand
+	video int // pictures sent
+	audio int
+	data  []byte
+}
+
+func newLoad(seed uint64) *load {
+	return &load{rng: rand.New(rand.NewPCG(seed, 0)), data: make([]byte, 16<<10)}
+}
+
+const (
+	loadGOP = 50 // pictures
+	loadFPS = 25
+	aacRate = 48000.0 / 1024 * 0.92 // 43 packets a second, as at 44.1 kHz
+)
+
+// next returns the tag that follows, valid until the next call.
+func (l *load) next() flv.Tag {
+	videoAt, audioAt := l.video*1000/loadFPS, int(float64(l.audio)*1000/aacRate)
+	if audioAt < videoAt {
+		l.audio++
+		return l.tag(flv.TypeAudio, audioAt, 150+l.rng.IntN(80), 0xaf, 1)
+	}
+	l.video++
+	if (l.video-1)%loadGOP == 0 {
+		return l.tag(flv.TypeVideo, videoAt, 8000+l.rng.IntN(2000), 0x17, 1, 0, 0, 0)
+	}
+	return l.tag(flv.TypeVideo, videoAt, 200+l.rng.IntN(700), 0x27, 1, 0, 0, 0)
+}
+
+func (l *load) tag(typ flv.Type, at, size int, head ...byte) flv.Tag {
+	copy(l.data, head)
+	return flv.Tag{Type: typ, Timestamp: uint32(at), Data: l.data[:size]}
+}
+
+// plain frames tags as FLV.
+type plain struct{}
+
+func (plain) AppendTags(dst []byte, tags []flv.Tag) []byte {
+	for _, t := range tags {
+		dst = flv.AppendTag(dst, t)
+	}
+	return dst
+}
+
+// discard frames nothing: what is left is Fill's own work.
+type discard struct{}
+
+func (discard) AppendTags(dst []byte, tags []flv.Tag) []byte { return dst }
+
+// audience is a stream of load with viewers who are up to date.
+func audience(b *testing.B, n int, cfg hub.Config) (*hub.Publisher, *load, []*hub.Viewer) {
+	h := hub.New(cfg)
+	p, err := h.Publish(key, hub.PublishOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(p.Close)
+	l := newLoad(1)
+	p.Write(tag("meta:av"))
+	p.Write(tag("vc:s"))
+	p.Write(tag("ac:s"))
+	for range 10 {
+		p.Write(l.next())
+	}
+	var batch hub.Batch
+	viewers := make([]*hub.Viewer, n)
+	for i := range viewers {
+		v, err := h.Watch(key, hub.WatchOptions{Protocol: "http-flv"})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(v.Close)
+		if err := v.Wait(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		viewers[i] = v
+		fill(viewers[i:i+1], &batch, plain{})
+	}
+	return p, l, viewers
+}
+
+func fill(viewers []*hub.Viewer, b *hub.Batch, f hub.Framer) {
+	for _, v := range viewers {
+		for more := true; more; {
+			b.Bytes = b.Bytes[:0]
+			more, _ = v.Fill(b, f, 64<<10)
+		}
+	}
+}
+
+// One pass over many viewers, each of whom is due some packets. The figure to look
+// at is that of one viewer.
+func BenchmarkFill(b *testing.B) {
+	const n = 9000
+	for _, due := range []int{1, 7, 24} {
+		for name, f := range map[string]hub.Framer{"flv": plain{}, "discard": discard{}} {
+			b.Run(fmt.Sprintf("due=%d/%s", due, name), func(b *testing.B) {
+				p, l, viewers := audience(b, n, hub.Config{})
+				var batch hub.Batch
+				b.ReportAllocs()
+				for b.Loop() {
+					for range due {
+						p.Write(l.next())
+					}
+					fill(viewers, &batch, f)
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/viewer")
+			})
+		}
+	}
+}
+
+// The same by two goroutines, as pumps share the viewers of one stream, while the
+// publisher goes on.
+func BenchmarkFillByTwo(b *testing.B) {
+	const n, due = 9000, 7
+	for name, f := range map[string]hub.Framer{"flv": plain{}, "discard": discard{}} {
+		b.Run(name, func(b *testing.B) {
+			p, l, viewers := audience(b, n, hub.Config{})
+			var batches [2]hub.Batch
+			b.ReportAllocs()
+			for b.Loop() {
+				for range due {
+					p.Write(l.next())
+				}
+				var pumps sync.WaitGroup
+				for i := range batches {
+					pumps.Go(func() { fill(viewers[i*n/2:(i+1)*n/2], &batches[i], f) })
+				}
+				pumps.Wait()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/viewer")
+		})
+	}
+}
+
+// What a packet costs the publisher, without viewers and with one who is up to
+// date.
+func BenchmarkWrite(b *testing.B) {
+	for n := range 2 {
+		b.Run(fmt.Sprintf("viewers=%d", n), func(b *testing.B) {
+			p, l, viewers := audience(b, n, hub.Config{MaxLag: 2 * time.Millisecond}) // of a clock that is slow here
+			var batch hub.Batch
+			for range 1000 {
+				p.Write(l.next())
+				fill(viewers, &batch, discard{})
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				p.Write(l.next())
+				fill(viewers, &batch, discard{})
+			}
+		})
+	}
+}

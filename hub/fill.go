@@ -1,0 +1,200 @@
+package hub
+
+import "sluice/flv"
+
+// Framer puts tags into the form of one protocol.
+type Framer interface {
+	// AppendTags appends the tags to dst, whole and in order. It must not keep
+	// them: their bytes are valid only during the call. It is called with the
+	// stream locked for reading, so it does nothing else.
+	AppendTags(dst []byte, tags []flv.Tag) []byte
+}
+
+// Batch is the working memory of whoever serves viewers, one after the other.
+type Batch struct {
+	Bytes []byte // framed bytes; Fill appends to them
+	tags  []flv.Tag
+}
+
+// Fill appends to b.Bytes, in f's form, what is due to the viewer: up to about
+// limit bytes, but at least one tag if there is any. more says that there is more
+// to come at once. A reason other than ReasonNone says that the viewer's stream
+// has ended: nothing follows what was appended.
+func (v *Viewer) Fill(b *Batch, f Framer, limit int) (more bool, end Reason) {
+	s := v.stream.Load()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+
+	flags := v.flags.Load()
+	stop := v.stopLocked(&s.log)
+	switch {
+	case flags&flagClosed != 0:
+		return false, ReasonClientLeft
+	case v.stop != ReasonNone:
+		end = v.stop
+	case s.state == stateEnded:
+		end = s.reason
+	}
+	if flags&flagPaused != 0 {
+		v.wasPaused = true
+		return false, end
+	}
+	v.catchUp(s, stop)
+	b.tags = b.tags[:0]
+	for size := 0; v.cursor < stop && size < limit; {
+		h, until := s.log.headersAt(v.cursor)
+		size += v.collect(b, &s.log, h, min(until, stop), limit-size, flags)
+	}
+	if len(b.tags) > 0 {
+		b.Bytes = f.AppendTags(b.Bytes, b.tags)
+		clear(b.tags)
+	}
+	if v.cursor < stop {
+		return true, ReasonNone
+	}
+	return false, end
+}
+
+// collect adds to the batch what is due to the viewer of the packets from its
+// cursor up to one, which all have the headers h: up to about limit bytes.
+func (v *Viewer) collect(b *Batch, l *log, h *headers, until uint64, limit int, flags uint32) (size int) {
+	for v.cursor < until && size < limit {
+		p := l.at(v.cursor)
+		v.cursor++
+		due := v.due(p, flags)
+		if !v.begun {
+			if !due || p.kind == flv.TypeScript {
+				continue
+			}
+			v.begun, v.base = true, p.time
+		}
+		if v.headers != h {
+			size += v.appendHeaders(b, h, p)
+		}
+		if due {
+			size += b.add(flv.Tag{Type: p.kind, Timestamp: v.timestamp(p), Data: p.data()})
+		}
+	}
+	return size
+}
+
+func (b *Batch) add(t flv.Tag) (size int) {
+	b.tags = append(b.tags, t)
+	return t.Size()
+}
+
+// timestamp returns p's time on the viewer's own clock, which starts at 0 with
+// its first frame.
+func (v *Viewer) timestamp(p *packet) uint32 { return uint32(max(0, p.time-v.base)) }
+
+// catchUp moves a cursor that is too far behind, or that was paused, to the
+// newest key frame, if that lies ahead. Too far behind is a viewer whose next
+// packet arrived more than MaxLag before the newest one. One whose packets are
+// gone while no key frame lies ahead goes on without video up to the next one.
+func (v *Viewer) catchUp(s *Stream, stop uint64) {
+	if v.cursor >= stop {
+		v.wasPaused = false
+		return
+	}
+	l := &s.log
+	gone := v.cursor < l.tail
+	late := !gone && l.newest().arrived-l.at(v.cursor).arrived > s.hub.cfg.MaxLag.Milliseconds()
+	if !gone && !late && !v.wasPaused {
+		return
+	}
+	to := v.cursor
+	switch {
+	case v.canJump(l, stop):
+		to = l.gop
+		v.needKey, v.evicted = true, false
+	case gone:
+		to = min(l.tail, stop)
+		v.needKey, v.evicted = true, true
+	}
+	if to > v.cursor && !v.wasPaused {
+		v.dropped.Add(to - v.cursor)
+	}
+	v.cursor = to
+	v.wasPaused = false
+}
+
+// canJump reports whether a key frame lies ahead of the viewer, up to where it
+// ends.
+func (v *Viewer) canJump(l *log, stop uint64) bool {
+	return l.hasGOP && l.gop > v.cursor && l.gop < stop
+}
+
+// stopLocked returns the packet up to which the viewer may read.
+func (v *Viewer) stopLocked(l *log) uint64 {
+	if v.stop != ReasonNone {
+		return v.stopAt
+	}
+	return l.head
+}
+
+// appendHeaders appends what the viewer lacks of the headers in force at p: all of
+// them before its first frame, metadata first and with timestamp 0 (ffmpeg takes
+// metadata at any other time for a subtitle track), and what changed later on.
+func (v *Viewer) appendHeaders(b *Batch, h *headers, p *packet) (size int) {
+	had := v.headers
+	v.headers = h
+	audio, video := h.audio, h.video
+	if !v.wants(flv.TypeAudio) {
+		audio = 0
+	}
+	if !v.wants(flv.TypeVideo) {
+		video = 0
+	}
+	if had == nil || v.scriptData && !had.sameMetadata(h) {
+		size += b.add(flv.Tag{Type: flv.TypeScript, Data: h.meta.appendBody(nil, audio, video)})
+	}
+	if had == nil {
+		had = noHeaders
+	}
+	for _, c := range h.configs {
+		if !v.wants(c.typ) || h.track(c.typ) == 0 {
+			continue // a header without frames is no track to a player
+		}
+		if had.track(c.typ) == 0 || !had.has(c) {
+			size += b.add(flv.Tag{Type: c.typ, Timestamp: v.timestamp(p), Data: c.data})
+		}
+	}
+	return size
+}
+
+// wants reports whether the viewer gets tags of the type at all.
+func (v *Viewer) wants(typ flv.Type) bool {
+	switch typ {
+	case flv.TypeAudio:
+		return !v.noAudio && (v.hasAudio || !v.fixedCodecs)
+	case flv.TypeVideo:
+		return !v.noVideo && (v.hasVideo || !v.fixedCodecs)
+	default:
+		return v.scriptData
+	}
+}
+
+// due reports whether the viewer gets the packet: of a track that it wants, not
+// from before its start, and of video nothing that would need a missing frame.
+func (v *Viewer) due(p *packet, flags uint32) bool {
+	if !v.wants(p.kind) || v.begun && p.time < v.base {
+		return false
+	}
+	switch p.kind {
+	case flv.TypeAudio:
+		return flags&flagAudioOff == 0
+	case flv.TypeVideo:
+		if flags&flagVideoOff != 0 {
+			v.needKey = true
+			return false
+		}
+		if v.needKey && !p.key {
+			if v.evicted {
+				v.dropped.Add(1)
+			}
+			return false
+		}
+		v.needKey, v.evicted = false, false
+	}
+	return true
+}

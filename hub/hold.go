@@ -1,0 +1,66 @@
+package hub
+
+import (
+	"math"
+	"time"
+)
+
+// scanInterval is how often, at the most, a stream looks at the cursors of all its
+// viewers: with ten thousand of them that takes a tenth of a millisecond, in which
+// none of them is served.
+const scanInterval = 250 * time.Millisecond
+
+// hold is what the log is kept for, beyond what viewers who join may need: the
+// packets that the slowest viewer has still to read. The floor is found out by a
+// look at all cursors, and is a lower bound until the next look: cursors only
+// move on, and a viewer that starts or resumes behind the floor lowers it.
+type hold struct {
+	floor uint64 // no viewer needs a packet before it
+	next  int64  // ms, the hub's clock: not to be found out anew before
+}
+
+// trimLocked trims the log when a packet was appended.
+func (s *Stream) trimLocked() {
+	lead := audioLead
+	if s.session.decided && s.tracks.video != 0 {
+		lead = 0 // whoever joins starts with the newest GOP
+	}
+	s.log.trim(lead, s.hub.cfg.GOPMaxBytes, s.heldLocked)
+}
+
+// heldLocked reports whether a viewer may still have to read packet seq, and is
+// not so late that it will not.
+func (s *Stream) heldLocked(seq uint64) bool {
+	now := s.log.newest().arrived
+	if seq < s.held.floor || now-s.log.at(seq).arrived > s.hub.cfg.MaxLag.Milliseconds() {
+		return false
+	}
+	if now >= s.held.next {
+		s.held.floor, s.held.next = s.lowestLocked(), now+scanInterval.Milliseconds()
+	}
+	return seq >= s.held.floor
+}
+
+// lowestLocked returns the lowest packet at which a viewer goes on: its cursor,
+// unless it is late and will jump (Viewer.catchUp). Viewers who are paused do not
+// count: what those who resume find gone, they would not have read.
+func (s *Stream) lowestLocked() uint64 {
+	l := &s.log
+	late := l.arrivedSince(l.newest().arrived - s.hub.cfg.MaxLag.Milliseconds())
+	lowest := uint64(math.MaxUint64)
+	for _, v := range s.viewers {
+		stop := v.stopLocked(l)
+		switch {
+		case !v.started, v.cursor >= min(lowest, stop):
+		case v.wasPaused && v.flags.Load()&flagPaused != 0:
+		case v.cursor < late && v.canJump(l, stop):
+			lowest = min(lowest, l.gop)
+		default:
+			lowest = v.cursor
+		}
+	}
+	return lowest
+}
+
+// holdLocked keeps the log from packet seq on for a viewer that goes on there.
+func (s *Stream) holdLocked(seq uint64) { s.held.floor = min(s.held.floor, seq) }
