@@ -65,6 +65,7 @@ type checker struct {
 	picture time.Time // when the first key frame was read
 	gaps    int       // in the video track
 	rough   int64     // of them, those that did not end with a key frame
+	parsed  int64     // bytes of all tags, as FLV
 	largest int       // bytes of the largest tag
 	newest  int64     // frame of the publication, the latest one seen
 }
@@ -100,6 +101,7 @@ func (c *checker) complain(count *int64, n int64, format string, args ...any) {
 
 // tag takes the next tag of the stream, and when it was read.
 func (c *checker) tag(t flv.Tag, at time.Time) {
+	c.parsed += int64(t.Size())
 	id, ok := trackOf(t.Type)
 	if !ok {
 		return // servers may write metadata anew

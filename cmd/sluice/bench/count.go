@@ -30,7 +30,8 @@ type counter interface {
 type counted struct {
 	watch, stream int           // as told to add
 	bytes         int64         // in its window
-	window        time.Duration // how long that was; 0 if it has none
+	began         int64         // the window's first moment
+	window        time.Duration // how long it was; 0 if it has none
 	ended         string        // why it ended, empty if it didn't
 }
 
@@ -74,6 +75,7 @@ type readers struct {
 	viewers []*reading
 	started time.Time // of the window
 	length  time.Duration
+	closing bool
 }
 
 // reading is a viewer of readers.
@@ -82,7 +84,6 @@ type reading struct {
 	v      *viewer
 	total  atomic.Int64
 	before int64 // total when the window began
-	over   bool  // the window is
 }
 
 // newReaders returns an empty counter.
@@ -113,7 +114,9 @@ func (r *readers) read(x *reading) {
 		total := x.total.Add(int64(n))
 		if err != nil {
 			r.mu.Lock()
-			x.ended = reason(err)
+			if !r.closing {
+				x.ended = reason(err)
+			}
 			r.mu.Unlock()
 			r.alive.Add(-1)
 			return
@@ -143,7 +146,7 @@ func (r *readers) finish(cut bool) {
 	defer r.mu.Unlock()
 	length := time.Since(r.started)
 	for _, x := range r.viewers {
-		x.window, x.bytes = length, x.total.Load()-x.before
+		x.began, x.window, x.bytes = moment(r.started), length, x.total.Load()-x.before
 	}
 }
 
@@ -159,6 +162,7 @@ func (r *readers) status() (int, int64) { return int(r.alive.Load()), r.received
 
 func (r *readers) close() {
 	r.mu.Lock()
+	r.closing = true
 	for _, x := range r.viewers {
 		x.v.conn.Close()
 	}

@@ -266,7 +266,7 @@ func (d *drain) each(f func(counted)) {
 	for _, slot := range d.slots {
 		for i := range slot {
 			v := &slot[i]
-			c := counted{watch: int(v.watch), stream: int(v.stream), bytes: v.bytes, window: time.Duration(v.window)}
+			c := counted{watch: int(v.watch), stream: int(v.stream), bytes: v.bytes, began: v.began, window: time.Duration(v.window)}
 			switch v.ended {
 			case 0:
 			case endOfStream:

@@ -183,14 +183,10 @@ func (c *crowd) finish(cut bool) {
 // status says how many viewers are there still.
 func (c *crowd) status() string {
 	alive, received := c.counter.status()
-	return fmt.Sprintf("%d viewers, %d check, %d failed, %.0f MB counted",
-		alive, len(c.checks), c.failures(), float64(received)/1e6)
-}
-
-func (c *crowd) failures() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.failed.total()
+	return fmt.Sprintf("%d viewers, %d check, %d failed, %.0f MB counted",
+		alive, len(c.checks), c.failed.total(), float64(received)/1e6)
 }
 
 // leave ends all viewers; calls but the first do nothing.

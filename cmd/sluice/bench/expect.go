@@ -1,55 +1,83 @@
 package bench
 
-// expectation is how many bytes counting viewers should have got in a window. A
-// stream takes more bytes than were published of it, by what the protocol adds;
-// how much that is, the checking viewers tell.
+import "time"
+
+// expectation is how many bytes counting viewers should have got, each in its own
+// window. It is worked out from the frames that were due then, less the time that
+// they are on their way, and from what the protocol adds to them, which the checking
+// viewers tell.
 type expectation struct {
-	ratio     []float64 // by URL: bytes received for each byte published
-	mean      []float64 // by URL: bytes of a checking viewer, if nothing is known of the stream
-	published []int64   // by stream, nil if somebody else publishes
-	slack     float64   // bytes: a frame that falls on either side of the window's edges
-	length    float64   // seconds of the window
+	pubs  *publishers // nil if somebody else publishes
+	by    []expected  // by URL
+	slack float64     // bytes of the largest frame
 }
 
-// newExpectation returns what is expected of a crowd.
-func newExpectation(o *options, c *crowd, w *window) *expectation {
-	e := &expectation{ratio: make([]float64, len(o.watch)), mean: make([]float64, len(o.watch)), length: w.length.Seconds()}
+// expected is what is expected of the viewers of a URL.
+type expected struct {
+	ratio float64       // bytes received for each byte of FLV
+	delay time.Duration // from when a frame is due to when it is there
+	blur  time.Duration // how much that varies
+	rate  float64       // bytes a second, if nothing is known of the stream
+}
+
+// newExpectation returns what is expected of a crowd that has left.
+func newExpectation(c *crowd, w *window) *expectation {
+	e := &expectation{pubs: c.pubs, by: make([]expected, len(c.o.watch))}
 	if c.pubs != nil {
 		e.slack = float64(c.loop.largest())
-		for i, first := range w.sent[0] {
-			e.published = append(e.published, c.loop.bytes(w.sent[1][i])-c.loop.bytes(first))
-		}
 	}
-	checks := make([]float64, len(o.watch))
-	published := make([]float64, len(o.watch))
+	checks := make([]struct {
+		wire, parsed, window, count int64
+		latency                     histogram
+	}, len(e.by))
 	for _, x := range c.checks {
 		if x.ended != "" {
 			continue
 		}
-		checks[x.watch]++
-		e.mean[x.watch] += float64(x.after - x.before)
-		if e.published != nil {
-			published[x.watch] += float64(e.published[x.stream])
-		}
+		sum := &checks[x.watch]
+		sum.count++
+		sum.wire += x.v.conn.received.Load() - x.v.head
+		sum.parsed += x.parsed
+		sum.window += x.after - x.before
+		sum.latency.merge(&x.latency)
 		e.slack = max(e.slack, float64(x.largest))
 	}
-	for i := range o.watch {
-		if published[i] > 0 {
-			e.ratio[i] = e.mean[i] / published[i]
+	for i := range e.by {
+		sum := &checks[i]
+		if sum.count == 0 || sum.parsed == 0 {
+			continue
 		}
-		if checks[i] > 0 {
-			e.mean[i] /= checks[i]
+		e.by[i] = expected{
+			ratio: float64(sum.wire) / float64(sum.parsed),
+			delay: sum.latency.mean(),
+			blur:  sum.latency.percentile(99),
+			rate:  float64(sum.window) / float64(sum.count) / w.length.Seconds(),
+		}
+		if c.pubs != nil {
+			e.by[i].delay += c.pubs.interval / 2
+			e.by[i].blur += c.pubs.interval
 		}
 	}
 	return e
 }
 
 // of returns the bytes that a viewer should have got, and how many more or less are
-// fine; 0 if nobody knows.
+// fine since they come at the edges of its window; 0 if nobody knows.
 func (e *expectation) of(x counted) (bytes, slack float64) {
-	bytes = e.mean[x.watch]
-	if e.published != nil {
-		bytes = e.ratio[x.watch] * float64(e.published[x.stream])
+	w := e.by[x.watch]
+	slack = e.slack + w.rate*w.blur.Seconds()
+	if e.pubs == nil {
+		return w.rate * x.window.Seconds(), slack
 	}
-	return bytes * x.window.Seconds() / e.length, e.slack
+	p := e.pubs.list[x.stream]
+	from := clock.Add(time.Duration(x.began)).Add(-w.delay)
+	return w.ratio * float64(p.bytesBefore(from.Add(x.window))-p.bytesBefore(from)), slack
+}
+
+// bytesBefore returns how much was due before a moment, as FLV.
+func (p *publication) bytesBefore(t time.Time) int64 {
+	if p.sink == nil {
+		return 0
+	}
+	return p.loop.bytes(p.loop.framesBefore(t.Sub(p.start)))
 }

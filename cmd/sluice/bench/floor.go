@@ -51,6 +51,7 @@ func (b *bench) floor(ctx context.Context, w *window, rate float64) error {
 		return fmt.Errorf("null server: %w", err)
 	}
 	c.finish(ctx.Err() != nil)
+	c.leave()
 	if ctx.Err() != nil {
 		return nil
 	}

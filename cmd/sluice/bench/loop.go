@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"io"
 	"slices"
+	"sort"
 	"time"
 
 	"sluice/flv"
@@ -187,6 +188,18 @@ func (l *loop) due(n int64) time.Duration {
 	count := int64(len(l.frames))
 	ms := int64(l.frames[n%count].Timestamp) + n/count*int64(l.period)
 	return time.Duration(ms) * time.Millisecond
+}
+
+// framesBefore returns how many frames are due before d after frame 0.
+func (l *loop) framesBefore(d time.Duration) int64 {
+	if d <= 0 {
+		return 0
+	}
+	lap := time.Duration(l.period) * time.Millisecond
+	i := sort.Search(len(l.frames), func(i int) bool {
+		return time.Duration(l.frames[i].Timestamp)*time.Millisecond >= d%lap
+	})
+	return int64(d/lap)*int64(len(l.frames)) + int64(i)
 }
 
 // bytes returns the size of the frames before frame n, as FLV tags.

@@ -30,6 +30,7 @@ const (
 type viewer struct {
 	conn     *timedConn
 	protocol protocol
+	head     int64        // bytes that came before the stream
 	rest     []byte       // came with the answer's head already
 	chunked  bool         // of HTTP
 	player   *rtmp.Player // of RTMP
@@ -104,13 +105,18 @@ func (o opener) open(ctx context.Context, p protocol, rawURL string) (*viewer, e
 		conn.Close()
 		return nil, err
 	}
+	v.head = conn.received.Load() - int64(len(v.rest))
 	conn.SetDeadline(time.Time{})
 	return v, nil
 }
 
+// rtmpHead is about what comes before a stream over RTMP: S0, S1 and S2 (RTMP 1.0
+// §5.2), and half a KB of answers.
+const rtmpHead = 1 + 2*1536 + 512
+
 // openRTMP plays an RTMP stream.
 func (o opener) openRTMP(ctx context.Context, rawURL string) (*viewer, error) {
-	v := &viewer{protocol: rtmpPlay}
+	v := &viewer{protocol: rtmpPlay, head: rtmpHead}
 	client := &rtmp.Client{ReadTimeout: -1, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := o.dial(ctx, network, address)
 		if err != nil {
@@ -204,11 +210,4 @@ type flvTags struct{ *flv.Reader }
 func (r flvTags) ReadTag() (flv.Tag, error) { return r.Next() }
 
 // close leaves the stream. ReadTag may be under way and returns an error.
-func (v *viewer) close() {
-	if v.player != nil {
-		v.conn.SetWriteDeadline(time.Now()) // no word of goodbye that could block
-		v.player.Close()
-		return
-	}
-	v.conn.Close()
-}
+func (v *viewer) close() { v.conn.Close() }

@@ -179,7 +179,7 @@ func (ps *publishers) drive(ctx context.Context, queue drivers) {
 		planned := p.next
 		n, err := p.write(now, batch)
 		if err != nil {
-			ps.end(p, err)
+			ps.end(err)
 			heap.Pop(&queue)
 			continue
 		}
@@ -205,20 +205,10 @@ func (ps *publishers) addLags(lags []time.Duration) {
 }
 
 // end counts a publication that the server has ended.
-func (ps *publishers) end(p *publication, err error) {
+func (ps *publishers) end(err error) {
 	ps.mu.Lock()
+	defer ps.mu.Unlock()
 	ps.ended[reason(err)]++
-	ps.mu.Unlock()
-	p.sink.Close()
-}
-
-// sent returns how many frames of each publication were sent.
-func (ps *publishers) sent() []int64 {
-	counts := make([]int64, len(ps.list))
-	for i, p := range ps.list {
-		counts[i] = p.sent.Load()
-	}
-	return counts
 }
 
 // close ends all publications properly and waits.

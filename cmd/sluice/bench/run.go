@@ -87,22 +87,37 @@ func (b *bench) round(ctx context.Context) error {
 		c.join(ctx)
 	}
 	b.p.set("warming up", c.status)
-	sleepUntil(ctx, time.Now().Add(b.o.warmup))
+	sleepUntil(ctx, b.quietMoment(time.Now().Add(b.o.warmup)))
 	w, err := b.window(ctx, c)
 	if err != nil {
 		return err
 	}
 	w.start, w.before = b.start, before
-	b.r.round(b, c, w)
+	b.p.set("leaving", nil)
+	c.leave()
+	b.r.round(c, w)
 	if !b.o.floor || ctx.Err() != nil {
 		return nil
 	}
-	c.leave()
 	rate := b.r.byteRate()
 	if rate == 0 {
 		return errors.New("-floor: the viewers got nothing that could be compared")
 	}
 	return b.floor(ctx, w, rate)
+}
+
+// quietMoment returns the first time from t on that is not next to a key frame of
+// stream 0, which might fall on either side of the window's edge.
+func (b *bench) quietMoment(t time.Time) time.Time {
+	if b.pubs == nil {
+		return t
+	}
+	gop := b.loop.gop
+	phase := t.Sub(b.pubs.list[0].start) % gop
+	if phase > gop/4 && phase < 3*gop/4 {
+		return t
+	}
+	return t.Add((gop + gop/2 - phase) % gop)
 }
 
 // window is what was seen of the processes in a window.
@@ -133,7 +148,6 @@ func (b *bench) window(ctx context.Context, c *crowd) (*window, error) {
 	began := time.Now()
 	look(0)
 	if b.pubs != nil {
-		w.sent[0] = b.pubs.sent()
 		b.pubs.measuring.Store(true)
 	}
 	c.begin(b.o.duration)
@@ -148,10 +162,9 @@ func (b *bench) window(ctx context.Context, c *crowd) (*window, error) {
 			w.peak = w.peak.most(u)
 		}
 	}
-	w.length = time.Since(began)
+	w.length = max(1, time.Since(began))
 	look(1)
 	if b.pubs != nil {
-		w.sent[1] = b.pubs.sent()
 		b.pubs.measuring.Store(false)
 	}
 	c.finish(ctx.Err() != nil)

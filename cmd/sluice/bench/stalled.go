@@ -82,6 +82,7 @@ func (s *stalled) judge(ctx context.Context, p *progress) *stalledReport {
 	}
 	s.joining.Wait()
 	p.set(fmt.Sprintf("%d stalled viewers go on", len(s.viewers)), nil)
+	interrupted := ctx.Err
 	ctx, cancel := context.WithTimeout(ctx, resumeTime)
 	defer cancel()
 	resumed := time.Now()
@@ -94,7 +95,9 @@ func (s *stalled) judge(ctx context.Context, p *progress) *stalledReport {
 			err := x.goOn(resumed)
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.r.count(x, err, ctx.Err() != nil)
+			if interrupted() == nil {
+				s.r.count(x, err, ctx.Err() != nil)
+			}
 		})
 	}
 	reading.Wait()
