@@ -65,6 +65,7 @@ type checker struct {
 	picture time.Time // when the first key frame was read
 	gaps    int       // in the video track
 	rough   int64     // of them, those that did not end with a key frame
+	broken  string    // the last of those, in words
 	parsed  int64     // bytes of all tags, as FLV
 	largest int       // bytes of the largest tag
 	newest  int64     // frame of the publication, the latest one seen
@@ -178,7 +179,8 @@ func (c *checker) order(id trackID, t flv.Tag, key bool) {
 func (c *checker) gap(key bool, timestamp uint32) {
 	c.gaps++
 	if !key {
-		c.complain(&c.rough, 1, "video went on at %d ms, after a gap, without a key frame", timestamp)
+		c.rough++
+		c.broken = fmt.Sprintf("video went on at %d ms, after a gap, without a key frame", timestamp)
 	}
 }
 
@@ -189,7 +191,8 @@ func (c *checker) place(id trackID, t flv.Tag) (int64, bool) {
 	if frames == 0 {
 		return 0, false
 	}
-	if tr.synced && bytes.Equal(c.body(id, tr.next), t.Data) {
+	asNext := tr.synced && bytes.Equal(c.body(id, tr.next), t.Data)
+	if off := int32(t.Timestamp - tr.shift - c.timestamp(id, tr.next)); asNext && max(off, -off) <= maxShift {
 		return tr.next, true
 	}
 	orders := c.loop.find(id, t.Data)
@@ -221,8 +224,11 @@ func (c *checker) place(id trackID, t flv.Tag) (int64, bool) {
 			}
 		}
 	}
-	if nearest >= 0 {
+	switch {
+	case nearest >= 0:
 		best = nearest
+	case asNext:
+		best = tr.next
 	}
 	if best >= 0 && !tr.synced {
 		c.sync(id, best, t.Timestamp)

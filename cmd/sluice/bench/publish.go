@@ -3,6 +3,7 @@ package bench
 import (
 	"container/heap"
 	"context"
+	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -242,6 +243,63 @@ func (d *drivers) Pop() any {
 	p := (*d)[last]
 	*d = (*d)[:last]
 	return p
+}
+
+// openPublishers begins to publish all streams.
+func openPublishers(ctx context.Context, o *options, l *loop) (*publishers, tally, error) {
+	ps := &publishers{loop: l, interval: o.publishInterval}
+	if ps.interval == automatic {
+		ps.interval = automaticInterval(l, o.publishers)
+	}
+	list := make([]*publication, o.publishers)
+	failed := tally{}
+	var mu sync.Mutex
+	paced(ctx, len(list), o.joinRate, func(i int) {
+		ctx, cancel := context.WithTimeout(ctx, openTimeout)
+		defer cancel()
+		p, err := openPublication(ctx, o.publish.at(i), i, l)
+		mu.Lock()
+		defer mu.Unlock()
+		if list[i] = p; err != nil {
+			failed[reason(err)]++
+		}
+	})
+	for i, p := range list {
+		if p == nil { // a place is kept, so that numbers stay those of the streams
+			list[i] = &publication{number: i, loop: l}
+		}
+	}
+	ps.list = list
+	if failed.total() == len(list) {
+		return nil, nil, fmt.Errorf("publishing: %v", failed)
+	}
+	for i := range o.timed() {
+		list[i].times = new(sendTimes)
+	}
+	ps.run(ctx)
+	return ps, failed, nil
+}
+
+// maxTimed is how many publications remember when they sent what without a viewer
+// that checks them; they take 64 KB each.
+const maxTimed = 64
+
+// timed returns the streams whose sending times are asked for.
+func (o *options) timed() map[int]bool {
+	streams := map[int]bool{}
+	if o.publishers <= maxTimed {
+		for i := range o.publishers {
+			streams[i] = true
+		}
+	}
+	if len(o.watch) == 0 {
+		return streams
+	}
+	for i := range checkNumbers(o.viewers, o.check, len(o.watch)) {
+		_, stream := o.place(i)
+		streams[stream] = true
+	}
+	return streams
 }
 
 // openPublication publishes a stream's headers.

@@ -125,7 +125,6 @@ type window struct {
 	start, before usage // of the server: before publishers, before viewers
 	server, tool  [2]usage
 	peak          usage // the most memory, descriptors and threads
-	sent          [2][]int64
 	churn         *churnReport
 	stalled       *stalledReport
 	length        time.Duration

@@ -141,7 +141,9 @@ func (r *stalledReport) count(x *stalledViewer, err error, timeout bool) {
 	switch {
 	case wrong > 0:
 		r.Broken++
-		if r.first == "" {
+		if r.first == "" && x.rough > 0 {
+			r.first = x.broken
+		} else if r.first == "" {
 			r.first = x.first
 		}
 	case err != nil && timeout:
