@@ -46,7 +46,7 @@ func (s *session) command(c *command) error {
 	if f, ok := handlers[c.name]; ok {
 		return f(s, c)
 	}
-	s.log.Debug("rtmp command unknown", "command", shown(c.name))
+	s.debug("rtmp command unknown", "command", shown(c.name))
 	return s.result(c, nil)
 }
 
@@ -337,7 +337,7 @@ func (s *session) statusNow(id uint32, code, description string) error {
 // notPlaying answers a command for a player on a message stream without one. It
 // says nothing with LevelError: that would end an ffmpeg that paused too late.
 func (s *session) notPlaying(c *command) error {
-	s.log.Debug("rtmp command without a playback", "command", c.name, "stream_id", c.stream)
+	s.debug("rtmp command without a playback", "command", c.name, "stream_id", c.stream)
 	return s.result(c, nil)
 }
 

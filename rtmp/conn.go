@@ -30,8 +30,8 @@ const maxPending = 8 << 10
 // whole messages, takes part in the protocol control of RTMP 1.0 §5.4 and §7.1.7
 // by itself, and writes.
 //
-// Reading, and replying with queue, belong to one goroutine. send, setOutput and
-// interrupt may be called from any.
+// Reading, and replying with queue, belong to one goroutine at a time. send,
+// setOutput and interrupt may be called from any.
 type conn struct {
 	nc           net.Conn
 	rd           *chunk.Reader
@@ -43,6 +43,12 @@ type conn struct {
 	pace func(now, since time.Time) (time.Time, error)
 	// charge is called for each message of the peer that makes us answer.
 	charge func() error
+
+	// waiting waits for bytes in the stead of a goroutine, nil without that. It is
+	// set once, by the goroutine that reads, with armMu held.
+	waiting Waiting
+	wakeAt  time.Time // until when to wait: what pace said before errParked
+	since   time.Time // since when a read has been waiting; zero after one that got bytes
 
 	received  uint64 // bytes read from nc, handshake included
 	acked     uint64 // received, as last acknowledged
@@ -81,11 +87,15 @@ func newConn(nc net.Conn, writeTimeout time.Duration) *conn {
 
 // Read reads from the network, for handshake and chunk reader: the one place
 // where this connection waits for its peer. What was queued is written first, so
-// that all replies to what one read brought make one write.
+// that all replies to what one read brought make one write. Where something else
+// does the waiting, errParked says that there is nothing to read yet.
 func (c *conn) Read(p []byte) (int, error) {
-	since := time.Now()
-	for now := since; ; now = time.Now() {
-		deadline, err := c.pace(now, since)
+	now := time.Now()
+	if c.since.IsZero() {
+		c.since = now
+	}
+	for ; ; now = time.Now() {
+		deadline, err := c.pace(now, c.since)
 		if err != nil {
 			c.stopped = err
 			return 0, err
@@ -94,19 +104,33 @@ func (c *conn) Read(p []byte) (int, error) {
 		if err := c.flush(); err != nil {
 			return 0, err
 		}
-		if err := c.arm(deadline, now); err != nil {
-			return 0, err
-		}
-		n, err := c.nc.Read(p)
+		n, err := c.receive(p, deadline, now)
 		if n > 0 {
 			c.received += uint64(n)
 			c.bytesIn.Add(int64(n))
+			c.since = time.Time{}
 			return n, nil
 		}
-		if err != nil && !isTimeout(err) {
+		if err == errParked || err != nil && !isTimeout(err) {
 			return 0, err
 		}
 	}
+}
+
+// receive reads once, waiting until the deadline.
+func (c *conn) receive(p []byte, deadline, now time.Time) (int, error) {
+	if c.waiting == nil {
+		if err := c.arm(deadline, now); err != nil {
+			return 0, err
+		}
+		return c.nc.Read(p)
+	}
+	n, err := c.waiting.TryRead(p)
+	if n == 0 && err != nil && isTimeout(err) {
+		c.wakeAt = deadline
+		return 0, errParked
+	}
+	return n, err
 }
 
 // arm sets nc's read deadline. A deadline that comes earlier is kept if it is far
@@ -134,6 +158,10 @@ func (c *conn) arm(deadline, now time.Time) error {
 func (c *conn) interrupt() {
 	c.armMu.Lock()
 	defer c.armMu.Unlock()
+	if c.waiting != nil {
+		c.waiting.Wake()
+		return
+	}
 	if c.lingering {
 		return
 	}
@@ -176,6 +204,8 @@ func (c *conn) readMessage() (chunk.Message, error) {
 // readError returns what an error of handshake or chunk reader comes from.
 func (c *conn) readError(err error) error {
 	switch {
+	case err == errParked:
+		return err
 	case c.stopped != nil:
 		return c.stopped
 	case errors.Is(err, chunk.ErrProtocol), errors.Is(err, handshake.ErrEncrypted), errors.Is(err, handshake.ErrNotRTMP):
@@ -238,6 +268,9 @@ func (c *conn) flush() error {
 	}
 	err := c.send(c.pending)
 	c.pending = c.pending[:0]
+	if c.waiting != nil {
+		c.pending = nil // replies are rare, and it would wait with the session
+	}
 	return err
 }
 
@@ -302,6 +335,6 @@ func (c *conn) linger(d time.Duration) {
 
 // isTimeout reports whether err is a passed deadline.
 func isTimeout(err error) bool {
-	var ne net.Error
-	return errors.As(err, &ne) && ne.Timeout()
+	ne, ok := errors.AsType[net.Error](err)
+	return ok && ne.Timeout()
 }

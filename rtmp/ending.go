@@ -51,7 +51,7 @@ func (s *session) answer(id uint32, err error, code string) error {
 		said.Code = cmp.Or(chosen.Code, said.Code)
 		said.Description = cmp.Or(chosen.Description, said.Description)
 	}
-	s.log.Debug("rtmp stream refused", "stream_id", id, "code", said.Code, "reason", err)
+	s.debug("rtmp stream refused", "stream_id", id, "code", said.Code, "reason", err)
 	return s.queue(appendStatus(s.pending, s.srv.chunkSize(), id, said.Level, said.Code, said.Description))
 }
 
@@ -114,7 +114,7 @@ func (s *session) logEnd(err error) {
 	if s.bytesIn.Load() == 0 {
 		level = slog.LevelDebug // who looks whether the port is open
 	}
-	s.log.Log(context.Background(), level, "rtmp session ends", args...)
+	s.logger().Log(context.Background(), level, "rtmp session ends", args...)
 }
 
 // reason puts the common ends in words.

@@ -7,8 +7,8 @@ import (
 )
 
 // A Handler decides who may publish and play, takes what publishers send and
-// feeds players. Its methods are called from the goroutine that reads the
-// connection: while one of them runs, that connection reads nothing, and other
+// feeds players. Its methods are called by the goroutine that reads the connection
+// at the time: while one of them runs, that connection reads nothing, and other
 // connections call at the same time.
 type Handler interface {
 	// Publish is asked when a client wants to publish on message stream s. With a
@@ -33,8 +33,8 @@ type Handler interface {
 	Play(s *ServerStream, r *Request) (Playback, error)
 }
 
-// A Publication takes what one publisher sends on one message stream. All calls
-// come from the goroutine that reads the connection, one at a time.
+// A Publication takes what one publisher sends on one message stream. Calls come one
+// at a time, from whichever goroutine reads the connection.
 type Publication interface {
 	// WriteTag takes the next audio, video or data message. Data is valid only
 	// during the call. Bodies are as sent, with these exceptions for data
@@ -55,8 +55,8 @@ type Publication interface {
 	Close(err error)
 }
 
-// A Playback is one player on one message stream. All calls come from the
-// goroutine that reads the connection, one at a time; they should return soon.
+// A Playback is one player on one message stream. Calls come one at a time, from
+// whichever goroutine reads the connection; they should return soon.
 type Playback interface {
 	// Pause stops and resumes the media of the stream. The notification that the
 	// player expects is sent by the server, after Pause(true) returned and before

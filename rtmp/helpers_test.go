@@ -15,6 +15,7 @@ import (
 
 	"sluice/flv"
 	"sluice/flv/amf"
+	"sluice/hub/intake"
 	"sluice/rtmp/internal/chunk"
 	"sluice/rtmp/internal/handshake"
 )
@@ -197,9 +198,29 @@ func (p *publication) written(t testing.TB, n int) []flv.Tag {
 	return slices.Clone(p.tags)
 }
 
+// parked makes serve have sessions wait in a pool, without a goroutine each, see
+// TestParked.
+var parked bool
+
+// await makes a server's sessions wait in a pool until the test ends.
+func await(t testing.TB, srv *Server) {
+	pool := intake.New(intake.Config{Workers: 2})
+	t.Cleanup(pool.Close)
+	srv.Await = func(c net.Conn, run func()) (Waiting, error) {
+		source, err := pool.Add(c, run)
+		if err != nil {
+			return nil, err
+		}
+		return source, nil
+	}
+}
+
 // serve runs srv on loopback until the test ends, and returns its address.
 func serve(t testing.TB, srv *Server) string {
 	t.Helper()
+	if parked && srv.Await == nil {
+		await(t, srv)
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	done := make(chan error, 1)

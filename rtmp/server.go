@@ -22,6 +22,13 @@ type Server struct {
 	// nil discards them.
 	Logger *slog.Logger
 
+	// Await, if not nil, waits for bytes in the stead of a goroutine for each
+	// session. It returns what will call run, in a goroutine of its own, once for
+	// each Wait; run may block at times, which must not hold up other sessions. An
+	// error means that c can't be waited for (errors.ErrUnsupported), and the
+	// session has a goroutine. What waits must live until the Server was closed.
+	Await func(c net.Conn, run func()) (Waiting, error)
+
 	// ChunkSize is the size of the chunks sent, announced before the reply to
 	// connect: 60000 if 0, 128 to 0xFFFFFF.
 	ChunkSize int
@@ -176,7 +183,7 @@ func (s *Server) untrack(l net.Listener) {
 	delete(s.listeners, l)
 }
 
-// start runs a session on nc in a goroutine of its own.
+// start begins a session on nc, in a goroutine of its own.
 func (s *Server) start(nc net.Conn) {
 	s.mu.Lock()
 	if s.isClosing {
@@ -193,16 +200,18 @@ func (s *Server) start(nc net.Conn) {
 	s.work.Add(1)
 	s.mu.Unlock()
 	go func() {
-		defer s.work.Done()
-		defer s.forget(ss)
-		ss.run()
+		if ss.run() {
+			s.over(ss)
+		}
 	}()
 }
 
-func (s *Server) forget(ss *session) {
+// over follows the end of a session.
+func (s *Server) over(ss *session) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	delete(s.sessions, ss)
+	s.mu.Unlock()
+	s.work.Done()
 }
 
 // close stops accepting and returns the sessions there are.
@@ -254,7 +263,7 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// inbox holds what is to be done by the goroutine of a session.
+// inbox holds what is to be done by the goroutine that runs a session.
 type inbox struct {
 	mu    sync.Mutex
 	tasks []func() error

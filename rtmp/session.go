@@ -2,6 +2,7 @@ package rtmp
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,8 +15,11 @@ import (
 	"sluice/rtmp/internal/handshake"
 )
 
-// session is one connection of a Server. One goroutine runs it: it reads, calls
-// the Handler and what the Handler returned, and replies. Everybody else posts.
+// session is one connection of a Server. One goroutine at a time runs it: it reads,
+// calls the Handler and what the Handler returned, and replies. Everybody else
+// posts. With Server.Await a session owns a goroutine for the handshake and until
+// nothing is left to read; then it is parked, and has a turn whenever something
+// comes.
 //
 //	handshaking ──▶ connecting ──▶ idle ◀──▶ active ──▶ ended
 //	     │ HandshakeTimeout │ ConnectTimeout │ CommandTimeout  │ PublishIdleTimeout
@@ -28,10 +32,9 @@ type session struct {
 	*conn
 	srv   *Server
 	id    uint64
-	log   *slog.Logger
 	began time.Time
 
-	// Of the reading goroutine only.
+	// Of the goroutine that runs the session.
 	phase      phase
 	phaseSince time.Time
 	pingDue    time.Time
@@ -102,15 +105,35 @@ func newSession(srv *Server, nc net.Conn, id uint64) *session {
 		allowedAt:  now,
 		streams:    make(map[uint32]*stream),
 	}
-	s.log = srv.logger().With("session", id, "remote", nc.RemoteAddr().String())
 	s.conn.pace = s.pace
 	s.conn.charge = s.charge
 	return s
 }
 
-// run is the session from handshake to close.
-func (s *session) run() {
-	err := s.serve()
+// run is the session from handshake to close, or until it is parked for the first
+// time: then it returns false, and turn goes on with it.
+func (s *session) run() (over bool) {
+	_, err := handshake.Server(s.conn)
+	if err != nil {
+		err = s.readError(err)
+	} else {
+		s.enter(connecting)
+		s.await()
+		err = s.serve()
+	}
+	if err == errParked {
+		s.waiting.Wait(s.wakeAt)
+		return false
+	}
+	s.end(err)
+	return true
+}
+
+// end closes the session, and everything it was used for, because of err.
+func (s *session) end(err error) {
+	if s.waiting != nil {
+		s.waiting.Close()
+	}
 	if forced := s.forced.Load(); forced != nil {
 		err = *forced
 	}
@@ -136,12 +159,8 @@ func (s *session) run() {
 	s.logEnd(err)
 }
 
-// serve shakes hands and handles messages until something ends the session.
+// serve handles messages until something ends the session, or errParked.
 func (s *session) serve() error {
-	if _, err := handshake.Server(s.conn); err != nil {
-		return s.readError(err)
-	}
-	s.enter(connecting)
 	for {
 		m, err := s.readMessage()
 		if err != nil {
@@ -178,7 +197,7 @@ func (s *session) enter(p phase) {
 }
 
 // pace does what others posted and says how long the session may wait for bytes.
-// It is called by the goroutine of the session, before each read.
+// It is called by whoever runs the session, before each read.
 func (s *session) pace(now, since time.Time) (time.Time, error) {
 	for _, f := range s.inbox.take() {
 		if err := f(); err != nil {
@@ -230,8 +249,8 @@ func (s *session) charge() error {
 	return nil
 }
 
-// post has f done by the goroutine of the session, soon; an error of f ends the
-// session.
+// post has f done by the goroutine that runs the session, soon; an error of f ends
+// the session.
 func (s *session) post(f func() error) {
 	s.inbox.put(f)
 	s.interrupt()
@@ -241,6 +260,7 @@ func (s *session) post(f func() error) {
 func (s *session) kill(err error) {
 	s.forced.CompareAndSwap(nil, &err)
 	s.nc.Close()
+	s.interrupt() // for one that does not read
 }
 
 // handle does what a message asks for. Its error ends the session.
@@ -274,7 +294,19 @@ var (
 // skip counts a message that is passed over.
 func (s *session) skip(typ uint8, why error) {
 	s.skipped++
-	s.log.Debug("rtmp message skipped", "type", typ, "reason", why)
+	s.debug("rtmp message skipped", "type", typ, "reason", why)
+}
+
+// logger returns a logger that says which session it is.
+func (s *session) logger() *slog.Logger {
+	return s.srv.logger().With("session", s.id, "remote", s.nc.RemoteAddr().String())
+}
+
+// debug logs what is of interest to few.
+func (s *session) debug(message string, args ...any) {
+	if s.srv.logger().Enabled(context.Background(), slog.LevelDebug) {
+		s.logger().Debug(message, args...)
+	}
 }
 
 // media hands a message to the publication of its message stream.
@@ -315,7 +347,7 @@ func (s *session) use(id uint32, st *stream) {
 	}
 	s.enter(active)
 	s.note(role + " " + st.request.Key())
-	s.log.Info("rtmp session begins", "role", role, "app", st.request.App, "name", st.request.Name,
+	s.logger().Info("rtmp session begins", "role", role, "app", st.request.App, "name", st.request.Name,
 		"stream_id", id, "client", shown(s.client.flashVer))
 }
 

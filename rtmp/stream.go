@@ -31,15 +31,16 @@ func (s *ServerStream) ID() uint32 { return s.id }
 // SessionID returns the number of the connection, unique in its Server.
 func (s *ServerStream) SessionID() uint64 { return s.s.id }
 
-// NetConn returns the connection itself, for an output of the Handler's own.
-// Whoever writes to it must have called SetOutput before.
-func (s *ServerStream) NetConn() net.Conn { return s.s.nc }
+// NetConn returns the connection, for an output of the Handler's own: to write to,
+// also by way of its syscall.RawConn if it has one (syscall.Conn), and to close,
+// which ends the session. Whoever writes to it must have called SetOutput before.
+func (s *ServerStream) NetConn() net.Conn { return s.s.watchedConn() }
 
 // RemoteAddr returns the client's address.
 func (s *ServerStream) RemoteAddr() net.Addr { return s.s.nc.RemoteAddr() }
 
 // Logger returns a logger that says which session it is.
-func (s *ServerStream) Logger() *slog.Logger { return s.s.log }
+func (s *ServerStream) Logger() *slog.Logger { return s.s.logger() }
 
 // SetOutput makes w the way out of the connection: from its return on, the
 // server writes nothing to the connection itself, and every reply, notification,

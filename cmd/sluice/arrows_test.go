@@ -32,6 +32,7 @@ var arrows = map[string][]string{
 	"flv":               {"flv/amf"},
 	"flv/amf":           {},
 	"hub/...":           {"flv/...", "hub/..."},
+	"hub/intake":        {},
 	"rtmp":              {"flv/...", "rtmp/internal/..."},
 	"rtmp/internal/...": {"flv/...", "rtmp/internal/..."},
 	"rtmp/...":          {"flv/...", "hub/...", "rtmp/..."}, // what ties rtmp to the hub

@@ -14,6 +14,7 @@ import (
 	"sluice/httpflv"
 	"sluice/hub"
 	"sluice/hub/fanout"
+	"sluice/hub/intake"
 	"sluice/rtmp"
 	"sluice/rtmp/gateway"
 	"sluice/web"
@@ -25,13 +26,14 @@ import (
 //	                         └────▶ page
 type service struct {
 	listeners
-	log  *slog.Logger
-	hub  *hub.Hub
-	pool *fanout.Pool
-	rtmp *rtmp.Server
-	flv  *httpflv.Handler
-	http *http.Server // page and flv
-	demo bool
+	log    *slog.Logger
+	hub    *hub.Hub
+	pool   *fanout.Pool
+	intake *intake.Pool // waits for what publishers and viewers send
+	rtmp   *rtmp.Server
+	flv    *httpflv.Handler
+	http   *http.Server // page and flv
+	demo   bool
 
 	running  sync.WaitGroup // everything that Start has begun
 	stopDemo context.CancelFunc
@@ -53,8 +55,9 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 		coalesce = fanout.Auto
 	}
 	s.pool = fanout.New(fanout.Config{Coalesce: coalesce, WriteTimeout: cfg.StallTimeout})
-	s.rtmp = &rtmp.Server{Handler: &gateway.Handler{Hub: s.hub, Pool: s.pool}, Logger: log}
-	s.flv = &httpflv.Handler{Hub: s.hub, Pool: s.pool, Logger: log}
+	s.intake = intake.New(intake.Config{})
+	s.rtmp = &rtmp.Server{Handler: &gateway.Handler{Hub: s.hub, Pool: s.pool}, Logger: log, Await: s.await}
+	s.flv = &httpflv.Handler{Hub: s.hub, Pool: s.pool, Intake: s.intake, Logger: log}
 	page := web.Handler(web.Config{
 		Streams:  func() []web.Stream { return web.FromHub(s.hub.Streams(), time.Now()) },
 		RTMPPort: l.rtmp.Addr().(*net.TCPAddr).Port,
@@ -63,6 +66,15 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 	})
 	s.http = newHTTPServer(page, s.flv, log)
 	return s
+}
+
+// await lets the intake wait for an RTMP connection.
+func (s *service) await(c net.Conn, run func()) (rtmp.Waiting, error) {
+	source, err := s.intake.Add(c, run)
+	if err != nil {
+		return nil, err // not source, which as an interface would not be nil
+	}
+	return source, nil
 }
 
 // orNever turns 0, "not at all" in the configuration, into what the hub takes
@@ -133,6 +145,7 @@ func (s *service) Shutdown(ctx context.Context) error {
 		s.pool.Close()
 		s.flv.Wait()
 		s.running.Wait()
+		s.intake.Close()
 	}()
 	select {
 	case <-ended:

@@ -1,0 +1,97 @@
+package rtmp
+
+import (
+	"errors"
+	"net"
+	"syscall"
+	"time"
+
+	"sluice/rtmp/internal/chunk"
+)
+
+// Waiting is one connection among many for which a pool waits, see Server.Await.
+// Wait and TryRead are called by whoever runs the session at the time, Wake and
+// Close by anybody.
+type Waiting interface {
+	// Wait has run called once: when there is something to read, or the end, or at
+	// the deadline unless it is zero, or after Wake, even if that came first. It
+	// does not block, and run may begin before it returns.
+	Wait(deadline time.Time)
+	// Wake has run called soon.
+	Wake()
+	// TryRead reads what there is and never blocks. When there is nothing yet, the
+	// error is a timeout, as of a net.Error.
+	TryRead(p []byte) (int, error)
+	// Close makes sure that run is not called again. It is called before the
+	// connection is closed.
+	Close()
+}
+
+// errParked ends a turn of a session that has nothing to do until something comes.
+var errParked = chunk.ErrNothing
+
+// await lets the server's Await wait for bytes from now on, if it can.
+func (s *session) await() {
+	if s.srv.Await == nil {
+		return
+	}
+	w, err := s.srv.Await(s.nc, s.turn)
+	if err != nil {
+		if !errors.Is(err, errors.ErrUnsupported) {
+			s.debug("rtmp session keeps its goroutine", "error", err)
+		}
+		return
+	}
+	s.armMu.Lock()
+	defer s.armMu.Unlock()
+	s.waiting = w
+	// Nothing that was posted is lost: it is done before the first Wait.
+	s.interrupted, s.armed = false, time.Time{}
+	s.nc.SetReadDeadline(time.Time{})
+}
+
+// turn goes on with a session that was parked. It is called by what waits for it.
+func (s *session) turn() {
+	err := s.serve()
+	if err == errParked {
+		s.waiting.Wait(s.wakeAt)
+		return
+	}
+	// The end may take its time, which others need not share.
+	go func() {
+		s.end(err)
+		s.srv.over(s)
+	}()
+}
+
+// watched is the connection of a session that waits for it without reading, which
+// would not see that somebody else closes it.
+type watched struct {
+	net.Conn
+	waiting Waiting
+}
+
+// Close closes the connection and lets its session know.
+func (c *watched) Close() error {
+	err := c.Conn.Close()
+	c.waiting.Wake()
+	return err
+}
+
+// SyscallConn gives access to the connection itself, for writing.
+func (c *watched) SyscallConn() (syscall.RawConn, error) {
+	if sc, ok := c.Conn.(syscall.Conn); ok {
+		return sc.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
+}
+
+// watchedConn returns the connection for others to write to and to close.
+func (c *conn) watchedConn() net.Conn {
+	c.armMu.Lock()
+	defer c.armMu.Unlock()
+	if c.waiting == nil {
+		return c.nc
+	}
+	return &watched{c.nc, c.waiting}
+}
