@@ -77,24 +77,33 @@ func sleepUntil(ctx context.Context, t time.Time) {
 	}
 }
 
-// checkNumbers returns which of n viewers check, of those that share a number of
-// URLs. They are spread over the viewers, the URLs and the streams.
-func checkNumbers(n, checks, urls int) map[int]bool {
-	numbers := map[int]bool{}
-	checks = min(checks, n)
+// checkNumbers returns which viewers check. They are spread over the viewers, and
+// over URLs and streams.
+func (o *options) checkNumbers() map[int]bool {
+	numbers, streams := map[int]bool{}, map[int]bool{}
+	urls, checks := len(o.watch), min(o.check, o.viewers)
 	for k := range checks {
-		i := k * (n / checks)
-		i += k%urls - i%urls + k*urls
-		for i %= n; numbers[i]; i = (i + 1) % n {
+		first := k * (o.viewers / checks)
+		first += k%urls - first%urls
+		i := first % o.viewers
+		for range o.streams { // the same URL, and a stream that nobody checks yet
+			if _, stream := o.place(i); !numbers[i] && !streams[stream] {
+				break
+			}
+			i = (i + urls) % o.viewers
 		}
-		numbers[i] = true
+		for numbers[i] {
+			i = (i + 1) % o.viewers
+		}
+		_, stream := o.place(i)
+		numbers[i], streams[stream] = true, true
 	}
 	return numbers
 }
 
 // join makes all viewers join.
 func (c *crowd) join(ctx context.Context) {
-	checks := checkNumbers(c.o.viewers, c.o.check, len(c.o.watch))
+	checks := c.o.checkNumbers()
 	paced(ctx, c.o.viewers, c.o.joinRate, func(i int) {
 		watch, stream := c.o.place(i)
 		if err := c.joinOne(ctx, watch, stream, checks[i]); err != nil && ctx.Err() == nil {

@@ -14,7 +14,7 @@ import (
 
 // floorWarmup is how long the null server runs with all viewers before it is
 // measured.
-const floorWarmup = 2 * time.Second
+const floorWarmup = time.Second
 
 // floorRound is what one comparison gave, in cores.
 type floorRound struct {

@@ -295,7 +295,7 @@ func (o *options) timed() map[int]bool {
 	if len(o.watch) == 0 {
 		return streams
 	}
-	for i := range checkNumbers(o.viewers, o.check, len(o.watch)) {
+	for i := range o.checkNumbers() {
 		_, stream := o.place(i)
 		streams[stream] = true
 	}

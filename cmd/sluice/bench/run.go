@@ -58,7 +58,7 @@ func run(ctx context.Context, o *options, p *progress) (*report, error) {
 
 // settling is how long publishers run before the first viewer joins, besides a
 // GOP.
-const settling = time.Second
+const settling = 500 * time.Millisecond
 
 // publish begins to publish, and waits until there is a GOP of every stream.
 func (b *bench) publish(ctx context.Context) error {
