@@ -17,12 +17,20 @@ type load struct {
 	rng   *rand.Rand
 	video int // pictures sent
 	audio int
-	data  []byte
 }
 
 func newLoad(seed uint64) *load {
-	return &load{rng: rand.New(rand.NewPCG(seed, 0)), data: make([]byte, 16<<10)}
+	return &load{rng: rand.New(rand.NewPCG(seed, 0))}
 }
+
+// What all loads send, as much of it as each tag has.
+var (
+	loadKey   = loadData(0x17, 1, 0, 0, 0)
+	loadInter = loadData(0x27, 1, 0, 0, 0)
+	loadAudio = loadData(0xaf, 1)
+)
+
+func loadData(head ...byte) []byte { return append(head, make([]byte, 16<<10)...) }
 
 const (
 	loadGOP = 50 // pictures
@@ -30,23 +38,20 @@ const (
 	aacRate = 48000.0 / 1024 * 0.92 // 43 packets a second, as at 44.1 kHz
 )
 
-// next returns the tag that follows, valid until the next call.
+// next returns the tag that follows.
 func (l *load) next() flv.Tag {
 	videoAt, audioAt := l.video*1000/loadFPS, int(float64(l.audio)*1000/aacRate)
-	if audioAt < videoAt {
+	switch {
+	case audioAt < videoAt:
 		l.audio++
-		return l.tag(flv.TypeAudio, audioAt, 150+l.rng.IntN(80), 0xaf, 1)
+		return flv.Tag{Type: flv.TypeAudio, Timestamp: uint32(audioAt), Data: loadAudio[:150+l.rng.IntN(80)]}
+	case l.video%loadGOP == 0:
+		l.video++
+		return flv.Tag{Type: flv.TypeVideo, Timestamp: uint32(videoAt), Data: loadKey[:8000+l.rng.IntN(2000)]}
+	default:
+		l.video++
+		return flv.Tag{Type: flv.TypeVideo, Timestamp: uint32(videoAt), Data: loadInter[:200+l.rng.IntN(700)]}
 	}
-	l.video++
-	if (l.video-1)%loadGOP == 0 {
-		return l.tag(flv.TypeVideo, videoAt, 8000+l.rng.IntN(2000), 0x17, 1, 0, 0, 0)
-	}
-	return l.tag(flv.TypeVideo, videoAt, 200+l.rng.IntN(700), 0x27, 1, 0, 0, 0)
-}
-
-func (l *load) tag(typ flv.Type, at, size int, head ...byte) flv.Tag {
-	copy(l.data, head)
-	return flv.Tag{Type: typ, Timestamp: uint32(at), Data: l.data[:size]}
 }
 
 // plain frames tags as FLV.

@@ -47,7 +47,9 @@ func (v *Viewer) Fill(b *Batch, f Framer, limit int) (more bool, end Reason) {
 	}
 	if len(b.tags) > 0 {
 		b.Bytes = f.AppendTags(b.Bytes, b.tags)
-		clear(b.tags)
+		if len(b.tags) > dirtyTags {
+			clear(b.tags)
+		}
 	}
 	if v.cursor < stop {
 		return true, ReasonNone
@@ -58,9 +60,9 @@ func (v *Viewer) Fill(b *Batch, f Framer, limit int) (more bool, end Reason) {
 // collect adds to the batch what is due to the viewer of the packets from its
 // cursor up to one, which all have the headers h: up to about limit bytes.
 func (v *Viewer) collect(b *Batch, l *log, h *headers, until uint64, limit int, flags uint32) (size int) {
-	for v.cursor < until && size < limit {
-		p := l.at(v.cursor)
-		v.cursor++
+	seq := v.cursor
+	for ; seq < until && size < limit; seq++ {
+		p := l.at(seq)
 		due := v.due(p, flags)
 		if !v.begun {
 			if !due || p.kind == flv.TypeScript {
@@ -75,8 +77,14 @@ func (v *Viewer) collect(b *Batch, l *log, h *headers, until uint64, limit int, 
 			size += b.add(flv.Tag{Type: p.kind, Timestamp: v.timestamp(p), Data: p.data()})
 		}
 	}
+	v.cursor = seq
 	return size
 }
+
+// dirtyTags is how many tags a batch may still point to when they are done with:
+// to clear the few of a pass would cost as much as to collect one, and the memory
+// that they keep is little.
+const dirtyTags = 32
 
 func (b *Batch) add(t flv.Tag) (size int) {
 	b.tags = append(b.tags, t)
