@@ -52,6 +52,7 @@ func chaos(t *testing.T, seed uint64) {
 			for _, s := range h.Streams() {
 				assert.Contains(t, []string{"waiting", "live", "grace"}, s.State)
 			}
+			assert.NoError(t, h.Check())
 			time.Sleep(77 * time.Millisecond)
 		}
 	})

@@ -51,6 +51,9 @@ func FuzzWrite(f *testing.F) {
 					v.pass()
 				}
 			}
+			if err := h.Check(); err != nil {
+				t.Fatal(err)
+			}
 		}
 		p.Close()
 		for _, v := range viewers {

@@ -82,11 +82,12 @@ func (v *Viewer) Sent(bytes int) { v.bytes.Add(uint64(bytes)) }
 // the newest key frame if there is one behind the packet at which it stopped,
 // otherwise with that packet: it never sees a frame twice.
 func (v *Viewer) Pause(on bool) {
-	v.setFlag(flagPaused, on)
 	if on {
+		v.flags.Or(flagPaused)
 		return
 	}
 	s := v.lock()
+	v.flags.And(^flagPaused)
 	if v.started {
 		s.holdLocked(v.cursor)
 	}

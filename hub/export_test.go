@@ -1,0 +1,107 @@
+package hub
+
+import "fmt"
+
+// Check returns what is wrong with the hub's streams, for tests in the middle of
+// whatever they do.
+func (h *Hub) Check() error {
+	h.mu.Lock()
+	streams := make([]*Stream, 0, len(h.streams))
+	for _, s := range h.streams {
+		streams = append(streams, s)
+	}
+	h.mu.Unlock()
+	for _, s := range streams {
+		s.mu.Lock()
+		err := s.check()
+		s.mu.Unlock()
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.key, err)
+		}
+	}
+	return nil
+}
+
+func (s *Stream) check() error {
+	for i, v := range s.viewers {
+		if int(v.place) != i || v.stream.Load() != s {
+			return fmt.Errorf("viewer %d stands at %d", i, v.place)
+		}
+		if v.started && v.cursor > s.log.head {
+			return fmt.Errorf("viewer %d is at %d of %d", i, v.cursor, s.log.head)
+		}
+		if err := s.checkHeld(v); err != nil {
+			return fmt.Errorf("viewer %d: %w", i, err)
+		}
+	}
+	return s.log.check()
+}
+
+// checkHeld returns an error if the log is not kept for a viewer from where it will
+// read on.
+func (s *Stream) checkHeld(v *Viewer) error {
+	l := &s.log
+	stop := v.stopLocked(l)
+	if !v.started || v.cursor >= stop || v.wasPaused && v.flags.Load()&flagPaused != 0 {
+		return nil
+	}
+	held := v.cursor
+	if v.cursor < l.tail || l.newest().arrived-l.at(v.cursor).arrived > s.hub.cfg.MaxLag.Milliseconds() {
+		if !v.canJump(l, stop) {
+			return nil // what it needs may be gone
+		}
+		held = l.gop
+	}
+	if s.held.floor > held {
+		return fmt.Errorf("needs %d, of which the log may lose what is before %d", held, s.held.floor)
+	}
+	return nil
+}
+
+// check returns what is wrong with the log's own books.
+func (l *log) check() error {
+	if l.head == l.tail {
+		return nil
+	}
+	sum := int64(0)
+	for seq := l.tail; seq < l.head; seq++ {
+		p := l.at(seq)
+		if p.arrived < l.at(l.tail).arrived {
+			return fmt.Errorf("packet %d arrived before the one ahead of it", seq)
+		}
+		if h, until := l.headersAt(seq); h == nil || until <= seq || until > l.head {
+			return fmt.Errorf("packet %d has headers %p up to %d", seq, h, until)
+		}
+		sum += p.cost()
+	}
+	for i, r := range l.runs[l.past:] {
+		if i > 0 && (r.first <= l.runs[l.past+i-1].first || r.first <= l.tail) || r.first >= l.head {
+			return fmt.Errorf("run %d of %d begins at %d, in a log from %d to %d", i, len(l.runs), r.first, l.tail, l.head)
+		}
+		if r.cost != int64(r.headers.size()) {
+			return fmt.Errorf("run %d costs %d", i, r.cost)
+		}
+		sum += r.cost
+	}
+	switch {
+	case sum != l.bytes:
+		return fmt.Errorf("holds %d bytes, and counts %d", sum, l.bytes)
+	case uint64(len(l.blocks)) != (l.head-1)/blockSize-l.tail/blockSize+1:
+		return fmt.Errorf("%d blocks for the packets from %d to %d", len(l.blocks), l.tail, l.head)
+	case 2*l.past > len(l.runs):
+		return fmt.Errorf("%d of %d runs are past", l.past, len(l.runs))
+	case l.hasGOP && (l.gop < l.tail || l.gop >= l.head || !l.at(l.gop).key):
+		return fmt.Errorf("newest GOP at %d, in a log from %d to %d", l.gop, l.tail, l.head)
+	}
+	return nil
+}
+
+// Held returns how many packets the log of a stream holds.
+func (h *Hub) Held(key Key) int {
+	h.mu.Lock()
+	s := h.streams[key]
+	h.mu.Unlock()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return int(s.log.head - s.log.tail)
+}
