@@ -31,7 +31,8 @@ const (
 	// passLimit is about how many bytes one write of a pass holds. It bounds what is
 	// kept framed for a viewer that does not take them, a large frame aside.
 	passLimit = 32 << 10
-	// drainLimit is the same for a congested viewer's goroutine.
+	// drainLimit is the same for the goroutine of a congested viewer, and for a new
+	// one, whose connection as a rule does not take a whole GOP at once.
 	drainLimit = 8 << 10
 	// maxUnsent is about how many bytes the kernel may hold for a connection that it
 	// can't send yet. Left to itself it takes megabytes, of which a viewer that is

@@ -198,7 +198,7 @@ func (o *Outlet) Attach(f Feed) *Subscription {
 	case flowing:
 		b := batches.Get().(*hub.Batch)
 		b.Bytes = append(b.Bytes[:0], head...)
-		o.serveLocked(sub, b)
+		o.serveLocked(sub, b, drainLimit)
 		putBatch(b)
 	}
 	return sub
@@ -271,16 +271,17 @@ func (o *Outlet) pump(sub *Subscription, b *hub.Batch) {
 	case sub.dead:
 	case o.state == flowing:
 		b.Bytes = b.Bytes[:0]
-		o.serveLocked(sub, b)
+		o.serveLocked(sub, b, passLimit)
 	case o.raw == nil:
 		o.wakeDrain()
 	}
 }
 
-// serveLocked sends b.Bytes and all that is due to a viewer of a flowing outlet.
-func (o *Outlet) serveLocked(sub *Subscription, b *hub.Batch) {
+// serveLocked sends b.Bytes and all that is due to a viewer of a flowing outlet, in
+// writes of about limit bytes.
+func (o *Outlet) serveLocked(sub *Subscription, b *hub.Batch, limit int) {
 	for {
-		more := o.fillLocked(sub, b, passLimit)
+		more := o.fillLocked(sub, b, limit)
 		if len(b.Bytes) > 0 && !o.sendLocked(b.Bytes) {
 			return
 		}

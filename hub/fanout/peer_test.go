@@ -4,6 +4,8 @@ package fanout
 
 import (
 	"errors"
+	"math/rand/v2"
+	"slices"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -182,6 +184,39 @@ func TestWorkersShareViewers(t *testing.T) {
 			for _, g := range worker.snapshot() {
 				assert.Len(t, g.subs, 3)
 			}
+		}
+	})
+}
+
+// Whoever joins and leaves, each viewer of a group stands where it says.
+func TestGroupSlots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Config{Workers: 1}, hub.Config{})
+		s := w.publish("a")
+		s.send("K", 20)
+		random := rand.New(rand.NewPCG(1, 2))
+		var viewers []*viewer
+		for range 60 {
+			for range random.IntN(6) {
+				c, _ := newPair(t)
+				viewers = append(viewers, w.attach(w.pool.NewOutlet(c), s.key))
+			}
+			for range min(len(viewers), random.IntN(6)) {
+				i := random.IntN(len(viewers))
+				viewers[i].sub.Close() // some before the worker knows them
+				viewers = slices.Delete(viewers, i, i+1)
+			}
+			s.send("P", 20)
+			synctest.Wait()
+			served := 0
+			for _, g := range w.pool.workers[0].snapshot() {
+				served += len(g.subs)
+				for i, sub := range g.subs {
+					require.Equal(t, i, sub.slot)
+					require.False(t, sub.dead)
+				}
+			}
+			require.Equal(t, len(viewers), served)
 		}
 	})
 }
