@@ -2,6 +2,7 @@ package rtmp
 
 import (
 	"errors"
+	"slices"
 
 	"sluice/flv/amf"
 )
@@ -100,7 +101,9 @@ func (s *session) onConnect(c *command) error {
 	object := c.objectArg(0)
 	s.client = connectInfo{
 		app: object.str("app"), tcURL: object.str("tcUrl"), flashVer: object.str("flashVer"),
-		caps: object.capabilities(),
+	}
+	if caps := object.capabilities(); caps.Announced() {
+		s.client.caps = &caps
 	}
 	if s.client.app == "" {
 		s.client.app = appOfURL(s.client.tcURL)
@@ -133,7 +136,7 @@ func (s *session) onConnect(c *command) error {
 		{Name: "fmsVer", Value: "FMS/3,0,1,123"},
 		{Name: "capabilities", Value: 31.0},
 	}
-	if s.client.caps.Announced() {
+	if s.client.caps != nil {
 		properties = append(properties, serverCapabilities()...)
 	}
 	info := append(statusObject(LevelStatus, CodeConnectSuccess, "Connection succeeded."),
@@ -160,19 +163,18 @@ func (s *session) onCreateStream(c *command) error {
 	if len(s.streams) >= s.srv.maxStreams() {
 		return s.callFailed(c, "too many message streams")
 	}
-	for s.lastID++; s.streams[s.lastID] != nil || s.lastID == 0; s.lastID++ {
+	for s.lastID++; s.stream(s.lastID) != nil || s.lastID == 0; s.lastID++ {
 	}
-	s.streams[s.lastID] = &stream{}
+	s.addStream(s.lastID)
 	return s.result(c, float64(s.lastID))
 }
 
 // streamOf returns the message stream of a command, made if need be: some
 // encoders publish on stream 1 without asking for it. nil if there are too many.
 func (s *session) streamOf(id uint32) *stream {
-	st := s.streams[id]
+	st := s.stream(id)
 	if st == nil && len(s.streams) < s.srv.maxStreams() {
-		st = &stream{}
-		s.streams[id] = st
+		st = s.addStream(id)
 	}
 	return st
 }
@@ -186,11 +188,14 @@ func (s *session) request(name, typ string, start float64) (*Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Request{
+	r := &Request{
 		App: app, Name: name, Query: query, Type: typ, Start: start,
 		TcURL: shown(s.client.tcURL), FlashVer: shown(s.client.flashVer),
-		Capabilities: s.client.caps,
-	}, nil
+	}
+	if s.client.caps != nil {
+		r.Capabilities = *s.client.caps
+	}
+	return r, nil
 }
 
 // onPublish begins a publication (RTMP 1.0 §7.2.2.6).
@@ -225,8 +230,8 @@ func (s *session) onPublish(c *command) error {
 		s.note("publish " + r.Key() + " (refused)")
 		return s.refuse(c.stream, err, CodePublishRejected)
 	}
-	st.handle, st.request, st.pub = h, r, pub
-	s.use(c.stream, st)
+	st.handle, st.key, st.pub = h, r.Key(), pub
+	s.use(st, r)
 	return s.status(c.stream, LevelStatus, CodePublishStart, "Publishing "+r.Key()+".")
 }
 
@@ -254,7 +259,7 @@ func (s *session) play(c *command, name string, start float64) error {
 	if st.pub != nil {
 		return s.status(c.stream, LevelError, CodePlayFailed, "message stream publishes")
 	}
-	s.release(c.stream, nil)
+	s.release(st, nil)
 	r, err := s.request(name, "", start)
 	if err != nil {
 		return s.refuse(c.stream, &StatusError{Description: err.Error()}, CodePlayFailed)
@@ -272,8 +277,8 @@ func (s *session) play(c *command, name string, start float64) error {
 		s.note("play " + r.Key() + " (refused)")
 		return s.refuse(c.stream, err, CodePlayFailed)
 	}
-	st.handle, st.request, st.play = h, r, play
-	s.use(c.stream, st)
+	st.handle, st.key, st.play = h, r.Key(), play
+	s.use(st, r)
 	return nil
 }
 
@@ -284,9 +289,9 @@ func (s *session) onFCUnpublish(c *command) error {
 	if err != nil {
 		return nil
 	}
-	for id, st := range s.streams {
-		if st.pub != nil && st.request.App == app && st.request.Name == name {
-			s.release(id, nil)
+	for _, st := range s.streams {
+		if st.pub != nil && st.key == app+"/"+name {
+			s.release(st, nil)
 		}
 	}
 	return s.drain()
@@ -294,7 +299,7 @@ func (s *session) onFCUnpublish(c *command) error {
 
 // onCloseStream ends what the message stream of the command does.
 func (s *session) onCloseStream(c *command) error {
-	s.release(c.stream, nil)
+	s.release(s.stream(c.stream), nil)
 	return s.drain()
 }
 
@@ -302,8 +307,9 @@ func (s *session) onCloseStream(c *command) error {
 // §7.2.2.3).
 func (s *session) onDeleteStream(c *command) error {
 	if id, ok := c.streamID(1); ok {
-		s.release(id, nil)
-		delete(s.streams, id)
+		st := s.stream(id)
+		s.release(st, nil)
+		s.streams = slices.DeleteFunc(s.streams, func(other *stream) bool { return other == st })
 	}
 	return s.drain()
 }
@@ -311,7 +317,7 @@ func (s *session) onDeleteStream(c *command) error {
 // onPause pauses and resumes (RTMP 1.0 §7.2.2.8). pauseRaw, which Flash Player
 // sends before pause, means the same here.
 func (s *session) onPause(c *command) error {
-	st := s.streams[c.stream]
+	st := s.stream(c.stream)
 	if st == nil || st.play == nil {
 		return s.notPlaying(c)
 	}
@@ -352,7 +358,7 @@ func (s *session) onReceiveVideo(c *command) error {
 }
 
 func (s *session) receive(c *command, set func(Playback, bool)) error {
-	st := s.streams[c.stream]
+	st := s.stream(c.stream)
 	if st == nil || st.play == nil {
 		return s.notPlaying(c)
 	}
@@ -372,7 +378,7 @@ func (s *session) receive(c *command, set func(Playback, bool)) error {
 // onSeek agrees to a seek (RTMP 1.0 §7.2.2.7) and stays where it is: a live
 // stream has one position.
 func (s *session) onSeek(c *command) error {
-	if st := s.streams[c.stream]; st == nil || st.play == nil {
+	if st := s.stream(c.stream); st == nil || st.play == nil {
 		return s.notPlaying(c)
 	}
 	return s.status(c.stream, LevelStatus, CodeSeekNotify, "Live streams have one position.")

@@ -12,8 +12,7 @@ import (
 )
 
 // release ends what a message stream does: nil for the client's own wish.
-func (s *session) release(id uint32, err error) {
-	st := s.streams[id]
+func (s *session) release(st *stream, err error) {
 	if st == nil {
 		return
 	}
@@ -70,7 +69,7 @@ func (s *session) refuse(id uint32, err error, code string) error {
 // fail ends a stream that its Handler gave up. The last one of a session is
 // released by run, when the message is out.
 func (s *session) fail(h *ServerStream, err error) error {
-	st := s.streams[h.id]
+	st := s.stream(h.id)
 	if st == nil || st.handle != h || !st.inUse() {
 		return nil
 	}
@@ -87,14 +86,14 @@ func (s *session) fail(h *ServerStream, err error) error {
 // finish ends what a message stream does from our side, and the connection with
 // it if nothing else happens there.
 func (s *session) finish(h *ServerStream, err error) error {
-	st := s.streams[h.id]
+	st := s.stream(h.id)
 	if st == nil || st.handle != h || !st.inUse() {
 		return nil
 	}
 	if s.inUse() == 1 {
 		return goodbye{err}
 	}
-	s.release(h.id, err)
+	s.release(st, err)
 	return nil
 }
 

@@ -42,7 +42,7 @@ type session struct {
 	allowedAt  time.Time
 	announced  bool // Set Chunk Size was sent
 	client     connectInfo
-	streams    map[uint32]*stream
+	streams    []*stream // few
 	lastID     uint32
 	publishing int
 	playing    int
@@ -66,19 +66,37 @@ const (
 
 // connectInfo is what the connect command said.
 type connectInfo struct {
-	app, tcURL, flashVer string // as sent
-	caps                 Capabilities
+	app, tcURL, flashVer string        // as sent
+	caps                 *Capabilities // nil if it said nothing
 }
 
 // stream is one message stream: created, and perhaps in use.
 type stream struct {
-	handle  *ServerStream // who asked last; what is posted for others is void
-	request *Request
-	pub     Publication
-	play    Playback
+	id     uint32
+	handle *ServerStream // who asked last; what is posted for others is void
+	key    string        // what is published or played
+	pub    Publication
+	play   Playback
 }
 
 func (st *stream) inUse() bool { return st.pub != nil || st.play != nil }
+
+// stream returns a message stream, nil if there is none of that id.
+func (s *session) stream(id uint32) *stream {
+	for _, st := range s.streams {
+		if st.id == id {
+			return st
+		}
+	}
+	return nil
+}
+
+// addStream makes a message stream.
+func (s *session) addStream(id uint32) *stream {
+	st := &stream{id: id}
+	s.streams = append(s.streams, st)
+	return st
+}
 
 // inUse returns how many message streams publish or play.
 func (s *session) inUse() int { return s.publishing + s.playing }
@@ -103,7 +121,6 @@ func newSession(srv *Server, nc net.Conn, id uint64) *session {
 		phaseSince: now,
 		allowance:  float64(2 * srv.maxCommands()),
 		allowedAt:  now,
-		streams:    make(map[uint32]*stream),
 	}
 	s.conn.pace = s.pace
 	s.conn.charge = s.charge
@@ -146,8 +163,8 @@ func (s *session) end(err error) {
 		err = bye.err
 		s.flushOutput()
 	}
-	for id := range s.streams {
-		s.release(id, err)
+	for _, st := range s.streams {
+		s.release(st, err)
 	}
 	if polite {
 		s.linger(s.srv.lingerTimeout())
@@ -311,7 +328,7 @@ func (s *session) debug(message string, args ...any) {
 
 // media hands a message to the publication of its message stream.
 func (s *session) media(m chunk.Message) error {
-	st := s.streams[m.StreamID]
+	st := s.stream(m.StreamID)
 	if st == nil || st.pub == nil {
 		s.skip(m.Type, errNotPublished)
 		return nil
@@ -336,7 +353,7 @@ func (s *session) media(m chunk.Message) error {
 }
 
 // use counts a message stream that has begun to publish or to play.
-func (s *session) use(id uint32, st *stream) {
+func (s *session) use(st *stream, r *Request) {
 	role := "play"
 	if st.pub != nil {
 		s.publishing++
@@ -346,9 +363,9 @@ func (s *session) use(id uint32, st *stream) {
 		s.pingDue = time.Now().Add(s.srv.pingInterval())
 	}
 	s.enter(active)
-	s.note(role + " " + st.request.Key())
-	s.logger().Info("rtmp session begins", "role", role, "app", st.request.App, "name", st.request.Name,
-		"stream_id", id, "client", shown(s.client.flashVer))
+	s.note(role + " " + st.key)
+	s.logger().Info("rtmp session begins", "role", role, "app", r.App, "name", r.Name,
+		"stream_id", st.id, "client", shown(s.client.flashVer))
 }
 
 // note keeps what a message stream did for the last line of the log.

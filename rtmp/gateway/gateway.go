@@ -9,7 +9,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"net/url"
-	"sync"
+	"sync/atomic"
 
 	"sluice/flv"
 	"sluice/hub"
@@ -69,8 +69,8 @@ func identity(query url.Values) string {
 	return string(sum[:])
 }
 
-// Play makes a viewer of the hub. It waits for its publisher, in a goroutine of
-// its own, and is then served by the pool.
+// Play makes a viewer of the hub, which the pool serves. One that has to wait for
+// its publisher has a goroutine until then.
 func (h *Handler) Play(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Playback, error) {
 	key, err := hub.NewKey(r.App, r.Name)
 	if err != nil {
@@ -89,22 +89,43 @@ func (h *Handler) Play(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Playback, er
 		outlet = h.Pool.NewOutlet(s.NetConn())
 		s.SetOutput(outlet)
 	}
+	p := &playback{stream: s, viewer: viewer, outlet: outlet}
+	if viewer.Wait(ended) == nil {
+		p.attach()
+		return p, nil
+	}
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &playback{stream: s, viewer: viewer, outlet: outlet, cancel: cancel}
-	p.starting.Go(func() { p.start(ctx) })
+	w := &patience{cancel: cancel, done: make(chan struct{})}
+	p.waiting.Store(w)
+	go func() {
+		defer close(w.done)
+		p.start(ctx)
+	}()
 	return p, nil
 }
+
+// ended lets a viewer start at once or not at all.
+var ended = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
 
 // playback is one player on one message stream.
 type playback struct {
 	stream *rtmp.ServerStream
 	viewer *hub.Viewer
 	outlet *fanout.Outlet
-	cancel context.CancelFunc
 
-	starting sync.WaitGroup       // until sub is set, or never will be
-	sub      *fanout.Subscription // read after starting
-	counted  sync.Once            // the viewer's bytes, into the session's
+	waiting atomic.Pointer[patience] // until sub is set, or never will be
+	sub     *fanout.Subscription     // read after waiting
+	counted atomic.Bool              // the viewer's bytes, into the session's
+}
+
+// patience is a goroutine that waits for a stream.
+type patience struct {
+	cancel context.CancelFunc
+	done   chan struct{}
 }
 
 // start waits for the stream and hands the viewer to the pool.
@@ -113,6 +134,12 @@ func (p *playback) start(ctx context.Context) {
 		p.stream.Fail(playStatus(err))
 		return
 	}
+	p.attach()
+	p.waiting.Swap(nil).cancel()
+}
+
+// attach hands the viewer to the pool.
+func (p *playback) attach() {
 	p.sub = p.outlet.Attach(fanout.Feed{
 		Viewer:    p.viewer,
 		Framer:    p.stream,
@@ -151,8 +178,10 @@ func (p *playback) ReceiveVideo(on bool) { p.viewer.ReceiveVideo(on) }
 // Close ends the viewer. Once it has returned, nothing more of its media is
 // written.
 func (p *playback) Close() {
-	p.cancel()
-	p.starting.Wait()
+	if w := p.waiting.Load(); w != nil {
+		w.cancel()
+		<-w.done
+	}
 	if p.sub == nil {
 		p.viewer.Close()
 		return
@@ -163,7 +192,9 @@ func (p *playback) Close() {
 
 // count adds what the viewer was sent to what the session's last log line says.
 func (p *playback) count() {
-	p.counted.Do(func() { p.stream.AddBytesOut(int64(p.viewer.Bytes())) })
+	if !p.counted.Swap(true) {
+		p.stream.AddBytesOut(int64(p.viewer.Bytes()))
+	}
 }
 
 // publishStatus and playStatus put a refusal of the hub in RTMP's words.

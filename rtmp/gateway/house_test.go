@@ -19,6 +19,7 @@ import (
 	"sluice/flv/amf"
 	"sluice/hub"
 	"sluice/hub/fanout"
+	"sluice/hub/intake"
 	"sluice/rtmp"
 )
 
@@ -68,6 +69,9 @@ func serve(t testing.TB, l net.Listener, change ...func(*configs)) *house {
 	}
 	h := &house{t: t, hub: hub.New(cfg.hub), pool: fanout.New(cfg.pool), server: &cfg.server, log: &lines{}}
 	h.server.Handler = &Handler{Hub: h.hub, Pool: h.pool}
+	if _, pipes := l.(*pipeListener); !pipes {
+		h.await()
+	}
 	h.server.Logger = slog.New(slog.NewTextHandler(h.log, nil))
 	served := make(chan error, 1)
 	go func() { served <- h.server.Serve(l) }()
@@ -79,6 +83,19 @@ func serve(t testing.TB, l net.Listener, change ...func(*configs)) *house {
 		assert.Empty(t, h.hub.Streams())
 	})
 	return h
+}
+
+// await makes sessions wait in a pool, without a goroutine each.
+func (h *house) await() {
+	pool := intake.New(intake.Config{})
+	h.t.Cleanup(pool.Close) // after the server
+	h.server.Await = func(c net.Conn, run func()) (rtmp.Waiting, error) {
+		source, err := pool.Add(c, run)
+		if err != nil {
+			return nil, err
+		}
+		return source, nil
+	}
 }
 
 // endedContext makes a shutdown wait for nobody.

@@ -12,26 +12,39 @@ type Limits struct {
 	InFlight     int // bytes of all messages together that are begun and not finished; default 32 MiB
 }
 
-func (l Limits) withDefaults() Limits {
+// defaults are what nearly all Readers use.
+var defaults = Limits{
+	ChunkStreams: 64,
+	Media:        MaxMessageSize,
+	Command:      1 << 20,
+	Control:      1 << 10,
+	InFlight:     32 << 20,
+}
+
+// withDefaults returns the limits that l stands for, which must not be changed.
+func (l Limits) withDefaults() *Limits {
+	if l == (Limits{}) {
+		return &defaults
+	}
 	for _, f := range []struct {
 		field *int
 		value int
 	}{
-		{&l.ChunkStreams, 64},
-		{&l.Media, MaxMessageSize},
-		{&l.Command, 1 << 20},
-		{&l.Control, 1 << 10},
-		{&l.InFlight, 32 << 20},
+		{&l.ChunkStreams, defaults.ChunkStreams},
+		{&l.Media, defaults.Media},
+		{&l.Command, defaults.Command},
+		{&l.Control, defaults.Control},
+		{&l.InFlight, defaults.InFlight},
 	} {
 		if *f.field <= 0 {
 			*f.field = f.value
 		}
 	}
-	return l
+	return &l
 }
 
 // messageSize returns how long a message of a type may be.
-func (l Limits) messageSize(typ uint8) int {
+func (l *Limits) messageSize(typ uint8) int {
 	switch {
 	case typ == typeAudio, typ == typeVideo, typ == typeAggregate:
 		return l.Media

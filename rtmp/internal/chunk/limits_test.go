@@ -11,9 +11,9 @@ import (
 func TestDefaultLimits(t *testing.T) {
 	require.Equal(t, Limits{
 		ChunkStreams: 64, Media: 1<<24 - 1, Command: 1 << 20, Control: 1 << 10, InFlight: 32 << 20,
-	}, Limits{}.withDefaults())
+	}, *Limits{}.withDefaults())
 	l := Limits{ChunkStreams: 1, Media: 2, Command: 3, Control: 4, InFlight: 5}
-	require.Equal(t, l, l.withDefaults())
+	require.Equal(t, l, *l.withDefaults())
 }
 
 func TestMessageSizeLimits(t *testing.T) {

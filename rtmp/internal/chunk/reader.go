@@ -17,7 +17,7 @@ var headerSize = [4]int{11, 7, 3, 0}
 // Abort Message by itself. It is not for use by several goroutines at once.
 type Reader struct {
 	in     input
-	limits Limits
+	limits *Limits
 	err    error // the peer broke the protocol: nothing more can be read
 
 	streams   []*stream // every chunk stream seen, few
@@ -84,7 +84,7 @@ func (r *Reader) Read() (Message, error) {
 		}
 		s := r.current
 		r.current = nil
-		if len(payload) < s.length {
+		if len(payload) < int(s.length) {
 			continue
 		}
 		r.end(s)
@@ -163,7 +163,7 @@ func (r *Reader) readForm012(s *stream, id uint32, form, skip int) (*stream, err
 	s.extended, s.delta = extended, field
 	h := b[skip:size]
 	if form <= 1 {
-		s.length, s.typ = int(uint24(h[3:])), h[6]
+		s.length, s.typ = uint24(h[3:]), h[6]
 	}
 	if form == 0 {
 		s.messageID = binary.LittleEndian.Uint32(h[7:])
@@ -219,7 +219,7 @@ func (r *Reader) extendedRepeated(skip int, field uint32) (bool, error) {
 
 // begin begins a message of the header that s holds.
 func (r *Reader) begin(s *stream) error {
-	if s.length > r.limits.messageSize(s.typ) {
+	if int(s.length) > r.limits.messageSize(s.typ) {
 		return r.exceed("message of type %d with %d bytes", s.typ, s.length)
 	}
 	// In form 0 the field is a time since 0, in form 1 and 2 a delta. For a message
@@ -235,7 +235,7 @@ func (r *Reader) begin(s *stream) error {
 
 // beginChunk begins the payload of a chunk.
 func (r *Reader) beginChunk(s *stream) {
-	r.rest = min(r.chunkSize, s.length-len(s.payload))
+	r.rest = min(r.chunkSize, int(s.length)-len(s.payload))
 }
 
 // readPayload reads the payload of the current chunk and returns what there is of
@@ -245,7 +245,7 @@ func (r *Reader) readPayload() ([]byte, error) {
 	if r.inFlight+r.rest > r.limits.InFlight {
 		return nil, r.exceed("%d bytes in %d unfinished messages", r.inFlight+r.rest, r.unfinished)
 	}
-	if b := r.in.buffered(); 0 < r.rest && r.rest == s.length && r.rest <= len(b) {
+	if b := r.in.buffered(); 0 < r.rest && r.rest == int(s.length) && r.rest <= len(b) {
 		b = b[:r.rest:r.rest]
 		r.in.take(r.rest)
 		r.rest = 0

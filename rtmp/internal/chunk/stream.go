@@ -18,17 +18,17 @@ const (
 type stream struct {
 	id uint32
 
-	typ       uint8
-	length    int
 	messageID uint32 // of the message stream
 	timestamp uint32
 	delta     uint32 // the timestamp field of the last header of form 0, 1 or 2
-	extended  bool   // which was an extended one
+	length    uint32
+	typ       uint8
+	extended  bool // delta was an extended one
 
 	unfinished bool    // a message is begun and not complete
+	spare      int32   // messages in a row that needed little of the buffer
 	payload    []byte  // of that message, or of the one returned last, if it came in parts
 	lent       *buffer // what payload is of
-	spare      int     // messages in a row that needed little of the buffer
 }
 
 // append adds payload that has arrived, and returns by how many bytes the buffer
@@ -37,7 +37,7 @@ type stream struct {
 func (s *stream) append(b []byte) (grown int) {
 	before := cap(s.payload)
 	if need := len(s.payload) + len(b); need > before {
-		larger := borrow(min(max(need, 2*before, minBuffer), max(s.length, minBuffer)))
+		larger := borrow(min(max(need, 2*before, minBuffer), max(int(s.length), minBuffer)))
 		n := copy(larger.bytes, s.payload)
 		s.lent.giveBack()
 		s.lent, s.payload = larger, larger.bytes[:n]
