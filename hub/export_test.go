@@ -42,7 +42,7 @@ func (s *Stream) check() error {
 func (s *Stream) checkHeld(v *Viewer) error {
 	l := &s.log
 	stop := v.stopLocked(l)
-	if !v.started || v.cursor >= stop || v.wasPaused && v.flags.Load()&flagPaused != 0 {
+	if !v.started || v.cursor >= stop || stop <= l.tail || v.wasPaused && v.flags.Load()&flagPaused != 0 {
 		return nil
 	}
 	held := v.cursor

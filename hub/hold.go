@@ -51,7 +51,7 @@ func (s *Stream) lowestLocked() uint64 {
 	for _, v := range s.viewers {
 		stop := v.stopLocked(l)
 		switch {
-		case !v.started, v.cursor >= min(lowest, stop):
+		case !v.started, v.cursor >= min(lowest, stop), stop <= l.tail:
 		case v.wasPaused && v.flags.Load()&flagPaused != 0:
 		case v.cursor < late && v.canJump(l, stop):
 			lowest = min(lowest, l.gop)

@@ -142,6 +142,26 @@ func TestStalledViewerHoldsNothingForLong(t *testing.T) {
 	})
 }
 
+// Nor does one that can't jump, because its stream ends before the next key frame.
+func TestStalledViewerAtItsEndHoldsNothingForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{MaxLag: 3 * time.Second})
+		p := publish(t, h, hub.PublishOptions{})
+		p.live = true
+		p.send("meta:v vc:s K:0@0")
+		stalled := watch(t, h, hub.WatchOptions{FixedCodecs: true})
+		p.send("P:1@40 P:2@80 hc:s")
+		for at := 120; at < 10_000; at += 40 {
+			p.sendEvery("HK", at, 40, 1)
+			require.LessOrEqual(t, held(h), 3000/40+1)
+			require.NoError(t, h.Check())
+		}
+		assert.LessOrEqual(t, held(h), slack, "what it needed is gone")
+		assert.Empty(t, stalled.read())
+		assert.Equal(t, hub.ReasonCodecChanged, stalled.end)
+	})
+}
+
 // A paused viewer holds nothing. When it goes on, it is like any other.
 func TestPausedViewerHoldsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
