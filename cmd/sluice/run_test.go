@@ -31,6 +31,8 @@ func TestArguments(t *testing.T) {
 		{[]string{"--help"}, exitOK, "Usage:", ""},
 		{[]string{"-version"}, exitOK, "sluice ", ""},
 		{[]string{"--version"}, exitOK, "sluice ", ""},
+		{[]string{"bench", "-h"}, exitOK, "Usage: sluice bench", ""},
+		{[]string{"bench"}, exitUsage, "", "sluice bench: nothing to do"},
 		{[]string{"-port", "1"}, exitUsage, "", `unknown argument "-port"`},
 		{[]string{"serve"}, exitUsage, "", `unknown argument "serve"`},
 		{[]string{""}, exitUsage, "", `unknown argument ""`},
