@@ -69,9 +69,8 @@ type discard struct{}
 
 func (discard) AppendTags(dst []byte, tags []flv.Tag) []byte { return dst }
 
-// audience is a stream of load with viewers who are up to date.
-func audience(b *testing.B, n int, cfg hub.Config) (*hub.Publisher, *load, []*hub.Viewer) {
-	h := hub.New(cfg)
+// audience is a hub's stream of load with viewers who are up to date.
+func audience(b *testing.B, h *hub.Hub, n int) (*hub.Publisher, *load, []*hub.Viewer) {
 	p, err := h.Publish(key, hub.PublishOptions{})
 	if err != nil {
 		b.Fatal(err)
@@ -117,7 +116,7 @@ func BenchmarkFill(b *testing.B) {
 	for _, due := range []int{1, 7, 24} {
 		for name, f := range map[string]hub.Framer{"flv": plain{}, "discard": discard{}} {
 			b.Run(fmt.Sprintf("due=%d/%s", due, name), func(b *testing.B) {
-				p, l, viewers := audience(b, n, hub.Config{})
+				p, l, viewers := audience(b, hub.New(hub.Config{}), n)
 				var batch hub.Batch
 				b.ReportAllocs()
 				for b.Loop() {
@@ -138,7 +137,7 @@ func BenchmarkFillByTwo(b *testing.B) {
 	const n, due = 9000, 7
 	for name, f := range map[string]hub.Framer{"flv": plain{}, "discard": discard{}} {
 		b.Run(name, func(b *testing.B) {
-			p, l, viewers := audience(b, n, hub.Config{})
+			p, l, viewers := audience(b, hub.New(hub.Config{}), n)
 			var batches [2]hub.Batch
 			b.ReportAllocs()
 			for b.Loop() {
@@ -161,7 +160,7 @@ func BenchmarkFillByTwo(b *testing.B) {
 func BenchmarkWrite(b *testing.B) {
 	for n := range 2 {
 		b.Run(fmt.Sprintf("viewers=%d", n), func(b *testing.B) {
-			p, l, viewers := audience(b, n, hub.Config{MaxLag: 2 * time.Millisecond}) // of a clock that is slow here
+			p, l, viewers := audience(b, hub.New(hub.Config{MaxLag: 2 * time.Millisecond}), n) // of a clock that is slow here
 			var batch hub.Batch
 			for range 1000 {
 				p.Write(l.next())
@@ -173,5 +172,39 @@ func BenchmarkWrite(b *testing.B) {
 				fill(viewers, &batch, discard{})
 			}
 		})
+	}
+}
+
+// What a look at a stream with many viewers costs, during which its publisher
+// waits.
+func BenchmarkStreams(b *testing.B) {
+	h := hub.New(hub.Config{})
+	for range 9000 {
+		v, err := h.Watch(key, hub.WatchOptions{Protocol: "http-flv"})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(v.Close)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		h.Streams()
+	}
+}
+
+// A viewer comes to a stream with many viewers, starts and leaves.
+func BenchmarkJoin(b *testing.B) {
+	h := hub.New(hub.Config{})
+	audience(b, h, 9000)
+	b.ReportAllocs()
+	for b.Loop() {
+		v, err := h.Watch(key, hub.WatchOptions{Protocol: "http-flv"})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := v.Wait(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		v.Close()
 	}
 }

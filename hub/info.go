@@ -58,10 +58,15 @@ func (s *Stream) info(now time.Time) (info StreamInfo, ok bool) {
 	if !s.tracks.known || s.tracks.audio != 0 {
 		info.Audio = s.facts.audio
 	}
-	for _, v := range s.viewers {
-		info.ViewersByProtocol[v.protocol]++
+	row := 0 // viewers of one protocol, counted all at once
+	for i, v := range s.viewers {
 		info.BytesOut += v.bytes.Load()
 		info.Dropped += v.dropped.Load()
+		row++
+		if i+1 == len(s.viewers) || s.viewers[i+1].protocol != v.protocol {
+			info.ViewersByProtocol[v.protocol] += row
+			row = 0
+		}
 	}
 	for why, n := range s.facts.skipped {
 		if n > 0 {

@@ -1,0 +1,61 @@
+package hub
+
+import (
+	"math/rand/v2"
+	"testing"
+	"unsafe"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Viewers come and go in any order: each is counted once, none is left, and
+// neither is the memory of many.
+func TestViewersComeAndGo(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	h := New(Config{})
+	k := Key{"live", "demo"}
+	p, err := h.Publish(k, PublishOptions{})
+	require.NoError(t, err)
+	defer p.Close()
+	protocols := []string{"rtmp", "http-flv", "ws-flv"}
+	var viewers []*Viewer
+	change := func(come int) {
+		for range 2000 {
+			if len(viewers) == 0 || rng.IntN(100) < come {
+				v, err := h.Watch(k, WatchOptions{Protocol: protocols[rng.IntN(3)]})
+				require.NoError(t, err)
+				viewers = append(viewers, v)
+				continue
+			}
+			i := rng.IntN(len(viewers))
+			viewers[i].Close()
+			viewers[i].Close() // again, in vain
+			viewers[i] = viewers[len(viewers)-1]
+			viewers = viewers[:len(viewers)-1]
+		}
+		require.NoError(t, h.Check())
+		want := map[string]int{}
+		for _, v := range viewers {
+			want[v.protocol]++
+		}
+		info := h.Streams()[0]
+		assert.Equal(t, want, info.ViewersByProtocol)
+		assert.Equal(t, len(viewers), info.Viewers)
+	}
+	for _, come := range []int{90, 50, 10, 60} {
+		change(come)
+	}
+	for _, v := range viewers {
+		v.Close()
+	}
+	assert.Empty(t, p.stream.viewers)
+	assert.Less(t, cap(p.stream.viewers), 64)
+	assert.Zero(t, h.viewers)
+}
+
+// What there is one of for each viewer, and a hundred of for each stream.
+func TestSizes(t *testing.T) {
+	assert.LessOrEqual(t, unsafe.Sizeof(Viewer{}), uintptr(112))
+	assert.LessOrEqual(t, unsafe.Sizeof(packet{}), uintptr(32))
+}
