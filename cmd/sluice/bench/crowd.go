@@ -37,7 +37,7 @@ type checking struct {
 	before, after int64 // bytes received, when the window began and ended
 }
 
-// newCrowd returns a crowd that nobody has joined yet; close it.
+// newCrowd returns a crowd that nobody has joined yet. It must leave.
 func newCrowd(o *options, l *loop, pubs *publishers) *crowd {
 	return &crowd{o: o, loop: l, pubs: pubs, counter: newCounter(), failed: tally{}}
 }
@@ -148,9 +148,9 @@ func (c *crowd) joinOne(ctx context.Context, watch, stream int, check bool) erro
 
 // newChecker returns a checker of a stream, which the viewer has just joined.
 func (c *crowd) newChecker(stream int) checker {
-	k := checker{loop: c.loop, joined: moment(time.Now()), measuring: c.measuring.Load}
-	if c.pubs != nil {
-		k.from = c.pubs.list[stream]
+	k := checker{joined: moment(time.Now()), measuring: c.measuring.Load}
+	if c.pubs != nil && c.pubs.list[stream].sink != nil {
+		k.loop, k.from = c.loop, c.pubs.list[stream]
 	}
 	return k
 }

@@ -98,8 +98,8 @@ func (o opener) open(ctx context.Context, p protocol, rawURL string) (*viewer, e
 	} else {
 		err = v.get(u)
 	}
-	if !stop() && err == nil {
-		err = context.Cause(ctx)
+	if !stop() {
+		err = context.Cause(ctx) // the connection's own error is that it was closed
 	}
 	if err != nil {
 		conn.Close()

@@ -27,10 +27,10 @@ type report struct {
 	// any.
 	Problems []string `json:"problems"`
 
-	o       *options
-	opened  histogram
-	groups  []*group
-	windows []*window
+	o      *options
+	opened histogram
+	groups []*group
+	cpu    []float64 // of the server, by round
 }
 
 // percentiles are those of a number of times.

@@ -167,11 +167,11 @@ func (b *bench) window(ctx context.Context, c *crowd) (*window, error) {
 		b.pubs.measuring.Store(false)
 	}
 	c.finish(ctx.Err() != nil)
+	w.stalled = stalled.judge(ctx, b.p)
+	w.churn = churned.wait()
 	if err != nil {
 		return nil, fmt.Errorf("the server is gone: %w", err)
 	}
-	w.stalled = stalled.judge(ctx, b.p)
-	w.churn = churned.wait()
 	if w.churn != nil {
 		w.churn.settle(ctx, b, w.server[0])
 	}

@@ -168,3 +168,22 @@ func TestTable(t *testing.T) {
 	assert.NotContains(t, stdout.String()+stderr.String(), "secret")
 	assert.NotContains(t, stdout.String(), "%!")
 }
+
+// A server that goes away while it is measured leaves nothing to report.
+func TestServerGoes(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs the null server")
+	}
+	t.Parallel()
+	o := &options{interval: 50 * time.Millisecond}
+	server, err := startNull(t.Context(), o, 10_000)
+	require.NoError(t, err)
+	gone := time.AfterFunc(time.Second, server.close)
+	defer gone.Stop()
+	var stdout, stderr bytes.Buffer
+	code := Run(t.Context(), []string{"-watch", "http://" + server.address + "/a.flv", "-viewers", "5", "-check", "0", "-stalled", "2", "-churn", "5",
+		"-warmup", "0s", "-duration", "2s", "-pid", strconv.Itoa(server.cmd.Process.Pid)}, &stdout, &stderr)
+	assert.Equal(t, exitFailure, code)
+	assert.Empty(t, stdout.String())
+	assert.Contains(t, stderr.String(), "the server is gone")
+}

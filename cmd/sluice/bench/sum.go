@@ -19,7 +19,6 @@ type group struct {
 // round adds a round, whose viewers have left.
 func (r *report) round(c *crowd, w *window) {
 	r.Rounds++
-	r.windows = append(r.windows, w)
 	r.Window = w.length.Seconds()
 	if r.Viewers != nil {
 		r.viewers(c, w)
@@ -36,15 +35,16 @@ func (r *report) round(c *crowd, w *window) {
 	}
 }
 
-// server reports the server's figures: CPU is the median of all rounds, memory
-// that of the last.
+// server reports the server's figures: CPU is the median of all rounds, the rest that
+// of the first, since a server may keep memory for the next.
 func (r *report) server(w *window, viewers int) {
-	var cpu []float64
-	for _, w := range r.windows {
-		cpu = append(cpu, cores(w.server[0], w.server[1]))
+	r.cpu = append(r.cpu, cores(w.server[0], w.server[1]))
+	if r.Server != nil {
+		r.Server.CPU = median(r.cpu)
+		return
 	}
 	s := &serverReport{
-		PIDs: r.o.pids, CPU: median(cpu),
+		PIDs: r.o.pids, CPU: median(r.cpu),
 		PSSStart: w.start.pss, PSSBefore: w.before.pss, PSSBegin: w.server[0].pss, PSSWindow: w.server[1].pss,
 		PSSPeak: max(w.peak.pss, w.server[1].pss), Descriptors: w.server[1].descriptors, Threads: w.server[1].threads,
 	}

@@ -101,8 +101,12 @@ func (w *watchReport) write(t *table, window float64) {
 	t.section("%s: %s", w.Protocol, w.URL)
 	if w.Counting > 0 {
 		t.row("counting", "%d viewers, %.0f kbps each in %.1f s", w.Counting, w.Mean*8/1000/window, window)
-		t.row("bytes each", "min %d, mean %.0f, max %d, expected %.0f", w.Min, w.Mean, w.Max, w.Expected)
-		t.row("short", "%d by more than 2 %%, the worst got %.1f %%", w.Short, w.Worst*100)
+		t.row("bytes each", "min %d, mean %.0f, max %d", w.Min, w.Mean, w.Max)
+		if w.Expected > 0 {
+			t.row("expected", "%.0f; %d got less than 98 %%, the worst %.1f %%", w.Expected, w.Short, w.Worst*100)
+		} else {
+			t.row("expected", "unknown: nobody checked to the end")
+		}
 	}
 	if w.Checking == 0 {
 		return
