@@ -89,10 +89,11 @@ func TestBlockedSessionHoldsUpNobody(t *testing.T) {
 	h := &house{}
 	addr := serveParked(t, &Server{Handler: h, MaxCommands: 1 << 30, WriteTimeout: 300 * time.Millisecond})
 	const deaf = 4
-	for range deaf {
+	for i := range deaf {
 		p := connected(t, addr, "live")
 		p.play("a")
 		p.nc.(*net.TCPConn).SetReadBuffer(4 << 10)
+		h.playback(t, i).stream.s.nc.(*net.TCPConn).SetWriteBuffer(4 << 10)
 		go func() { // asks on and on, and hears nothing of the answers
 			b := chunk.AppendMessage(nil, 128, chunk.Message{Type: typeCommand, ChunkStream: 3, Payload: script("sync", 99.0, nil)})
 			for range 12 {
@@ -165,8 +166,8 @@ func TestClosedUnderAParkedSession(t *testing.T) {
 	p.wantEOF()
 }
 
-// A parked session owns no goroutine, and neither buffers.
-func TestParkedSessionsAreSmall(t *testing.T) {
+// A parked session owns no goroutine.
+func TestParkedSessionsOwnNoGoroutine(t *testing.T) {
 	h := &house{}
 	addr := serveParked(t, &Server{Handler: h, Logger: slog.New(slog.DiscardHandler)})
 	before := runtime.NumGoroutine()
