@@ -32,7 +32,7 @@ const nullHead = "HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\nCache-Control:
 // Bounds of the null server.
 const (
 	nullPatience = 300 * time.Millisecond // for a request; who says nothing gets bytes
-	maxNullWrite = 16 << 20               // bytes a pass and connection
+	maxNullWrite = 4 << 20                // bytes a pass and connection
 )
 
 // runNull runs a null server until ctx ends. It prints its address first.
@@ -41,7 +41,7 @@ func runNull(ctx context.Context, cfg nullConfig, stdout io.Writer) error {
 	if size < 1 || size > maxNullWrite {
 		return fmt.Errorf("-bitrate and -interval make writes of %d bytes: must be from 1 to %d", size, maxNullWrite)
 	}
-	pumps, err := newPumps(runtime.GOMAXPROCS(0), cfg.interval, make([]byte, size))
+	pumps, err := newPumps(runtime.GOMAXPROCS(0), cfg.interval, size)
 	if err != nil {
 		return err
 	}

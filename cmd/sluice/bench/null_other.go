@@ -11,7 +11,7 @@ import (
 // pumps write the bytes of a null server.
 type pumps struct{}
 
-func newPumps(int, time.Duration, []byte) (*pumps, error) {
+func newPumps(int, time.Duration, int) (*pumps, error) {
 	return nil, errors.New("-null and -floor need Linux")
 }
 

@@ -129,6 +129,8 @@ type floorReport struct {
 	Server   float64      `json:"server_cpu_cores"` // medians
 	Floor    float64      `json:"floor_cpu_cores"`
 	Ratio    float64      `json:"ratio"` // of the medians
+	// Comparable tells that the null server was able to write as much as it should.
+	Comparable bool `json:"comparable"`
 }
 
 // newReport returns an empty report.

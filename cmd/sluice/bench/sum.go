@@ -155,10 +155,13 @@ func (r *report) byteRate() float64 {
 	return float64(bytes) / window.Seconds()
 }
 
+// enough is the share of the server's rate that the null server has to reach.
+const enough = 0.95
+
 // floorRound adds a comparison with the null server, which c watched.
 func (r *report) floorRound(f floorRound, c *crowd) {
 	if r.Floor == nil {
-		r.Floor = &floorReport{Interval: milliseconds(r.o.interval), NoDelay: r.o.noDelay}
+		r.Floor = &floorReport{Interval: milliseconds(r.o.interval), NoDelay: r.o.noDelay, Comparable: true}
 	}
 	var bytes int64
 	var window time.Duration
@@ -175,6 +178,9 @@ func (r *report) floorRound(f floorRound, c *crowd) {
 	out.Rate = r.byteRate()
 	if window > 0 {
 		out.Received = float64(bytes) / window.Seconds()
+	}
+	if out.Received < enough*out.Rate {
+		out.Comparable = false
 	}
 	var server, floor []float64
 	for _, f := range out.Rounds {

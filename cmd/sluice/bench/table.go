@@ -56,6 +56,9 @@ func (r *report) writeTable(w io.Writer) error {
 		}
 		t.row("bytes a viewer", "server %.0f/s, floor %.0f/s", f.Rate, f.Received)
 		t.row("CPU, medians", "server %.3f cores, floor %.3f cores, ratio %.2f", f.Server, f.Floor, f.Ratio)
+		if !f.Comparable {
+			t.row("beware", "the null server got too little of the machine to write as much: the ratio means little")
+		}
 	}
 	r.writeModes(t)
 	if len(r.Problems) == 0 {

@@ -1,0 +1,59 @@
+package bench
+
+import (
+	"context"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Whoever asks over HTTP gets the head of an answer first, everybody else just bytes.
+func TestNullServer(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	out, in := io.Pipe()
+	ended := make(chan int)
+	go func() {
+		ended <- Run(ctx, []string{"-null", "-interval", "20ms", "-bitrate", "800k"}, in, io.Discard)
+	}()
+	line := make([]byte, 64)
+	n, err := out.Read(line)
+	require.NoError(t, err)
+	address := strings.TrimSpace(string(line[:n]))
+
+	for name, request := range map[string]string{"HTTP": "GET /x.flv HTTP/1.1\r\nHost: x\r\n\r\n", "nothing": ""} {
+		conn, err := net.Dial("tcp", address)
+		require.NoError(t, err)
+		conn.SetDeadline(time.Now().Add(20 * time.Second))
+		_, err = io.WriteString(conn, request)
+		require.NoError(t, err)
+		head := ""
+		if request != "" {
+			head = nullHead
+		}
+		got := make([]byte, len(head)+3*2000)
+		_, err = io.ReadFull(conn, got)
+		require.NoError(t, err, name)
+		assert.Equal(t, head+strings.Repeat("\x00", 3*2000), string(got))
+		if request == "" {
+			defer conn.Close()
+		} else {
+			conn.Close() // who goes leaves the others what they have
+		}
+	}
+	cancel()
+	assert.Equal(t, exitOK, <-ended)
+}
+
+func TestNullServerBounds(t *testing.T) {
+	for _, rate := range []string{"10", "1G"} {
+		var stderr strings.Builder
+		code := Run(t.Context(), []string{"-null", "-interval", "100ms", "-bitrate", rate}, io.Discard, &stderr)
+		assert.Equal(t, exitFailure, code)
+		assert.Contains(t, stderr.String(), "bytes: must be from 1 to")
+	}
+}
