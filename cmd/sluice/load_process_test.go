@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -81,29 +80,4 @@ func procField(file, name string) int64 {
 		}
 	}
 	return 0
-}
-
-// The program may have as many connections as the system lets it: Go's runtime
-// raises the soft limit of open files to the hard one.
-func TestOpenFilesLimitIsRaised(t *testing.T) {
-	var limit syscall.Rlimit
-	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
-	program := command(t)
-	cmd := exec.Command("sh", "-c", `ulimit -Sn 64 && exec "$0"`, program.Path)
-	cmd.Env = program.Env
-	out := newOutput()
-	cmd.Stdout = out
-	require.NoError(t, cmd.Start())
-	defer cmd.Wait()
-	defer cmd.Process.Kill()
-	out.find(t, `Sluice .* is ready`)
-	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", cmd.Process.Pid))
-	if err != nil {
-		t.Skip("no /proc here")
-	}
-	soft := regexp.MustCompile(`(?m)^Max open files +(\d+) `).FindSubmatch(limits)
-	require.NotNil(t, soft)
-	raised, err := strconv.ParseUint(string(soft[1]), 10, 64)
-	require.NoError(t, err)
-	assert.GreaterOrEqual(t, raised, limit.Max-1) // the runtime leaves one out
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"time"
 
 	"sluice/cmd/sluice/bench"
@@ -52,6 +53,10 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return exitFailure
 	}
 	log := newLogger(stdout, cfg.LogForm, slog.Level(cfg.LogLevel))
+	if limit, known := raiseFileLimit(); known {
+		reportFiles(limit, log)
+	}
+	setUpMemory(environ, os.DirFS("/"), log)
 	svc := newService(cfg, listeners, log)
 	announce(stdout, cfg, listeners)
 	return serve(ctx, svc, log)

@@ -35,8 +35,8 @@ type service struct {
 	http   *http.Server // page and flv
 	demo   bool
 
-	running  sync.WaitGroup // everything that Start has begun
-	stopDemo context.CancelFunc
+	running sync.WaitGroup     // everything that Start has begun
+	stop    context.CancelFunc // ends those of them that nobody else does
 }
 
 // newService puts the gateway together on open listeners, which it owns from
@@ -100,7 +100,8 @@ func (s *service) Start() <-chan error {
 	serve(s.http.Serve, s.listeners.http)
 
 	ctx, cancel := context.WithCancel(context.Background())
-	s.stopDemo = cancel
+	s.stop = cancel
+	s.running.Go(func() { collectWhenQuiet(ctx) })
 	if s.demo {
 		url := loopbackURL(s.listeners.rtmp, "/live/demo")
 		s.running.Go(func() { demo.Run(ctx, publishTo(url), s.log) })
@@ -130,7 +131,7 @@ var errStuck = errors.New("a part of the server did not end")
 // Shutdown ends everything; see server. The hub ends publishers and viewers, and
 // the servers wait for their connections; then the pool cuts what is left.
 func (s *service) Shutdown(ctx context.Context) error {
-	s.stopDemo()
+	s.stop()
 	parts := []func(context.Context) error{s.hub.Shutdown, s.rtmp.Shutdown, s.http.Shutdown}
 	errs := make([]error, len(parts))
 	var wg sync.WaitGroup

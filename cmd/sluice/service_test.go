@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"regexp"
 	"testing"
 	"time"
 
@@ -111,7 +112,10 @@ func TestDemoOverEverythingAndShutdown(t *testing.T) {
 	assert.Equal(t, exitOK, <-code)
 	assert.Less(t, time.Since(began), drainTimeout)
 	assert.Contains(t, out.String(), "msg=stopped")
-	assert.NotContains(t, out.String(), "level=WARN", "nobody had to be cut off")
+	warnings := regexp.MustCompile(`(?m)^.*level=WARN.*\n`).FindAllString(out.String(), -1)
+	for _, line := range warnings { // of this machine's limits it may warn
+		assert.Contains(t, line, "few open files", "nobody had to be cut off")
+	}
 	assert.NotContains(t, out.String(), "level=ERROR")
 }
 
