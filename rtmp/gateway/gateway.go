@@ -160,7 +160,7 @@ func (p *playback) appendEnd(dst []byte, end hub.Reason) []byte {
 
 // done follows the last byte of the viewer.
 func (p *playback) done(end hub.Reason) {
-	p.viewer.Close()
+	defer p.viewer.Close() // who sees that it is gone sees what follows from it
 	p.count()
 	switch end {
 	case hub.ReasonClientLeft:
