@@ -74,26 +74,46 @@ var upgradeOptions = websocket.AcceptOptions{
 
 // upgrade answers 101, or refuses.
 func (s *socket) upgrade(w http.ResponseWriter, r *http.Request, pool *fanout.Pool) error {
-	ws, err := websocket.Accept(&hijacker{w, s, pool}, r, &upgradeOptions)
-	if err != nil {
-		return err
+	_, err := websocket.Accept(&handshake{ResponseWriter: w, socket: s, pool: pool}, r, &upgradeOptions)
+	if errors.Is(err, errTaken) {
+		return nil
 	}
-	return ws.CloseNow() // it has a connection of no consequence
+	return err
 }
 
-// hijacker takes the connection over into a socket, and gives the library one of
-// no consequence.
-type hijacker struct {
+// errTaken is what the library is told when the handshake is done, so that it does
+// not go on to make its connection.
+var errTaken = errors.New("httpflv: the connection is a socket's now")
+
+// handshake is the http.ResponseWriter of a handshake. It takes the connection
+// over into a socket, after which nothing of what the library says to the error is
+// written.
+type handshake struct {
 	http.ResponseWriter
 	socket *socket
 	pool   *fanout.Pool
+	taken  bool
 }
 
-func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+func (h *handshake) WriteHeader(status int) {
+	if !h.taken {
+		h.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (h *handshake) Write(p []byte) (int, error) {
+	if h.taken {
+		return len(p), nil
+	}
+	return h.ResponseWriter.Write(p)
+}
+
+func (h *handshake) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, brw, err := http.NewResponseController(h.ResponseWriter).Hijack()
 	if err != nil {
 		return nil, nil, err
 	}
+	h.taken = true
 	s := h.socket
 	s.Conn = conn
 	s.outlet = h.pool.NewOutlet((*output)(s))
@@ -101,13 +121,8 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		s.ahead = make([]byte, n)
 		io.ReadFull(brw.Reader, s.ahead)
 	}
-	return closed{}, brw, nil
+	return nil, nil, errTaken
 }
-
-// closed is a connection that can only be closed.
-type closed struct{ net.Conn }
-
-func (closed) Close() error { return nil }
 
 // output is the connection of a socket's outlet.
 type output socket

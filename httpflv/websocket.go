@@ -54,7 +54,7 @@ func (h *Handler) serveWebSocket(w http.ResponseWriter, r *http.Request, key hub
 	v.session = h.session(viewer, opts)
 	v.leaving = v.leave
 	v.listen()
-	h.sessions.Go(func() { v.start(opts) })
+	v.start(opts)
 }
 
 // socketViewer is a viewer over WebSocket. It may leave at any time: before its
@@ -106,15 +106,34 @@ func (v *socketViewer) hear() {
 	v.leave()
 }
 
-// start waits for the stream and hands the viewer to the pool.
+// start hands the viewer to the pool, now or when the stream has something to
+// start with.
 func (v *socketViewer) start(opts hub.WatchOptions) {
-	if err := v.viewer.Wait(context.Background()); err != nil {
-		v.viewer.Close()
-		v.handler.logRefusal(opts, v.viewer.Stream().Key(), err)
-		v.close(err)
-		v.finish()
+	if v.viewer.Wait(overdue) == nil {
+		v.serve()
 		return
 	}
+	v.handler.sessions.Go(func() {
+		if err := v.viewer.Wait(context.Background()); err != nil {
+			v.viewer.Close()
+			v.handler.logRefusal(opts, v.viewer.Stream().Key(), err)
+			v.close(err)
+			v.finish()
+			return
+		}
+		v.serve()
+	})
+}
+
+// overdue is a context that lets nobody wait.
+var overdue = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// serve hands the viewer to the pool.
+func (v *socketViewer) serve() {
 	v.begin()
 	v.mu.Lock()
 	defer v.mu.Unlock()
