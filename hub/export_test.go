@@ -63,7 +63,7 @@ func (l *log) check() error {
 	if l.head == l.tail {
 		return nil
 	}
-	sum := int64(0)
+	sum, payload, small := int64(0), int64(len(l.payload.pages)*pageSize), 0
 	for seq := l.tail; seq < l.head; seq++ {
 		p := l.at(seq)
 		if p.arrived < l.at(l.tail).arrived {
@@ -72,7 +72,13 @@ func (l *log) check() error {
 		if h, until := l.headersAt(seq); h == nil || until <= seq || until > l.head {
 			return fmt.Errorf("packet %d has headers %p up to %d", seq, h, until)
 		}
-		sum += p.cost()
+		sum += entryCost
+		switch n := int(p.size); {
+		case n > largePacket:
+			payload += int64(slotSize(p.class, n))
+		case n > 0:
+			small++
+		}
 	}
 	for i, r := range l.runs[l.past:] {
 		if i > 0 && (r.first <= l.runs[l.past+i-1].first || r.first <= l.tail) || r.first >= l.head {
@@ -84,6 +90,10 @@ func (l *log) check() error {
 		sum += r.cost
 	}
 	switch {
+	case payload != l.payload.bytes:
+		return fmt.Errorf("holds %d bytes of payload, and counts %d", payload, l.payload.bytes)
+	case len(l.payload.pages) > small:
+		return fmt.Errorf("%d pages for %d packets", len(l.payload.pages), small)
 	case sum != l.bytes:
 		return fmt.Errorf("holds %d bytes, and counts %d", sum, l.bytes)
 	case uint64(len(l.blocks)) != (l.head-1)/blockSize-l.tail/blockSize+1:

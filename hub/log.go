@@ -17,7 +17,8 @@ type packet struct {
 	first   *byte // of its data (payload.go)
 	size    uint32
 	kind    flv.Type
-	key     bool // a start point: a video key frame, or any frame without video
+	key     bool  // a start point: a video key frame, or any frame without video
+	class   uint8 // of its data's slot
 }
 
 // entryCost is about what a packet takes beside its data, in bytes, with a share
@@ -27,9 +28,6 @@ const entryCost = 40
 
 // data returns the tag's body. It is the log's, which recycles it.
 func (p *packet) data() []byte { return kept(p.first, int(p.size)) }
-
-// cost returns how many bytes of memory go with the packet.
-func (p *packet) cost() int64 { return int64(entryCost + slotSize(int(p.size))) }
 
 // log is a bounded, append-only run of packets with consecutive sequence numbers.
 // It is guarded by its stream's mutex: appending and trimming need the write
@@ -49,7 +47,9 @@ type log struct {
 	blocks []*block // of the packets from tail to head
 	tail   uint64
 	head   uint64 // the sequence number that the next packet will get
-	bytes  int64  // of memory: the costs of packets and headers
+	bytes  int64  // of memory: entries and headers, without the payload
+
+	payload payload
 
 	runs []run // the last is that of the next packet, if its headers are the same
 	past int   // so many of the first runs are of trimmed packets only
@@ -80,13 +80,17 @@ func (l *log) at(seq uint64) *packet {
 	return &l.blocks[seq/blockSize-l.tail/blockSize][seq%blockSize]
 }
 
+// memory returns how many bytes the log takes.
+func (l *log) memory() int64 { return l.bytes + l.payload.bytes }
+
 // newest returns the last packet; there must be one.
 func (l *log) newest() *packet { return l.at(l.head - 1) }
 
 // append adds a packet whose data is copied into the log's own memory, with the
 // headers in force at it.
 func (l *log) append(p packet, h *headers, data []byte) {
-	p.first, p.size = keep(data), uint32(len(data))
+	p.first, p.class = l.payload.keep(l.head, data)
+	p.size = uint32(len(data))
 	if l.head%blockSize == 0 {
 		l.blocks = append(l.blocks, blocks.Get().(*block))
 	}
@@ -95,7 +99,7 @@ func (l *log) append(p packet, h *headers, data []byte) {
 		l.runs = append(l.runs, r)
 		l.bytes += r.cost
 	}
-	l.bytes += p.cost()
+	l.bytes += entryCost
 	l.head++
 	*l.newest() = p
 	if p.key {
@@ -152,7 +156,7 @@ func (l *log) changeHeaders(first uint64, change func(*headers) *headers) {
 // a while sends its backlog at once, and viewers who are up to date get all of it.
 func (l *log) trim(lead time.Duration, maxBytes int64, held func(seq uint64) bool) {
 	for l.tail+1 < l.head {
-		if l.bytes <= maxBytes && (l.leads(l.tail, lead) || held(l.tail)) {
+		if l.memory() <= maxBytes && (l.leads(l.tail, lead) || held(l.tail)) {
 			return
 		}
 		l.drop()
@@ -171,8 +175,8 @@ func (l *log) drop() {
 		l.gopCut++
 	}
 	p := l.at(l.tail)
-	l.bytes -= p.cost()
-	recycle(p.first, int(p.size))
+	l.bytes -= entryCost
+	l.payload.recycle(l.tail, p.first, int(p.size), p.class)
 	*p = packet{}
 	l.tail++
 	if l.tail%blockSize == 0 {

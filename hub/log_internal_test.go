@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -27,7 +28,7 @@ const unbounded = 1 << 40
 // What trimming leaves: by time, by bytes, and always the newest GOP unless the
 // byte bound forbids.
 func TestTrim(t *testing.T) {
-	const size = 1024 + entryCost // of the slot
+	const size = 2048 + entryCost // of the slot
 	headers := int64(noHeaders.size())
 	for _, test := range []struct {
 		name     string
@@ -53,7 +54,7 @@ func TestTrim(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			var l log
 			for i, at := range test.times {
-				l.entry(at, false, 1000)
+				l.entry(at, false, 2000)
 				for _, k := range test.keys {
 					if k == i {
 						l.markKey(uint64(i))
@@ -65,7 +66,7 @@ func TestTrim(t *testing.T) {
 			assert.Equal(t, test.cut, l.gopCut)
 			assert.Equal(t, len(test.keys) > 0 && test.cut == 0, l.hasGOP)
 			assert.Equal(t, uint64(len(test.times)), l.head)
-			assert.EqualValues(t, headers+size*int64(l.head-l.tail), l.bytes)
+			assert.EqualValues(t, headers+size*int64(l.head-l.tail), l.memory())
 		})
 	}
 }
@@ -86,12 +87,12 @@ func TestTrimNothing(t *testing.T) {
 // A GOP that was cut counts once; the next one is a new matter.
 func TestGOPCutCounts(t *testing.T) {
 	var l log
-	maxBytes := int64(noHeaders.size() + 10*(112+entryCost))
+	maxBytes := int64(noHeaders.size() + 10*(2048+entryCost))
 	for gop := range uint64(3) {
 		for i := range int64(50) {
-			l.entry(int64(gop)*50+i, i == 0, 100)
+			l.entry(int64(gop)*50+i, i == 0, 2000)
 			l.trim(time.Hour, maxBytes, noOne)
-			assert.LessOrEqual(t, l.bytes, maxBytes)
+			assert.LessOrEqual(t, l.memory(), maxBytes)
 		}
 		assert.Equal(t, gop+1, l.gopCut)
 		assert.False(t, l.hasGOP)
@@ -201,20 +202,33 @@ func checkLog(t *testing.T, l *log, sent []sentPacket) {
 // A slot is large enough, and little of it is unused; no two sizes share a class.
 func TestSlots(t *testing.T) {
 	sizes := make([]int, slotClasses)
-	for n := 1; n <= maxSlot; n++ {
-		class, size := slotFor(n)
-		if sizes[class] == 0 {
-			sizes[class] = size
-		}
-		if size < n || sizes[class] != size || size-n >= max(fineStep, n/8) {
+	for n := largePacket + 1; n <= maxSlot; n++ {
+		class := slotClass(n)
+		size := slotSize(class, n)
+		sizes[class] = size
+		if size < n || size-n >= n/perOctave {
 			t.Fatalf("%d bytes: class %d of %d", n, class, size)
 		}
 	}
 	assert.True(t, slices.IsSorted(sizes))
-	assert.NotZero(t, sizes[0])
+	assert.Len(t, slices.Compact(slices.Clone(sizes)), slotClasses)
+	assert.Equal(t, largePacket+largePacket/perOctave, sizes[0])
 	assert.Equal(t, maxSlot, sizes[slotClasses-1])
-	assert.Zero(t, slotSize(0))
-	assert.Equal(t, maxSlot+1, slotSize(maxSlot+1))
+	assert.Equal(t, maxSlot+1, slotSize(0, maxSlot+1))
+}
+
+// A larger slot that lies about is used where there is none of the right size, and
+// counts for what it is.
+func TestLargerSlot(t *testing.T) {
+	var l payload
+	slots[slotClass(300<<10)].Put(unsafe.SliceData(make([]byte, slotSize(slotClass(300<<10), 0))))
+	data := bytes.Repeat([]byte("x"), 260<<10)
+	first, class := l.keep(0, data)
+	assert.True(t, bytes.Equal(data, kept(first, len(data))))
+	assert.GreaterOrEqual(t, slotSize(class, len(data)), len(data))
+	assert.EqualValues(t, slotSize(class, len(data)), l.bytes)
+	l.recycle(0, first, len(data), class)
+	assert.Zero(t, l.bytes)
 }
 
 func TestSince(t *testing.T) {

@@ -3,78 +3,134 @@ package hub
 import (
 	"bytes"
 	"math/bits"
+	"slices"
 	"sync"
 	"unsafe"
 )
 
-// The bytes of a packet live in a slot of its own: memory of one of a row of sizes,
-// which goes from a packet that was trimmed to the next one of about its size, in
-// whatever stream. So a running stream makes no garbage, and nothing of it is
-// kept in memory by its neighbours.
+// The bytes of small packets, most of all packets, stand one behind the other in
+// pages. A log takes packets off in the order in which they came, and so a page
+// is done with when the last packet in it is; it goes to whichever log needs one
+// next. All pages are alike: what one stream has no use for, any other can use.
 //
-// Sizes are multiples of 16 bytes up to 256, and from there eight to an octave up
-// to maxSlot, so that a slot is rarely more than a tenth larger than what is in
-// it. A packet over maxSlot is the garbage collector's.
+// A larger packet would leave much of a page unused. It has a slot of its own: memory
+// of one of a row of sizes, four to an octave, which goes from a packet that was
+// trimmed to the next one of about its size. Where there is none of that size, one of
+// up to twice as much is used before memory is taken: otherwise key frames, whose
+// sizes change from scene to scene, would leave slots of every size lying about.
+// A packet over maxSlot is the garbage collector's.
+//
+// So a running stream makes no garbage. What the pools have no use for, the garbage
+// collector takes back.
 const (
-	fineStep    = 16
-	fineSlots   = 16
-	octaveBits  = 3 // eight sizes to an octave
-	octaves     = 12
-	maxSlot     = fineStep * fineSlots << octaves // 1 MiB
-	slotClasses = fineSlots + octaves<<octaveBits
+	pageSize    = 4<<10 - pageHead
+	pageHead    = 16 // so that a page with its head is 4 KiB
+	largePacket = 1 << firstOctave
+	maxSlot     = largePacket << octaves // 1 MiB
+	firstOctave = 10
+	octaves     = 10
+	octaveBits  = 2
+	perOctave   = 1 << octaveBits // sizes
+	slotClasses = octaves * perOctave
 )
 
+// page is memory for small packets of one log.
+type page struct {
+	last uint64 // the sequence number of the last packet in it
+	used int
+	buf  [pageSize]byte
+}
+
+var pages = sync.Pool{New: func() any { return new(page) }}
+
 // slots hold free slots by class, each as a pointer to its first byte: a slice
-// would have to be put into memory of its own. What a pool has no use for, the
-// garbage collector takes back.
+// would have to be put into memory of its own.
 var slots [slotClasses]sync.Pool
 
-// slotFor returns the class and the size in bytes of the slot for n bytes, n from
-// 1 to maxSlot.
-func slotFor(n int) (class, size int) {
-	if n <= fineStep*fineSlots {
-		class = (n - 1) / fineStep
-		return class, (class + 1) * fineStep
-	}
-	octave := bits.Len(uint(n-1)) - 1 // from 2^octave, not counted, to 2^(octave+1)
-	step := octave - octaveBits
-	part := (n - 1) >> step // 8 to 15
-	class = fineSlots + (octave-8)<<octaveBits + part - 1<<octaveBits
-	return class, (part + 1) << step
+// payload is where a log has the bytes of its packets.
+type payload struct {
+	pages []*page // in the order of their packets; the last is being filled
+	bytes int64   // of memory in pages and slots
 }
 
-// slotSize returns how many bytes of memory hold a packet of n bytes.
-func slotSize(n int) int {
-	if n == 0 || n > maxSlot {
-		return n
-	}
-	_, size := slotFor(n)
-	return size
-}
-
-// keep copies data into a slot, of which it returns the first byte; nil for no data.
-func keep(data []byte) (first *byte) {
+// keep copies the data of packet seq, which follows all that were kept before. It
+// returns the first byte of the copy, nil for no data, and the class of its slot if
+// the packet is a large one.
+func (l *payload) keep(seq uint64, data []byte) (first *byte, class uint8) {
 	n := len(data)
-	if n == 0 || n > maxSlot {
-		return unsafe.SliceData(bytes.Clone(data))
+	switch {
+	case n == 0:
+		return nil, 0
+	case n > largePacket:
+		first, class = keepLarge(data)
+		l.bytes += int64(slotSize(class, n))
+		return first, class
 	}
-	class, size := slotFor(n)
-	first, ok := slots[class].Get().(*byte)
-	if !ok {
-		first = unsafe.SliceData(make([]byte, size))
+	if len(l.pages) == 0 || l.pages[len(l.pages)-1].used+n > pageSize {
+		p := pages.Get().(*page)
+		p.used = 0
+		l.pages = append(l.pages, p)
+		l.bytes += pageSize
 	}
-	copy(kept(first, n), data)
-	return first
+	p := l.pages[len(l.pages)-1]
+	first = &p.buf[p.used]
+	p.used += copy(p.buf[p.used:], data)
+	p.last = seq
+	return first, 0
 }
 
-// kept returns the n bytes that keep copied, not a copy of them.
+// recycle lets go of the n bytes of packet seq, the oldest one. Nobody may use them
+// any more.
+func (l *payload) recycle(seq uint64, first *byte, n int, class uint8) {
+	switch {
+	case n == 0:
+	case n > largePacket:
+		l.bytes -= int64(slotSize(class, n))
+		if n <= maxSlot {
+			slots[class].Put(first)
+		}
+	case l.pages[0].last == seq:
+		pages.Put(l.pages[0])
+		l.pages = slices.Delete(l.pages, 0, 1)
+		l.bytes -= pageSize
+	}
+}
+
+// kept returns the n bytes that were kept at first, not a copy of them.
 func kept(first *byte, n int) []byte { return unsafe.Slice(first, n) }
 
-// recycle gives the slot of n bytes back. Nobody may use its bytes any more.
-func recycle(first *byte, n int) {
-	if n == 0 || n > maxSlot {
-		return
+// slotClass returns the class of the smallest slots for n bytes, n over largePacket
+// and up to maxSlot.
+func slotClass(n int) uint8 {
+	octave := bits.Len(uint(n-1)) - 1              // from 2^octave, not counted, to 2^(octave+1)
+	part := (n-1)>>(octave-octaveBits) - perOctave // from 0
+	return uint8((octave-firstOctave)*perOctave + part)
+}
+
+// slotSize returns how many bytes of memory hold a large packet of n bytes in a slot
+// of the class.
+func slotSize(class uint8, n int) int {
+	if n > maxSlot {
+		return n
 	}
-	class, _ := slotFor(n)
-	slots[class].Put(first)
+	octave, part := int(class)/perOctave, int(class)%perOctave
+	return largePacket << octave / perOctave * (perOctave + part + 1)
+}
+
+// keepLarge copies the data of a large packet.
+func keepLarge(data []byte) (first *byte, class uint8) {
+	n := len(data)
+	if n > maxSlot {
+		return unsafe.SliceData(bytes.Clone(data)), 0
+	}
+	best := slotClass(n)
+	for class = best; class <= best+perOctave && class < slotClasses; class++ {
+		if first, ok := slots[class].Get().(*byte); ok {
+			copy(kept(first, n), data)
+			return first, class
+		}
+	}
+	slot := make([]byte, slotSize(best, n))
+	copy(slot, data)
+	return unsafe.SliceData(slot), best
 }
