@@ -124,7 +124,7 @@ func TestWebSocketShutdown(t *testing.T) {
 	h.Wait()
 }
 
-// A client that vanishes shows at once: its connection is read all the time.
+// A client that vanishes shows at once: somebody waits for what it says.
 func TestWebSocketClientVanishes(t *testing.T) {
 	h := newHouse(t)
 	s := h.publish()
