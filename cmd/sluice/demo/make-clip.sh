@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes clip.flv: 8 s of moving picture and quiet sound, 206 kbit/s, that can be
-# played in a loop without a seam. Needs ffmpeg (libx264, freetype) and the DejaVu fonts
-# (Debian: apt install ffmpeg fonts-dejavu-core). Takes about a minute.
+# played in a loop without a seam. Needs ffmpeg (libx264, freetype) and the
+# DejaVu fonts (Debian: apt install ffmpeg fonts-dejavu-core). Takes about a
+# minute.
 #
 #   ./make-clip.sh [output]
 #
