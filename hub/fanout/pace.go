@@ -17,7 +17,7 @@ const (
 	autoRepay = 0.25
 	// maxPeriod bounds the time between the beginnings of two passes, and so the
 	// latency that merging adds.
-	maxPeriod = 180 * time.Millisecond
+	maxPeriod = 195 * time.Millisecond
 	// autoRest is the least pause of a worker whose passes alone take longer than
 	// that, in parts of a pass: there is a publisher to be read, too.
 	autoRest = 0.25

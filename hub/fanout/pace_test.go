@@ -74,7 +74,8 @@ func TestShare(t *testing.T) {
 		10 * ms:  40 * ms,
 		40 * ms:  160 * ms,
 		60 * ms:  maxPeriod,
-		150 * ms: 150 * ms * 5 / 4,
+		150 * ms: maxPeriod,
+		180 * ms: 180 * ms * 5 / 4,
 		400 * ms: 400 * ms * 5 / 4, // nothing helps: but others get a turn
 	} {
 		c := newClock(Auto)
