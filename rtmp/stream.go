@@ -129,8 +129,9 @@ func (s *ServerStream) AppendStatus(dst []byte, level, code, description string)
 // every message stands for itself, so that batches for one connection may be made
 // at any time and sent in any order.
 func (s *ServerStream) AppendTags(dst []byte, tags []flv.Tag) []byte {
+	size := s.s.srv.chunkSize()
 	for _, t := range tags {
-		dst = appendTag(dst, s.s.srv.chunkSize(), s.id, t)
+		dst = appendTag(dst, size, s.id, t)
 	}
 	return dst
 }

@@ -3,7 +3,9 @@ package bench
 import (
 	"net"
 	"sync"
+	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -87,7 +89,7 @@ func (p *pumps) pump(s *shard) {
 		s.mu.Unlock()
 		kept := fds[:0]
 		for _, fd := range fds {
-			if _, err := unix.Write(fd, data); err != nil && err != unix.EAGAIN && err != unix.EINTR {
+			if errno := send(fd, data); errno != 0 && errno != unix.EAGAIN && errno != unix.EINTR {
 				unix.Close(fd)
 				continue
 			}
@@ -95,6 +97,14 @@ func (p *pumps) pump(s *shard) {
 		}
 		fds = kept
 	}
+}
+
+// send writes data to a socket without a word to Go's scheduler: nothing is cheaper,
+// as befits a floor.
+func send(fd int, data []byte) syscall.Errno {
+	_, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd),
+		uintptr(unsafe.Pointer(&data[0])), uintptr(len(data)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+	return errno
 }
 
 func (p *pumps) close() {
