@@ -150,6 +150,13 @@ func AppendTag(dst []byte, t Tag) []byte {
 	return binary.BigEndian.AppendUint32(dst, uint32(tagHeaderSize+n))
 }
 
+// StampTag gives the tag at the beginning of b, which AppendTag made, another
+// timestamp, and returns what follows the tag.
+func StampTag(b []byte, timestamp uint32) (rest []byte) {
+	b[4], b[5], b[6], b[7] = byte(timestamp>>16), byte(timestamp>>8), byte(timestamp), byte(timestamp>>24)
+	return b[TagOverhead+(int(b[1])<<16|int(b[2])<<8|int(b[3])):]
+}
+
 // ScriptName returns the first value of a script body when that is an AMF0
 // string ("onMetaData", "onTextData", "@setDataFrame", …). The format selector
 // byte that precedes it in a TypeScriptAMF3 body is skipped.

@@ -1,6 +1,7 @@
 package httpflv
 
 import (
+	"bytes"
 	"encoding/binary"
 	"strconv"
 
@@ -24,6 +25,31 @@ func (f *file) AppendTags(dst []byte, tags []flv.Tag) []byte {
 	return dst
 }
 
+// Forms of framed tags, see hub.Stamper.
+const (
+	formNone = iota
+	formFile
+	formChunked
+	formMessage
+)
+
+// form returns form, or none while the file's header is still to come.
+func (f *file) form(form uint64) uint64 {
+	if !f.begun {
+		return formNone
+	}
+	return form
+}
+
+func (f *file) Form() uint64 { return f.form(formFile) }
+
+func (f *file) Stamp(framed []byte, timestamps []uint32) bool {
+	for _, ts := range timestamps {
+		framed = flv.StampTag(framed, ts)
+	}
+	return true
+}
+
 // size returns how many bytes AppendTags will append.
 func (f *file) size(tags []flv.Tag) int {
 	n := 0
@@ -45,6 +71,12 @@ func (f *chunkedFile) AppendTags(dst []byte, tags []flv.Tag) []byte {
 	dst = append(dst, "\r\n"...)
 	dst = f.file.AppendTags(dst, tags)
 	return append(dst, "\r\n"...)
+}
+
+func (f *chunkedFile) Form() uint64 { return f.form(formChunked) }
+
+func (f *chunkedFile) Stamp(framed []byte, timestamps []uint32) bool {
+	return f.file.Stamp(framed[bytes.IndexByte(framed, '\n')+1:], timestamps)
 }
 
 // lastChunk ends a chunked body.
@@ -76,6 +108,34 @@ func (m *message) AppendTags(dst []byte, tags []flv.Tag) []byte {
 		tags = tags[n:]
 	}
 	return dst
+}
+
+func (m *message) Form() uint64 { return m.form(formMessage) }
+
+func (m *message) Stamp(framed []byte, timestamps []uint32) bool {
+	for rest := 0; len(timestamps) > 0; timestamps = timestamps[1:] {
+		if rest == 0 {
+			head, size := binaryHead(framed)
+			framed, rest = framed[head:], size
+		}
+		next := flv.StampTag(framed, timestamps[0])
+		rest -= len(framed) - len(next)
+		framed = next
+	}
+	return true
+}
+
+// binaryHead returns the size of a head that appendBinaryHead made, and that of the
+// message after it.
+func binaryHead(b []byte) (head, size int) {
+	switch n := int(b[1]); n {
+	case 126:
+		return 4, int(binary.BigEndian.Uint16(b[2:]))
+	case 127:
+		return 10, int(binary.BigEndian.Uint64(b[2:]))
+	default:
+		return 2, n
+	}
 }
 
 func appendBinaryHead(dst []byte, size int) []byte {

@@ -14,6 +14,7 @@ type Framer interface {
 type Batch struct {
 	Bytes []byte // framed bytes; Fill appends to them
 	tags  []flv.Tag
+	share share
 }
 
 // Fill appends to b.Bytes, in f's form, what is due to the viewer: up to about
@@ -29,6 +30,7 @@ func (v *Viewer) Fill(b *Batch, f Framer, limit int) (more bool, end Reason) {
 	stop := v.stopLocked(&s.log)
 	switch {
 	case flags&flagClosed != 0:
+		b.Forget()
 		return false, ReasonClientLeft
 	case v.stop != ReasonNone:
 		end = v.stop
@@ -37,10 +39,18 @@ func (v *Viewer) Fill(b *Batch, f Framer, limit int) (more bool, end Reason) {
 	}
 	if flags&flagPaused != 0 {
 		v.wasPaused = true
+		b.Forget()
 		return false, end
 	}
 	v.catchUp(s, stop)
-	b.tags = b.tags[:0]
+	stamper, form := formOf(f)
+	shared := form != 0 && len(b.Bytes) == 0 && v.shareable(&s.log, stop, flags)
+	if shared && b.again(v, s, form, stamper, stop, limit) {
+		return false, end
+	}
+	from := v.cursor
+	b.Forget()
+	b.tags, b.share.times = b.tags[:0], b.share.times[:0]
 	for size := 0; v.cursor < stop && size < limit; {
 		h, until := s.log.headersAt(v.cursor)
 		size += v.collect(b, &s.log, h, min(until, stop), limit-size, flags)
@@ -54,7 +64,18 @@ func (v *Viewer) Fill(b *Batch, f Framer, limit int) (more bool, end Reason) {
 	if v.cursor < stop {
 		return true, ReasonNone
 	}
+	if shared && len(b.tags) > 0 {
+		b.remember(v, s, form, from)
+	}
 	return false, end
+}
+
+// formOf returns the framer as a Stamper, and its form, 0 if it is none.
+func formOf(f Framer) (Stamper, uint64) {
+	if s, ok := f.(Stamper); ok {
+		return s, s.Form()
+	}
+	return nil, 0
 }
 
 // collect adds to the batch what is due to the viewer of the packets from its
@@ -75,6 +96,7 @@ func (v *Viewer) collect(b *Batch, l *log, h *headers, until uint64, limit int, 
 		}
 		if due {
 			size += b.add(flv.Tag{Type: p.kind, Timestamp: v.timestamp(p), Data: p.data()})
+			b.share.times = append(b.share.times, p.time)
 		}
 	}
 	v.cursor = seq

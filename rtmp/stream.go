@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sluice/flv"
+	"sluice/rtmp/internal/chunk"
 )
 
 // A ServerStream is one message stream of a connection to a Server, on which a
@@ -134,4 +135,24 @@ func (s *ServerStream) AppendTags(dst []byte, tags []flv.Tag) []byte {
 		dst = appendTag(dst, size, s.id, t)
 	}
 	return dst
+}
+
+// Form and Stamp make what AppendTags appends good for another ServerStream of the
+// same form, whose timestamps differ: Stamp puts them into the messages, one for
+// each tag. It returns false, and may leave messages half changed, where they have no
+// room for that, as in the fifth hour of a stream.
+
+// Form returns what tells equal ServerStreams, never 0.
+func (s *ServerStream) Form() uint64 { return 1<<63 | uint64(s.s.srv.chunkSize())<<32 | uint64(s.id) }
+
+// Stamp is described at Form.
+func (s *ServerStream) Stamp(messages []byte, timestamps []uint32) bool {
+	size := s.s.srv.chunkSize()
+	for _, ts := range timestamps {
+		var ok bool
+		if messages, ok = chunk.Stamp(messages, size, ts); !ok {
+			return false
+		}
+	}
+	return true
 }

@@ -18,8 +18,10 @@ func putBatch(b *hub.Batch) {
 	batches.Put(b)
 }
 
-// trim lets go of a batch's memory if some frame was very large.
+// trim lets go of what a batch was last filled with, and of its memory if some frame
+// was very large.
 func trim(b *hub.Batch) {
+	b.Forget()
 	if cap(b.Bytes) > maxBatch {
 		b.Bytes = nil
 	}

@@ -99,7 +99,9 @@ func playing(t *testing.T, h *house) (p *peer, stream uint32, pub *publisher) {
 
 // A player that pauses gets nothing, and goes on at the live edge on a key frame.
 func TestPause(t *testing.T) {
-	h := newHouse(t)
+	// One worker serves both, the witness last: what the witness has, the pool has
+	// held back from the other.
+	h := newHouse(t, func(c *configs) { c.pool.Workers = 1 })
 	p, stream, pub := playing(t, h)
 	witness := h.play("demo")
 	witness.expect(started)

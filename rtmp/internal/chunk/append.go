@@ -57,6 +57,19 @@ func AppendMessage(dst []byte, chunkSize int, m Message) []byte {
 	}
 }
 
+// Stamp gives the message at the beginning of b, which AppendMessage made with the
+// same chunkSize, another timestamp, and returns what follows the message. It does
+// only what most messages need: ok is false for a chunk stream from 64 on, and where
+// either timestamp is an extended one.
+func Stamp(b []byte, chunkSize int, timestamp uint32) (rest []byte, ok bool) {
+	if timestamp >= extendedMark || b[0] < MinChunkStream || uint24(b[1:]) == extendedMark {
+		return nil, false
+	}
+	b[1], b[2], b[3] = byte(timestamp>>16), byte(timestamp>>8), byte(timestamp)
+	n := int(uint24(b[4:]))
+	return b[12+n+max(0, n-1)/chunkSize:], true
+}
+
 // basicHeaderSize returns what appendBasicHeader appends, in bytes.
 func basicHeaderSize(id uint32) int {
 	switch {

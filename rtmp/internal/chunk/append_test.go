@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -154,4 +155,26 @@ func TestAppendMessageOutOfBounds(t *testing.T) {
 	long := AppendMessage(nil, MaxMessageSize, Message{Type: 9, ChunkStream: 6, Payload: make([]byte, MaxMessageSize+1)})
 	require.Len(t, long, 12+MaxMessageSize)
 	require.Equal(t, unhex(t, "06 000000 FFFFFF 09"), long[:8])
+}
+
+// A message that was given another timestamp is what it would have been with that
+// from the start, and nothing behind it has changed.
+func TestStamp(t *testing.T) {
+	for _, size := range []int{0, 1, 128, 129, 1000} {
+		for _, stamp := range []uint32{0, 1, 0xABCDEF, extendedMark - 1} {
+			m := Message{Type: 9, StreamID: 1, ChunkStream: 6, Timestamp: 77, Payload: make([]byte, size)}
+			b := append(AppendMessage(nil, 128, m), "rest"...)
+			rest, ok := Stamp(b, 128, stamp)
+			require.True(t, ok)
+			assert.Equal(t, "rest", string(rest))
+			m.Timestamp = stamp
+			assert.Equal(t, append(AppendMessage(nil, 128, m), "rest"...), b)
+		}
+	}
+	for _, m := range []Message{{ChunkStream: 64}, {ChunkStream: 6, Timestamp: extendedMark}} {
+		_, ok := Stamp(AppendMessage(nil, 128, m), 128, 5)
+		assert.False(t, ok, "%+v", m)
+	}
+	_, ok := Stamp(AppendMessage(nil, 128, Message{ChunkStream: 6}), 128, extendedMark)
+	assert.False(t, ok)
 }

@@ -1,0 +1,87 @@
+package hub
+
+import "unsafe"
+
+// Stamper is a Framer whose viewers differ in nothing but their timestamps: what was
+// framed for one of them can be given to the next with others.
+type Stamper interface {
+	Framer
+	// Form tells which framers make the same bytes of the same tags: those with the
+	// same form. 0 is for one whose next bytes are like no other's.
+	Form() uint64
+	// Stamp gives the tags in framed, all of which a framer of the same form has made
+	// in one call of AppendTags, these timestamps, one for each. It returns false,
+	// and may leave framed half changed, where that takes another length.
+	Stamp(framed []byte, timestamps []uint32) bool
+}
+
+// share is what a batch was last filled with, for the next viewer to be given as
+// well. A pass fills the same packets for thousands of viewers, one after the other.
+type share struct {
+	stream   *Stream
+	from, to uint64 // packets
+	headers  *headers
+	form     uint64
+	wishes   wishes
+	framed   []byte  // where it stands in Batch.Bytes
+	times    []int64 // of the tags, ms on the stream's clock, in their order
+	stamps   []uint32
+}
+
+// wishes are what decides on which packets a viewer gets.
+type wishes struct {
+	noAudio, noVideo, hasAudio, hasVideo, fixedCodecs, scriptData bool
+}
+
+func (v *Viewer) wishes() wishes {
+	return wishes{v.noAudio, v.noVideo, v.hasAudio, v.hasVideo, v.fixedCodecs, v.scriptData}
+}
+
+// shareable reports whether the viewer is one of many that get the packets from its
+// cursor up to stop, and nothing else. Nor does it change otherwise: one without video
+// for a while would have to note that it needs a key frame.
+func (v *Viewer) shareable(l *log, stop uint64, flags uint32) bool {
+	if flags != 0 || !v.begun || v.needKey || v.cursor >= stop {
+		return false
+	}
+	h, until := l.headersAt(v.cursor)
+	return h == v.headers && until >= stop
+}
+
+// again fills the batch with what the viewer before was given, if this one is to get
+// the same.
+func (b *Batch) again(v *Viewer, s *Stream, form uint64, f Stamper, stop uint64, limit int) bool {
+	sh := &b.share
+	if sh.stream != s || sh.from != v.cursor || sh.to != stop || sh.form != form || sh.headers != v.headers ||
+		len(sh.framed) > min(limit, cap(b.Bytes)) || unsafe.SliceData(sh.framed) != unsafe.SliceData(b.Bytes) ||
+		sh.wishes != v.wishes() {
+		return false
+	}
+	sh.stamps = sh.stamps[:0]
+	for _, t := range sh.times {
+		if t < v.base {
+			return false
+		}
+		sh.stamps = append(sh.stamps, uint32(t-v.base))
+	}
+	if !f.Stamp(sh.framed, sh.stamps) {
+		b.Forget()
+		return false
+	}
+	b.Bytes = b.Bytes[:len(sh.framed)]
+	v.cursor = stop
+	return true
+}
+
+// remember notes what the batch was filled with from an empty one on.
+func (b *Batch) remember(v *Viewer, s *Stream, form, from uint64) {
+	sh := &b.share
+	sh.stream, sh.from, sh.to, sh.headers = s, from, v.cursor, v.headers
+	sh.form, sh.wishes, sh.framed = form, v.wishes(), b.Bytes
+}
+
+// Forget makes the next Fill frame everything anew. Whoever has written to Bytes by
+// other means than Fill, or appended to nothing that Fill left, has to call it before
+// the batch is used again; and whoever is done with it for a while should, since it
+// keeps the stream in memory.
+func (b *Batch) Forget() { b.share.stream, b.share.headers, b.share.framed = nil, nil, nil }
