@@ -99,23 +99,33 @@ func parseAudioClassic(body []byte) (Packet, error) {
 //	[ModEx…]  FourCC, or the multitrack header
 //	payload
 func parseAudioEx(body []byte) (Packet, error) {
-	p := Packet{Enhanced: true}
-	packetType, b, err := p.parseModEx(body[0]&0x0f, body[1:])
+	var p Packet
+	err := eachAudioEx(body, p.settle)
+	return p, err
+}
+
+// eachAudioEx calls visit for each track of an enhanced body, at least once unless
+// it fails.
+func eachAudioEx(body []byte, visit func(Packet)) error {
+	head := Packet{Enhanced: true}
+	packetType, b, err := head.parseModEx(body[0]&0x0f, body[1:])
 	if err != nil {
-		return Packet{}, err
+		return err
 	}
-	known := true
 	if packetType == exAudioMultitrack {
-		packetType, b, known, err = p.parseTracks(b)
-	} else {
-		p.Codec, b, err = fourCC(b)
+		return head.eachTrack(b, audioTrack, visit)
 	}
-	if err != nil {
-		return Packet{}, err
+	if head.Codec, b, err = fourCC(b); err != nil {
+		return err
 	}
-	if known {
-		p.Kind = audioKind(packetType)
-	}
+	head, _ = audioTrack(head, packetType, b)
+	visit(head)
+	return nil
+}
+
+// audioTrack completes what is known of a track by its own bytes.
+func audioTrack(p Packet, packetType byte, b []byte) (Packet, error) {
+	p.Kind = audioKind(packetType)
 	if p.Kind != KindEnd {
 		p.Payload = b
 	}

@@ -58,56 +58,79 @@ func (p *Packet) parseModEx(packetType byte, b []byte) (byte, []byte, error) {
 	return packetType, b, nil
 }
 
-// parseTracks reads a multitrack header and settles on one track: track 0 if
-// it is there, else the first. It returns the packet type of all tracks and
-// the body of that one.
+// parseTracks reads a multitrack header and calls visit for each track, in their
+// order, up to its first error.
 //
 //	multitrack type (4 bits)  packet type (4 bits)  FourCC unless many codecs
 //	for each track: FourCC if many codecs  track id (u8)  size (u24) unless one track  body
-//
-// ok is false for a multitrack type that Enhanced RTMP v2 does not define.
-func (p *Packet) parseTracks(b []byte) (packetType byte, body []byte, ok bool, err error) {
-	if len(b) < 1 {
-		return 0, nil, false, errShort
-	}
-	multitrackType, packetType := b[0]>>4, b[0]&0x0f
+func parseTracks(b []byte, visit func(codec Codec, track uint8, body []byte) error) (err error) {
+	multitrackType := b[0] >> 4
 	b = b[1:]
-	if multitrackType > manyTracksManyCodecs {
-		return 0, b, false, nil
-	}
-	p.Multitrack = true
 	var codec Codec
 	if multitrackType != manyTracksManyCodecs {
 		if codec, b, err = fourCC(b); err != nil {
-			return 0, nil, false, err
+			return err
 		}
 	}
-	for found := false; !found || len(b) > 0; found = true {
+	for begun := false; !begun || len(b) > 0; begun = true {
 		if multitrackType == manyTracksManyCodecs {
 			if codec, b, err = fourCC(b); err != nil {
-				return 0, nil, false, err
+				return err
 			}
 		}
 		if len(b) < 1 {
-			return 0, nil, false, errShort
+			return errShort
 		}
 		track, rest := b[0], b[1:]
 		size := len(rest)
 		if multitrackType != oneTrack {
 			if len(rest) < 3 {
-				return 0, nil, false, errShort
+				return errShort
 			}
 			size, rest = int(uint24(rest)), rest[3:]
 			if size > len(rest) {
-				return 0, nil, false, errShort
+				return errShort
 			}
 		}
-		if !found || track == 0 && p.Track != 0 {
-			p.Codec, p.Track, body = codec, track, rest[:size]
+		if err := visit(codec, track, rest[:size]); err != nil {
+			return err
 		}
 		b = rest[size:]
 	}
-	return packetType, body, true, nil
+	return nil
+}
+
+// eachTrack calls visit for each track of a multitrack body whose head is p, or once
+// if it has none that can be told. complete reads a track's own bytes.
+func (p *Packet) eachTrack(b []byte, complete func(p Packet, packetType byte, b []byte) (Packet, error), visit func(Packet)) error {
+	if len(b) < 1 {
+		return errShort
+	}
+	if b[0]>>4 > manyTracksManyCodecs {
+		unknown := *p
+		unknown.Payload = b[1:]
+		visit(unknown)
+		return nil
+	}
+	// All of it has to make sense before any of it is used.
+	packetType := b[0] & 0x0f
+	track := func(codec Codec, track uint8, body []byte) (Packet, error) {
+		t := *p
+		t.Multitrack, t.Codec, t.Track = true, codec, track
+		return complete(t, packetType, body)
+	}
+	err := parseTracks(b, func(codec Codec, id uint8, body []byte) error {
+		_, err := track(codec, id, body)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return parseTracks(b, func(codec Codec, id uint8, body []byte) error {
+		t, err := track(codec, id, body)
+		visit(t)
+		return err
+	})
 }
 
 // fourCC reads the FourCC at the head of b. Values that a FourCC cannot have

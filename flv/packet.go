@@ -96,6 +96,31 @@ type Packet struct {
 	Payload []byte
 }
 
+// settle makes p the packet of a body with several tracks: track 0 if it is there,
+// else the first.
+func (p *Packet) settle(track Packet) {
+	if !p.Enhanced || track.Track == 0 && p.Track != 0 {
+		*p = track
+	}
+}
+
+// EachTrack calls f with what the body of an audio or video tag says of each of its
+// tracks, in their order: once where it has no multitrack form. It fails as Packet
+// does, before the first call. A track that comes twice is told twice.
+func (t Tag) EachTrack(f func(Packet)) error {
+	switch {
+	case t.Type == TypeVideo && len(t.Data) > 0 && t.Data[0]&exVideoBit != 0:
+		return eachVideoEx(t.Data, f)
+	case t.Type == TypeAudio && len(t.Data) > 0 && t.Data[0]>>4 == soundEnhanced:
+		return eachAudioEx(t.Data, f)
+	}
+	p, err := t.Packet()
+	if err == nil {
+		f(p)
+	}
+	return err
+}
+
 // CodecOf returns the codec of an audio or video body: a cheap way to tell
 // whether two bodies go on in the same codec. It is 0 for a body that names
 // none (silence, an enhanced command, no media) or cannot be parsed. A codec is

@@ -123,30 +123,43 @@ func parseVideoClassic(body []byte) (Packet, error) {
 //	composition time (s24), for frames of H.264, HEVC and VVC with packet type 1
 //	payload
 func parseVideoEx(body []byte) (Packet, error) {
-	p := Packet{
+	var p Packet
+	err := eachVideoEx(body, p.settle)
+	return p, err
+}
+
+// eachVideoEx calls visit for each track of an enhanced body, at least once unless
+// it fails.
+func eachVideoEx(body []byte, visit func(Packet)) error {
+	head := Packet{
 		Enhanced: true,
 		Frame:    FrameType(body[0] >> 4 & 7),
 	}
-	packetType, b, err := p.parseModEx(body[0]&0x0f, body[1:])
+	packetType, b, err := head.parseModEx(body[0]&0x0f, body[1:])
 	if err != nil {
-		return Packet{}, err
+		return err
 	}
-	if p.Frame == FrameCommand && packetType != exVideoMetadata {
-		p.Kind, p.Payload = KindCommand, b
-		return p, nil
+	if head.Frame == FrameCommand && packetType != exVideoMetadata {
+		head.Kind, head.Payload = KindCommand, b
+		visit(head)
+		return nil
 	}
-	known := true
 	if packetType == exVideoMultitrack {
-		packetType, b, known, err = p.parseTracks(b)
-	} else {
-		p.Codec, b, err = fourCC(b)
+		return head.eachTrack(b, videoTrack, visit)
 	}
-	if err != nil {
-		return Packet{}, err
+	if head.Codec, b, err = fourCC(b); err != nil {
+		return err
 	}
-	if known {
-		p.Kind = videoKind(packetType)
+	if head, err = videoTrack(head, packetType, b); err != nil {
+		return err
 	}
+	visit(head)
+	return nil
+}
+
+// videoTrack completes what is known of a track by its own bytes.
+func videoTrack(p Packet, packetType byte, b []byte) (Packet, error) {
+	p.Kind = videoKind(packetType)
 	if p.Kind == KindFrame && packetType == exFrame && p.Codec.hasCompositionTime() {
 		if len(b) < 3 {
 			return Packet{}, errShort

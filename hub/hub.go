@@ -34,8 +34,18 @@ type Config struct {
 	MaxLag time.Duration
 	// GOPMaxBytes bounds a stream's log, in bytes of memory: 32 MiB if 0.
 	GOPMaxBytes int64
+	// LogDuration is how much of a stream is kept for viewers who want to begin further
+	// back than the newest key frame (WatchOptions.Back), within GOPMaxBytes: nothing
+	// more than its newest GOP if 0.
+	LogDuration time.Duration
 	// MaxStreams bounds the streams, published or waited for: 20,000 if 0.
 	MaxStreams int
+	// MaxViewers bounds the viewers of one stream, those who wait for it included; 0
+	// for no bound.
+	MaxViewers int
+	// MaxBitrate bounds what a publisher may send, in bits per second: one that sends
+	// more for several seconds is ended with ReasonTooMany. 0 for no bound.
+	MaxBitrate int64
 
 	// Authorize is asked before anybody publishes or watches, without any lock
 	// held; everybody may if it is nil. Its error refuses, with ReasonDenied unless

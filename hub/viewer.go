@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+
+	"sluice/flv"
 )
 
 // WatchOptions says who a viewer is and what it is to get.
@@ -20,6 +22,13 @@ type WatchOptions struct {
 	ScriptData bool
 	// NoAudio and NoVideo leave a track out for good.
 	NoAudio, NoVideo bool
+
+	// Shape is the form in which the viewer understands bodies.
+	Shape flv.Shape
+	// Start says where the viewer begins, and Back how far before that: at the newest
+	// key frame that is at least so old, or at the oldest that the log still holds.
+	Start Start
+	Back  time.Duration
 }
 
 // Viewer is a cursor in a stream's log. It holds no copy of anything.

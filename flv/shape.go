@@ -1,0 +1,170 @@
+package flv
+
+// Form is how much of Enhanced RTMP a viewer understands.
+type Form uint8
+
+// Forms. Each but the first gives one track of a multitrack stream, in bodies that
+// name no track and have no ModEx.
+const (
+	// FormAsSent leaves bodies as the publisher sent them.
+	FormAsSent Form = iota
+	// FormSingle keeps the form of each body otherwise.
+	FormSingle
+	// FormClassic is FormSingle with the form of FLV 10.1 for the codecs that it has:
+	// H.264, AAC and MP3. What is said of these by means that only Enhanced RTMP has
+	// (colorInfo, channel maps) is left out.
+	FormClassic
+	// FormBrowser is FormClassic with nothing but frames and codec headers, and
+	// Enhanced RTMP in the place of unofficial codec ids, that of HEVC excepted:
+	// what mpegts.js reads. It reports anything else as an error.
+	FormBrowser
+)
+
+// HEVC says in which form HEVC is wanted.
+type HEVC uint8
+
+// Forms of HEVC.
+const (
+	HEVCAsSent   HEVC = iota
+	HEVCLegacy        // with the unofficial codec id 12
+	HEVCEnhanced      // with the FourCC hvc1
+)
+
+// Shape is the form in which a viewer wants audio and video bodies. Only their
+// headers differ, never what is coded. The zero value is as the publisher sent them.
+type Shape struct {
+	Form  Form
+	HEVC  HEVC
+	Track uint8 // which track to give; unused with FormAsSent
+}
+
+// Plain reports whether p is of a body that every Shape leaves as it is, if it wants
+// track 0: one of FLV 10.1.
+func (p *Packet) Plain() bool {
+	if p.Enhanced || p.Codec == CodecOpus {
+		return false
+	}
+	return !p.Codec.unofficial()
+}
+
+// unofficial reports whether c is a video codec that FLV 10.1 does not have, but
+// that goes by a classic id all the same.
+func (c Codec) unofficial() bool {
+	return c == CodecHEVC || c == CodecAV1 || c == CodecVP8 || c == CodecVP9
+}
+
+// Apply returns the body of t in the shape: t.Data where nothing changes, otherwise
+// bytes appended to *scratch, which stay valid until the caller reuses it. It
+// reports false for a body that has no place in the shape: another track, or what
+// the form leaves out. A body that is neither audio nor video never changes.
+func (s Shape) Apply(t Tag, scratch *[]byte) (body []byte, ok bool) {
+	if t.Type != TypeAudio && t.Type != TypeVideo || s == (Shape{}) {
+		return t.Data, true
+	}
+	p, ok := s.choose(t)
+	if !ok {
+		return nil, false
+	}
+	if s.Form == FormAsSent {
+		if p.Codec != CodecHEVC || p.Multitrack {
+			return t.Data, true
+		}
+	} else if s.omits(&p) {
+		return nil, false
+	}
+	enhanced := s.enhanced(p.Codec, p.Enhanced)
+	modEx := p.Enhanced && t.Data[0]&0x0f == exModEx
+	if enhanced == p.Enhanced && !p.Multitrack && (!modEx || s.Form == FormAsSent) {
+		return t.Data, true
+	}
+	p.Enhanced, p.Multitrack, p.Track, p.Nanos = enhanced, false, 0, 0
+	appendBody := AppendAudio
+	if t.Type == TypeVideo {
+		appendBody = AppendVideo
+	}
+	begin := len(*scratch)
+	out, err := appendBody(*scratch, p)
+	if err != nil {
+		return nil, false
+	}
+	*scratch = out
+	return out[begin:len(out):len(out)], true
+}
+
+// choose returns the packet of the track that the viewer is given.
+func (s Shape) choose(t Tag) (p Packet, ok bool) {
+	if s.Form == FormAsSent {
+		p, err := t.Packet()
+		return p, err == nil
+	}
+	err := t.EachTrack(func(track Packet) {
+		if track.Track == s.Track && !ok {
+			p, ok = track, true
+		}
+	})
+	return p, ok && err == nil
+}
+
+// omits reports whether the form leaves out what p is, of whatever track.
+func (s Shape) omits(p *Packet) bool {
+	switch p.Kind {
+	case KindFrame, KindConfig:
+		return false
+	case KindMetadata, KindMultichannel, KindConfigTS:
+		return s.Form == FormBrowser || !s.enhanced(p.Codec, p.Enhanced)
+	case KindEnd, KindCommand, KindUnknown:
+	}
+	return true
+}
+
+// enhanced reports whether bodies of c, which the publisher sends in the enhanced
+// form or not, have that form in the shape.
+func (s Shape) enhanced(c Codec, sent bool) bool {
+	if c == CodecHEVC && s.HEVC != HEVCAsSent {
+		return s.HEVC == HEVCEnhanced
+	}
+	switch s.Form {
+	case FormAsSent, FormSingle:
+		return sent
+	case FormClassic, FormBrowser:
+	}
+	switch {
+	case c == CodecH264, c == CodecAAC, c == CodecMP3:
+		return false
+	case s.Form == FormBrowser && c != CodecHEVC && (c.unofficial() || c == CodecOpus):
+		return true
+	}
+	return sent
+}
+
+// CodecID returns what stands for a codec in onMetaData, beside bodies in the shape:
+// the number of the classic form where they have that, otherwise the codec's FourCC
+// as a number (Enhanced RTMP v2, "Defining Additional Video and Audio Codecs"). sent
+// tells whether the publisher's bodies have the enhanced form.
+func (s Shape) CodecID(c Codec, sent bool) float64 {
+	if !s.enhanced(c, sent) {
+		if id, ok := classicVideoID(c); ok && c.Video() {
+			return float64(id)
+		}
+		if sound, ok := classicSoundID(c); ok {
+			return float64(sound)
+		}
+	}
+	return float64(c)
+}
+
+// classicSoundID returns the sound format of a codec, the usual one of several.
+func classicSoundID(c Codec) (byte, bool) {
+	switch c {
+	case CodecPCM:
+		return soundPCM, true
+	case CodecNellymoser:
+		return soundNelly, true
+	}
+	for id, known := range soundCodecs {
+		if known == c && known != 0 {
+			return byte(id), true
+		}
+	}
+	return 0, false
+}
