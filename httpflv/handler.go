@@ -1,7 +1,15 @@
 // Package httpflv serves the hub's streams as HTTP-FLV and, on the same URLs, as
 // WebSocket-FLV:
 //
-//	GET /APP/NAME.flv[?onlyaudio=1|onlyvideo=1][&chunked=0]
+//	GET /APP/NAME.flv[?onlyaudio=1|onlyvideo=1]  the other track is left out
+//	                 [&start=live|&back=SECONDS]  begin at the live edge, or further back
+//	                 [&track=N|&track=all]        one track of several, or all as sent
+//	                 [&hevc=legacy|enhanced]      the form of HEVC
+//	                 [&chunked=0]                 no chunks in an HTTP/1.1 body
+//
+// Without any of them, a viewer gets the newest GOP of track 0, in the form that
+// players in browsers read ([flv.FormBrowser]). All but chunked are those of
+// [hub.WatchOptions.ReadQuery]; other parameters mean nothing.
 //
 // An answer is a status with a JSON reason, or an endless FLV file that begins
 // with metadata, codec headers and the current GOP. WebSocket clients get their
@@ -18,6 +26,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"sluice/flv"
 	"sluice/hub"
 	"sluice/hub/fanout"
 	"sluice/hub/intake"
@@ -107,6 +116,7 @@ func (h *Handler) head(w http.ResponseWriter, key hub.Key) error {
 // puts into headers (Range, Icy-MetaData) or further parameters means nothing.
 func parseRequest(r *http.Request) (hub.Key, hub.WatchOptions, error) {
 	opts := hub.WatchOptions{Remote: r.RemoteAddr, FixedCodecs: true}
+	opts.Shape.Form = flv.FormBrowser
 	path, ok := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), Suffix)
 	if !ok {
 		return hub.Key{}, opts, &hub.Refusal{Reason: hub.ReasonNotFound, Detail: "streams are at /APP/NAME" + Suffix}
@@ -119,18 +129,8 @@ func parseRequest(r *http.Request) (hub.Key, hub.WatchOptions, error) {
 	if err != nil {
 		return hub.Key{}, opts, err
 	}
-	query := r.URL.Query()
-	opts.NoVideo = flag(query.Get("onlyaudio"))
-	opts.NoAudio = flag(query.Get("onlyvideo"))
-	if opts.NoVideo && opts.NoAudio {
-		return hub.Key{}, opts, &hub.Refusal{
-			Reason: hub.ReasonBadRequest, Detail: "onlyaudio and onlyvideo leave nothing",
-		}
-	}
-	return key, opts, nil
+	return key, opts, opts.ReadQuery(r.URL.Query())
 }
-
-func flag(value string) bool { return value == "1" || strings.EqualFold(value, "true") }
 
 // allowedMethods is what a stream's URL answers to.
 const allowedMethods = "GET, HEAD, OPTIONS"

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"sluice/flv"
 	"sluice/hub"
 )
 
@@ -104,19 +106,25 @@ func TestRefusals(t *testing.T) {
 		reason hub.Reason
 		words  string
 	}{
-		"/live/nobody.flv":                       {hub.ReasonNotFound, "no publisher for live/nobody"},
-		"/live/demo.flv?onlyaudio=1":             {hub.ReasonNotFound, "has no audio"},
-		"/live/demo.flv?onlyaudio=1&onlyvideo=1": {hub.ReasonBadRequest, "leave nothing"},
-		"/live/demo":                             {hub.ReasonNotFound, "/APP/NAME.flv"},
-		"/live/demo.mp4":                         {hub.ReasonNotFound, "/APP/NAME.flv"},
-		"/demo.flv":                              {hub.ReasonBadRequest, "app and a name"},
-		"/.flv":                                  {hub.ReasonBadRequest, "app and a name"},
-		"/live/.flv":                             {hub.ReasonBadRequest, "app and a name"},
-		"/live/..%2fdemo.flv":                    {hub.ReasonBadRequest, "stream name"},
-		"/live/a%0d%0ab.flv":                     {hub.ReasonBadRequest, "stream name"},
-		"/live/%00.flv":                          {hub.ReasonBadRequest, "stream name"},
-		"/live/%ff.flv":                          {hub.ReasonBadRequest, "stream name"},
-		"/live/a%3Fb.flv":                        {hub.ReasonBadRequest, "stream name"},
+		"/live/nobody.flv":                           {hub.ReasonNotFound, "no publisher for live/nobody"},
+		"/live/demo.flv?onlyaudio=1":                 {hub.ReasonNotFound, "has no audio"},
+		"/live/demo.flv?onlyaudio=1&onlyvideo=1":     {hub.ReasonBadRequest, "leave nothing"},
+		"/live/demo.flv?start=yesterday":             {hub.ReasonBadRequest, "start is gop or live"},
+		"/live/demo.flv?back=-1":                     {hub.ReasonBadRequest, "back is a number of seconds"},
+		"/live/demo.flv?back=NaN":                    {hub.ReasonBadRequest, "back is a number of seconds"},
+		"/live/demo.flv?back=5&start=live":           {hub.ReasonBadRequest, "contradict"},
+		"/live/demo.flv?track=256":                   {hub.ReasonBadRequest, "track is a number up to 255"},
+		"/live/demo.flv?hevc=1":                      {hub.ReasonBadRequest, "hevc is legacy or enhanced"},
+		"/live/demo":                                 {hub.ReasonNotFound, "/APP/NAME.flv"},
+		"/live/demo.mp4":                             {hub.ReasonNotFound, "/APP/NAME.flv"},
+		"/demo.flv":                                  {hub.ReasonBadRequest, "app and a name"},
+		"/.flv":                                      {hub.ReasonBadRequest, "app and a name"},
+		"/live/.flv":                                 {hub.ReasonBadRequest, "app and a name"},
+		"/live/..%2fdemo.flv":                        {hub.ReasonBadRequest, "stream name"},
+		"/live/a%0d%0ab.flv":                         {hub.ReasonBadRequest, "stream name"},
+		"/live/%00.flv":                              {hub.ReasonBadRequest, "stream name"},
+		"/live/%ff.flv":                              {hub.ReasonBadRequest, "stream name"},
+		"/live/a%3Fb.flv":                            {hub.ReasonBadRequest, "stream name"},
 		"/live/" + strings.Repeat("x", 300) + ".flv": {hub.ReasonBadRequest, "longer"},
 		"/live/secret.flv":                           {hub.ReasonDenied, "not for you"},
 		"/live/full.flv":                             {hub.ReasonTooMany, "no seats left"},
@@ -214,5 +222,30 @@ func TestShutdownRefusesThoseWhoWait(t *testing.T) {
 	for _, res := range []*http.Response{<-answer, h.get("/live/demo.flv")} {
 		assert.Equal(t, http.StatusServiceUnavailable, res.StatusCode)
 		assert.Equal(t, "shutting down", refusal(t, res)["error"])
+	}
+}
+
+// What a URL asks for, and what a browser gets that asks for nothing.
+func TestParseRequest(t *testing.T) {
+	browser := flv.Shape{Form: flv.FormBrowser}
+	for query, want := range map[string]hub.WatchOptions{
+		"":                          {Shape: browser},
+		"?token=x&chunked=0&a=%zz":  {Shape: browser},
+		"?onlyaudio=1":              {Shape: browser, NoVideo: true},
+		"?onlyvideo=TRUE":           {Shape: browser, NoAudio: true},
+		"?start=live":               {Shape: browser, Start: hub.StartLive},
+		"?start=gop&back=2.5":       {Shape: browser, Back: 2500 * time.Millisecond},
+		"?track=3":                  {Shape: flv.Shape{Form: flv.FormBrowser, Track: 3}},
+		"?track=3&track=x":          {Shape: flv.Shape{Form: flv.FormBrowser, Track: 3}},
+		"?track=all":                {Shape: flv.Shape{Form: flv.FormAsSent}},
+		"?hevc=legacy":              {Shape: flv.Shape{Form: flv.FormBrowser, HEVC: flv.HEVCLegacy}},
+		"?track=all&hevc=enhanced":  {Shape: flv.Shape{Form: flv.FormAsSent, HEVC: flv.HEVCEnhanced}},
+		"?start=live&start=gop&x=1": {Shape: browser, Start: hub.StartLive},
+	} {
+		want.FixedCodecs, want.Remote = true, "192.0.2.1:1234" // of NewRequest
+		key, got, err := parseRequest(httptest.NewRequest(http.MethodGet, "/live/demo.flv"+query, nil))
+		require.NoError(t, err, query)
+		assert.Equal(t, hub.Key{App: "live", Name: "demo"}, key, query)
+		assert.Equal(t, want, got, query)
 	}
 }

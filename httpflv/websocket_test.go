@@ -134,6 +134,7 @@ func TestWebSocketRefusals(t *testing.T) {
 		"/demo.flv":                              {4400, "bad request: stream name needs an app and a name, APP/NAME"},
 		"/live/a%00b.flv":                        {4400, "bad request: stream name has a character that is not allowed: '\\x00'"},
 		"/live/demo.flv?onlyaudio=1&onlyvideo=1": {4400, "bad request: onlyaudio and onlyvideo leave nothing"},
+		"/live/demo.flv?track=x":                 {4400, "bad request: track is a number up to 255, or all"},
 		"/live/secret.flv":                       {4403, "denied: not for you"},
 		"/live/full.flv":                         {1013, "too many"},
 		"/live/long.flv":                         {4403, "denied: " + long[:114]},
