@@ -159,9 +159,7 @@ func (s *Stream) readFormatLocked(typ flv.Type, p flv.Packet) {
 // the frame shows enough.
 func (s *Stream) takeFrameLocked(t flv.Tag, p flv.Packet) []Waker {
 	main := p.Track == 0
-	track := trackAudio
 	if t.Type == flv.TypeVideo {
-		track = trackVideo
 		switch {
 		case main && p.Key:
 			s.session.keyed = p.Codec
@@ -173,7 +171,7 @@ func (s *Stream) takeFrameLocked(t flv.Tag, p flv.Packet) []Waker {
 		s.checkCodecLocked(t.Type, p.Codec)
 		s.seeLocked(t.Type, p)
 	}
-	entry := packet{kind: t.Type, time: s.timeline.at(track, t.Timestamp, p.CompositionTime)}
+	entry := packet{kind: t.Type, time: s.timeline.at(trackID{t.Type, p.Track}, t.Timestamp, p.CompositionTime, p.Key)}
 	if t.Type == flv.TypeVideo {
 		entry.key = main && p.Key
 	} else {

@@ -1,6 +1,10 @@
 package hub
 
-import "time"
+import (
+	"time"
+
+	"sluice/flv"
+)
 
 // Bounds of the timeline's repair, in stream time.
 const (
@@ -35,8 +39,11 @@ const (
 type timeline struct {
 	begun bool // any frame at all
 	last  [2]track
-	front int64 // latest time given out
-	shown int64 // latest time at which a frame given out is shown
+	// further are the last times of all tracks but those numbered 0; nil while there
+	// are none. Numbers being bytes, there are at most 510.
+	further map[trackID]int64
+	front   int64 // latest time given out
+	shown   int64 // latest time at which a frame given out is shown
 
 	anchored bool // this session has its offset
 	offset   int64
@@ -53,6 +60,22 @@ type track struct {
 	time int64
 }
 
+// trackID names a track of a stream: the type of its tags, audio or video, and its
+// number (Enhanced RTMP v2, multitrack). Only those numbered 0 say where the stream
+// is; further ones follow them.
+type trackID struct {
+	typ    flv.Type
+	number uint8
+}
+
+// main returns the index in timeline.last of the track numbered 0 of the type.
+func (id trackID) main() int {
+	if id.typ == flv.TypeVideo {
+		return trackVideo
+	}
+	return trackAudio
+}
+
 const (
 	trackAudio = iota
 	trackVideo
@@ -64,10 +87,34 @@ func (t *timeline) beginSession() {
 }
 
 // at returns the stream time, in milliseconds, of a frame of the given track that
-// carries the wire timestamp ts and is shown composition ms after that.
-func (t *timeline) at(track int, ts uint32, composition int32) int64 {
-	out := t.place(track, ts, composition)
+// carries the wire timestamp ts and is shown composition ms after that. A key frame
+// of video needs nothing that was shown before it.
+func (t *timeline) at(id trackID, ts uint32, composition int32, key bool) int64 {
+	if id.number != 0 && t.anchored {
+		return t.follow(id, t.unwrap(ts))
+	}
+	out := t.place(id.main(), ts, composition)
 	t.shown = max(t.shown, out+reorder(composition))
+	return out
+}
+
+// follow places a frame of a further track: by the offset that the main tracks have,
+// or had before they jumped, and never so far from them that it could not go on with
+// them.
+func (t *timeline) follow(id trackID, raw int64) int64 {
+	low, high := t.front-maxSkew.Milliseconds(), t.front+maxLeap.Milliseconds()
+	out := raw + t.offset
+	if t.hasPrev && (out < low || out > high) {
+		out = raw + t.previous
+	}
+	out = max(min(out, high), low)
+	if last, ok := t.further[id]; ok {
+		out = max(out, last)
+	}
+	if t.further == nil {
+		t.further = make(map[trackID]int64)
+	}
+	t.further[id] = out
 	return out
 }
 

@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"sluice/flv"
 )
 
 // Frames are written as words: A or V, and the wire timestamp in ms, which may be
@@ -49,6 +51,8 @@ type frame struct {
 	composition int32
 }
 
+var mains = [...]trackID{trackAudio: {flv.TypeAudio, 0}, trackVideo: {flv.TypeVideo, 0}}
+
 // Events among the frames.
 const (
 	newSession = -1 - iota
@@ -64,7 +68,7 @@ func feed(t *timeline, in []frame) string {
 			out = append(out, "|")
 			continue
 		}
-		out = append(out, fmt.Sprintf("%c%d", "AV"[f.track], t.at(f.track, f.ts, 0)))
+		out = append(out, fmt.Sprintf("%c%d", "AV"[f.track], t.at(mains[f.track], f.ts, 0, false)))
 	}
 	return strings.Join(out, " ")
 }
@@ -199,14 +203,14 @@ func TestTimeline(t *testing.T) {
 func TestPausedTrack(t *testing.T) {
 	for quiet := range 2 {
 		var line timeline
-		line.at(1-quiet, 0, 0)
-		line.at(quiet, 0, 0)
+		line.at(mains[1-quiet], 0, 0, false)
+		line.at(mains[quiet], 0, 0, false)
 		for ts := uint32(40); ts < 60_000; ts += 40 {
-			require.EqualValues(t, ts, line.at(1-quiet, ts, 0))
+			require.EqualValues(t, ts, line.at(mains[1-quiet], ts, 0, false))
 		}
 		for ts := uint32(60_000); ts < 61_000; ts += 20 {
-			require.EqualValues(t, ts, line.at(quiet, ts, 0))
-			require.EqualValues(t, ts, line.at(1-quiet, ts, 0))
+			require.EqualValues(t, ts, line.at(mains[quiet], ts, 0, false))
+			require.EqualValues(t, ts, line.at(mains[1-quiet], ts, 0, false))
 		}
 		assert.Zero(t, line.jumps)
 	}
@@ -216,23 +220,23 @@ func TestPausedTrack(t *testing.T) {
 // shown after all of them.
 func TestSessionFollowsWhatIsShown(t *testing.T) {
 	var line timeline
-	line.at(trackVideo, 0, 80)
-	line.at(trackVideo, 40, 160)
-	line.at(trackVideo, 80, 0)
-	line.at(trackAudio, 90, 0)
+	line.at(mains[trackVideo], 0, 80, false)
+	line.at(mains[trackVideo], 40, 160, false)
+	line.at(mains[trackVideo], 80, 0, false)
+	line.at(mains[trackAudio], 90, 0, false)
 	line.beginSession()
-	assert.EqualValues(t, 40+160-80+20, line.at(trackVideo, 7000, 80))
-	assert.EqualValues(t, 40+160-80+60, line.at(trackVideo, 7040, 160), "a session goes on as it is")
+	assert.EqualValues(t, 40+160-80+20, line.at(mains[trackVideo], 7000, 80, false))
+	assert.EqualValues(t, 40+160-80+60, line.at(mains[trackVideo], 7040, 160, false), "a session goes on as it is")
 	line.beginSession()
-	assert.EqualValues(t, 180+160+20, line.at(trackAudio, 0, 0))
+	assert.EqualValues(t, 180+160+20, line.at(mains[trackAudio], 0, 0, false))
 
-	line.at(trackVideo, 0, 1<<23-1) // nobody reorders over hours
+	line.at(mains[trackVideo], 0, 1<<23-1, false) // nobody reorders over hours
 	line.beginSession()
-	assert.EqualValues(t, 360+1000+20, line.at(trackVideo, 0, 0))
-	line.at(trackVideo, 0, 500)
+	assert.EqualValues(t, 360+1000+20, line.at(mains[trackVideo], 0, 0, false))
+	line.at(mains[trackVideo], 0, 500, false)
 	line.newHeader()
 	line.beginSession()
-	assert.EqualValues(t, 1400, line.at(trackVideo, 0, -40), "pictures before a new header are given up")
+	assert.EqualValues(t, 1400, line.at(mains[trackVideo], 0, -40, false), "pictures before a new header are given up")
 }
 
 // A day's stream keeps its time to the millisecond over both wraps.
@@ -242,8 +246,8 @@ func TestLongStream(t *testing.T) {
 			var line timeline
 			clock := wrap - 3_600_000
 			for ms := int64(0); ms < 86_400_000; ms += 480 {
-				require.Equal(t, ms, line.at(trackVideo, uint32((clock+uint64(ms))%wrap), 0))
-				require.Equal(t, ms-100, line.at(trackAudio, uint32((clock+uint64(ms)-100)%wrap), 0))
+				require.Equal(t, ms, line.at(mains[trackVideo], uint32((clock+uint64(ms))%wrap), 0, false))
+				require.Equal(t, ms-100, line.at(mains[trackAudio], uint32((clock+uint64(ms)-100)%wrap), 0, false))
 			}
 			assert.Zero(t, line.jumps)
 		})
@@ -267,7 +271,7 @@ func check(t *testing.T, in []frame) {
 			continue
 		}
 		front := line.front
-		out := line.at(f.track, f.ts, f.composition)
+		out := line.at(mains[f.track], f.ts, f.composition, false)
 		if seen[f.track] && out < last[f.track] {
 			t.Fatalf("frame %d: from %d back to %d", i, last[f.track], out)
 		}
@@ -342,8 +346,8 @@ func TestSyncAfterJumps(t *testing.T) {
 			var audio, video int64
 			for range 400 { // 8 s; a small step back takes its time
 				clock += 20
-				video = line.at(trackVideo, clock, 0)
-				audio = line.at(trackAudio, clock, 0)
+				video = line.at(mains[trackVideo], clock, 0, false)
+				audio = line.at(mains[trackAudio], clock, 0, false)
 			}
 			require.Equal(t, video, audio, "seed %d", seed)
 			require.LessOrEqual(t, line.jumps, jumped+1, "seed %d", seed)
