@@ -30,6 +30,10 @@ type Client struct {
 	// publishing and "LNX 9,0,124,2" for playing if empty, which every server
 	// takes.
 	FlashVer string
+	// Capabilities are announced to the server: nothing of Enhanced RTMP if zero, as
+	// players of the classic sort do, to which a server may send less than was
+	// published. AllCapabilities asks for everything.
+	Capabilities Capabilities
 	// ChunkSize is the size of the chunks sent: 60000 if 0, 128 to 0xFFFFFF.
 	ChunkSize int
 	// OpenTimeout bounds the opening: dialing, handshake and commands, without the
@@ -94,6 +98,7 @@ func parseURL(rawURL string) (target, error) {
 type clientConn struct {
 	*conn
 	target
+	caps     Capabilities
 	size     int // of outgoing chunks
 	streamID uint32
 	// limit is when the opening has to be over, zero afterwards; then silence is
@@ -134,6 +139,7 @@ func (c *Client) open(ctx context.Context, rawURL, flashVer string, prepare func
 	cc = &clientConn{
 		conn:   newConn(nc, orDefault(c.WriteTimeout, defaultWriteTimeout)),
 		target: t,
+		caps:   c.Capabilities,
 		size:   chunkSizeOf(c.ChunkSize),
 		limit:  limit,
 	}
@@ -175,7 +181,7 @@ func (cc *clientConn) begin(flashVer string, prepare func([]byte, *clientConn) [
 		return cc.readError(err)
 	}
 	b := appendControl(cc.pending, typeSetChunkSize, uint32(cc.size))
-	b = appendCommand(b, cc.size, 0, "connect", float64(txnConnect), amf.Object{
+	object := amf.Object{
 		{Name: "app", Value: cc.app},
 		{Name: "type", Value: "nonprivate"},
 		{Name: "flashVer", Value: flashVer},
@@ -185,9 +191,9 @@ func (cc *clientConn) begin(flashVer string, prepare func([]byte, *clientConn) [
 		{Name: "audioCodecs", Value: 4071.0},
 		{Name: "videoCodecs", Value: 252.0},
 		{Name: "videoFunction", Value: 1.0},
-		{Name: "fourCcList", Value: amf.StrictArray{"*"}},
-		{Name: "capsEx", Value: float64(CapsMultitrack | CapsModEx)},
-	})
+	}
+	object = append(object, cc.caps.properties()...)
+	b = appendCommand(b, cc.size, 0, "connect", float64(txnConnect), object)
 	if err := cc.sendAll(b); err != nil {
 		return fmt.Errorf("rtmp: connecting: %w", err)
 	}

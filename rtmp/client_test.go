@@ -21,7 +21,7 @@ func TestPublishArrivesWhole(t *testing.T) {
 	h := &house{}
 	addr := serve(t, &Server{Handler: h})
 	for _, size := range []int{0, 1, 128, 4096} {
-		c := &Client{ChunkSize: size}
+		c := &Client{ChunkSize: size, Capabilities: AllCapabilities()}
 		p, err := c.Publish(t.Context(), "rtmp://"+addr+"/live/a?token=x")
 		require.NoError(t, err)
 		want := clip()
@@ -40,7 +40,7 @@ func TestPublishArrivesWhole(t *testing.T) {
 		assert.Equal(t, "live/a", got.req.Key())
 		assert.Equal(t, url.Values{"token": {"x"}}, got.req.Query)
 		assert.Equal(t, "live", got.req.Type)
-		assert.True(t, got.req.Capabilities.Announced())
+		assert.Equal(t, AllCapabilities(), got.req.Capabilities)
 	}
 }
 

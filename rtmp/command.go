@@ -138,47 +138,6 @@ func (p props) str(name string) string {
 	return s
 }
 
-// maxCodecs bounds the codecs that a client may announce.
-const maxCodecs = 64
-
-// capabilities reads the Enhanced RTMP fields of a connect command's object.
-func (p props) capabilities() Capabilities {
-	var c Capabilities
-	if list, ok := p.get("fourCcList").(amf.StrictArray); ok {
-		for _, v := range list[:min(len(list), maxCodecs)] {
-			if s, ok := v.(string); ok {
-				c.FourCCs = append(c.FourCCs, s)
-			}
-		}
-	}
-	c.Video = infoMap(p.get("videoFourCcInfoMap"))
-	c.Audio = infoMap(p.get("audioFourCcInfoMap"))
-	c.CapsEx = bits(p.get("capsEx"))
-	return c
-}
-
-// infoMap reads a map from FourCC to a bit field.
-func infoMap(v any) map[string]int {
-	list, _ := amf.Properties(v)
-	if len(list) == 0 {
-		return nil
-	}
-	m := make(map[string]int)
-	for _, e := range list[:min(len(list), maxCodecs)] {
-		m[e.Name] = bits(e.Value)
-	}
-	return m
-}
-
-// bits reads a number that is a bit field.
-func bits(v any) int {
-	n, _ := v.(float64)
-	if !(n >= 0 && n <= math.MaxInt32) {
-		return 0
-	}
-	return int(n)
-}
-
 // status reads the information object of an onStatus, _result or _error command.
 func (c *command) status() *StatusError {
 	// The object is the argument after the command object, or the command object

@@ -137,7 +137,7 @@ func (s *session) onConnect(c *command) error {
 		{Name: "capabilities", Value: 31.0},
 	}
 	if s.client.caps != nil {
-		properties = append(properties, serverCapabilities()...)
+		properties = append(properties, serverCapabilities...)
 	}
 	info := append(statusObject(LevelStatus, CodeConnectSuccess, "Connection succeeded."),
 		// 0 keeps the client at AMF0, whatever it proposed.
@@ -145,17 +145,11 @@ func (s *session) onConnect(c *command) error {
 	return s.queue(appendCommand(b, size, 0, "_result", c.txn, properties, info))
 }
 
-// serverCapabilities is what we say to clients that announce Enhanced RTMP: any
-// codec is passed on, with several tracks and modifiers in its bodies.
-func serverCapabilities() amf.Object {
-	forward := amf.Object{{Name: "*", Value: float64(CanForward)}}
-	return amf.Object{
-		{Name: "fourCcList", Value: amf.StrictArray{"*"}},
-		{Name: "videoFourCcInfoMap", Value: forward},
-		{Name: "audioFourCcInfoMap", Value: forward},
-		{Name: "capsEx", Value: float64(CapsMultitrack | CapsModEx)},
-	}
-}
+// serverCapabilities is what we say to clients that announce Enhanced RTMP.
+var serverCapabilities = func() amf.Object {
+	all := AllCapabilities()
+	return all.properties()
+}()
 
 // onCreateStream makes a message stream (RTMP 1.0 §7.2.1.3). Ids are not used
 // again, so that late messages of a deleted stream find nothing.

@@ -109,36 +109,3 @@ type Request struct {
 
 // Key returns App + "/" + Name.
 func (r *Request) Key() string { return r.App + "/" + r.Name }
-
-// Capabilities are the Enhanced RTMP fields of a connect command (Enhanced RTMP
-// v2, "Enhancing NetConnection connect Command"). Their absence means nothing for
-// publishers: OBS sends Enhanced RTMP bodies without announcing any.
-type Capabilities struct {
-	// FourCCs is fourCcList (v1): the codecs that the client supports, "*" for any.
-	FourCCs []string
-	// Video and Audio are videoFourCcInfoMap and audioFourCcInfoMap: what the
-	// client can do with each codec, of CanDecode, CanEncode and CanForward.
-	Video, Audio map[string]int
-	// CapsEx is the bit field capsEx, of CapsReconnect and its neighbours.
-	CapsEx int
-}
-
-// Bits of Capabilities.Video and Audio.
-const (
-	CanDecode  = 1
-	CanEncode  = 2
-	CanForward = 4
-)
-
-// Bits of Capabilities.CapsEx.
-const (
-	CapsReconnect     = 1
-	CapsMultitrack    = 2
-	CapsModEx         = 4
-	CapsTimestampNano = 8
-)
-
-// Announced reports whether the client said anything of Enhanced RTMP.
-func (c *Capabilities) Announced() bool {
-	return len(c.FourCCs) > 0 || len(c.Video) > 0 || len(c.Audio) > 0 || c.CapsEx != 0
-}

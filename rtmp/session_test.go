@@ -50,31 +50,6 @@ func TestConnectIsAnsweredInOneBatch(t *testing.T) {
 	p.sync()
 }
 
-func TestConnectEchoesCapabilities(t *testing.T) {
-	h := &house{}
-	addr := serve(t, &Server{Handler: h})
-	p := dialPeer(t, addr)
-	p.command(0, "connect", 1.0, amf.Object{
-		{Name: "app", Value: "live"},
-		{Name: "tcurl", Value: `"rtmp://h/live?k=secret"`}, // as some devices write it
-		{Name: "flashVer", Value: "X"},
-		{Name: "fourCcList", Value: amf.StrictArray{"hvc1", 3.0, "av01"}},
-		{Name: "videoFourCcInfoMap", Value: amf.ECMAArray{{Name: "*", Value: 5.0}, {Name: "av01", Value: math.NaN()}}},
-		{Name: "capsEx", Value: 6.0},
-	})
-	o := p.result(1)[2].(amf.Object)
-	v, _ := o.Get("fourCcList")
-	assert.Equal(t, amf.StrictArray{"*"}, v)
-	v, _ = o.Get("capsEx")
-	assert.Equal(t, 6.0, v)
-	p.publish("x")
-	r := h.publication(t, 0).req
-	assert.Equal(t, Capabilities{FourCCs: []string{"hvc1", "av01"}, Video: map[string]int{"*": 5, "av01": 0}, CapsEx: 6}, r.Capabilities)
-	assert.Equal(t, "rtmp://h/live", r.TcURL)
-	assert.Equal(t, "X", r.FlashVer)
-	assert.Equal(t, "secret", r.Query.Get("k"))
-}
-
 func TestConnectRefusals(t *testing.T) {
 	addr := serve(t, &Server{Handler: &house{}})
 	for _, app := range []any{"", "live/../x", "a\x00", nil, strings.Repeat("x", maxArgument+1)} {

@@ -26,7 +26,7 @@ func TestParked(t *testing.T) {
 	parked = true
 	defer func() { parked = false }()
 	for _, test := range []func(*testing.T){
-		TestConnectIsAnsweredInOneBatch, TestConnectEchoesCapabilities, TestConnectRefusals,
+		TestConnectIsAnsweredInOneBatch, TestConnectTakesCapabilities, TestConnectRefusals,
 		TestCommandsBeforeConnect, TestCommandsAreAnswered, TestPlayCommands,
 		TestStreamsOfOneConnection, TestFCUnpublishOfAnotherConnectionDoesNothing,
 		TestPublishWithoutCreateStream, TestRefusalEndsTheConnection,

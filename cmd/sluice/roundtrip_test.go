@@ -178,7 +178,7 @@ type tagSource struct {
 }
 
 func (s servedStream) openRTMP(ctx context.Context) (tagSource, error) {
-	var c rtmp.Client
+	c := rtmp.Client{Capabilities: rtmp.AllCapabilities()} // takes bodies as they are
 	p, err := c.Play(ctx, "rtmp://"+s.publish+"/"+s.key)
 	if err != nil {
 		return tagSource{}, err

@@ -76,11 +76,16 @@ func (h *Handler) Play(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Playback, er
 	if err != nil {
 		return nil, playStatus(err)
 	}
-	viewer, err := h.Hub.Watch(key, hub.WatchOptions{
+	opts := hub.WatchOptions{
 		Protocol:   protocol,
 		Remote:     s.RemoteAddr().String(),
 		ScriptData: true,
-	})
+	}
+	opts.Shape.Form = form(&r.Capabilities)
+	if err := opts.ReadQuery(r.Query); err != nil {
+		return nil, playStatus(err)
+	}
+	viewer, err := h.Hub.Watch(key, opts)
 	if err != nil {
 		return nil, playStatus(err)
 	}
@@ -102,6 +107,18 @@ func (h *Handler) Play(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Playback, er
 		p.start(ctx)
 	}()
 	return p, nil
+}
+
+// form returns how much of Enhanced RTMP a player understands, by what it said in
+// connect.
+func form(c *rtmp.Capabilities) flv.Form {
+	switch {
+	case !c.Announced():
+		return flv.FormClassic
+	case c.HasCapsEx && c.CapsEx&rtmp.CapsMultitrack == 0:
+		return flv.FormSingle
+	}
+	return flv.FormAsSent
 }
 
 // ended lets a viewer start at once or not at all.

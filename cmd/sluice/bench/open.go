@@ -117,7 +117,7 @@ const rtmpHead = 1 + 2*1536 + 512
 // openRTMP plays an RTMP stream.
 func (o opener) openRTMP(ctx context.Context, rawURL string) (*viewer, error) {
 	v := &viewer{protocol: rtmpPlay, head: rtmpHead}
-	client := &rtmp.Client{ReadTimeout: -1, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+	client := &rtmp.Client{ReadTimeout: -1, Capabilities: rtmp.AllCapabilities(), Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := o.dial(ctx, network, address)
 		if err != nil {
 			return nil, err
