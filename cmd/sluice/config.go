@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -38,6 +39,12 @@ type config struct {
 	MaxLag         time.Duration `env:"MAX_LAG" envDefault:"5s" min:"500ms" max:"2m" doc:"How far a viewer may fall behind the live edge before it jumps to the newest key frame."`
 	StallTimeout   time.Duration `env:"STALL_TIMEOUT" envDefault:"30s" min:"1s" max:"10m" doc:"How long a viewer may take nothing at all, while there is something for it, before it is ended."`
 	GOPMaxBytes    byteSize      `env:"GOP_MAX_BYTES" envDefault:"32MiB" min:"64KiB" max:"4GiB" doc:"How much of a stream is kept for those who join it, in bytes, KB, MB, GB, KiB, MiB or GiB. A longer GOP is cut."`
+	LogDuration    time.Duration `env:"LOG_DURATION" envDefault:"0s" min:"0s" max:"1h" doc:"How much of a stream is kept for viewers who begin further back (?back=SECONDS), within SLUICE_GOP_MAX_BYTES; 0 keeps the newest GOP only."`
+
+	MaxViewers               int     `env:"MAX_VIEWERS" envDefault:"0" min:"0" max:"10000000" doc:"How many may watch one stream or wait for it; 0 for no bound."`
+	MaxBitrate               bitRate `env:"MAX_BITRATE" envDefault:"0" min:"0" max:"100G" doc:"What a publisher may send, in bits per second, plain or with k, M or G, like 8M; one that sends more for several seconds is ended. 0 for no bound."`
+	MaxConnections           int     `env:"MAX_CONNECTIONS" envDefault:"0" min:"0" max:"10000000" doc:"How many connections may be open at a time, RTMP and HTTP together; 0 for as many as the limit of open files is good for, less a reserve."`
+	MaxConnectionsPerAddress int     `env:"MAX_CONNECTIONS_PER_ADDRESS" envDefault:"0" min:"0" max:"10000000" doc:"How many of them may come from one IP address (IPv6: from one /64 network); 0 for no bound. Behind a proxy all come from its address."`
 }
 
 // variable is one line of the help text: a field of config as its tags tell it.
@@ -78,6 +85,7 @@ func loadConfig(environ []string) (config, error) {
 		FuncMap: map[reflect.Type]env.ParserFunc{
 			reflect.TypeFor[bool]():          parseBool,
 			reflect.TypeFor[time.Duration](): parseDuration,
+			reflect.TypeFor[int]():           parseCount,
 		},
 	})
 	failed := map[string]bool{}
@@ -112,8 +120,7 @@ func loadConfig(environ []string) (config, error) {
 	return cfg, nil
 }
 
-// checkBounds says whether a duration or a byte size lies within the bounds of
-// its tags.
+// checkBounds says whether a value lies within the bounds of its tags.
 func (v variable) checkBounds(value reflect.Value) error {
 	if v.Min == "" {
 		return nil
@@ -127,21 +134,22 @@ func (v variable) checkBounds(value reflect.Value) error {
 
 // bound parses a bound of a field of type t. A bad one is a mistake in config.
 func (v variable) bound(s string, t reflect.Type) int64 {
+	value := reflect.New(t)
 	var err error
-	var n int64
-	if t == reflect.TypeFor[byteSize]() {
-		var b byteSize
-		err = b.UnmarshalText([]byte(s))
-		n = int64(b)
-	} else {
-		var d time.Duration
-		d, err = time.ParseDuration(s)
-		n = int64(d)
+	switch p := value.Interface().(type) {
+	case encoding.TextUnmarshaler:
+		err = p.UnmarshalText([]byte(s))
+	case *time.Duration:
+		*p, err = time.ParseDuration(s)
+	case *int:
+		*p, err = strconv.Atoi(s)
+	default:
+		err = fmt.Errorf("of a %v", t)
 	}
 	if err != nil {
 		panic(fmt.Sprintf("config.%s: bound %q: %v", v.field, s, err))
 	}
-	return n
+	return value.Elem().Int()
 }
 
 // checkAddrs says what is wrong with the two addresses.
@@ -201,6 +209,14 @@ func parseDuration(s string) (any, error) {
 		return nil, errors.New("must be a duration with its unit, like 8s, 500ms or 1m30s")
 	}
 	return d, nil
+}
+
+func parseCount(s string) (any, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		return nil, errors.New("must be a whole number")
+	}
+	return n, nil
 }
 
 // logLevel is a level by one of its four names, in either case.
@@ -263,14 +279,38 @@ var byteUnits = map[string]float64{
 
 // UnmarshalText accepts 33554432, 32MiB, 1.5 GB and the like, in either case.
 func (b *byteSize) UnmarshalText(text []byte) error {
-	s := strings.TrimSpace(string(text))
-	end := strings.LastIndexAny(s, "0123456789.") + 1
-	unit, known := byteUnits[strings.ToLower(strings.TrimSpace(s[end:]))]
-	n, err := strconv.ParseFloat(s[:end], 64)
-	// 2^53: up to here a float64 holds every whole number
-	if err != nil || !known || n < 0 || n*unit > 1<<53 || strings.ContainsAny(s[:end], "eExX_") {
+	n, ok := parseQuantity(string(text), byteUnits)
+	if !ok {
 		return errors.New("must be a number of bytes, plain or with KB, MB, GB, KiB, MiB or GiB, like 32MiB")
 	}
-	*b = byteSize(n * unit)
+	*b = byteSize(n)
 	return nil
+}
+
+// bitRate is a number of bits per second, written plainly or with a unit.
+type bitRate int64
+
+var bitUnits = map[string]float64{"": 1, "k": 1e3, "m": 1e6, "g": 1e9}
+
+// UnmarshalText accepts 8000000, 8M, 2.5 M, 500k and the like, in either case.
+func (b *bitRate) UnmarshalText(text []byte) error {
+	n, ok := parseQuantity(string(text), bitUnits)
+	if !ok {
+		return errors.New("must be a number of bits per second, plain or with k, M or G, like 8M")
+	}
+	*b = bitRate(n)
+	return nil
+}
+
+// parseQuantity reads a number that is not negative and its unit, in either case.
+func parseQuantity(text string, units map[string]float64) (n int64, ok bool) {
+	s := strings.TrimSpace(text)
+	end := strings.LastIndexAny(s, "0123456789.") + 1
+	unit, known := units[strings.ToLower(strings.TrimSpace(s[end:]))]
+	f, err := strconv.ParseFloat(s[:end], 64)
+	// 2^53: up to here a float64 holds every whole number
+	if err != nil || !known || f < 0 || f*unit > 1<<53 || strings.ContainsAny(s[:end], "eExX_") {
+		return 0, false
+	}
+	return int64(f * unit), true
 }

@@ -72,6 +72,19 @@ func TestConfigValues(t *testing.T) {
 		{"GOP_MAX_BYTES=8mb", "GOPMaxBytes", byteSize(8_000_000)},
 		{"GOP_MAX_BYTES=1GB", "GOPMaxBytes", byteSize(1_000_000_000)},
 		{"GOP_MAX_BYTES=4GiB", "GOPMaxBytes", byteSize(4 << 30)},
+		{"LOG_DURATION=0", "LogDuration", time.Duration(0)},
+		{"LOG_DURATION=90s", "LogDuration", 90 * time.Second},
+		{"LOG_DURATION=1h", "LogDuration", time.Hour},
+		{"MAX_VIEWERS=0", "MaxViewers", 0},
+		{"MAX_VIEWERS=10000000", "MaxViewers", 10_000_000},
+		{"MAX_BITRATE=0", "MaxBitrate", bitRate(0)},
+		{"MAX_BITRATE=8000000", "MaxBitrate", bitRate(8_000_000)},
+		{"MAX_BITRATE=8M", "MaxBitrate", bitRate(8_000_000)},
+		{"MAX_BITRATE=2.5 m", "MaxBitrate", bitRate(2_500_000)},
+		{"MAX_BITRATE=500k", "MaxBitrate", bitRate(500_000)},
+		{"MAX_BITRATE=100G", "MaxBitrate", bitRate(100_000_000_000)},
+		{"MAX_CONNECTIONS=20", "MaxConnections", 20},
+		{"MAX_CONNECTIONS_PER_ADDRESS=7", "MaxConnectionsPerAddress", 7},
 	} {
 		t.Run(c.set, func(t *testing.T) {
 			got, err := loadConfig([]string{envPrefix + c.set})
@@ -125,6 +138,22 @@ var badSettings = []struct{ set, want string }{
 	{"GOP_MAX_BYTES=1.2.3MB", "number of bytes"},
 	{"GOP_MAX_BYTES=32MiB ram", "number of bytes"},
 	{"GOP_MAX_BYTES=99999999999999999999GiB", "number of bytes"},
+	{"LOG_DURATION=30", "with its unit"},
+	{"LOG_DURATION=-1s", "between 0s and 1h"},
+	{"LOG_DURATION=61m", "between 0s and 1h"},
+	{"MAX_VIEWERS=many", "whole number"},
+	{"MAX_VIEWERS=1.5", "whole number"},
+	{"MAX_VIEWERS=-1", "between 0 and 10000000"},
+	{"MAX_VIEWERS=10000001", "between 0 and 10000000"},
+	{"MAX_BITRATE=8MB", "bits per second"},
+	{"MAX_BITRATE=8Mi", "bits per second"},
+	{"MAX_BITRATE=-8M", "bits per second"},
+	{"MAX_BITRATE=1e6", "bits per second"},
+	{"MAX_BITRATE=101G", "between 0 and 100G"},
+	{"MAX_CONNECTIONS=1k", "whole number"},
+	{"MAX_CONNECTIONS=-1", "between 0 and 10000000"},
+	{"MAX_CONNECTIONS_PER_ADDRESS=99999999999999999999", "whole number"},
+	{"MAX_CONNECTIONS_PER_ADDRESS=-1", "between 0 and 10000000"},
 }
 
 func TestConfigBadValues(t *testing.T) {
@@ -261,7 +290,8 @@ func TestVariableNames(t *testing.T) {
 	assert.Equal(t, []string{
 		"SLUICE_RTMP_ADDR", "SLUICE_HTTP_ADDR", "SLUICE_DEMO", "SLUICE_LOG_LEVEL", "SLUICE_LOG_FORMAT",
 		"SLUICE_COALESCE", "SLUICE_PUBLISHER_GRACE", "SLUICE_VIEWER_WAIT", "SLUICE_MAX_LAG",
-		"SLUICE_STALL_TIMEOUT", "SLUICE_GOP_MAX_BYTES",
+		"SLUICE_STALL_TIMEOUT", "SLUICE_GOP_MAX_BYTES", "SLUICE_LOG_DURATION",
+		"SLUICE_MAX_VIEWERS", "SLUICE_MAX_BITRATE", "SLUICE_MAX_CONNECTIONS", "SLUICE_MAX_CONNECTIONS_PER_ADDRESS",
 	}, names)
 }
 

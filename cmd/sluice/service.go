@@ -48,6 +48,9 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 		ViewerWait:     orNever(cfg.ViewerWait),
 		MaxLag:         cfg.MaxLag,
 		GOPMaxBytes:    int64(cfg.GOPMaxBytes),
+		LogDuration:    cfg.LogDuration,
+		MaxViewers:     cfg.MaxViewers,
+		MaxBitrate:     int64(cfg.MaxBitrate),
 		Logger:         log,
 	})
 	coalesce := time.Duration(cfg.Coalesce)
