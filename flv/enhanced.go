@@ -17,6 +17,13 @@ const (
 // modExNanos is the only ModEx type defined: TimestampOffsetNano, a u24.
 const modExNanos = 0
 
+// Bounds of what a body may repeat, so that reading one costs little more than
+// receiving it.
+const (
+	maxModEx  = 16  // ModEx headers in a row: as many as there can be types
+	maxTracks = 256 // tracks of a body: as many as there can be track ids
+)
+
 // Multitrack types (Enhanced RTMP v2, AvMultitrackType).
 const (
 	oneTrack             = 0
@@ -28,8 +35,13 @@ const (
 // enhanced body, and returns the packet type they lead to and what follows.
 //
 //	size-1 (u8; 255: size-1 as u16 follows)  data  ModEx type (4 bits)  packet type (4 bits)
+//
+// Types that are not known are passed over; of several offsets the last counts.
 func (p *Packet) parseModEx(packetType byte, b []byte) (byte, []byte, error) {
-	for packetType == exModEx {
+	for n := 0; packetType == exModEx; n++ {
+		if n == maxModEx {
+			return 0, nil, fmt.Errorf("%w: more than %d ModEx headers", ErrFormat, maxModEx)
+		}
 		if len(b) < 1 {
 			return 0, nil, errShort
 		}
@@ -72,7 +84,10 @@ func parseTracks(b []byte, visit func(codec Codec, track uint8, body []byte) err
 			return err
 		}
 	}
-	for begun := false; !begun || len(b) > 0; begun = true {
+	for n := 0; n == 0 || len(b) > 0; n++ {
+		if n == maxTracks {
+			return fmt.Errorf("%w: more than %d tracks in a body", ErrFormat, maxTracks)
+		}
 		if multitrackType == manyTracksManyCodecs {
 			if codec, b, err = fourCC(b); err != nil {
 				return err
@@ -101,7 +116,7 @@ func parseTracks(b []byte, visit func(codec Codec, track uint8, body []byte) err
 }
 
 // eachTrack calls visit for each track of a multitrack body whose head is p, or once
-// if it has none that can be told. complete reads a track's own bytes.
+// if its layout is not known. complete reads a track's own bytes.
 func (p *Packet) eachTrack(b []byte, complete func(p Packet, packetType byte, b []byte) (Packet, error), visit func(Packet)) error {
 	if len(b) < 1 {
 		return errShort

@@ -96,10 +96,10 @@ type Packet struct {
 	Payload []byte
 }
 
-// settle makes p the packet of a body with several tracks: track 0 if it is there,
-// else the first.
+// settle makes p, zero at first, the packet of an enhanced body with several tracks:
+// track 0 if it is there, else the first.
 func (p *Packet) settle(track Packet) {
-	if !p.Enhanced || track.Track == 0 && p.Track != 0 {
+	if first := !p.Enhanced; first || track.Track == 0 && p.Track != 0 {
 		*p = track
 	}
 }

@@ -4,7 +4,8 @@ package flv
 type Form uint8
 
 // Forms. Each but the first gives one track of a multitrack stream, in bodies that
-// name no track and have no ModEx.
+// name no track and have no ModEx, and leaves out what is nothing to show: ends of
+// sequence, which viewers outlive, commands, and packet types that are not known.
 const (
 	// FormAsSent leaves bodies as the publisher sent them.
 	FormAsSent Form = iota
@@ -33,18 +34,20 @@ const (
 // Shape is the form in which a viewer wants audio and video bodies. Only their
 // headers differ, never what is coded. The zero value is as the publisher sent them.
 type Shape struct {
-	Form  Form
+	Form Form
+	// HEVC holds with every Form. With FormAsSent it leaves multitrack bodies alone,
+	// which have no other form.
 	HEVC  HEVC
 	Track uint8 // which track to give; unused with FormAsSent
 }
 
 // Plain reports whether p is of a body that every Shape leaves as it is, if it wants
-// track 0: one of FLV 10.1.
+// track 0: a frame or codec header of FLV 10.1.
 func (p *Packet) Plain() bool {
-	if p.Enhanced || p.Codec == CodecOpus {
+	if p.Kind != KindFrame && p.Kind != KindConfig {
 		return false
 	}
-	return !p.Codec.unofficial()
+	return !p.Enhanced && p.Codec != CodecOpus && !p.Codec.unofficial()
 }
 
 // unofficial reports whether c is a video codec that FLV 10.1 does not have, but
@@ -53,31 +56,36 @@ func (c Codec) unofficial() bool {
 	return c == CodecHEVC || c == CodecAV1 || c == CodecVP8 || c == CodecVP9
 }
 
-// Apply returns the body of t in the shape: t.Data where nothing changes, otherwise
-// bytes appended to *scratch, which stay valid until the caller reuses it. It
-// reports false for a body that has no place in the shape: another track, or what
-// the form leaves out. A body that is neither audio nor video never changes.
+// Apply returns the body of t in the shape: t.Data where nothing changes, at no
+// allocation, otherwise bytes appended to *scratch, which stay valid until the caller
+// cuts that back to use it again. It reports false for a body that has no place in
+// the shape: another track, what the form leaves out or can't express, what can't be
+// read. A tag that is neither audio nor video never changes.
+//
+// The result says the same as the packet of the track, but for what tells the forms
+// apart (Enhanced, Multitrack, Track, Sound), the nanoseconds of ModEx, and the
+// composition time of a codec that has none in Enhanced RTMP. Being no multitrack
+// body, it is a track 0: the same shape with Track 0 leaves it as it is.
 func (s Shape) Apply(t Tag, scratch *[]byte) (body []byte, ok bool) {
 	if t.Type != TypeAudio && t.Type != TypeVideo || s == (Shape{}) {
 		return t.Data, true
 	}
 	p, ok := s.choose(t)
-	if !ok {
-		return nil, false
-	}
-	if s.Form == FormAsSent {
-		if p.Codec != CodecHEVC || p.Multitrack {
-			return t.Data, true
-		}
-	} else if s.omits(&p) {
+	if !ok || s.omits(&p) {
 		return nil, false
 	}
 	enhanced := s.enhanced(p.Codec, p.Enhanced)
-	modEx := p.Enhanced && t.Data[0]&0x0f == exModEx
-	if enhanced == p.Enhanced && !p.Multitrack && (!modEx || s.Form == FormAsSent) {
+	if s.Form == FormAsSent {
+		if p.Multitrack || p.Kind == KindCommand || enhanced == p.Enhanced {
+			return t.Data, true
+		}
+	} else if modEx := p.Enhanced && t.Data[0]&0x0f == exModEx; enhanced == p.Enhanced && !p.Multitrack && !modEx {
 		return t.Data, true
 	}
 	p.Enhanced, p.Multitrack, p.Track, p.Nanos = enhanced, false, 0, 0
+	if enhanced && !p.Codec.hasCompositionTime() {
+		p.CompositionTime = 0
+	}
 	appendBody := AppendAudio
 	if t.Type == TypeVideo {
 		appendBody = AppendVideo
@@ -107,6 +115,9 @@ func (s Shape) choose(t Tag) (p Packet, ok bool) {
 
 // omits reports whether the form leaves out what p is, of whatever track.
 func (s Shape) omits(p *Packet) bool {
+	if s.Form == FormAsSent {
+		return false
+	}
 	switch p.Kind {
 	case KindFrame, KindConfig:
 		return false

@@ -3,27 +3,157 @@ package flv
 import (
 	"testing"
 
-	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
-func TestShapeUnwraps(t *testing.T) {
-	frame := Packet{Codec: CodecH264, Kind: KindFrame, Key: true, Frame: FrameKey, CompositionTime: 40, Payload: []byte("nal")}
-	classic, err := AppendVideo(nil, frame)
-	assert.NoError(t, err)
-	enhanced := frame
-	enhanced.Enhanced, enhanced.Multitrack = true, true
-	sent, err := AppendVideo(nil, enhanced)
-	assert.NoError(t, err)
+// Bodies that were appended to the scratch stay as they are until it is cut back.
+func TestApplyScratch(t *testing.T) {
+	s := Shape{Form: FormClassic}
+	first := Tag{Type: TypeVideo, Data: unhex(t, "93 61766331 aa")}
+	second := Tag{Type: TypeVideo, Data: unhex(t, "a3 61766331 bb")}
+	scratch := make([]byte, 0, 16)
+	a, ok := s.Apply(first, &scratch)
+	require.True(t, ok)
+	b, ok := s.Apply(second, &scratch) // which does not fit any more
+	require.True(t, ok)
+	require.Equal(t, unhex(t, "17 01 000000 aa"), a)
+	require.Equal(t, unhex(t, "27 01 000000 bb"), b)
+	_ = append(a, 0xff)
+	require.Equal(t, unhex(t, "27 01 000000 bb"), b, "appending to one body must not reach the next")
 
+	scratch = scratch[:0]
+	c, ok := s.Apply(second, &scratch)
+	require.True(t, ok)
+	require.Same(t, &scratch[:1][0], &c[0])
+
+	// A body that is in the scratch itself, from an earlier shape.
+	d, ok := Shape{Form: FormBrowser}.Apply(Tag{Type: TypeVideo, Data: c}, &scratch)
+	require.True(t, ok)
+	require.Equal(t, b, d)
+
+	require.Zero(t, testing.AllocsPerRun(10, func() {
+		scratch = scratch[:0]
+		s.Apply(first, &scratch)
+	}), "a scratch with room is not made anew")
+}
+
+func TestApplyLeavesOtherTags(t *testing.T) {
 	var scratch []byte
-	got, ok := Shape{Form: FormBrowser}.Apply(Tag{Type: TypeVideo, Data: sent}, &scratch)
-	assert.True(t, ok)
-	assert.Equal(t, classic, got)
+	for _, typ := range []Type{TypeScript, TypeScriptAMF3, 5} {
+		tag := Tag{Type: typ, Data: unhex(t, "02 000a 6f6e4d65746144617461")}
+		for _, s := range allShapes() {
+			got, ok := s.Apply(tag, &scratch)
+			require.True(t, ok)
+			require.Equal(t, tag.Data, got)
+		}
+	}
+}
 
-	got, ok = Shape{}.Apply(Tag{Type: TypeVideo, Data: sent}, &scratch)
-	assert.True(t, ok)
-	assert.Equal(t, sent, got)
+// What can't be read has no place where reading is needed, and what is too large to
+// be read at leisure can't be read.
+func TestApplyUnreadable(t *testing.T) {
+	tooManyTracks := unhex(t, "96 11 61763031")
+	for range maxTracks + 1 {
+		tooManyTracks = append(tooManyTracks, 0, 0, 0, 0)
+	}
+	tooManyModEx := []byte{0x97}
+	for range maxModEx {
+		tooManyModEx = append(tooManyModEx, 0, 0, 0x17)
+	}
+	tooManyModEx = append(tooManyModEx, unhex(t, "00 00 11 61763031 aa")...)
+	for name, data := range map[string][]byte{
+		"empty": {}, "cut short": unhex(t, "91 617630"), "too many tracks": tooManyTracks, "too many ModEx headers": tooManyModEx,
+	} {
+		tag := Tag{Type: TypeVideo, Data: data}
+		require.ErrorIs(t, tag.EachTrack(func(Packet) { t.Fatal("visited") }), ErrFormat, name)
+		var scratch []byte
+		for _, s := range allShapes() {
+			got, ok := s.Apply(tag, &scratch)
+			if s == (Shape{}) {
+				require.True(t, ok, name)
+				require.Equal(t, data, got, name)
+			} else {
+				require.False(t, ok, "%s in %+v", name, s)
+			}
+		}
+	}
+	// One less of each is well.
+	tag := Tag{Type: TypeVideo, Data: tooManyTracks[:len(tooManyTracks)-4]}
+	n := 0
+	require.NoError(t, tag.EachTrack(func(Packet) { n++ }))
+	require.Equal(t, maxTracks, n)
+	tag.Data = append([]byte{0x97}, tooManyModEx[4:]...)
+	p, err := tag.Packet()
+	require.NoError(t, err)
+	require.Equal(t, []byte{0xaa}, p.Payload)
+}
 
-	_, ok = Shape{Form: FormBrowser, Track: 1}.Apply(Tag{Type: TypeVideo, Data: sent}, &scratch)
-	assert.False(t, ok, "there is no track 1")
+func TestCodecID(t *testing.T) {
+	const fourCC = true
+	for _, c := range []struct {
+		codec                          Codec
+		sent                           bool // in the enhanced form
+		asSent, single, classic, brows float64
+	}{
+		{CodecH264, false, 7, 7, 7, 7},
+		{CodecH264, fourCC, 0x61766331, 0x61766331, 7, 7},
+		{CodecAAC, false, 10, 10, 10, 10},
+		{CodecAAC, fourCC, 0x6d703461, 0x6d703461, 10, 10},
+		{CodecMP3, false, 2, 2, 2, 2},
+		{CodecMP3, fourCC, 0x2e6d7033, 0x2e6d7033, 2, 2},
+		{CodecHEVC, false, 12, 12, 12, 12},
+		{CodecHEVC, fourCC, 0x68766331, 0x68766331, 0x68766331, 0x68766331},
+		{CodecAV1, false, 13, 13, 13, 0x61763031},
+		{CodecAV1, fourCC, 0x61763031, 0x61763031, 0x61763031, 0x61763031},
+		{CodecVP8, false, 14, 14, 14, 0x76703038},
+		{CodecVP9, false, 15, 15, 15, 0x76703039},
+		{CodecVP9, fourCC, 0x76703039, 0x76703039, 0x76703039, 0x76703039},
+		{CodecVVC, fourCC, 0x76766331, 0x76766331, 0x76766331, 0x76766331},
+		{CodecOpus, false, 13, 13, 13, 0x4f707573},
+		{CodecOpus, fourCC, 0x4f707573, 0x4f707573, 0x4f707573, 0x4f707573},
+		{CodecFLAC, fourCC, 0x664c6143, 0x664c6143, 0x664c6143, 0x664c6143},
+		{CodecAC3, fourCC, 0x61632d33, 0x61632d33, 0x61632d33, 0x61632d33},
+		{CodecH263, false, 2, 2, 2, 2},
+		{CodecVP6, false, 4, 4, 4, 4},
+		{CodecSpeex, false, 11, 11, 11, 11},
+		{CodecPCM, false, 3, 3, 3, 3},
+		{CodecNellymoser, false, 6, 6, 6, 6},
+		{CodecALaw, false, 7, 7, 7, 7},
+		{CodecMuLaw, false, 8, 8, 8, 8},
+		{10, false, 10, 10, 10, 10},
+		{unknownAudio + 12, false, 12, 12, 12, 12},
+		{0, false, 0, 0, 0, 0},
+	} {
+		for form, want := range []float64{c.asSent, c.single, c.classic, c.brows} {
+			require.Equal(t, want, Shape{Form: Form(form)}.CodecID(c.codec, c.sent), "%v in form %d", c.codec, form)
+			if c.codec == CodecHEVC {
+				require.EqualValues(t, 12, Shape{Form: Form(form), HEVC: HEVCLegacy}.CodecID(c.codec, c.sent))
+				require.EqualValues(t, 0x68766331, Shape{Form: Form(form), HEVC: HEVCEnhanced}.CodecID(c.codec, c.sent))
+			}
+		}
+	}
+}
+
+func BenchmarkApply(b *testing.B) {
+	frame := make([]byte, 20_000)
+	for _, c := range []struct {
+		name, head string
+		shape      Shape
+	}{
+		{"as sent", "27 01 000000", Shape{}},
+		{"nothing to change", "27 01 000000", Shape{Form: FormBrowser}},
+		{"nothing to change, enhanced", "a1 68766331 000000", Shape{Form: FormBrowser}},
+		{"unwrap", "a1 61766331 000000", Shape{Form: FormBrowser}},
+		{"another track", "a6 01 61766331 01 000000", Shape{Form: FormBrowser}},
+	} {
+		tag := Tag{Type: TypeVideo, Data: append(unhex(b, c.head), frame...)}
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			var scratch []byte
+			for b.Loop() {
+				scratch = scratch[:0]
+				c.shape.Apply(tag, &scratch)
+			}
+		})
+	}
 }
