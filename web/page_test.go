@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,78 @@ func TestPageReconnects(t *testing.T) {
 			assert.Equal(t, 1006, eval[int](p, "sluice.figures.closeCode"))
 		})
 	}
+}
+
+// What a link asks of the server is passed on as it stands, and nothing else is.
+func TestPagePassesWishesOn(t *testing.T) {
+	for _, over := range []string{"ws", "http"} {
+		t.Run(over, func(t *testing.T) {
+			s, p := newSource(t, true), browser(t)
+			p.open(s.URL + "/?track=1&stream=live/demo&token=secret&start=live&hevc=legacy&track=2&onlyaudio=&x=<&over=" + over)
+			p.until(state("playing"))
+			const asked = "start=live&track=1&hevc=legacy"
+			assert.Equal(t, asked, s.lastAsked())
+			s.end(abrupt, "")
+			p.until("sluice.figures.reconnects === 1 && sluice.state === 'playing'")
+			assert.Equal(t, asked, s.lastAsked(), "again")
+
+			host := strings.TrimPrefix(s.URL, "http://")
+			assert.Equal(t, []string{
+				s.URL + "/?stream=live/demo&" + asked,
+				`ffplay -fflags nobuffer "rtmp://127.0.0.1/live/demo?` + asked + `"`,
+				`ffplay -fflags nobuffer "http://` + host + `/live/demo.flv?` + asked + `"`,
+				"http://" + host + "/live/demo.flv?" + asked,
+				`curl -o demo.flv "http://` + host + `/live/demo.flv?` + asked + `"`,
+				"ws://" + host + "/live/demo.flv?" + asked,
+			}, eval[[]string](p, "[...document.querySelectorAll('#elsewhere code')].map((c) => c.textContent)"))
+
+			// A choice by hand changes what it is of, and no more.
+			other := map[string]string{"ws": "http", "http": "ws"}[over]
+			p.click("input[value=" + other + "] + span")
+			p.until("sluice.over === '" + other + "' && sluice.state === 'playing'")
+			assert.Equal(t, asked, s.lastAsked())
+			assert.Equal(t, "live", eval[string](p, "new URLSearchParams(location.search).get('start')"))
+		})
+	}
+}
+
+// The values come from whoever made the link: they must not run in a shell.
+func TestPageDistrustsWishes(t *testing.T) {
+	s, p := newSource(t, true), browser(t)
+	const evil = "\"$(touch x)`id`'\\;|\n!&<>"
+	p.open(s.URL + "/?stream=live/demo&track=" + url.QueryEscape(evil))
+	p.until("document.querySelectorAll('#elsewhere .copyable').length > 5")
+	require.Eventually(t, func() bool { return s.lastAsked() != "" }, patience, 10*time.Millisecond)
+	asked, err := url.ParseQuery(s.lastAsked())
+	require.NoError(t, err)
+	assert.Equal(t, url.Values{"track": {evil}}, asked, "what it means is for the server to say")
+	for _, line := range eval[[]string](p, "[...document.querySelectorAll('#elsewhere code')].map((c) => c.textContent)") {
+		assert.NotRegexp(t, "[$;'`<>()|\\\\!\n]", line)
+		assert.Contains(t, []int{0, 2}, strings.Count(line, `"`), line)
+	}
+}
+
+// Who looks back stays back: the picture is not brought to the live edge.
+func TestPageStaysBack(t *testing.T) {
+	s, p := newSource(t, true), browser(t)
+	p.open(s.URL + "/?stream=live/demo&back=8")
+	p.until(state("playing"))
+	assert.Equal(t, "back=8", s.lastAsked())
+	p.until("sluice.lag > 7.5 && sluice.lag < 9.5 && sluice.figures.framesDecoded > 60")
+	p.until("sluice.rate === 1")
+	at := eval[float64](p, "sluice.lag")
+	p.until("sluice.figures.framesDecoded > 180") // 4 s later
+	assert.InDelta(t, at, eval[float64](p, "sluice.lag"), 1)
+	assert.Equal(t, 1, eval[int](p, "sluice.figures.sessions"))
+	assert.Equal(t, 0, eval[int](p, "sluice.figures.stalls"))
+
+	// After a pause it is as far back as before.
+	p.run(chromedp.Evaluate[chromedp.Void]("document.body.focus()"), chromedp.KeyEvent(" "))
+	p.until(state("paused"))
+	p.until("sluice.buffered > 11")
+	p.run(chromedp.KeyEvent(" "))
+	p.until(state("playing"))
+	p.until("sluice.lag > 7.5 && sluice.lag < 9.5")
 }
 
 // The server holds viewers while a publisher reconnects; so does the page.

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -64,9 +65,10 @@ type source struct {
 	reason  string
 	refuse  uint16 // newcomers are refused with this code; 0: they are not
 	served  map[string]int
-	viewers int  // now
-	away    bool // the publisher is gone, its viewers are held
-	proxy   bool // something on the way does not pass WebSockets
+	asked   string // the query of the last viewer
+	viewers int    // now
+	away    bool   // the publisher is gone, its viewers are held
+	proxy   bool   // something on the way does not pass WebSockets
 }
 
 const abrupt = 1006 // the connection breaks, without a close frame
@@ -76,7 +78,7 @@ func newSource(t *testing.T, live bool) *source {
 	require.NoError(t, err, "ffmpeg makes the clip")
 	s := &source{
 		headers: flv.AppendHeader(nil, true, true),
-		began:   time.Now(),
+		began:   time.Now().Add(-10 * clipLength * time.Millisecond), // to look back at
 		live:    make(chan struct{}),
 		kill:    make(chan struct{}),
 		served:  map[string]int{},
@@ -209,6 +211,7 @@ func (s *source) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	s.served[over]++
+	s.asked = r.URL.RawQuery
 	s.viewers++
 	defer func() {
 		s.mu.Lock()
@@ -257,7 +260,7 @@ func (s *source) serve(w http.ResponseWriter, r *http.Request) {
 	case <-gone:
 		return
 	}
-	err = s.play(kill, gone, func(b []byte) error {
+	err = s.play(lookBack(r), kill, gone, func(b []byte) error {
 		rw.Write(frame(2, b))
 		return rw.Flush()
 	})
@@ -291,7 +294,7 @@ func (s *source) serveHTTP(w http.ResponseWriter, r *http.Request, live, kill ch
 		return
 	}
 	w.Header().Set("Content-Type", "video/x-flv")
-	err := s.play(kill, r.Context().Done(), func(b []byte) error {
+	err := s.play(lookBack(r), kill, r.Context().Done(), func(b []byte) error {
 		w.Write(b)
 		return http.NewResponseController(w).Flush()
 	})
@@ -303,11 +306,24 @@ func (s *source) serveHTTP(w http.ResponseWriter, r *http.Request, live, kill ch
 	}
 }
 
+// lookBack is how long ago a viewer wants to begin, in ms.
+func lookBack(r *http.Request) int {
+	seconds, _ := strconv.ParseFloat(r.URL.Query().Get("back"), 64)
+	return int(seconds * 1000)
+}
+
+// lastAsked returns the query of the last viewer.
+func (s *source) lastAsked() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked
+}
+
 // play writes what a viewer gets: headers, the GOP, then the rest as time goes.
-func (s *source) play(kill, gone <-chan struct{}, write func([]byte) error) error {
+func (s *source) play(back int, kill, gone <-chan struct{}, write func([]byte) error) error {
 	now := func() int { return int(time.Since(s.began).Milliseconds()) }
-	start := now()
-	// The newest key frame is the place to begin.
+	start := now() - back
+	// The newest key frame by then is the place to begin.
 	round, begin := start/clipLength, 0
 	for i, tag := range s.media {
 		if tag.Type == flv.TypeVideo && tag.Data[0]>>4 == 1 && round*clipLength+int(tag.Timestamp) <= start {

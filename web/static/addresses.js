@@ -12,11 +12,32 @@ function path(key) {
     .replace(/[!'()*~]/g, (c) => '%' + c.charCodeAt(0).toString(16).toUpperCase())).join('/');
 }
 
-export const rtmp = (rest) =>
-  `rtmp://${location.hostname}${rtmpPort === 1935 ? '' : ':' + rtmpPort}/${path(rest)}`;
-export const http = (key) => `${location.origin}/${path(key)}.flv`;
-export const ws = (key) => `${secure ? 'wss' : 'ws'}://${location.host}/${path(key)}.flv`;
-export const page = (key) => `/?stream=${path(key)}`;
+// What a link may ask of the server, the same over every protocol.
+const known = ['onlyaudio', 'onlyvideo', 'start', 'back', 'track', 'hevc'];
+
+// wishes takes from the page's query what is meant for the server, each once and
+// escaped: '' or '?track=1&start=live'. Whether it makes sense, the server says.
+export function wishes(search) {
+  const said = new URLSearchParams(search), asked = new URLSearchParams();
+  for (const name of known) {
+    const value = said.get(name);
+    if (value) asked.set(name, value);
+  }
+  return asked.size ? `?${asked}` : '';
+}
+
+// back is how many seconds behind the live edge the wishes begin.
+export function back(wishes) {
+  const seconds = Number(new URLSearchParams(wishes).get('back'));
+  return seconds > 0 && seconds < Infinity ? seconds : 0;
+}
+
+// Addresses of a stream, for a viewer with wishes where it watches.
+export const rtmp = (rest, wishes = '') =>
+  `rtmp://${location.hostname}${rtmpPort === 1935 ? '' : ':' + rtmpPort}/${path(rest)}${wishes}`;
+export const http = (key, wishes = '') => `${location.origin}/${path(key)}.flv${wishes}`;
+export const ws = (key, wishes = '') => `${secure ? 'wss' : 'ws'}://${location.host}/${path(key)}.flv${wishes}`;
+export const page = (key, wishes = '') => `/?stream=${path(key)}${wishes.replace('?', '&')}`;
 
 // split takes a key apart: the name is what follows the last slash.
 export function split(key) {
@@ -24,15 +45,19 @@ export function split(key) {
   return { app: key.slice(0, Math.max(0, cut)), name: key.slice(cut + 1) };
 }
 
-export function watching(key) {
+// quoted makes one word for a shell of an address with a query; nothing in it means
+// something between these quotes.
+const quoted = (url) => (url.includes('?') ? `"${url}"` : url);
+
+export function watching(key, wishes = '') {
   const file = split(key).name.replace(/[^A-Za-z0-9_]+/g, '-').replace(/^-/, '') || 'stream';
   return [
-    ['This page', location.origin + page(key)],
-    ['ffplay, RTMP', `ffplay -fflags nobuffer ${rtmp(key)}`],
-    ['ffplay, HTTP-FLV', `ffplay -fflags nobuffer ${http(key)}`],
-    ['VLC, OBS media source', http(key)],
-    ['curl, into a file', `curl -o ${file}.flv ${http(key)}`],
-    ['WebSocket-FLV', ws(key)],
+    ['This page', location.origin + page(key, wishes)],
+    ['ffplay, RTMP', `ffplay -fflags nobuffer ${quoted(rtmp(key, wishes))}`],
+    ['ffplay, HTTP-FLV', `ffplay -fflags nobuffer ${quoted(http(key, wishes))}`],
+    ['VLC, OBS media source', http(key, wishes)],
+    ['curl, into a file', `curl -o ${file}.flv ${quoted(http(key, wishes))}`],
+    ['WebSocket-FLV', ws(key, wishes)],
   ];
 }
 

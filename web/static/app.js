@@ -4,7 +4,7 @@ import { $, show, text } from './dom.js';
 import { List } from './list.js';
 import { Poller } from './poll.js';
 import { Watch } from './watch.js';
-import { page } from './addresses.js';
+import { page, wishes } from './addresses.js';
 
 const list = new List();
 let watch = null;
@@ -38,7 +38,7 @@ function route() {
   text($('summary'), '');
   if (key) {
     state('connecting');
-    const mine = watch = new Watch(key, (name) => {
+    const mine = watch = new Watch(key, wishes(location.search), (name) => {
       if (watch !== mine) return;
       state(name);
       poller.calm = name === 'playing';

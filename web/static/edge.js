@@ -3,7 +3,8 @@
 // The browser plays at the pace of its own clock what comes at the pace of the
 // encoder's, and every hiccup of the network leaves it further behind. So the
 // playback rate is bent, too little to be heard, until as much is buffered as
-// this network has been found to need; only far behind, it jumps.
+// this network has been found to need; only far behind, it jumps. Who wants to be
+// behind, by ?back, is kept at that distance in the same way.
 
 const least = 0.5, most = 2.5;      // bounds of the target, s
 const jumpLate = 3.5;               // this far behind the target it jumps, s
@@ -16,12 +17,15 @@ const memory = 20000;               // of when data came, ms
 export class Edge {
   target = least;
   #video;
+  #back;
   #began = 0;
   #calmSince = 0;
   #seen = []; // {at, end}: end of the buffer when data came
 
-  constructor(video) {
+  // back is how far behind the live edge the viewer wants to be, s.
+  constructor(video, back = 0) {
     this.#video = video;
+    this.#back = back;
   }
 
   // begin starts a new session; what was learnt of the network stays.
@@ -73,25 +77,26 @@ export class Edge {
       this.target = Math.max(least, this.target - 0.1);
       this.#calmSince = now;
     }
-    const over = this.ahead - this.target;
+    const have = this.ahead - this.target, over = have - this.#back;
     if (over > (now - this.#began < early ? jumpEarly : jumpLate)) {
       this.#rate(1);
       this.jump();
     } else if (over > slack) {
       this.#rate(Math.min(fastest, 1 + over * 0.1));
-    } else if (over < -this.target * 0.6) {
+    } else if (have < -this.target * 0.6) {
       this.#rate(slowest);
-    } else if (video.playbackRate > 1 ? over <= 0 : over >= 0) {
+    } else if (video.playbackRate > 1 ? over <= 0 : have >= 0) {
       this.#rate(1);
     }
   }
 
-  // jump goes to the live edge, as far as it is buffered.
+  // jump goes to the live edge, or as far behind it as is wanted, as far as it is
+  // buffered.
   jump() {
     const video = this.#video, { buffered } = video;
     if (!buffered.length) return;
     const last = buffered.length - 1;
-    video.currentTime = Math.max(buffered.start(last), buffered.end(last) - this.target);
+    video.currentTime = Math.max(buffered.start(last), buffered.end(last) - this.target - this.#back);
   }
 
   // overGap helps the video over a hole in the data: a publisher that was away,

@@ -18,7 +18,7 @@
 
 import { Edge } from './edge.js';
 import { ENDED, SHUTDOWN, LOST, loaderFor } from './loader.js';
-import { http, ws } from './addresses.js';
+import { http, ws, back } from './addresses.js';
 import { seconds } from './format.js';
 
 const tick = 200;            // between two looks at the video
@@ -42,7 +42,7 @@ export class Player {
   media = null;              // what mpegts.js found out: {videoCodec, width, …}
 
   #mpegts; #video; #still; #changed;
-  #key; #over;
+  #key; #wishes; #over;
   #edge;
   #session = null;
   #ticker = 0;
@@ -55,15 +55,16 @@ export class Player {
   #frames = { decoded: 0, dropped: 0 }; // of past sessions
 
   // changed is called whenever state, reason or retryAt have changed.
-  constructor({ mpegts, video, still, key, over, known, changed }) {
+  constructor({ mpegts, video, still, key, wishes, over, known, changed }) {
     this.#mpegts = mpegts;
     this.#video = video;
     this.#still = still;
     this.#key = key;
+    this.#wishes = wishes;
     this.#over = over;
     this.#known = known;
     this.#changed = changed;
-    this.#edge = new Edge(video);
+    this.#edge = new Edge(video, back(wishes));
   }
 
   start() {
@@ -151,7 +152,7 @@ export class Player {
       }),
       ended: mine((end) => this.#ended(end)),
     });
-    const url = this.#over === 'http' ? http(this.#key) : ws(this.#key);
+    const url = (this.#over === 'http' ? http : ws)(this.#key, this.#wishes);
     const player = session.player = this.#mpegts.createPlayer({ type: 'flv', isLive: true, url }, {
       customLoader: Loader,
       isLive: true,

@@ -17,14 +17,16 @@ const pills = { ...headlines, waiting: 'Waiting for publisher', ended: 'Ended', 
 
 export class Watch {
   player = null;
-  #key; #changed;
+  #key; #wishes; #changed;
   #stream = null;      // the server's figures, or null
   #clock = 0;
   #quiet = new AbortController(); // ends all listeners
 
-  // changed is called whenever the player's state has.
-  constructor(key, changed) {
+  // wishes are what the link asks of the server (addresses.js). changed is called
+  // whenever the player's state has.
+  constructor(key, wishes, changed) {
     this.#key = key;
+    this.#wishes = wishes;
     this.#changed = changed;
   }
 
@@ -32,7 +34,7 @@ export class Watch {
     text($('title'), this.#key);
     document.title = `${this.#key} · Sluice`;
     const lines = (addresses) => addresses.map(([label, value]) => copyable(label, value));
-    $('elsewhere').replaceChildren(...lines(watching(this.#key)));
+    $('elsewhere').replaceChildren(...lines(watching(this.#key, this.#wishes)));
     $('publish').replaceChildren(...lines([...obs(this.#key), ...ffmpeg(this.#key)]));
     $('figures').replaceChildren();
     $('screen').style.aspectRatio = '';
@@ -49,7 +51,7 @@ export class Watch {
     }
     this.player = new Player({
       mpegts: window.mpegts, video: $('video'), still: $('frozen'), key: this.#key,
-      over: over(), known: this.#known, changed: () => this.#show(),
+      wishes: this.#wishes, over: over(), known: this.#known, changed: () => this.#show(),
     });
     this.player.start();
   }
@@ -149,7 +151,8 @@ export class Watch {
   #sound() {
     const video = $('video');
     const silent = video.muted || video.volume === 0;
-    const audible = !!(this.#stream?.audio ?? this.player?.media?.hasAudio);
+    const { hasAudio } = this.player?.media ?? {}; // of what is fetched, with what the link asks for
+    const audible = hasAudio !== false && !!(this.#stream?.audio ?? hasAudio);
     show($('unmute'), silent && audible && this.state === 'playing');
     icon($('mute'), silent ? 'muted' : 'sound');
     $('mute').setAttribute('aria-label', silent ? 'Sound on' : 'Sound off');
