@@ -132,20 +132,19 @@ func (s *session) onConnect(c *command) error {
 		return goodbye{&StatusError{Level: LevelError, Code: code, Description: refusal}}
 	}
 	s.enter(idle)
-	properties := amf.Object{
+	properties := append(amf.Object{
 		{Name: "fmsVer", Value: "FMS/3,0,1,123"},
 		{Name: "capabilities", Value: 31.0},
-	}
-	if s.client.caps != nil {
-		properties = append(properties, serverCapabilities...)
-	}
+	}, serverCapabilities...)
 	info := append(statusObject(LevelStatus, CodeConnectSuccess, "Connection succeeded."),
 		// 0 keeps the client at AMF0, whatever it proposed.
 		amf.Property{Name: "objectEncoding", Value: 0.0})
 	return s.queue(appendCommand(b, size, 0, "_result", c.txn, properties, info))
 }
 
-// serverCapabilities is what we say to clients that announce Enhanced RTMP.
+// serverCapabilities is what we say of Enhanced RTMP, to every client: OBS and other
+// encoders send it without announcing it, and none is known that minds (tried with
+// ffmpeg 5 and 7, OBS 30, librtmp, VLC, mpv and both of GStreamer's clients).
 var serverCapabilities = func() amf.Object {
 	all := AllCapabilities()
 	return all.properties()

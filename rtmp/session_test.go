@@ -39,7 +39,7 @@ func TestConnectIsAnsweredInOneBatch(t *testing.T) {
 	v, err := amf.DecodeAll(result.Payload, amf.Limits{})
 	require.NoError(t, err)
 	assert.Equal(t, []any{"_result", 1.0,
-		amf.Object{{Name: "fmsVer", Value: "FMS/3,0,1,123"}, {Name: "capabilities", Value: 31.0}},
+		append(amf.Object{{Name: "fmsVer", Value: "FMS/3,0,1,123"}, {Name: "capabilities", Value: 31.0}}, announced...),
 		amf.Object{
 			{Name: "level", Value: "status"}, {Name: "code", Value: CodeConnectSuccess},
 			{Name: "description", Value: "Connection succeeded."}, {Name: "objectEncoding", Value: 0.0},
