@@ -100,7 +100,7 @@ func (l *log) check() error {
 		return fmt.Errorf("%d blocks for the packets from %d to %d", len(l.blocks), l.tail, l.head)
 	case 2*l.past > len(l.runs):
 		return fmt.Errorf("%d of %d runs are past", l.past, len(l.runs))
-	case l.hasGOP && (l.gop < l.tail || l.gop >= l.head || !l.at(l.gop).key):
+	case l.hasGOP && (l.gop < l.tail || l.gop >= l.head || !l.at(l.gop).is(markStart)):
 		return fmt.Errorf("newest GOP at %d, in a log from %d to %d", l.gop, l.tail, l.head)
 	}
 	return nil

@@ -15,6 +15,8 @@ type Batch struct {
 	Bytes []byte // framed bytes; Fill appends to them
 	tags  []flv.Tag
 	share share
+	// shaped are the bodies that were changed for the viewer.
+	shaped []byte
 }
 
 // Fill appends to b.Bytes, in f's form, what is due to the viewer: up to about
@@ -51,6 +53,9 @@ func (v *Viewer) Fill(b *Batch, f Framer, limit int) (more bool, end Reason) {
 	from := v.cursor
 	b.Forget()
 	b.tags, b.share.times = b.tags[:0], b.share.times[:0]
+	if b.shaped = b.shaped[:0]; cap(b.shaped) > maxShaped {
+		b.shaped = nil
+	}
 	for size := 0; v.cursor < stop && size < limit; {
 		h, until := s.log.headersAt(v.cursor)
 		size += v.collect(b, &s.log, h, min(until, stop), limit-size, flags)
@@ -84,20 +89,33 @@ func (v *Viewer) collect(b *Batch, l *log, h *headers, until uint64, limit int, 
 	seq := v.cursor
 	for ; seq < until && size < limit; seq++ {
 		p := l.at(seq)
+		if v.from != nil {
+			v.arrive(p)
+		}
 		due := v.due(p, flags)
 		if !v.begun {
-			if !due || p.kind == flv.TypeScript {
+			if !due || p.kind == flv.TypeScript || p.is(markAside) {
 				continue
 			}
-			v.begun, v.base = true, p.time
+			v.begun, v.base = true, v.time(p)
 		}
 		if v.headers != h {
 			size += v.appendHeaders(b, h, p)
 		}
-		if due {
-			size += b.add(flv.Tag{Type: p.kind, Timestamp: v.timestamp(p), Data: p.data()})
-			b.share.times = append(b.share.times, p.time)
+		if !due {
+			continue
 		}
+		t := flv.Tag{Type: p.kind, Timestamp: v.timestamp(p), Data: p.data()}
+		if v.shape != (flv.Shape{}) && !(p.is(markPlain) && v.track(p.kind) == 0) {
+			if t.Data, due = v.shaped(t, &b.shaped); !due {
+				continue
+			}
+		}
+		if v.from != nil && v.squeezed(p) {
+			t.Data = v.presented(p, t, &b.shaped)
+		}
+		size += b.add(t)
+		b.share.times = append(b.share.times, p.time)
 	}
 	v.cursor = seq
 	return size
@@ -115,7 +133,10 @@ func (b *Batch) add(t flv.Tag) (size int) {
 
 // timestamp returns p's time on the viewer's own clock, which starts at 0 with
 // its first frame.
-func (v *Viewer) timestamp(p *packet) uint32 { return uint32(max(0, p.time-v.base)) }
+func (v *Viewer) timestamp(p *packet) uint32 { return uint32(max(0, v.time(p)-v.base)) }
+
+// maxShaped is how much memory a batch keeps for changed bodies, in bytes.
+const maxShaped = 1 << 20
 
 // catchUp moves a cursor that is too far behind, or that was paused, to the
 // newest key frame, if that lies ahead. Too far behind is a viewer whose next
@@ -128,7 +149,11 @@ func (v *Viewer) catchUp(s *Stream, stop uint64) {
 	}
 	l := &s.log
 	gone := v.cursor < l.tail
-	late := !gone && l.newest().arrived-l.at(v.cursor).arrived > s.hub.cfg.MaxLag.Milliseconds()
+	late := false
+	if !gone {
+		lag := l.newest().arrived - l.at(v.cursor).arrived
+		late = lag > v.lagAllowed(s, lag)
+	}
 	if !gone && !late && !v.wasPaused {
 		return
 	}
@@ -168,25 +193,29 @@ func (v *Viewer) stopLocked(l *log) uint64 {
 func (v *Viewer) appendHeaders(b *Batch, h *headers, p *packet) (size int) {
 	had := v.headers
 	v.headers = h
-	audio, video := h.audio, h.video
-	if !v.wants(flv.TypeAudio) {
-		audio = 0
-	}
-	if !v.wants(flv.TypeVideo) {
-		video = 0
-	}
 	if had == nil || v.scriptData && !had.sameMetadata(h) {
-		size += b.add(flv.Tag{Type: flv.TypeScript, Data: h.meta.appendBody(nil, audio, video)})
+		size += b.add(flv.Tag{Type: flv.TypeScript, Data: h.meta.appendBody(nil, v.told(h))})
 	}
 	if had == nil {
 		had = noHeaders
 	}
-	for _, c := range h.configs {
-		if !v.wants(c.typ) || h.track(c.typ) == 0 {
+	configs := h.configs
+	if v.everything() {
+		configs = h.asSent()
+	}
+	for _, c := range configs {
+		switch {
+		case !v.wants(c.typ), h.track(c.typ) == 0:
 			continue // a header without frames is no track to a player
+		case !v.everything() && c.track != v.track(c.typ):
+			continue
+		case had.track(c.typ) != 0 && had.has(c):
+			continue
 		}
-		if had.track(c.typ) == 0 || !had.has(c) {
-			size += b.add(flv.Tag{Type: c.typ, Timestamp: v.timestamp(p), Data: c.data})
+		t := flv.Tag{Type: c.typ, Timestamp: v.timestamp(p), Data: c.data}
+		var ok bool
+		if t.Data, ok = v.shaped(t, &b.shaped); ok {
+			size += b.add(t)
 		}
 	}
 	return size
@@ -207,7 +236,7 @@ func (v *Viewer) wants(typ flv.Type) bool {
 // due reports whether the viewer gets the packet: of a track that it wants, not
 // from before its start, and of video nothing that would need a missing frame.
 func (v *Viewer) due(p *packet, flags uint32) bool {
-	if !v.wants(p.kind) || v.begun && p.time < v.base {
+	if !v.wants(p.kind) || !v.gets(p) || v.begun && v.time(p) < v.base {
 		return false
 	}
 	switch p.kind {
@@ -218,7 +247,7 @@ func (v *Viewer) due(p *packet, flags uint32) bool {
 			v.needKey = true
 			return false
 		}
-		if v.needKey && !p.key {
+		if v.needKey && !v.starts(p) {
 			if v.evicted {
 				v.dropped.Add(1)
 			}

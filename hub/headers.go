@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"slices"
+	"unsafe"
 
 	"sluice/flv"
 )
@@ -23,8 +24,14 @@ type headers struct {
 // (HDR colour information, a channel map).
 type config struct {
 	slot
-	codec flv.Codec
-	data  []byte
+	codec  flv.Codec
+	data   []byte // the body as it was sent, which several tracks may share
+	number uint32 // how manieth config of its stream
+}
+
+// sharesBody reports whether c came in one body with o.
+func (c *config) sharesBody(o *config) bool {
+	return unsafe.SliceData(c.data) == unsafe.SliceData(o.data)
 }
 
 // slot is the place of a config among the headers; a new one for the same slot
@@ -45,21 +52,41 @@ func (s slot) compare(o slot) int {
 
 var noHeaders = &headers{}
 
-// withConfig returns headers in which c stands in its slot: h itself if it does
-// already. It copies c.data.
-func (h *headers) withConfig(c config) *headers {
-	if h.has(c) {
+// withConfigs returns headers in which all of one body's configs stand in their
+// slots: h itself if they do already. It copies the body.
+func (h *headers) withConfigs(configs ...config) *headers {
+	if !slices.ContainsFunc(configs, func(c config) bool { return !h.has(c) }) {
 		return h
 	}
-	c.data = bytes.Clone(c.data)
-	i, found := h.find(c.slot)
 	next := h.with(slices.Clone(h.configs))
-	if found {
-		next.configs[i] = c
-	} else {
-		next.configs = slices.Insert(next.configs, i, c)
+	data := bytes.Clone(configs[0].data)
+	for _, c := range configs {
+		c.data = data
+		if i, found := next.find(c.slot); found {
+			next.configs[i] = c
+		} else {
+			next.configs = slices.Insert(next.configs, i, c)
+		}
 	}
 	return next
+}
+
+// asSent returns the configs as whoever gets everything as it was sent is to have
+// them: each body once, and those of one type in the order in which they came where
+// they share bodies, since one may replace a part of another.
+func (h *headers) asSent() []config {
+	shared := false
+	for i := range h.configs[:max(0, len(h.configs)-1)] {
+		shared = shared || h.configs[i].sharesBody(&h.configs[i+1])
+	}
+	if !shared {
+		return h.configs
+	}
+	configs := slices.Clone(h.configs)
+	slices.SortStableFunc(configs, func(a, b config) int {
+		return cmp.Or(-cmp.Compare(a.typ, b.typ), cmp.Compare(a.number, b.number))
+	})
+	return slices.CompactFunc(configs, func(a, b config) bool { return a.sharesBody(&b) })
 }
 
 // withMetadata returns headers with other metadata: h itself if they are the same.
@@ -94,6 +121,18 @@ func (h *headers) sameMetadata(o *headers) bool {
 	return h.audio == o.audio && h.video == o.video && slices.Equal(h.meta, o.meta)
 }
 
+// enhanced reports whether the codec header of the main track of the given type has
+// the form of Enhanced RTMP.
+func (h *headers) enhanced(typ flv.Type) bool {
+	i, found := h.find(slot{typ, flv.KindConfig, 0})
+	if !found {
+		// Of the codecs that need no header, these have the old form with few.
+		return typ == flv.TypeVideo && (h.video == flv.CodecVP8 || h.video == flv.CodecVP9)
+	}
+	p, err := flv.Tag{Type: typ, Data: h.configs[i].data}.Packet()
+	return err == nil && p.Enhanced
+}
+
 // track returns the codec of the track of the given type, 0 if it has no frames.
 func (h *headers) track(typ flv.Type) flv.Codec {
 	if typ == flv.TypeAudio {
@@ -109,10 +148,11 @@ const (
 	maxConfigSize = 64 << 10 // bytes
 )
 
-// hasRoom reports whether c may be kept among the headers.
-func (h *headers) hasRoom(c config) bool {
+// hasRoom reports whether c may be kept among the headers, beside others that are
+// about to be.
+func (h *headers) hasRoom(c config, others int) bool {
 	_, found := h.find(c.slot)
-	return len(c.data) <= maxConfigSize && (found || len(h.configs) < maxConfigs)
+	return len(c.data) <= maxConfigSize && (found || len(h.configs)+others < maxConfigs)
 }
 
 // headerCost is about what headers, one codec header or one property take beside

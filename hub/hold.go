@@ -25,6 +25,7 @@ func (s *Stream) trimLocked() {
 	if s.session.decided && s.tracks.video != 0 {
 		lead = 0 // whoever joins starts with the newest GOP
 	}
+	lead = max(lead, s.hub.cfg.LogDuration)
 	s.log.trim(lead, s.hub.cfg.GOPMaxBytes, s.heldLocked)
 }
 
@@ -32,7 +33,8 @@ func (s *Stream) trimLocked() {
 // not so late that it will not.
 func (s *Stream) heldLocked(seq uint64) bool {
 	now := s.log.newest().arrived
-	if seq < s.held.floor || now-s.log.at(seq).arrived > s.hub.cfg.MaxLag.Milliseconds() {
+	most := s.hub.cfg.MaxLag + s.hub.cfg.LogDuration // of a viewer that started as far back as can be
+	if seq < s.held.floor || now-s.log.at(seq).arrived > most.Milliseconds() {
 		return false
 	}
 	if now >= s.held.next {
@@ -53,7 +55,7 @@ func (s *Stream) lowestLocked() uint64 {
 		switch {
 		case !v.started, v.cursor >= min(lowest, stop), stop <= l.tail:
 		case v.wasPaused && v.flags.Load()&flagPaused != 0:
-		case v.cursor < late && v.canJump(l, stop):
+		case v.cursor < late && v.from == nil && v.canJump(l, stop):
 			lowest = min(lowest, l.gop)
 		default:
 			lowest = v.cursor

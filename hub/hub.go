@@ -38,7 +38,8 @@ type Config struct {
 	// back than the newest key frame (WatchOptions.Back), within GOPMaxBytes: nothing
 	// more than its newest GOP if 0.
 	LogDuration time.Duration
-	// MaxStreams bounds the streams, published or waited for: 20,000 if 0.
+	// MaxStreams bounds the streams, published or waited for: 20,000 if 0. When viewers
+	// wait for so many, publishers find room for as many again.
 	MaxStreams int
 	// MaxViewers bounds the viewers of one stream, those who wait for it included; 0
 	// for no bound.
@@ -129,6 +130,10 @@ func (h *Hub) Watch(key Key, opts WatchOptions) (*Viewer, error) {
 		scriptData:  opts.ScriptData,
 		noAudio:     opts.NoAudio,
 		noVideo:     opts.NoVideo,
+		shape:       opts.Shape,
+	}
+	if opts.Start != StartGOP || opts.Back > 0 {
+		v.from = &from{live: opts.Start == StartLive, back: opts.Back}
 	}
 	if err := h.attach(v, key); err != nil {
 		return nil, err
@@ -143,9 +148,17 @@ func (h *Hub) attach(v *Viewer, key Key) error {
 	if v.closed() {
 		return errViewerClosed
 	}
-	s, err := h.streamLocked(key)
+	s, err := h.streamLocked(key, h.cfg.MaxStreams)
 	if err != nil {
 		return err
+	}
+	if most := h.cfg.MaxViewers; most > 0 {
+		s.mu.RLock()
+		viewers := len(s.viewers) // more come with h.mu held only
+		s.mu.RUnlock()
+		if viewers >= most {
+			return refuse(ReasonTooMany, "%s has %d viewers already", key, viewers)
+		}
 	}
 	if old := v.stream.Load(); old != nil {
 		old.mu.Lock() // as long as v.stream says that this guards the viewer
@@ -161,9 +174,10 @@ func (h *Hub) attach(v *Viewer, key Key) error {
 	return nil
 }
 
-// streamLocked returns the present stream of the key, a new one if there is none.
-// It is not ended: a stream ends and is forgotten under h.mu, or is replaced here.
-func (h *Hub) streamLocked(key Key) (*Stream, error) {
+// streamLocked returns the present stream of the key, a new one if there is none and
+// there are not as many as most already. It is not ended: a stream ends and is
+// forgotten under h.mu, or is replaced here.
+func (h *Hub) streamLocked(key Key, most int) (*Stream, error) {
 	if h.closing {
 		return nil, refuse(ReasonShuttingDown, "the server is shutting down")
 	}
@@ -176,7 +190,7 @@ func (h *Hub) streamLocked(key Key) (*Stream, error) {
 		}
 		delete(h.streams, key)
 	}
-	if len(h.streams) >= h.cfg.MaxStreams {
+	if len(h.streams) >= most {
 		return nil, refuse(ReasonTooMany, "the server has %d streams already", len(h.streams))
 	}
 	s := newStream(h, key)

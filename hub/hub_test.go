@@ -66,16 +66,22 @@ func TestMaxStreams(t *testing.T) {
 		third := hub.Key{App: "live", Name: "three"}
 		_, err = h.Watch(third, hub.WatchOptions{})
 		assert.Equal(t, hub.ReasonTooMany, reasonOf(t, err))
-		_, err = h.Publish(third, hub.PublishOptions{})
-		assert.Equal(t, hub.ReasonTooMany, reasonOf(t, err))
-
 		newSink(t, h, hub.WatchOptions{}).Close() // of a stream that is there
 
-		two.Close()
-		p, err := h.Publish(third, hub.PublishOptions{})
+		// Those who only wait can't keep publishers out.
+		three, err := h.Publish(third, hub.PublishOptions{})
 		require.NoError(t, err)
-		one.Close()
-		p.Close()
+		four, err := h.Publish(hub.Key{App: "live", Name: "four"}, hub.PublishOptions{})
+		require.NoError(t, err)
+		_, err = h.Publish(hub.Key{App: "live", Name: "five"}, hub.PublishOptions{})
+		assert.Equal(t, hub.ReasonTooMany, reasonOf(t, err))
+
+		two.Close()
+		five, err := h.Publish(hub.Key{App: "live", Name: "five"}, hub.PublishOptions{})
+		require.NoError(t, err)
+		for _, p := range []interface{ Close() }{one, three, four, five} {
+			p.Close()
+		}
 		assert.Empty(t, h.Streams())
 	})
 }

@@ -20,6 +20,9 @@ type StreamInfo struct {
 	// Of what was published last; nil where there is no such track.
 	Video *flv.VideoFormat
 	Audio *flv.AudioFormat
+	// Further are the further tracks of a stream with several, video before audio, by
+	// number; Video and Audio are track 0.
+	Further []Track
 
 	Viewers           int
 	ViewersByProtocol map[string]int
@@ -53,11 +56,12 @@ func (s *Stream) info(now time.Time) (info StreamInfo, ok bool) {
 		Skipped:           make(map[string]uint64),
 	}
 	if !s.tracks.known || s.tracks.video != 0 {
-		info.Video = s.facts.video
+		info.Video = s.videoLocked()
 	}
 	if !s.tracks.known || s.tracks.audio != 0 {
 		info.Audio = s.facts.audio
 	}
+	info.Further = s.facts.further
 	row := 0 // viewers of one protocol, counted all at once
 	for i, v := range s.viewers {
 		info.BytesOut += v.bytes.Load()
@@ -80,6 +84,18 @@ func (s *Stream) info(now time.Time) (info StreamInfo, ok bool) {
 		info.Bitrate = s.facts.rate.perSecond(now) * 8
 	}
 	return info, true
+}
+
+// videoLocked returns the format of the video, with the frame rate that the
+// publisher's metadata tells where the codec header tells none.
+func (s *Stream) videoLocked() *flv.VideoFormat {
+	f := s.facts.video
+	if f == nil || f.FrameRate != 0 {
+		return f
+	}
+	told := *f
+	told.FrameRate = s.headers.meta.number("framerate")
+	return &told
 }
 
 // rate counts bytes by the second and gives the mean over the last full seconds.

@@ -42,6 +42,9 @@ func (s *Stream) takeLocked(t flv.Tag, now time.Time) []Waker {
 		return s.skipLocked(skipUnreadable)
 	}
 	switch {
+	case packet.Kind == flv.KindEnd && packet.Enhanced && s.session.decided:
+		s.appendLocked(entry(t, packet, s.timeline.front, markAside), t.Data)
+		return s.wakers
 	case packet.Kind == flv.KindCommand, packet.Kind == flv.KindEnd:
 		return s.skipLocked(skipCommand)
 	case packet.Kind == flv.KindUnknown, packet.Codec == 0:
@@ -74,7 +77,7 @@ func (s *Stream) takeScriptLocked(t flv.Tag) []Waker {
 		return s.skipLocked(skipUnsafe)
 	}
 	if name != "onMetaData" {
-		s.appendLocked(packet{kind: flv.TypeScript, time: s.timeline.front, key: s.onlyAudioLocked()}, t.Data)
+		s.appendLocked(packet{kind: flv.TypeScript, time: s.timeline.front, marks: s.startIfOnlyAudioLocked()}, t.Data)
 		return s.wakers
 	}
 	m, ok := parseMetadata(values[1:])
@@ -90,24 +93,50 @@ func (s *Stream) takeScriptLocked(t flv.Tag) []Waker {
 // session at one of 64.
 const maxScriptName = 63
 
-// takeConfigLocked keeps a codec header beside the log. Viewers meet it with the
-// next frame.
+// takeConfigLocked keeps the codec headers of a body, one for each of its tracks,
+// beside the log. Viewers meet them with the next frame.
 func (s *Stream) takeConfigLocked(t flv.Tag, p flv.Packet) []Waker {
-	c := config{slot: slot{t.Type, p.Kind, p.Track}, codec: p.Codec, data: t.Data}
-	if !s.headers.hasRoom(c) {
-		return s.skipLocked(skipExcess)
+	s.configs++
+	if !p.Multitrack {
+		return s.keepConfigsLocked(t, p)
 	}
-	if p.Kind == flv.KindConfig && p.Track == 0 {
-		s.checkCodecLocked(t.Type, p.Codec)
-		s.readFormatLocked(t.Type, p)
+	var packets []flv.Packet
+	t.EachTrack(func(p flv.Packet) {
+		if p.Kind != flv.KindConfig || len(p.Payload) > 0 {
+			packets = append(packets, p)
+		}
+	})
+	return s.keepConfigsLocked(t, packets...)
+}
+
+// keepConfigsLocked keeps what stands in one body.
+func (s *Stream) keepConfigsLocked(t flv.Tag, packets ...flv.Packet) []Waker {
+	configs := make([]config, 0, 4)
+	for _, p := range packets {
+		c := config{slot{t.Type, p.Kind, p.Track}, p.Codec, t.Data, s.configs}
+		if !s.headers.hasRoom(c, len(configs)) {
+			return s.skipLocked(skipExcess)
+		}
+		configs = append(configs, c)
 	}
-	if old := s.codecLocked(t.Type); old != 0 && p.Track == 0 && old != p.Codec {
-		s.headers = s.headers.without(t.Type)
+	if len(configs) == 0 {
+		return s.skipLocked(skipEmpty)
 	}
-	if t.Type == flv.TypeVideo && !s.headers.has(c) {
-		s.timeline.newHeader()
+	for i, p := range packets {
+		if p.Kind == flv.KindConfig {
+			s.readTrackLocked(t.Type, p)
+		}
+		if p.Kind == flv.KindConfig && p.Track == 0 {
+			s.checkCodecLocked(t.Type, p.Codec)
+		}
+		if old := s.codecLocked(t.Type); old != 0 && p.Track == 0 && old != p.Codec {
+			s.headers = s.headers.without(t.Type)
+		}
+		if t.Type == flv.TypeVideo && p.Track == 0 && !s.headers.has(configs[i]) {
+			s.timeline.newHeader()
+		}
 	}
-	s.headers = s.headers.withConfig(c)
+	s.headers = s.headers.withConfigs(configs...)
 	return nil
 }
 
@@ -137,48 +166,37 @@ func (s *Stream) checkCodecLocked(typ flv.Type, codec flv.Codec) {
 	}
 }
 
-// readFormatLocked takes the stream's facts from a codec header; one that can't
-// be read leaves only the codec.
-func (s *Stream) readFormatLocked(typ flv.Type, p flv.Packet) {
-	if typ == flv.TypeVideo {
-		f, err := flv.ParseVideoConfig(p)
-		if err != nil {
-			f = flv.VideoFormat{Codec: p.Codec}
-		}
-		s.facts.video = &f
-		return
-	}
-	f, err := flv.ParseAudioConfig(p)
-	if err != nil {
-		f = flv.AudioFormat{Codec: p.Codec}
-	}
-	s.facts.audio = &f
-}
-
 // takeFrameLocked appends an audio or video frame, and decides on the tracks when
 // the frame shows enough.
 func (s *Stream) takeFrameLocked(t flv.Tag, p flv.Packet) []Waker {
 	main := p.Track == 0
+	var is marks
 	if t.Type == flv.TypeVideo {
 		switch {
 		case main && p.Key:
 			s.session.keyed = p.Codec
+			s.readKeyFrameLocked(p)
+			is = markStart
 		case s.session.keyed == 0, main && s.session.keyed != p.Codec:
 			return s.skipLocked(skipBeforeKey)
 		}
+		if p.Frame == flv.FrameKey {
+			is |= markRandom
+		}
+	}
+	if p.Multitrack {
+		s.seeTracksLocked(t)
 	}
 	if main {
 		s.checkCodecLocked(t.Type, p.Codec)
 		s.seeLocked(t.Type, p)
 	}
-	entry := packet{kind: t.Type, time: s.timeline.at(trackID{t.Type, p.Track}, t.Timestamp, p.CompositionTime, p.Key)}
-	if t.Type == flv.TypeVideo {
-		entry.key = main && p.Key
-	} else {
-		entry.key = s.onlyAudioLocked()
+	if t.Type == flv.TypeAudio {
+		is |= s.startIfOnlyAudioLocked()
 	}
 	couldStart := s.log.hasGOP
-	s.appendLocked(entry, t.Data)
+	at := s.timeline.at(trackID{t.Type, p.Track}, t.Timestamp, p.CompositionTime, p.Key)
+	s.appendLocked(entry(t, p, at, is), t.Data)
 
 	switch {
 	case s.session.decided:
@@ -193,6 +211,31 @@ func (s *Stream) takeFrameLocked(t flv.Tag, p flv.Packet) []Waker {
 		return s.announceLocked()
 	}
 	return s.wakers
+}
+
+// entry returns what the log keeps of a tag, beside its data.
+func entry(t flv.Tag, p flv.Packet, time int64, is marks) packet {
+	e := packet{kind: t.Type, time: time, marks: is, track: p.Track}
+	if p.Plain() {
+		e.marks |= markPlain
+	}
+	if p.Multitrack {
+		tracks := 0
+		t.EachTrack(func(flv.Packet) { tracks++ })
+		if tracks > 1 {
+			e.marks |= markMany
+		}
+	}
+	return e
+}
+
+// startIfOnlyAudioLocked returns the mark of a start point for every packet of a
+// stream that is known to have no video.
+func (s *Stream) startIfOnlyAudioLocked() marks {
+	if s.onlyAudioLocked() {
+		return markStart
+	}
+	return 0
 }
 
 // onlyAudioLocked reports whether the stream is known to have no video, so that
@@ -221,7 +264,7 @@ func (s *Stream) seeLocked(typ flv.Type, p flv.Packet) {
 	if s.codecLocked(typ) != p.Codec {
 		// A codec without a header, or whose header is missing: the frame says it.
 		s.headers = s.headers.without(typ)
-		s.readFormatLocked(typ, p)
+		s.readTrackLocked(typ, p)
 	}
 }
 

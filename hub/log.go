@@ -17,9 +17,23 @@ type packet struct {
 	first   *byte // of its data (payload.go)
 	size    uint32
 	kind    flv.Type
-	key     bool  // a start point: a video key frame, or any frame without video
+	marks   marks
+	track   uint8 // of a stream with several of its kind
 	class   uint8 // of its data's slot
 }
+
+// marks are what the stream knows of a packet, for those who are given it.
+type marks uint8
+
+const (
+	markStart  marks = 1 << iota // a start point: a video key frame, or any frame without video
+	markPlain                    // the same in every shape, and of track 0
+	markRandom                   // a video key frame, of whichever track
+	markMany                     // its body holds several tracks
+	markAside                    // no frame: for those only who get everything as it was sent
+)
+
+func (p *packet) is(m marks) bool { return p.marks&m != 0 }
 
 // entryCost is about what a packet takes beside its data, in bytes, with a share
 // of what its block leaves unused. Without it, tiny frames would take many times
@@ -50,6 +64,8 @@ type log struct {
 	bytes  int64  // of memory: entries and headers, without the payload
 
 	payload payload
+
+	keys []uint64 // the video start points among the packets, in order
 
 	runs []run // the last is that of the next packet, if its headers are the same
 	past int   // so many of the first runs are of trimmed packets only
@@ -102,15 +118,19 @@ func (l *log) append(p packet, h *headers, data []byte) {
 	l.bytes += entryCost
 	l.head++
 	*l.newest() = p
-	if p.key {
+	if p.is(markStart) {
 		l.markKey(l.head - 1)
 	}
 }
 
 // markKey makes a packet a start point, the newest one.
 func (l *log) markKey(seq uint64) {
-	l.at(seq).key = true
+	p := l.at(seq)
+	p.marks |= markStart
 	l.gop, l.hasGOP = seq, true
+	if p.kind == flv.TypeVideo {
+		l.keys = append(l.keys, seq)
+	}
 }
 
 // headersAt returns the headers in force at a packet of the log, and the first
@@ -174,6 +194,9 @@ func (l *log) drop() {
 		l.hasGOP = false
 		l.gopCut++
 	}
+	if len(l.keys) > 0 && l.keys[0] == l.tail {
+		l.keys = slices.Delete(l.keys, 0, 1)
+	}
 	p := l.at(l.tail)
 	l.bytes -= entryCost
 	l.payload.recycle(l.tail, p.first, int(p.size), p.class)
@@ -196,6 +219,18 @@ func (l *log) drop() {
 // forgetGOP makes what the log holds no start point any more: a new publish
 // session begins, and whoever joins starts with its first key frame.
 func (l *log) forgetGOP() { l.hasGOP = false }
+
+// keyBefore returns the newest video start point, not before floor, whose packet is
+// not younger than time: the oldest there is if all are.
+func (l *log) keyBefore(time int64, floor uint64) (seq uint64, ok bool) {
+	for i := len(l.keys) - 1; i >= 0 && l.keys[i] >= floor; i-- {
+		seq, ok = l.keys[i], true
+		if l.at(seq).time <= time {
+			break
+		}
+	}
+	return seq, ok
+}
 
 // since returns the first sequence number at or after floor whose packet is not
 // older than time.

@@ -17,7 +17,7 @@ import (
 
 // entry appends a packet of n bytes.
 func (l *log) entry(at int64, key bool, n int) {
-	l.append(packet{time: at, arrived: at, key: key, kind: flv.TypeVideo}, noHeaders, make([]byte, n))
+	l.append(packet{time: at, arrived: at, marks: startIf(key), kind: flv.TypeVideo}, noHeaders, make([]byte, n))
 }
 
 // noOne holds nothing.
@@ -102,8 +102,8 @@ func TestGOPCutCounts(t *testing.T) {
 // Headers count with the first packet that has them.
 func TestHeadersCost(t *testing.T) {
 	var l log
-	h := noHeaders.withConfig(config{slot: slot{typ: flv.TypeVideo}, data: make([]byte, 1000)})
-	other := h.withConfig(config{slot: slot{typ: flv.TypeVideo}, data: make([]byte, 2000)})
+	h := noHeaders.withConfigs(config{slot: slot{typ: flv.TypeVideo}, data: make([]byte, 1000)})
+	other := h.withConfigs(config{slot: slot{typ: flv.TypeVideo}, data: make([]byte, 2000)})
 	l.append(packet{}, h, nil)
 	one := l.bytes
 	assert.Greater(t, one, int64(1000))
@@ -130,7 +130,7 @@ func TestMemoryIsNeverMixedUp(t *testing.T) {
 		n := rng.IntN(len(logs))
 		l := &logs[n]
 		if inForce[n] == nil || rng.IntN(10) == 0 {
-			inForce[n] = noHeaders.withConfig(config{data: binary.BigEndian.AppendUint32(nil, uint32(i))})
+			inForce[n] = noHeaders.withConfigs(config{data: binary.BigEndian.AppendUint32(nil, uint32(i))})
 		}
 		p := sentPacket{make([]byte, packetSize(rng)), inForce[n]}
 		for j := range p.data {
@@ -138,7 +138,7 @@ func TestMemoryIsNeverMixedUp(t *testing.T) {
 		}
 		sent[n] = append(sent[n], p)
 		at := int64(i)
-		l.append(packet{time: at, arrived: at, key: rng.IntN(30) == 0}, p.headers, p.data)
+		l.append(packet{time: at, arrived: at, marks: startIf(rng.IntN(30) == 0)}, p.headers, p.data)
 		switch rng.IntN(8) {
 		case 0, 1, 2:
 			floor := l.tail + rng.Uint64N(l.head-l.tail)
@@ -250,4 +250,11 @@ func TestSince(t *testing.T) {
 	} {
 		assert.Equal(t, test.want, l.since(test.time, test.floor), "%+v", test)
 	}
+}
+
+func startIf(key bool) marks {
+	if key {
+		return markStart
+	}
+	return 0
 }

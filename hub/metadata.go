@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"sluice/flv"
 	"sluice/flv/amf"
 )
 
@@ -88,6 +87,16 @@ func (m metadata) with(name string, value any) metadata {
 	return append(m, property{name, value})
 }
 
+// number returns a property that is a positive number, 0 if it is none.
+func (m metadata) number(name string) float64 {
+	for _, p := range m {
+		if n, ok := p.value.(float64); ok && p.name == name && n > 0 {
+			return n
+		}
+	}
+	return 0
+}
+
 func (m metadata) has(name string) bool {
 	return slices.ContainsFunc(m, func(p property) bool { return p.name == name })
 }
@@ -110,55 +119,42 @@ func belongs(name string) (audio, video bool) {
 	return false, false
 }
 
-// appendBody appends the body of the onMetaData tag for a viewer that is sent the
-// given tracks: properties of the others are left out, hasAudio and hasVideo tell
-// the truth, and the codecs are named even where the publisher sent no metadata
+// told is what a viewer's metadata says of its tracks.
+type told struct {
+	audio, video         float64 // what stands for the codec, 0 for no such track
+	mainAudio, mainVideo bool    // it is the track that the publisher's properties describe
+
+	audioNamed, videoNamed bool // of appendBody
+}
+
+// appendBody appends the body of the onMetaData tag for a viewer: properties of tracks
+// that it is not sent are left out, hasAudio and hasVideo tell the truth, and the
+// codecs are named as the viewer meets them, even where the publisher sent no metadata
 // (ffmpeg reads from them which tracks an RTMP stream has).
-func (m metadata) appendBody(dst []byte, audio, video flv.Codec) []byte {
+func (m metadata) appendBody(dst []byte, t told) []byte {
 	props := make(amf.ECMAArray, 0, len(m)+4)
 	for _, p := range m {
 		a, v := belongs(p.name)
-		if a && audio == 0 || v && video == 0 {
+		if a && !t.mainAudio || v && !t.mainVideo {
 			continue
+		}
+		switch strings.ToLower(p.name) {
+		case "audiocodecid":
+			p.value, t.audioNamed = t.audio, true
+		case "videocodecid":
+			p.value, t.videoNamed = t.video, true
 		}
 		props = append(props, amf.Property{Name: p.name, Value: p.value})
 	}
-	if video != 0 && !m.has("videocodecid") {
-		props = append(props, amf.Property{Name: "videocodecid", Value: codecID(video)})
+	if t.video != 0 && !t.videoNamed {
+		props = append(props, amf.Property{Name: "videocodecid", Value: t.video})
 	}
-	if audio != 0 && !m.has("audiocodecid") {
-		props = append(props, amf.Property{Name: "audiocodecid", Value: codecID(audio)})
+	if t.audio != 0 && !t.audioNamed {
+		props = append(props, amf.Property{Name: "audiocodecid", Value: t.audio})
 	}
 	props = append(props,
-		amf.Property{Name: "hasAudio", Value: audio != 0},
-		amf.Property{Name: "hasVideo", Value: video != 0},
+		amf.Property{Name: "hasAudio", Value: t.audio != 0},
+		amf.Property{Name: "hasVideo", Value: t.video != 0},
 	)
 	return amf.AppendAMF0(dst, "onMetaData", props)
-}
-
-// codecID returns what stands for the codec in onMetaData: the classic number
-// where the codec has one, otherwise its FourCC as a number (Enhanced RTMP v2,
-// "Defining Additional Video and Audio Codecs").
-func codecID(c flv.Codec) float64 {
-	switch c {
-	case flv.CodecH264:
-		return 7
-	case flv.CodecH263:
-		return 2
-	case flv.CodecVP6:
-		return 4
-	case flv.CodecAAC:
-		return 10
-	case flv.CodecMP3:
-		return 2
-	case flv.CodecPCM:
-		return 3
-	case flv.CodecALaw:
-		return 7
-	case flv.CodecMuLaw:
-		return 8
-	case flv.CodecSpeex:
-		return 11
-	}
-	return float64(c)
 }

@@ -146,12 +146,12 @@ func TestMetadataForOneTrack(t *testing.T) {
 		}
 		return strings.Join(words, " ")
 	}
-	assert.Equal(t, "width=1280 height=720 videocodecid=avc1 videodatarate=2500 framerate=30 "+
-		"audiocodecid=mp4a audiodatarate=160 audiosamplerate=48000 audiosamplesize=16 stereo=true "+
+	assert.Equal(t, "width=1280 height=720 videocodecid=7 videodatarate=2500 framerate=30 "+
+		"audiocodecid=10 audiodatarate=160 audiosamplerate=48000 audiosamplesize=16 stereo=true "+
 		"encoder=e hasAudio=true hasVideo=true", names(hub.WatchOptions{}))
-	assert.Equal(t, "width=1280 height=720 videocodecid=avc1 videodatarate=2500 framerate=30 "+
+	assert.Equal(t, "width=1280 height=720 videocodecid=7 videodatarate=2500 framerate=30 "+
 		"encoder=e hasAudio=false hasVideo=true", names(hub.WatchOptions{NoAudio: true}))
-	assert.Equal(t, "audiocodecid=mp4a audiodatarate=160 audiosamplerate=48000 audiosamplesize=16 stereo=true "+
+	assert.Equal(t, "audiocodecid=10 audiodatarate=160 audiosamplerate=48000 audiosamplesize=16 stereo=true "+
 		"encoder=e hasAudio=true hasVideo=false", names(hub.WatchOptions{NoVideo: true}))
 }
 
@@ -159,7 +159,7 @@ func TestMetadataForOneTrack(t *testing.T) {
 func TestMetadataCodecs(t *testing.T) {
 	for sent, want := range map[string][2]float64{
 		"vc:s ac:c K:1 A:1":  {7, 10},
-		"hc:s ac:c HK:1 A:1": {'h'<<24 | 'v'<<16 | 'c'<<8 | '1', 10},
+		"hc:s ac:c HK:1 A:1": {12, 10},
 		"vc:s K:1 M:1":       {7, 2},
 	} {
 		synctest.Test(t, func(t *testing.T) {

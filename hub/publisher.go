@@ -47,7 +47,7 @@ func (h *Hub) Publish(key Key, opts PublishOptions) (*Publisher, error) {
 	p := &Publisher{opts: opts}
 	for {
 		h.mu.Lock()
-		s, err := h.streamLocked(key)
+		s, err := h.streamLocked(key, 2*h.cfg.MaxStreams)
 		if err != nil {
 			h.mu.Unlock()
 			return nil, err
@@ -90,17 +90,27 @@ func (p *Publisher) same(identity string) bool {
 
 // Write appends a tag to the stream. Its timestamp is on the publisher's own
 // clock; its data is copied. The error is the *Refusal with which the hub ended
-// the publisher, or net.ErrClosed (wrapped) after Close. A tag that can't be used
+// the publisher, ReasonTooMany here and now where it exceeds Config.MaxBitrate, or net.ErrClosed (wrapped) after Close. A tag that can't be used
 // is counted and no error: an encoder that sends something odd goes on.
 func (p *Publisher) Write(t flv.Tag) error {
 	s := p.stream
+	now := time.Now()
 	s.mu.Lock()
 	if s.pub != p {
 		s.mu.Unlock()
 		return p.err()
 	}
+	if most := s.hub.cfg.MaxBitrate; most > 0 && !s.session.allowance.take(now, len(t.Data), most) {
+		why := refuse(ReasonTooMany, "more than the %d bits per second that are allowed", most)
+		p.finish(why)
+		wakers := s.leaveLocked()
+		s.mu.Unlock()
+		wake(wakers)
+		s.hub.forget(s)
+		return why
+	}
 	cuts := s.log.gopCut
-	wakers := s.takeLocked(t, time.Now())
+	wakers := s.takeLocked(t, now)
 	cut := s.log.gopCut - cuts
 	s.mu.Unlock()
 	wake(wakers)

@@ -1,6 +1,10 @@
 package hub
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"sluice/flv"
+)
 
 // Stamper is a Framer whose viewers differ in nothing but their timestamps: what was
 // framed for one of them can be given to the next with others.
@@ -31,17 +35,22 @@ type share struct {
 // wishes are what decides on which packets a viewer gets.
 type wishes struct {
 	noAudio, noVideo, hasAudio, hasVideo, fixedCodecs, scriptData bool
+	shape                                                         flv.Shape
+	audio, video                                                  uint8
 }
 
 func (v *Viewer) wishes() wishes {
-	return wishes{v.noAudio, v.noVideo, v.hasAudio, v.hasVideo, v.fixedCodecs, v.scriptData}
+	return wishes{
+		v.noAudio, v.noVideo, v.hasAudio, v.hasVideo, v.fixedCodecs, v.scriptData,
+		v.shape, v.audio, v.video,
+	}
 }
 
 // shareable reports whether the viewer is one of many that get the packets from its
 // cursor up to stop, and nothing else. Nor does it change otherwise: one without video
 // for a while would have to note that it needs a key frame.
 func (v *Viewer) shareable(l *log, stop uint64, flags uint32) bool {
-	if flags != 0 || !v.begun || v.needKey || v.cursor >= stop {
+	if flags != 0 || v.from != nil || !v.begun || v.needKey || v.cursor >= stop {
 		return false
 	}
 	h, until := l.headersAt(v.cursor)

@@ -70,8 +70,10 @@ type Stream struct {
 	pub      *Publisher // nil unless live
 	session  session
 	log      log
+	oldest   uint64 // no viewer starts before it: other tracks or codecs
 	timeline timeline
 	headers  *headers
+	configs  uint32 // how many codec headers came
 
 	// tracks are what viewers were told that the stream has.
 	tracks struct {
@@ -81,9 +83,10 @@ type Stream struct {
 	facts struct {
 		video   *flv.VideoFormat // of the last header, whether the track has frames or not
 		audio   *flv.AudioFormat
-		in      uint64 // bytes of tags taken
-		out     uint64 // bytes sent to viewers that are gone
-		dropped uint64 // packets that viewers who are gone were not sent
+		further []Track // by type, video first, and number
+		in      uint64  // bytes of tags taken
+		out     uint64  // bytes sent to viewers that are gone
+		dropped uint64  // packets that viewers who are gone were not sent
 		skipped [skips]uint64
 		rate    rate
 	}
@@ -100,6 +103,7 @@ type session struct {
 	decided      bool
 	timer        *time.Timer // decides, trackWait after the first frame
 	lastWrite    time.Time
+	allowance    allowance
 }
 
 // Waker is told that something happened in a stream: packets were appended, or it
@@ -174,6 +178,7 @@ func (s *Stream) beginLocked(p *Publisher, now time.Time) []Waker {
 	s.timeline.beginSession()
 	s.log.forgetGOP()
 	s.facts.rate = rate{}
+	s.facts.further = nil
 	return s.announceLocked()
 }
 
@@ -223,19 +228,6 @@ func (s *Stream) silentLocked(now time.Time) bool {
 	return now.Sub(s.session.lastWrite) >= takeoverSilence
 }
 
-// startLocked returns where a viewer that comes now starts. It has to wait while
-// ok is false.
-func (s *Stream) startLocked() (seq uint64, ok bool) {
-	if s.state != stateLive || !s.session.decided || !s.log.hasGOP {
-		return 0, false
-	}
-	if s.tracks.video != 0 {
-		return s.log.gop, true
-	}
-	newest := s.log.at(s.log.gop)
-	return s.log.since(newest.time-audioLead.Milliseconds(), s.session.first), true
-}
-
 // decideLocked ends the look at which tracks a publish session has. Where they
 // are not what viewers were told, those that can't follow are ended.
 func (s *Stream) decideLocked() []Waker {
@@ -246,6 +238,7 @@ func (s *Stream) decideLocked() []Waker {
 	s.session.decided = true
 	if s.tracks.known && (s.tracks.audio != s.session.audio || s.tracks.video != s.session.video) {
 		s.breakLocked(s.log.head)
+		s.oldest = s.session.first
 	}
 	s.tracks.known = true
 	s.tracks.audio, s.tracks.video = s.session.audio, s.session.video
@@ -286,6 +279,7 @@ func (s *Stream) changeLocked() {
 	s.tracks.known = false
 	s.session.audio, s.session.video = 0, 0
 	s.session.first = s.log.head
+	s.oldest = s.log.head
 	s.reopenLocked()
 }
 

@@ -47,20 +47,23 @@ type Viewer struct {
 	protocol                                  string
 
 	// Guarded by stream.mu, held for writing: the stream's.
-	place   int32  // in stream.viewers
-	stopAt  uint64 // the packet at which it ends before its stream does, if stop is set
+	place   int32 // in stream.viewers
 	stop    Reason
 	started bool
+	stopAt  uint64 // the packet at which it ends before its stream does, if stop is set
 
 	// Guarded by stream.mu, held for reading: the driver's. With the lock held for
 	// writing, the stream may look too.
 	cursor             uint64   // the next packet
 	base               int64    // stream time of its timestamp 0
 	headers            *headers // those it has; nil before its first packet
-	hasAudio, hasVideo bool     // what the stream had when it started
-	begun              bool     // it had its first frame, and has its base
-	needKey            bool     // video is left out up to the next key frame
-	evicted            bool     // ... because packets before it were gone: that counts as dropped
+	from               *from    // where it starts, unless that is the usual place
+	shape              flv.Shape
+	audio, video       uint8 // which track of each type it gets
+	hasAudio, hasVideo bool  // what the stream had when it started
+	begun              bool  // it had its first frame, and has its base
+	needKey            bool  // video is left out up to the next key frame
+	evicted            bool  // ... because packets before it were gone: that counts as dropped
 	wasPaused          bool
 }
 
@@ -197,7 +200,7 @@ func (v *Viewer) tryStart() (change chan struct{}, publishing bool, err error) {
 			}
 			continue
 		}
-		seq, ok := s.startLocked()
+		seq, ok := s.startLocked(v)
 		if !ok {
 			change, publishing = s.change, s.state == stateLive
 			s.mu.Unlock()
@@ -221,7 +224,11 @@ func (s *Stream) admitLocked(v *Viewer, seq uint64) error {
 		}
 		return refuse(ReasonNotFound, "%s has no video", s.key)
 	}
+	if err := s.chooseTracksLocked(v); err != nil {
+		return err
+	}
 	v.started, v.cursor, v.needKey = true, seq, true
+	s.leadLocked(v)
 	s.holdLocked(seq)
 	return nil
 }

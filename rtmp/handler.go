@@ -43,7 +43,7 @@ type Publication interface {
 	// @clearDataFrame arrives as the name that it clears with an empty ECMA array;
 	// the AMF3 form is brought to AMF0. Aggregate messages are taken apart.
 	//
-	// An error ends the connection with that error as its reason.
+	// An error ends the message stream as ServerStream.Fail does.
 	WriteTag(t flv.Tag) error
 
 	// Close ends the publication. It is called exactly once, and nothing else is

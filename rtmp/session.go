@@ -347,7 +347,7 @@ func (s *session) media(m chunk.Message) error {
 		return nil
 	}
 	if err := st.pub.WriteTag(t); err != nil {
-		return goodbye{err}
+		return s.fail(st.handle, err)
 	}
 	return nil
 }

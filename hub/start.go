@@ -1,0 +1,176 @@
+package hub
+
+import (
+	"time"
+
+	"sluice/flv"
+)
+
+// from is where a viewer starts that does not start at the newest key frame, or does
+// not show what follows it at the publisher's pace.
+type from struct {
+	live bool          // StartLive
+	back time.Duration // WatchOptions.Back
+
+	// lead is by how much the viewer's packets may be older than MaxLag allows, in
+	// ms: as old as they were at its start, and no more than they were since.
+	lead int64
+	squeeze
+}
+
+// startLocked returns where a viewer that comes now starts. It has to wait while
+// ok is false.
+func (s *Stream) startLocked(v *Viewer) (seq uint64, ok bool) {
+	if s.state != stateLive || !s.session.decided || !s.log.hasGOP {
+		return 0, false
+	}
+	back := int64(0)
+	if v.from != nil {
+		back = v.from.back.Milliseconds()
+	}
+	now := s.log.newest().time
+	switch {
+	case s.tracks.video == 0:
+		floor := s.session.first
+		if back > 0 {
+			floor = s.oldest
+		} else {
+			now = s.log.at(s.log.gop).time
+		}
+		return s.log.since(now-max(back, audioLead.Milliseconds()), floor), true
+	case v.noVideo && v.from != nil && v.from.live:
+		return s.log.since(now-audioLead.Milliseconds(), s.log.gop), true
+	case back > 0:
+		if seq, ok := s.log.keyBefore(now-back, s.oldest); ok {
+			return seq, true
+		}
+	}
+	return s.log.gop, true
+}
+
+// leadLocked settles what is particular about the start of a viewer that is about to
+// start at its cursor.
+func (s *Stream) leadLocked(v *Viewer) {
+	f := v.from
+	if f == nil {
+		return
+	}
+	if f.live && v.hasVideo {
+		f.squeeze = s.log.squeeze(v.cursor, v.video)
+	}
+	f.lead = s.log.newest().arrived - s.log.at(v.cursor).arrived
+	if f.squeeze.window == 0 && f.back == 0 {
+		v.from = nil
+	}
+}
+
+// lagAllowed returns how old the viewer's next packet may be, in ms, when it is lag
+// old.
+func (v *Viewer) lagAllowed(s *Stream, lag int64) int64 {
+	most := s.hub.cfg.MaxLag.Milliseconds()
+	if v.from != nil {
+		most += v.from.lead
+		v.from.lead = min(v.from.lead, lag)
+	}
+	return most
+}
+
+// Bounds of a squeeze, in ms.
+const (
+	// squeezeFrame is what each frame gets: the smallest step of an FLV timestamp, so
+	// that no two frames are shown at the same time.
+	squeezeFrame = 1
+	// minSqueeze is sound enough for a player to begin with.
+	minSqueeze = 100
+	// maxSqueeze bounds how far behind the live edge a long GOP makes a viewer start.
+	maxSqueeze = 400
+)
+
+// squeeze is the way a viewer with StartLive gets from the newest key frame to the live
+// edge: the video up to the edge is shown within a short window before it, and the
+// sound begins with the window, at its own pace. From the edge on nothing is changed.
+//
+//	stream     K──────────────────────────────┤ edge
+//	viewer                            K▒▒▒▒▒▒▒┤ edge
+//	                                  └ window ┘
+//
+// Both decoding and presentation times go through the same increasing map, so frames
+// keep their order, and a player that follows timestamps decodes the whole GOP at
+// once and is live. (MSE, and with it mpegts.js, plays from the first timestamp on;
+// without this a viewer stays as far behind the edge as the key frame was old.)
+type squeeze struct {
+	first, edge int64 // stream time, ms
+	window      int64 // ms; 0 for no squeeze
+}
+
+// squeeze returns what brings a viewer of the given video track from packet seq to the
+// head of the log; none where that is no more than a window away.
+func (l *log) squeeze(seq uint64, track uint8) squeeze {
+	frames := int64(0)
+	for i := seq; i < l.head; i++ {
+		if p := l.at(i); p.kind == flv.TypeVideo && (p.track == track || p.is(markMany)) {
+			frames++
+		}
+	}
+	q := squeeze{
+		first:  l.at(seq).time,
+		edge:   l.newest().time,
+		window: min(max(frames*squeezeFrame, minSqueeze), maxSqueeze),
+	}
+	if q.edge-q.first <= q.window {
+		return squeeze{}
+	}
+	return q
+}
+
+// at returns where a time of the stream is shown.
+func (q *squeeze) at(time int64) int64 {
+	if q.window == 0 || time >= q.edge {
+		return time
+	}
+	return q.edge - (q.edge-time)*q.window/(q.edge-q.first)
+}
+
+// time returns when a packet is due on the viewer's clock, which is the stream's but
+// for a squeeze.
+func (v *Viewer) time(p *packet) int64 {
+	if v.from == nil || p.kind != flv.TypeVideo {
+		return p.time
+	}
+	return v.from.squeeze.at(p.time)
+}
+
+// presented returns the body of a frame whose decoding time was squeezed, with a
+// composition time that goes with it.
+func (v *Viewer) presented(p *packet, t flv.Tag, scratch *[]byte) []byte {
+	frame, err := t.Packet()
+	if err != nil || frame.CompositionTime == 0 || frame.Multitrack {
+		return t.Data
+	}
+	q := &v.from.squeeze
+	frame.CompositionTime = int32(q.at(p.time+int64(frame.CompositionTime)) - q.at(p.time))
+	begin := len(*scratch)
+	out, err := flv.AppendVideo(*scratch, frame)
+	if err != nil {
+		return t.Data
+	}
+	*scratch = out
+	return out[begin:len(out):len(out)]
+}
+
+// squeezed reports whether what the viewer shows at a packet is not what the stream
+// has there, so that composition times change as well.
+func (v *Viewer) squeezed(p *packet) bool {
+	return v.from != nil && v.from.window != 0 && p.kind == flv.TypeVideo &&
+		p.time < v.from.edge+maxReorder.Milliseconds()
+}
+
+// arrive lets a viewer that has come to the live edge be as all others are.
+func (v *Viewer) arrive(p *packet) {
+	const caughtUp = 1000 // ms; a worker may let packets wait for some of it
+	f := v.from
+	if f.lead > caughtUp || f.window != 0 && p.time < f.edge+maxSkew.Milliseconds() {
+		return
+	}
+	v.from = nil
+}
