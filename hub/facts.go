@@ -69,6 +69,9 @@ func (s *Stream) readTrackLocked(typ flv.Type, p flv.Packet) {
 	case p.Track == 0:
 		s.facts.audio = t.Audio
 	case found:
+		if s.facts.further[i].codec() != p.Codec {
+			s.breakTrackLocked(typ, p.Track)
+		}
 		// Who holds the old list may be reading it.
 		s.facts.further = slices.Clone(s.facts.further)
 		s.facts.further[i] = t

@@ -215,3 +215,23 @@ func TestMetadataInShape(t *testing.T) {
 		})
 	}
 }
+
+// A further track that changes its codec ends the browsers that show it, and no other.
+func TestFurtherTrackChangesCodec(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{})
+		p := publish(t, h, hub.PublishOptions{})
+		further := flv.Packet{Codec: flv.CodecOpus, Kind: flv.KindFrame, Enhanced: true, Multitrack: true, Track: 1}
+		p.send("meta:av vc:s ac:s K:1 A:1")
+		p.write(audio(0, body(t, flv.TypeAudio, further)))
+		second := watch(t, h, hub.WatchOptions{Shape: flv.Shape{Form: flv.FormBrowser, Track: 1}, FixedCodecs: true})
+		first := watch(t, h, hub.WatchOptions{Shape: browser, FixedCodecs: true})
+		second.read()
+		further.Codec = flv.CodecFLAC
+		p.write(audio(20, body(t, flv.TypeAudio, further)))
+		second.read()
+		first.read()
+		assert.Equal(t, hub.ReasonCodecChanged, second.end)
+		assert.Equal(t, hub.ReasonNone, first.end)
+	})
+}

@@ -292,6 +292,16 @@ func (s *Stream) reopenLocked() {
 	}
 }
 
+// breakTrackLocked is breakLocked, here and now, for a further track that goes on with
+// another codec.
+func (s *Stream) breakTrackLocked(typ flv.Type, number uint8) {
+	for _, v := range s.viewers {
+		if v.fixedCodecs && v.started && v.stop == ReasonNone && v.track(typ) == number {
+			v.stop, v.stopAt = ReasonCodecChanged, s.log.head
+		}
+	}
+}
+
 // breakLocked ends, at packet seq, the viewers that can't go on with other codecs
 // than they began with.
 func (s *Stream) breakLocked(seq uint64) {
