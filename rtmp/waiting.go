@@ -78,6 +78,9 @@ func (c *watched) Close() error {
 	return err
 }
 
+// NetConn returns the connection that was accepted.
+func (c *watched) NetConn() net.Conn { return c.Conn }
+
 // SyscallConn gives access to the connection itself, for writing.
 func (c *watched) SyscallConn() (syscall.RawConn, error) {
 	if sc, ok := c.Conn.(syscall.Conn); ok {

@@ -55,6 +55,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	log := newLogger(stdout, cfg.LogForm, slog.Level(cfg.LogLevel))
 	if limit, known := raiseFileLimit(); known {
 		reportFiles(limit, log)
+		cfg.MaxConnections = boundConnections(cfg.MaxConnections, limit, log)
 	}
 	setUpMemory(environ, os.DirFS("/"), log)
 	svc := newService(cfg, listeners, log)

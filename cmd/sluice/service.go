@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sluice/cmd/sluice/demo"
+	"sluice/cmd/sluice/door"
 	"sluice/httpflv"
 	"sluice/hub"
 	"sluice/hub/fanout"
@@ -22,18 +23,19 @@ import (
 
 // service is the gateway with all its parts, wired.
 //
-//	publishers ──▶ rtmp ──▶ hub ──▶ pool ──▶ rtmp, flv ──▶ viewers
-//	                         └────▶ page
+//	door ──▶ publishers ──▶ rtmp ──▶ hub ──▶ pool ──▶ rtmp, flv ──▶ viewers
+//	                                  └────▶ page
 type service struct {
-	listeners
-	log    *slog.Logger
-	hub    *hub.Hub
-	pool   *fanout.Pool
-	intake *intake.Pool // waits for what publishers and viewers send
-	rtmp   *rtmp.Server
-	flv    *httpflv.Handler
-	http   *http.Server // page and flv
-	demo   bool
+	listeners // as the door admits
+	log       *slog.Logger
+	door      *door.Door
+	hub       *hub.Hub
+	pool      *fanout.Pool
+	intake    *intake.Pool // waits for what publishers and viewers send
+	rtmp      *rtmp.Server
+	flv       *httpflv.Handler
+	http      *http.Server // page and flv
+	demo      bool
 
 	running sync.WaitGroup     // everything that Start has begun
 	stop    context.CancelFunc // ends those of them that nobody else does
@@ -42,7 +44,13 @@ type service struct {
 // newService puts the gateway together on open listeners, which it owns from
 // then on. It must be started and shut down.
 func newService(cfg config, l listeners, log *slog.Logger) *service {
-	s := &service{listeners: l, log: log, demo: cfg.Demo}
+	s := &service{log: log, demo: cfg.Demo}
+	s.door = door.New(door.Config{
+		MaxConnections: cfg.MaxConnections,
+		MaxPerAddress:  cfg.MaxConnectionsPerAddress,
+		Logger:         log,
+	})
+	s.listeners = listeners{rtmp: s.door.Listen(l.rtmp, false), http: s.door.Listen(l.http, true)}
 	s.hub = hub.New(hub.Config{
 		PublisherGrace: orNever(cfg.PublisherGrace),
 		ViewerWait:     orNever(cfg.ViewerWait),
@@ -59,7 +67,7 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 	}
 	s.pool = fanout.New(fanout.Config{Coalesce: coalesce, WriteTimeout: cfg.StallTimeout})
 	s.intake = intake.New(intake.Config{})
-	s.rtmp = &rtmp.Server{Handler: &gateway.Handler{Hub: s.hub, Pool: s.pool}, Logger: log, Await: s.await}
+	s.rtmp = &rtmp.Server{Handler: settling{&gateway.Handler{Hub: s.hub, Pool: s.pool}}, Logger: log, Await: s.await}
 	s.flv = &httpflv.Handler{Hub: s.hub, Pool: s.pool, Intake: s.intake, Logger: log}
 	page := web.Handler(web.Config{
 		Streams:  func() []web.Stream { return web.FromHub(s.hub.Streams(), time.Now()) },
@@ -68,6 +76,7 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 		Logger:   log,
 	})
 	s.http = newHTTPServer(page, s.flv, log)
+	s.door.Guard(s.http)
 	return s
 }
 
@@ -77,7 +86,29 @@ func (s *service) await(c net.Conn, run func()) (rtmp.Waiting, error) {
 	if err != nil {
 		return nil, err // not source, which as an interface would not be nil
 	}
+	door.OnGivenUp(c, source.Wake)
 	return source, nil
+}
+
+// settling is an rtmp.Handler that tells the door who publishes and plays.
+type settling struct{ rtmp.Handler }
+
+// Publish asks the Handler.
+func (h settling) Publish(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Publication, error) {
+	p, err := h.Handler.Publish(s, r)
+	if err == nil {
+		door.Settle(s.NetConn())
+	}
+	return p, err
+}
+
+// Play asks the Handler.
+func (h settling) Play(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Playback, error) {
+	p, err := h.Handler.Play(s, r)
+	if err == nil {
+		door.Settle(s.NetConn())
+	}
+	return p, err
 }
 
 // orNever turns 0, "not at all" in the configuration, into what the hub takes
@@ -150,6 +181,7 @@ func (s *service) Shutdown(ctx context.Context) error {
 		s.flv.Wait()
 		s.running.Wait()
 		s.intake.Close()
+		s.door.Close()
 	}()
 	select {
 	case <-ended:

@@ -1,0 +1,76 @@
+package door
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"time"
+
+	"sluice/hub"
+)
+
+// visitKey is the key of a connection's *visit in its context.
+type visitKey struct{}
+
+// Guard sets up a server of HTTP to serve a listener of the door, before it does: a
+// connection settles with each request, whose head has come whole, and is pending
+// again after the answer. Whoever was turned away gets an answer that says so.
+func (d *Door) Guard(srv *http.Server) {
+	handler, state, connContext := srv.Handler, srv.ConnState, srv.ConnContext
+	srv.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if v, ok := r.Context().Value(visitKey{}).(*visit); ok {
+			switch v.settle() {
+			case turnedFull:
+				refuse(w, "the server has as many connections as it takes")
+				return
+			case turnedAlike:
+				refuse(w, "the server has as many connections from your address as it takes")
+				return
+			}
+		}
+		handler.ServeHTTP(w, r)
+	})
+	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		if connContext != nil {
+			ctx = connContext(ctx, c)
+		}
+		if v := visitOf(c); v != nil {
+			ctx = context.WithValue(ctx, visitKey{}, v)
+		}
+		return ctx
+	}
+	srv.ConnState = func(c net.Conn, s http.ConnState) {
+		if state != nil {
+			state(c, s)
+		}
+		if s == http.StateIdle {
+			if v := visitOf(c); v != nil {
+				v.pend()
+			}
+		}
+	}
+}
+
+// refusalTimeout bounds the answer to who is turned away: net/http reads what is
+// left of a request before it closes.
+const refusalTimeout = time.Second
+
+// refuse answers a request on a connection that is one too many, in the form of all
+// refusals. The connection ends with it.
+func refuse(w http.ResponseWriter, detail string) {
+	c, deadline := http.NewResponseController(w), time.Now().Add(refusalTimeout)
+	c.SetReadDeadline(deadline)
+	c.SetWriteDeadline(deadline)
+	header := w.Header()
+	header.Set("Connection", "close")
+	header.Set("Content-Type", "application/json")
+	header.Set("Cache-Control", "no-store")
+	header.Set("Access-Control-Allow-Origin", "*")
+	header.Set("Retry-After", "5")
+	w.WriteHeader(hub.ReasonTooMany.HTTPStatus())
+	json.NewEncoder(w).Encode(map[string]string{
+		"error":  hub.ReasonTooMany.String(),
+		"reason": detail,
+	})
+}
