@@ -56,7 +56,11 @@ func (s *Stream) leadLocked(v *Viewer) {
 		return
 	}
 	if f.live && v.hasVideo {
-		f.squeeze = s.log.squeeze(v.cursor, v.video)
+		least := int64(silentSqueeze)
+		if v.hasAudio {
+			least = soundSqueeze
+		}
+		f.squeeze = s.log.squeeze(v.cursor, v.video, least)
 	}
 	f.lead = s.log.newest().arrived - s.log.at(v.cursor).arrived
 	if f.squeeze.window == 0 && f.back == 0 {
@@ -80,8 +84,11 @@ const (
 	// squeezeFrame is what each frame gets: the smallest step of an FLV timestamp, so
 	// that no two frames are shown at the same time.
 	squeezeFrame = 1
-	// minSqueeze is sound enough for a player to begin with.
-	minSqueeze = 100
+	// soundSqueeze is what Chromium wants of a sound track before it plays: with less
+	// the picture stands until the rest has come.
+	soundSqueeze = 200
+	// silentSqueeze is enough where there is no sound to wait for.
+	silentSqueeze = 100
 	// maxSqueeze bounds how far behind the live edge a long GOP makes a viewer start.
 	maxSqueeze = 400
 )
@@ -104,8 +111,8 @@ type squeeze struct {
 }
 
 // squeeze returns what brings a viewer of the given video track from packet seq to the
-// head of the log; none where that is no more than a window away.
-func (l *log) squeeze(seq uint64, track uint8) squeeze {
+// head of the log within least ms or a little more; none where it is no further away.
+func (l *log) squeeze(seq uint64, track uint8, least int64) squeeze {
 	frames := int64(0)
 	for i := seq; i < l.head; i++ {
 		if p := l.at(i); p.kind == flv.TypeVideo && (p.track == track || p.is(markMany)) {
@@ -115,7 +122,7 @@ func (l *log) squeeze(seq uint64, track uint8) squeeze {
 	q := squeeze{
 		first:  l.at(seq).time,
 		edge:   l.newest().time,
-		window: min(max(frames*squeezeFrame, minSqueeze), maxSqueeze),
+		window: min(max(frames*squeezeFrame, least), maxSqueeze),
 	}
 	if q.edge-q.first <= q.window {
 		return squeeze{}

@@ -27,7 +27,7 @@ func (s *source) runs(from, frames, gop int) {
 	}
 }
 
-// StartLive: all video of the GOP within a tenth of a second, sound from there on, and
+// StartLive: all video of the GOP within a fifth of a second, sound from there on, and
 // then everything as it is.
 func TestStartLive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -39,7 +39,7 @@ func TestStartLive(t *testing.T) {
 		whole := watch(t, h, hub.WatchOptions{})
 		p.runs(90, 20, 100)
 
-		const edge, window = 89 * 40, 100
+		const edge, window = 89 * 40, 200
 		var pictures, sounds []flv.Tag
 		for _, tag := range live.media()[2:] {
 			if tag.Type == flv.TypeVideo {
