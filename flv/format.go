@@ -8,8 +8,9 @@ type VideoFormat struct {
 	Profile string // "High", "Main 10", …; empty when unknown
 	// Width and Height are in pixels, after cropping; 0 when unknown.
 	Width, Height int
-	// FrameRate is in frames per second, 0 when the header does not say. It is
-	// what the encoder claims, not what it sends.
+	// FrameRate is in frames per second, at most 1,000; 0 when the header does not
+	// say, or says more, which stands for a rate that varies. It is what the encoder
+	// claims, not what it sends.
 	FrameRate float64
 }
 
@@ -21,9 +22,12 @@ type AudioFormat struct {
 	Channels   int    // 0 when unknown
 }
 
-// maxDimension bounds width and height in pixels: more is no picture but
-// garbage.
-const maxDimension = 1 << 16
+// Bounds of what a header may say and be believed.
+const (
+	maxDimension  = 1 << 16 // width and height, in pixels: that of AV1, the largest of all
+	maxFrameRate  = 1000    // frames per second: more is the clock of a varying rate
+	maxSampleRate = 1 << 20 // Hz: that of FLAC, the largest of all
+)
 
 // ParseVideoConfig returns the format that a video packet tells of:
 //
@@ -50,6 +54,9 @@ func ParseVideoConfig(p Packet) (VideoFormat, error) {
 	}
 	if f.Width < 0 || f.Width > maxDimension || f.Height < 0 || f.Height > maxDimension {
 		return VideoFormat{}, fmt.Errorf("%w: picture of %dx%d pixels", ErrFormat, f.Width, f.Height)
+	}
+	if !(f.FrameRate <= maxFrameRate) {
+		f.FrameRate = 0
 	}
 	f.Codec = p.Codec
 	return f, nil
@@ -107,6 +114,9 @@ func ParseAudioConfig(p Packet) (AudioFormat, error) {
 	}
 	if err != nil {
 		return AudioFormat{}, err
+	}
+	if f.SampleRate > maxSampleRate {
+		return AudioFormat{}, fmt.Errorf("%w: sample rate of %d Hz", ErrFormat, f.SampleRate)
 	}
 	f.Codec = p.Codec
 	return f, nil
