@@ -1,6 +1,9 @@
 package flv
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // parseAV1C reads an AV1CodecConfigurationRecord ("AV1 Codec ISO Media File
 // Format Binding" §2.3.3).
@@ -8,7 +11,8 @@ import "fmt"
 //	marker 1 (1 bit)  version 1 (7 bits)  profile (3 bits)  level (5 bits)  2 further bytes
 //	OBUs, among them the sequence header
 //
-// Without a sequence header only the profile is known.
+// Without a sequence header, as when ffmpeg encodes with rav1e, only the profile is
+// known.
 func parseAV1C(b []byte) (VideoFormat, error) {
 	if len(b) < 4 {
 		return VideoFormat{}, errHeader
@@ -16,19 +20,39 @@ func parseAV1C(b []byte) (VideoFormat, error) {
 	if b[0] != 0x81 {
 		return VideoFormat{}, fmt.Errorf("%w: av1C begins with %#02x", ErrFormat, b[0])
 	}
-	f := VideoFormat{Profile: profileName(av1Profiles, uint32(b[1]>>5))}
-	const typeSequenceHeader = 1
-	for b = b[4:]; len(b) > 0; {
+	f, err := findAV1SequenceHeader(b[4:])
+	if errors.Is(err, ErrNoFormat) {
+		return VideoFormat{Profile: profileName(av1Profiles, uint32(b[1]>>5))}, nil
+	}
+	return f, err
+}
+
+// maxAV1OBUs bounds the OBUs before a sequence header; a temporal delimiter is usual,
+// metadata possible.
+const maxAV1OBUs = 32
+
+// findAV1SequenceHeader reads the sequence header among the OBUs of a codec header
+// or of a key frame, where it comes before any frame (AV1 §7.5). Some encoders have
+// none in their codec headers.
+func findAV1SequenceHeader(b []byte) (VideoFormat, error) {
+	const typeSequenceHeader, typeFrameHeader, typeFrame = 1, 3, 6
+	for range maxAV1OBUs {
+		if len(b) == 0 {
+			break
+		}
 		obuType, obu, rest, ok := nextOBU(b)
 		if !ok {
 			return VideoFormat{}, errHeader
 		}
-		if obuType == typeSequenceHeader {
+		switch obuType {
+		case typeSequenceHeader:
 			return parseAV1SequenceHeader(obu)
+		case typeFrameHeader, typeFrame:
+			return VideoFormat{}, ErrNoFormat
 		}
 		b = rest
 	}
-	return f, nil
+	return VideoFormat{}, ErrNoFormat
 }
 
 // nextOBU takes the first OBU of b apart (AV1 §5.3).

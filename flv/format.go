@@ -33,6 +33,7 @@ const (
 //
 //   - H.264, HEVC, VVC, AV1: a KindConfig (avcC, hvcC, vvcC, av1C);
 //   - VP9: a KindConfig (vpcC) for the profile, a key frame for the size too;
+//   - AV1, whose KindConfig may tell the profile alone: a key frame;
 //   - VP8, H.263: a key frame.
 //
 // Any other packet is ErrNoFormat, at little cost and without allocating, so
@@ -86,6 +87,8 @@ func parseKeyFrame(c Codec, b []byte) (VideoFormat, error) {
 		return parseVP9Frame(b)
 	case CodecH263:
 		return parseH263Frame(b)
+	case CodecAV1:
+		return findAV1SequenceHeader(b)
 	}
 	return VideoFormat{}, ErrNoFormat
 }

@@ -26,12 +26,16 @@ func parseHVCC(b []byte) (VideoFormat, error) {
 	profile := profileName(hevcProfiles, uint32(b[1]&0x1f))
 	arrays := int(b[22])
 	b = b[fixedSize:]
+	units := 0
 	for range arrays {
 		if len(b) < 3 {
 			return VideoFormat{}, errHeader
 		}
 		nalType, n := b[0]&0x3f, int(b[1])<<8|int(b[2])
 		b = b[3:]
+		if units += n; units > maxHEVCUnits {
+			return VideoFormat{}, fmt.Errorf("%w: hvcC of %d NAL units", ErrFormat, units)
+		}
 		for range n {
 			var nal []byte
 			var err error
@@ -45,6 +49,10 @@ func parseHVCC(b []byte) (VideoFormat, error) {
 	}
 	return VideoFormat{Profile: profile}, nil
 }
+
+// maxHEVCUnits bounds the NAL units of a codec header. There can be 96 parameter sets
+// in use (§7.4.3), and some information beside them.
+const maxHEVCUnits = 128
 
 // Bounds of H.265's syntax elements that a loop depends on (§7.4.3.2.1,
 // §7.4.8).
