@@ -1,0 +1,242 @@
+//go:build unix
+
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+
+	"sluice/flv"
+	"sluice/flv/amf"
+)
+
+// checker judges what one healthy viewer gets, tag by tag.
+type checker struct {
+	w    *soak
+	wish wish
+
+	tags    int
+	session *soakSession // of the last frame
+	configs map[trackID]uint32
+	tracks  map[trackID]*seenTrack
+	shift   map[[2]uint32]uint32 // received minus sent time, by session and epoch
+	front   uint32               // latest timestamp
+	changed bool                 // it saw a session begin with other tracks than the one before
+	loose   bool                 // frames may have been left out, at the viewer's wish
+}
+
+// seenTrack is what a viewer had of a track last.
+type seenTrack struct {
+	mark
+	at uint32 // its timestamp
+}
+
+func newChecker(w *soak, wish wish) *checker {
+	return &checker{
+		w: w, wish: wish,
+		configs: map[trackID]uint32{}, tracks: map[trackID]*seenTrack{}, shift: map[[2]uint32]uint32{},
+	}
+}
+
+// maxSeam is the longest gap between two sessions, or where a clock was set, in ms: a
+// clock that leaps by a few seconds may be right.
+const maxSeam = 5100
+
+// tag takes the next tag. The error says what is wrong with it.
+func (c *checker) tag(t flv.Tag) error {
+	first := c.tags == 0
+	c.tags++
+	switch t.Type {
+	case flv.TypeScript:
+		return c.script(t, first)
+	case flv.TypeAudio, flv.TypeVideo:
+	default:
+		return fmt.Errorf("a tag of type %d", t.Type)
+	}
+	if first {
+		return errors.New("no metadata at first")
+	}
+	if video := t.Type == flv.TypeVideo; video && c.wish.onlyAudio || !video && c.wish.onlyVideo {
+		return fmt.Errorf("unwanted %v", t.Type)
+	}
+	var wrong error
+	err := t.EachTrack(func(p flv.Packet) {
+		if wrong == nil {
+			wrong = c.packet(t, p)
+		}
+	})
+	return cmp.Or(wrong, err)
+}
+
+func (c *checker) script(t flv.Tag, first bool) error {
+	values, err := amf.DecodeAll(t.Data, amf.Limits{})
+	if err != nil {
+		return fmt.Errorf("script data: %w", err)
+	}
+	switch {
+	case t.Timestamp != 0 && values[0] == "onMetaData":
+		return fmt.Errorf("metadata at %d", t.Timestamp)
+	case first && values[0] != "onMetaData":
+		return fmt.Errorf("%v at first", values[0])
+	case !first && !c.wish.scripts:
+		return fmt.Errorf("%v in the flow", values[0])
+	}
+	return nil
+}
+
+func (c *checker) packet(t flv.Tag, p flv.Packet) error {
+	id := trackID{t.Type == flv.TypeVideo, p.Track}
+	switch p.Kind {
+	case flv.KindConfig:
+		c.configs[id] = configNumber(p.Payload)
+		return nil
+	case flv.KindFrame:
+	default:
+		return fmt.Errorf("%v in the flow", p.Kind)
+	}
+	m, err := parseMark(p.Payload)
+	if err != nil {
+		return err
+	}
+	if err := c.frame(id, t.Timestamp, m); err != nil {
+		return fmt.Errorf("%v %d of session %d, sent at %d, here at %d: %w", id, m.seq, m.session, m.time, t.Timestamp, err)
+	}
+	return nil
+}
+
+func (c *checker) frame(id trackID, at uint32, m mark) error {
+	if m.video != id.video {
+		return errors.New("of another track")
+	}
+	if m.config != 0 && c.configs[id] != m.config {
+		return fmt.Errorf("behind header %x in place of %x", c.configs[id], m.config)
+	}
+	if err := c.enter(at, m); err != nil {
+		return err
+	}
+	last := c.tracks[id]
+	switch {
+	case last == nil && c.session != nil && c.session.id == m.session:
+		if id.video && !m.key && !c.loose {
+			return errors.New("begins without a key frame")
+		}
+	case last.session != m.session:
+		if m.seq != 0 && !c.loose {
+			return errors.New("the session's beginning is missing")
+		}
+	case m.seq == last.seq+1:
+	case m.seq <= last.seq:
+		return fmt.Errorf("again, after %d", last.seq)
+	case !c.loose:
+		return fmt.Errorf("a gap behind %d", last.seq)
+	case id.video && id.track == 0 && !m.key:
+		return fmt.Errorf("an inter frame after a gap behind %d", last.seq)
+	}
+	if last != nil && at < last.at {
+		return fmt.Errorf("time runs backwards from %d", last.at)
+	}
+	if err := c.sync(last, at, m); err != nil {
+		return err
+	}
+	c.tracks[id] = &seenTrack{m, at}
+	c.front = max(c.front, at)
+	return nil
+}
+
+// enter follows the sessions.
+func (c *checker) enter(at uint32, m mark) error {
+	if c.session != nil && m.session == c.session.id {
+		return nil
+	}
+	found, ok := c.w.sessions.Load(m.session)
+	if !ok {
+		return errors.New("of a session that never was")
+	}
+	session := found.(*soakSession)
+	old := c.session
+	switch {
+	case session.stream.key != c.wish.key:
+		return fmt.Errorf("of %s", session.stream.key)
+	case old == nil:
+		if at != 0 && !c.wish.live {
+			return errors.New("time does not begin at 0")
+		}
+	case m.session < old.id:
+		return fmt.Errorf("after session %d", old.id)
+	case !old.ended.Load():
+		return fmt.Errorf("session %d had not ended", old.id)
+	case at > c.front+maxSeam && !c.loose:
+		return fmt.Errorf("a seam from %d", c.front)
+	default:
+		c.changed = c.changed || session.program != old.program || old.broken.Load()
+		if err := c.wholeSession(); err != nil {
+			return err
+		}
+		// what was not seen of it yet begins with it
+		for _, t := range session.tracks {
+			if c.tracks[t.trackID] == nil && c.gets(t.trackID) {
+				c.tracks[t.trackID] = &seenTrack{}
+			}
+		}
+	}
+	c.session = session
+	return nil
+}
+
+// gets reports whether the viewer is to get the track.
+func (c *checker) gets(id trackID) bool {
+	return !(id.video && c.wish.onlyAudio || !id.video && c.wish.onlyVideo)
+}
+
+// wholeSession says what was missing of the present session, which has ended.
+func (c *checker) wholeSession() error {
+	if c.loose || c.session.broken.Load() {
+		return nil
+	}
+	for id, last := range c.tracks {
+		if n, known := c.session.whole(id); known && last.session == c.session.id && last.seq+1 != n {
+			return fmt.Errorf("%v of session %d ends with %d of %d", id, c.session.id, last.seq, n)
+		}
+	}
+	return nil
+}
+
+// sync checks that one offset serves all tracks, as long as the publisher's clock
+// runs. One that steps back a little is held.
+func (c *checker) sync(last *seenTrack, at uint32, m mark) error {
+	if c.wish.live {
+		return nil
+	}
+	clock := [2]uint32{m.session, m.epoch}
+	shift, known := c.shift[clock]
+	switch {
+	case !known:
+		if len(c.shift) > 0 && at > c.front+maxSeam && !c.loose {
+			return fmt.Errorf("a gap from %d", c.front)
+		}
+		c.shift[clock] = at - m.time
+	case at-m.time != shift && (last == nil || at != last.at):
+		return fmt.Errorf("out of sync by %d ms", int32(at-m.time-shift))
+	}
+	return nil
+}
+
+// end judges how the viewer's stream ended, err being io.EOF for a proper end.
+func (c *checker) end(err error) error {
+	proper := errors.Is(err, io.EOF)
+	switch {
+	case c.w.ctx.Err() != nil, c.session == nil: // it had to leave, or the stream had not begun
+		return nil
+	case !proper:
+		return fmt.Errorf("broken off: %w", err)
+	case c.w.closing.Load():
+		return nil
+	case !c.session.ended.Load() && !(c.wish.fixed && (c.changed || c.session.broken.Load())):
+		return fmt.Errorf("ended, while session %d (%s) goes on", c.session.id, c.session.name)
+	}
+	return c.wholeSession()
+}
+
+func (id trackID) String() string { return fmt.Sprintf("%v track %d frame", id.typ(), id.track) }
