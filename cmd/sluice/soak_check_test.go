@@ -17,14 +17,15 @@ type checker struct {
 	w    *soak
 	wish wish
 
-	tags    int
-	session *soakSession // of the last frame
-	configs map[trackID]uint32
-	tracks  map[trackID]*seenTrack
-	shift   map[[2]uint32]uint32 // received minus sent time, by session and epoch
-	front   uint32               // latest timestamp
-	changed bool                 // it saw a session begin with other tracks than the one before
-	loose   bool                 // frames may have been left out, at the viewer's wish
+	tags     int
+	session  *soakSession // of the last frame
+	configs  map[trackID]uint32
+	tracks   map[trackID]*seenTrack
+	shift    map[[2]uint32]uint32 // received minus sent time, by session and epoch
+	front    uint32               // latest timestamp
+	changed  bool                 // it saw a session begin with other tracks than the one before
+	caughtUp bool                 // with ?start=live: it is at the live edge
+	loose    bool                 // frames may have been left out, at the viewer's wish
 }
 
 // seenTrack is what a viewer had of a track last.
@@ -88,6 +89,9 @@ func (c *checker) script(t flv.Tag, first bool) error {
 
 func (c *checker) packet(t flv.Tag, p flv.Packet) error {
 	id := trackID{t.Type == flv.TypeVideo, p.Track}
+	if err := c.shaped(p); err != nil {
+		return err
+	}
 	switch p.Kind {
 	case flv.KindConfig:
 		c.configs[id] = configNumber(p.Payload)
@@ -100,8 +104,25 @@ func (c *checker) packet(t flv.Tag, p flv.Packet) error {
 	if err != nil {
 		return err
 	}
+	if c.wish.shape.Form == flv.FormAsSent && m.track != id.track || m.track != 0 && m.track != id.track+c.wish.shape.Track {
+		return fmt.Errorf("of track %d in the place of %d", m.track, id.track)
+	}
 	if err := c.frame(id, t.Timestamp, m); err != nil {
 		return fmt.Errorf("%v %d of session %d, sent at %d, here at %d: %w", id, m.seq, m.session, m.time, t.Timestamp, err)
+	}
+	return nil
+}
+
+// shaped says whether the body has the form that the viewer understands.
+func (c *checker) shaped(p flv.Packet) error {
+	shape := c.wish.shape
+	classic := p.Codec == flv.CodecH264 || p.Codec == flv.CodecAAC || p.Codec == flv.CodecMP3
+	switch {
+	case p.Codec == flv.CodecHEVC && shape.HEVC != flv.HEVCAsSent && p.Enhanced != (shape.HEVC == flv.HEVCEnhanced),
+		shape.Form != flv.FormAsSent && (p.Multitrack || p.Nanos != 0),
+		shape.Form >= flv.FormClassic && classic && p.Enhanced:
+		return fmt.Errorf("%v in a form that was not asked for (enhanced %v, multitrack %v, ModEx %v)",
+			p.Codec, p.Enhanced, p.Multitrack, p.Nanos != 0)
 	}
 	return nil
 }
@@ -206,11 +227,13 @@ func (c *checker) wholeSession() error {
 // sync checks that one offset serves all tracks, as long as the publisher's clock
 // runs. One that steps back a little is held.
 func (c *checker) sync(last *seenTrack, at uint32, m mark) error {
-	if c.wish.live {
-		return nil
-	}
 	clock := [2]uint32{m.session, m.epoch}
 	shift, known := c.shift[clock]
+	if c.wish.live && m.video && !c.caughtUp {
+		// up to the live edge, time is squeezed
+		c.caughtUp = known && at-m.time == shift || last != nil && last.session != m.session
+		return nil
+	}
 	switch {
 	case !known:
 		if len(c.shift) > 0 && at > c.front+maxSeam && !c.loose {

@@ -21,6 +21,7 @@ type rawRTMP struct {
 	net.Conn
 	in    *bufio.Reader
 	chunk int // size of the server's chunks
+	form  flv.Form
 }
 
 // rawMessage is one message.
@@ -44,7 +45,7 @@ func (w *soak) dialRaw(ctx context.Context, app string, enhanced bool) (*rawRTMP
 	if err != nil {
 		return nil, err
 	}
-	c := &rawRTMP{Conn: conn, in: bufio.NewReader(conn), chunk: 128}
+	c := &rawRTMP{Conn: conn, in: bufio.NewReader(conn), chunk: 128, form: flv.FormClassic}
 	hello := make([]byte, 1+1536)
 	hello[0] = 3
 	c.Write(hello)
@@ -55,6 +56,7 @@ func (w *soak) dialRaw(ctx context.Context, app string, enhanced bool) (*rawRTMP
 	c.send(rawSetChunkSize, 0, binary.BigEndian.AppendUint32(nil, rawChunkSize))
 	object := amf.Object{{Name: "app", Value: app}, {Name: "tcUrl", Value: "rtmp://soak/" + app}}
 	if enhanced {
+		c.form = flv.FormAsSent
 		object = append(object, amf.Property{Name: "fourCcList", Value: amf.StrictArray{"*"}},
 			amf.Property{Name: "capsEx", Value: 7.0})
 	}
@@ -169,6 +171,7 @@ func (w *soak) plays(c *rawRTMP, rng *rand.Rand) error {
 	begin := func(id uint32, how string) {
 		v := w.wish(rng)
 		v.scripts = true
+		v.in(c.form)
 		name := v.key[len("soak/"):] + v.query
 		if how == "play2" {
 			c.command(id, "play2", 0.0, nil, amf.Object{{Name: "streamName", Value: name}})

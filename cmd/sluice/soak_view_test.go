@@ -23,7 +23,9 @@ type wish struct {
 	key                  string
 	query                string // with a ? unless empty
 	onlyAudio, onlyVideo bool
-	live                 bool // ?start=live
+	live                 bool   // ?start=live
+	track                string // ?track=
+	shape                flv.Shape
 	fixed                bool // it ends at a change of codecs (hub.WatchOptions.FixedCodecs)
 	scripts              bool // it gets script data in the flow
 }
@@ -44,16 +46,31 @@ func (w *soak) wish(rng *rand.Rand) wish {
 	}
 	switch rng.IntN(8) {
 	case 0:
-		query = append(query, fmt.Sprintf("track=%d", rng.IntN(2)))
+		v.track = fmt.Sprint(rng.IntN(2))
+		query = append(query, "track="+v.track)
 	case 1:
+		v.track = "all"
 		query = append(query, "track=all")
 	case 2:
-		query = append(query, "hevc=legacy")
+		v.shape.HEVC, query = flv.HEVCLegacy, append(query, "hevc=legacy")
 	case 3:
-		query = append(query, "hevc=enhanced")
+		v.shape.HEVC, query = flv.HEVCEnhanced, append(query, "hevc=enhanced")
 	}
 	v.query = "?" + strings.Join(query, "&")
 	return v
+}
+
+// in settles the shape of what the viewer gets, where that is otherwise the form.
+func (v *wish) in(form flv.Form) {
+	v.shape.Form = form
+	switch v.track {
+	case "":
+	case "all":
+		v.shape.Form = flv.FormAsSent
+	default:
+		v.shape.Form = max(form, flv.FormSingle)
+		v.shape.Track = v.track[0] - '0'
+	}
 }
 
 // feed is what a viewer reads: its tags up to an error, io.EOF for a proper end.
@@ -137,6 +154,7 @@ func (w *soak) openPlainHTTP(ctx context.Context, v *wish) (feed, error) {
 
 func (w *soak) getHTTP(ctx context.Context, v *wish, query string) (*httpBody, error) {
 	v.fixed = true
+	v.in(flv.FormBrowser)
 	conn, err := w.dial(ctx, w.httpAddr)
 	if err != nil {
 		return nil, err
@@ -161,6 +179,7 @@ func (w *soak) getHTTP(ctx context.Context, v *wish, query string) (*httpBody, e
 
 func (w *soak) openSocket(ctx context.Context, v *wish) (feed, error) {
 	v.fixed = true
+	v.in(flv.FormBrowser)
 	s, err := w.dialSocket(ctx, v)
 	if err != nil {
 		return nil, err
@@ -183,6 +202,7 @@ func (w *soak) openSocket(ctx context.Context, v *wish) (feed, error) {
 
 func (w *soak) openRTMP(ctx context.Context, v *wish) (feed, error) {
 	v.scripts = true
+	v.in(flv.FormAsSent)
 	var c rtmp.Client
 	p, err := c.Play(ctx, "rtmp://"+w.rtmpAddr+"/"+v.key+v.query)
 	if _, refused := errors.AsType[*rtmp.StatusError](err); refused {
