@@ -72,16 +72,9 @@ func (h *headers) withConfigs(configs ...config) *headers {
 }
 
 // asSent returns the configs as whoever gets everything as it was sent is to have
-// them: each body once, and those of one type in the order in which they came where
-// they share bodies, since one may replace a part of another.
+// them: each body once, and those of one type in the order in which they came, since a
+// later one may replace a part of a body that several tracks share.
 func (h *headers) asSent() []config {
-	shared := false
-	for i := range h.configs[:max(0, len(h.configs)-1)] {
-		shared = shared || h.configs[i].sharesBody(&h.configs[i+1])
-	}
-	if !shared {
-		return h.configs
-	}
 	configs := slices.Clone(h.configs)
 	slices.SortStableFunc(configs, func(a, b config) int {
 		return cmp.Or(-cmp.Compare(a.typ, b.typ), cmp.Compare(a.number, b.number))

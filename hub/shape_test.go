@@ -235,3 +235,18 @@ func TestFurtherTrackChangesCodec(t *testing.T) {
 		assert.Equal(t, hub.ReasonNone, first.end)
 	})
 }
+
+// A header that came alone stands behind the body of two tracks of which it replaces a
+// part, although nothing else of that body is in force.
+func TestHeaderReplacedInPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{})
+		p := publish(t, h, hub.PublishOptions{})
+		both := video(0, many(flv.TypeVideo, 0x96, 0, flv.CodecAV1, 0, 1))
+		packet := flv.Packet{Codec: flv.CodecAV1, Kind: flv.KindConfig, Enhanced: true, Payload: []byte("new")}
+		one := video(0, body(t, flv.TypeVideo, packet))
+		key := video(0, many(flv.TypeVideo, 0x96, 1, flv.CodecAV1, 0, 1))
+		p.write(tag("ac:s"), both, one, key, tag("A:1@0"))
+		assert.Equal(t, []flv.Tag{both, one, tag("ac:s"), key, tag("A:1@0")}, watch(t, h, hub.WatchOptions{}).media())
+	})
+}
