@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"strings"
 	"syscall"
 	"time"
@@ -110,8 +111,11 @@ func (s *session) logEnd(err error) {
 		args = append(args, "streams", strings.Join(s.history, ", "))
 	}
 	level := slog.LevelInfo
-	if s.bytesIn.Load() == 0 {
-		level = slog.LevelDebug // who looks whether the port is open
+	switch op := (*net.OpError)(nil); {
+	case s.bytesIn.Load() == 0: // who looks whether the port is open
+		level = slog.LevelDebug
+	case len(s.history) == 0 && errors.As(err, &op) && errors.Is(op, net.ErrClosed):
+		level = slog.LevelDebug // whoever closed the connection under us tells of it
 	}
 	s.logger().Log(context.Background(), level, "rtmp session ends", args...)
 }

@@ -1,0 +1,235 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"sluice/flv"
+	"sluice/flv/amf"
+	"sluice/rtmp"
+)
+
+// A flood of connections that never finish what they begin: how many, into how
+// much room, and how long each may take.
+const (
+	floodSize    = 1500
+	floodRoom    = 1000 // connections that the server takes
+	floodTimeout = 4 * time.Second
+)
+
+// floods are the ways to begin and not to go on.
+func floods(s *process) []struct{ name, addr, bytes string } {
+	handshake := "\x03" + strings.Repeat("\x00", 1536) // C0 and C1 (RTMP 1.0 §5.2)
+	connect := string(amf.AppendAMF0(nil, "connect", 1.0, amf.Object{{Name: "app", Value: "live"}}))
+	header := fmt.Sprintf("\x03\x00\x00\x00\x00\x00%c\x14\x00\x00\x00\x00", len(connect))
+	return []struct{ name, addr, bytes string }{
+		{"RTMP, nothing", s.rtmp, ""},
+		{"RTMP, half a handshake", s.rtmp, handshake[:700]},
+		{"RTMP, a handshake", s.rtmp, handshake + handshake[1:]},
+		{"RTMP, a connect", s.rtmp, handshake + handshake[1:] + header + connect},
+		{"HTTP, nothing", s.http, ""},
+		{"HTTP, half a head", s.http, "GET /live/flood.flv HTTP/1.1\r\nHost: x\r\n"},
+	}
+}
+
+// A flood of connections that never finish a handshake keeps no viewer out and
+// costs those who watch no frame; it is over by its deadlines and leaves nothing.
+func TestFlood(t *testing.T) {
+	var files syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files))
+	if files.Cur < floodSize+floodRoom+500 {
+		t.Skip("not enough open files")
+	}
+	goroutines, descriptors := runtime.NumGoroutine(), openDescriptors()
+
+	out := newOutput()
+	svc, p := startService(t, out, fmt.Sprintf("SLUICE_MAX_CONNECTIONS=%d", floodRoom), "SLUICE_PUBLISHER_GRACE=0")
+	const before, during, after = 1000, 3500, 1500 // ms of the stream
+	l := &load{frames: stream200k.frames((before + during + after) * time.Millisecond)}
+	for i, frame := range l.frames {
+		if isKeyFrame(frame) {
+			l.keys = append(l.keys, i)
+		}
+	}
+	publisher, err := new(rtmp.Client).Publish(t.Context(), "rtmp://"+p.rtmp+"/live/load")
+	require.NoError(t, err)
+	defer publisher.Close()
+	for _, tag := range madeHeader() {
+		require.NoError(t, publisher.WriteTag(tag))
+	}
+
+	var flooding sync.WaitGroup
+	var flood []net.Conn // after flooding
+	more := make(chan int, len(l.frames))
+	flooding.Go(func() {
+		kinds := floods(p)
+		for n := range more {
+			for len(flood) < n {
+				kind := kinds[len(flood)%len(kinds)]
+				c, err := net.Dial("tcp", kind.addr)
+				if !assert.NoError(t, err) {
+					return
+				}
+				io.WriteString(c, kind.bytes)
+				flood = append(flood, c)
+			}
+		}
+	})
+	l.viewers = 30
+	l.errs = make([]error, l.viewers)
+	var next atomic.Int32
+	l.join = func(ctx context.Context, p *process, name string) (testViewer, error) {
+		protocol := protocols[int(next.Add(1))%len(protocols)]
+		v, err := protocol.join(ctx, p, name)
+		if err != nil {
+			err = fmt.Errorf("over %s: %w", protocol.name, err)
+		}
+		return v, err
+	}
+	joined := 0
+	began := time.Now()
+	for _, frame := range l.frames {
+		at := int(frame.Timestamp)
+		time.Sleep(time.Until(began.Add(time.Duration(at) * time.Millisecond))) // the stream's own pace
+		require.NoError(t, publisher.WriteTag(frame))
+		l.published.Add(1)
+		if at > before && at <= before+during {
+			more <- floodSize * (at - before) / during
+		}
+		for ; joined < l.viewers && at >= before/2+during*joined/l.viewers; joined++ {
+			l.running.Go(l.viewer(t.Context(), p, joined))
+		}
+	}
+	close(more)
+	require.NoError(t, publisher.Close())
+	l.running.Wait()
+	for i, err := range l.errs {
+		assert.NoError(t, err, "viewer %d", i)
+	}
+	flooding.Wait()
+	figures := svc.door.Figures()
+	assert.LessOrEqual(t, figures.Open, floodRoom)
+	assert.NotZero(t, figures.GivenUp)
+
+	for i, c := range flood {
+		c.SetReadDeadline(time.Now().Add(20 * floodTimeout))
+		_, err := io.Copy(io.Discard, c)
+		assert.False(t, errors.Is(err, os.ErrDeadlineExceeded), "flooding connection %d is still there", i)
+		c.Close()
+	}
+	assert.Eventually(t, func() bool { return svc.door.Figures().Open == 0 }, 10*time.Second, 10*time.Millisecond)
+	svc.stop()
+	for range 1000 { // they may still be on their way out
+		if runtime.NumGoroutine() <= goroutines && openDescriptors() <= descriptors {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	assert.LessOrEqual(t, runtime.NumGoroutine(), goroutines, "goroutines are left")
+	assert.LessOrEqual(t, openDescriptors(), descriptors, "descriptors are left")
+	assert.Contains(t, out.String(), "connections given up or turned away")
+	t.Logf("%+v, %d lines in the log", figures, strings.Count(out.String(), "\n"))
+}
+
+// A server that has as many publishers and viewers as it takes turns others away,
+// over HTTP with a reason, until one of them leaves.
+func TestFullServer(t *testing.T) {
+	svc, p := startService(t, io.Discard, "SLUICE_MAX_CONNECTIONS=4")
+	publisher, err := new(rtmp.Client).Publish(t.Context(), "rtmp://"+p.rtmp+"/live/full")
+	require.NoError(t, err)
+	defer publisher.Close()
+	frames := append(madeHeader(), stream200k.frames(100*time.Millisecond)...)
+	for _, tag := range frames {
+		require.NoError(t, publisher.WriteTag(tag))
+	}
+	viewers := make([]testViewer, len(protocols))
+	for i, protocol := range protocols {
+		viewers[i], err = protocol.join(t.Context(), p, "full")
+		require.NoError(t, err, protocol.name)
+		defer viewers[i].close()
+	}
+	settled := func() bool { return svc.door.Figures().Pending == 0 }
+	require.Eventually(t, settled, 10*time.Second, time.Millisecond)
+
+	client := &http.Client{}
+	defer client.CloseIdleConnections()
+	res, err := client.Get("http://" + p.http + "/live/full.flv")
+	require.NoError(t, err)
+	defer res.Body.Close()
+	assert.Equal(t, http.StatusServiceUnavailable, res.StatusCode)
+	var body map[string]string
+	require.NoError(t, json.NewDecoder(res.Body).Decode(&body))
+	assert.Equal(t, "too many", body["error"])
+	_, err = joinRTMP(t.Context(), p, "full")
+	assert.Error(t, err)
+	assert.EqualValues(t, 2, svc.door.Figures().TurnedFull)
+
+	viewers[0].close()
+	leftOne := func() bool {
+		publisher.WriteTag(frames[len(frames)-1]) // writing to it shows that it is gone
+		return svc.door.Figures().Open == len(protocols)
+	}
+	require.Eventually(t, leftOne, 10*time.Second, 10*time.Millisecond)
+	v, err := joinRTMP(t.Context(), p, "full")
+	require.NoError(t, err)
+	for _, v := range []testViewer{viewers[1], viewers[2], v} {
+		tag, err := v.next()
+		assert.NoError(t, err)
+		assert.Equal(t, flv.TypeScript, tag.Type)
+		v.close()
+	}
+}
+
+// runningService is a service in this process.
+type runningService struct {
+	*service
+	stop func()
+}
+
+// startService starts a service on free ports, with short deadlines for what is
+// pending. It ends with the test, or by stop.
+func startService(t *testing.T, log io.Writer, environ ...string) (*runningService, *process) {
+	t.Helper()
+	cfg, err := loadConfig(append([]string{"SLUICE_RTMP_ADDR=127.0.0.1:0", "SLUICE_HTTP_ADDR=127.0.0.1:0"}, environ...))
+	require.NoError(t, err)
+	open, err := listen(t.Context(), cfg)
+	require.NoError(t, err)
+	s := &runningService{service: newService(cfg, open, newLogger(log, "text", slog.LevelInfo))}
+	s.rtmp.HandshakeTimeout, s.rtmp.ConnectTimeout, s.rtmp.CommandTimeout = floodTimeout, floodTimeout, floodTimeout
+	s.http.ReadHeaderTimeout = floodTimeout
+	failed := s.Start()
+	s.stop = sync.OnceFunc(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+		defer cancel()
+		assert.NoError(t, s.Shutdown(ctx))
+		assert.Empty(t, failed)
+	})
+	t.Cleanup(s.stop)
+	return s, &process{rtmp: open.rtmp.Addr().String(), http: open.http.Addr().String()}
+}
+
+// openDescriptors returns how many descriptors this process has open, 0 where that
+// can't be told.
+func openDescriptors() int {
+	files, _ := os.ReadDir("/proc/self/fd")
+	return len(files)
+}
