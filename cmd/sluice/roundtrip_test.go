@@ -33,6 +33,7 @@ func TestRoundTrip(t *testing.T) {
 	s := servedStream{
 		publish: out.find(t, `rtmp://(127\.0\.0\.1:\d+)/live/NAME\n`)[1],
 		watch:   out.find(t, `http://(127\.0\.0\.1:\d+)/ in a browser`)[1],
+		caps:    rtmp.AllCapabilities(), // takes bodies as they are
 	}
 	clips, err := filepath.Glob("../../testdata/clips/*.flv")
 	require.NoError(t, err)
@@ -83,6 +84,8 @@ func readClip(t *testing.T, file string) (tags []flv.Tag) {
 type servedStream struct {
 	publish, watch string // host:port
 	key            string
+	query          string            // with which it is watched: "?…" or ""
+	caps           rtmp.Capabilities // what an RTMP player announces
 }
 
 // roundTrip publishes, as fast as possible, to viewers over everything who have
@@ -98,7 +101,7 @@ func (s servedStream) roundTrip(t *testing.T, tags []flv.Tag, publish func(*test
 		beginning.Add(1)
 		running.Go(func() { v.run(t.Context(), open, sync.OnceFunc(beginning.Done)) })
 	}
-	require.Eventually(t, s.allWait, 20*time.Second, 10*time.Millisecond)
+	s.awaitViewers(t, 3)
 	begun := make(chan struct{})
 	go func() {
 		beginning.Wait()
@@ -121,17 +124,20 @@ func (s servedStream) roundTrip(t *testing.T, tags []flv.Tag, publish func(*test
 	}
 }
 
-// allWait reports whether all three viewers are there.
-func (s servedStream) allWait() bool {
-	res, err := http.Get("http://" + s.watch + "/api/v1/streams?stream=" + s.key)
-	if err != nil {
-		return false
-	}
-	defer res.Body.Close()
-	defer http.DefaultClient.CloseIdleConnections()
-	var streams web.Streams
-	return json.NewDecoder(res.Body).Decode(&streams) == nil &&
-		len(streams.Streams) == 1 && streams.Streams[0].Viewers.Total == 3
+// awaitViewers waits until n viewers are there.
+func (s servedStream) awaitViewers(t *testing.T, n int) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		res, err := http.Get("http://" + s.watch + "/api/v1/streams?stream=" + s.key)
+		if err != nil {
+			return false
+		}
+		defer res.Body.Close()
+		defer http.DefaultClient.CloseIdleConnections()
+		var streams web.Streams
+		return json.NewDecoder(res.Body).Decode(&streams) == nil &&
+			len(streams.Streams) == 1 && streams.Streams[0].Viewers.Total == n
+	}, 20*time.Second, 10*time.Millisecond)
 }
 
 // content is what has to be the same at both ends.
@@ -178,8 +184,8 @@ type tagSource struct {
 }
 
 func (s servedStream) openRTMP(ctx context.Context) (tagSource, error) {
-	c := rtmp.Client{Capabilities: rtmp.AllCapabilities()} // takes bodies as they are
-	p, err := c.Play(ctx, "rtmp://"+s.publish+"/"+s.key)
+	c := rtmp.Client{Capabilities: s.caps}
+	p, err := c.Play(ctx, "rtmp://"+s.publish+"/"+s.key+s.query)
 	if err != nil {
 		return tagSource{}, err
 	}
@@ -192,7 +198,7 @@ func (s servedStream) openRTMP(ctx context.Context) (tagSource, error) {
 }
 
 func (s servedStream) openHTTP(ctx context.Context) (tagSource, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.watch+"/"+s.key+".flv", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.watch+"/"+s.key+".flv"+s.query, nil)
 	if err != nil {
 		return tagSource{}, err
 	}
@@ -205,7 +211,7 @@ func (s servedStream) openHTTP(ctx context.Context) (tagSource, error) {
 }
 
 func (s servedStream) openWebSocket(ctx context.Context) (tagSource, error) {
-	ws, _, err := websocket.Dial(ctx, "ws://"+s.watch+"/"+s.key+".flv", nil)
+	ws, _, err := websocket.Dial(ctx, "ws://"+s.watch+"/"+s.key+".flv"+s.query, nil)
 	if err != nil {
 		return tagSource{}, err
 	}
