@@ -96,13 +96,14 @@ func TestFlood(t *testing.T) {
 	})
 	l.viewers = 30
 	l.errs = make([]error, l.viewers)
-	var next atomic.Int32
+	var next, in atomic.Int32
 	l.join = func(ctx context.Context, p *process, name string) (testViewer, error) {
 		protocol := protocols[int(next.Add(1))%len(protocols)]
 		v, err := protocol.join(ctx, p, name)
 		if err != nil {
 			err = fmt.Errorf("over %s: %w", protocol.name, err)
 		}
+		in.Add(1)
 		return v, err
 	}
 	joined := 0
@@ -120,6 +121,8 @@ func TestFlood(t *testing.T) {
 		}
 	}
 	close(more)
+	// where everything takes its time, the stream waits for its viewers
+	assert.Eventually(t, func() bool { return int(in.Load()) == l.viewers }, 20*time.Second, time.Millisecond)
 	require.NoError(t, publisher.Close())
 	l.running.Wait()
 	for i, err := range l.errs {

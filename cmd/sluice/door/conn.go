@@ -111,12 +111,16 @@ func OnGivenUp(c net.Conn, wake func()) {
 	}
 }
 
-// settle returns what has been decided about the connection.
-func (v *visit) settle() state {
+// settle says that the connection has shown what it came for.
+func (v *visit) settle() { v.asks(true) }
+
+// asks says that there is a request on the connection, and whether it is whole. It
+// returns what has been decided about the connection.
+func (v *visit) asks(whole bool) state {
 	d := v.door
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if v.state == pending {
+	if v.state == pending && whole {
 		v.from.pending.remove(v)
 		d.pending--
 		d.crowd.changed(v.from)

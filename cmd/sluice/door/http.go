@@ -13,23 +13,33 @@ import (
 // visitKey is the key of a connection's *visit in its context.
 type visitKey struct{}
 
+// bodyTimeout is how long the body of a request may take. What no handler reads,
+// net/http reads after the answer, and would wait for it as long as it takes.
+const bodyTimeout = 10 * time.Second
+
 // Guard sets up a server of HTTP to serve a listener of the door, before it does: a
-// connection settles with each request, whose head has come whole, and is pending
-// again after the answer. Whoever was turned away gets an answer that says so.
+// connection settles with each request that has come whole, or when its handler
+// takes it over, and is pending again after the answer. Whoever was turned away gets
+// an answer that says so.
 func (d *Door) Guard(srv *http.Server) {
 	handler, state, connContext := srv.Handler, srv.ConnState, srv.ConnContext
 	srv.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if v, ok := r.Context().Value(visitKey{}).(*visit); ok {
-			switch v.settle() {
-			case turnedFull:
-				refuse(w, "the server has as many connections as it takes")
-				return
-			case turnedAlike:
-				refuse(w, "the server has as many connections from your address as it takes")
-				return
-			}
+		v, ok := r.Context().Value(visitKey{}).(*visit)
+		if !ok {
+			handler.ServeHTTP(w, r)
+			return
 		}
-		handler.ServeHTTP(w, r)
+		if r.ContentLength != 0 { // -1 where it is not said
+			http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+		}
+		switch v.asks(r.ContentLength == 0) {
+		case turnedFull:
+			refuse(w, "the server has as many connections as it takes")
+		case turnedAlike:
+			refuse(w, "the server has as many connections from your address as it takes")
+		default:
+			handler.ServeHTTP(w, r)
+		}
 	})
 	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		if connContext != nil {
@@ -44,10 +54,13 @@ func (d *Door) Guard(srv *http.Server) {
 		if state != nil {
 			state(c, s)
 		}
-		if s == http.StateIdle {
-			if v := visitOf(c); v != nil {
-				v.pend()
-			}
+		v := visitOf(c)
+		switch {
+		case v == nil:
+		case s == http.StateHijacked:
+			v.settle()
+		case s == http.StateIdle:
+			v.pend()
 		}
 	}
 }
