@@ -188,7 +188,7 @@ func (c *checker) enter(at uint32, m mark) error {
 		return fmt.Errorf("after session %d", old.id)
 	case !old.ended.Load():
 		return fmt.Errorf("session %d had not ended", old.id)
-	case at > c.front+maxSeam && !c.loose:
+	case at > c.front+maxSeam && !c.loose && !c.w.between(old, session):
 		return fmt.Errorf("a seam from %d", c.front)
 	default:
 		c.changed = c.changed || session.program != old.program || old.broken.Load()
@@ -204,6 +204,17 @@ func (c *checker) enter(at uint32, m mark) error {
 	}
 	c.session = session
 	return nil
+}
+
+// between reports whether there were other sessions of the stream between two, of which
+// a viewer may have got nothing.
+func (w *soak) between(old, session *soakSession) bool {
+	for id := old.id + 1; id < session.id; id++ {
+		if s, ok := w.sessions.Load(id); ok && s.(*soakSession).stream == session.stream {
+			return true
+		}
+	}
+	return false
 }
 
 // gets reports whether the viewer is to get the track.
@@ -236,7 +247,7 @@ func (c *checker) sync(last *seenTrack, at uint32, m mark) error {
 	}
 	switch {
 	case !known:
-		if len(c.shift) > 0 && at > c.front+maxSeam && !c.loose {
+		if m.epoch > 0 && last != nil && last.session == m.session && at > c.front+maxSeam && !c.loose {
 			return fmt.Errorf("a gap from %d", c.front)
 		}
 		c.shift[clock] = at - m.time
