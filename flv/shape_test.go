@@ -1,6 +1,8 @@
 package flv
 
 import (
+	"bytes"
+	"io"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -155,5 +157,52 @@ func BenchmarkApply(b *testing.B) {
 				c.shape.Apply(tag, &scratch)
 			}
 		})
+	}
+}
+
+// What encoders sent in the old form, wrapped in every way of Enhanced RTMP, comes out
+// of it as it was; and HEVC comes out of its legacy form.
+func TestShapeOfCapturedPackets(t *testing.T) {
+	for name, file := range captured(t) {
+		tags, err := readAll(NewReader(bytes.NewReader(file)))
+		require.Equal(t, io.EOF, err)
+		for i, tag := range tags {
+			if tag.Type == TypeScript {
+				continue
+			}
+			p, err := tag.Packet()
+			require.NoError(t, err)
+			var scratch []byte
+			if p.Codec == CodecHEVC && p.Kind == KindMetadata {
+				_, ok := Shape{HEVC: HEVCLegacy}.Apply(tag, &scratch)
+				require.False(t, ok)
+			} else if p.Codec == CodecHEVC {
+				legacy, ok := Shape{HEVC: HEVCLegacy}.Apply(tag, &scratch)
+				require.True(t, ok)
+				enhanced, ok := Shape{HEVC: HEVCEnhanced}.Apply(Tag{Type: TypeVideo, Data: legacy}, &scratch)
+				require.True(t, ok)
+				q, err := ParseVideo(enhanced)
+				require.NoError(t, err)
+				require.Equal(t, p, q, "%s: tag %d", name, i)
+			}
+			if p.Enhanced || p.Kind != KindFrame && p.Kind != KindConfig {
+				continue
+			}
+			for way := range 4 {
+				q := p
+				q.Enhanced, q.Multitrack = true, way&1 != 0
+				q.Nanos = uint32(way >> 1 * 999_999)
+				wrapped, err := appendBody(tag.Type, nil, q)
+				require.NoError(t, err)
+				for _, form := range []Form{FormClassic, FormBrowser} {
+					got, ok := Shape{Form: form}.Apply(Tag{Type: tag.Type, Data: wrapped}, &scratch)
+					require.True(t, ok)
+					if p.Codec == CodecMP3 {
+						got[0] = tag.Data[0] // rate and channels, which the enhanced form does not have
+					}
+					require.True(t, bytes.Equal(tag.Data, got), "%s: tag %d", name, i)
+				}
+			}
+		}
 	}
 }
