@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -342,4 +343,39 @@ func judgeMetadata(t *testing.T, first flv.Tag, v *hub.Viewer) {
 	if !seen["hasAudio"] || !seen["hasVideo"] {
 		t.Error("tracks are not told")
 	}
+}
+
+// FuzzReadQuery reads any query of a viewer's URL: it is refused as a bad request, or
+// is within bounds.
+func FuzzReadQuery(f *testing.F) {
+	for _, query := range []string{
+		"onlyaudio=1", "onlyvideo=true&start=live", "back=12.5&start=gop", "track=7&hevc=legacy", "track=all&hevc=enhanced",
+		"back=NaN", "back=-0", "back=1e300", "track=256", "track=+1", "start=live&back=1", "onlyaudio=1&onlyvideo=1", "token=x&start=&back=",
+	} {
+		f.Add(query)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		query, err := url.ParseQuery(text)
+		if err != nil {
+			return // which no server gets further with
+		}
+		for _, form := range []flv.Form{flv.FormAsSent, flv.FormSingle, flv.FormClassic, flv.FormBrowser} {
+			opts := hub.WatchOptions{Shape: flv.Shape{Form: form}}
+			if err := opts.ReadQuery(query); err != nil {
+				if reason := reasonOf(t, err); reason != hub.ReasonBadRequest {
+					t.Errorf("%q: %v", text, err)
+				}
+				continue
+			}
+			if opts.Back < 0 || opts.Back > time.Hour || opts.Start == hub.StartLive && opts.Back > 0 ||
+				opts.NoAudio && opts.NoVideo || opts.Shape.Form > flv.FormBrowser || opts.Shape.HEVC > flv.HEVCEnhanced ||
+				opts.Shape.Form == flv.FormAsSent && opts.Shape.Track != 0 {
+				t.Errorf("%q means %+v", text, opts)
+			}
+			again := hub.WatchOptions{Shape: flv.Shape{Form: form}}
+			if err := again.ReadQuery(query); err != nil || again != opts {
+				t.Errorf("%q means %+v, and then %+v (%v)", text, opts, again, err)
+			}
+		}
+	})
 }
