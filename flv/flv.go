@@ -6,15 +6,17 @@
 // [Reader] and [Writer] are the container; [ParseVideo] and [ParseAudio] say
 // what a body is (codec, key frame, codec header, …) in its classic form, in
 // the unofficial forms with codec ids 12 to 15, and in the form of Enhanced
-// RTMP; [ParseVideoConfig] and [ParseAudioConfig] say what a codec header
-// promises (picture size, sample rate, …).
+// RTMP; [Tag.EachTrack] says it of each track of a body with several. [Shape] turns
+// a body into the form that a viewer understands. [ParseVideoConfig] and
+// [ParseAudioConfig] say what a codec header promises (picture size, sample rate, …).
 //
 // Sources: "Adobe Flash Video File Format Specification" version 10.1, Annex
 // E (cited as FLV 10.1), and "Enhanced RTMP" version 2 of the Veovera
 // Software Organization (cited as Enhanced RTMP v2).
 //
 // Nothing here panics on input, keeps state between calls (Reader and Writer
-// apart) or copies a body: what is returned points into what was given.
+// apart) or copies a body: what is returned points into what was given, but for what
+// is built anew (Append…, Apply).
 package flv
 
 import (
