@@ -102,7 +102,7 @@ func (c *checker) packet(t flv.Tag, p flv.Packet) error {
 	}
 	m, err := parseMark(p.Payload)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %v of %d bytes, % x", err, p.Codec, len(p.Payload), p.Payload[:min(len(p.Payload), markSize)])
 	}
 	if c.wish.shape.Form == flv.FormAsSent && m.track != id.track || m.track != 0 && m.track != id.track+c.wish.shape.Track {
 		return fmt.Errorf("of track %d in the place of %d", m.track, id.track)

@@ -154,7 +154,8 @@ func (w *soak) endPublisher(sender *soakSender, conn net.Conn, rng *rand.Rand) s
 	case 2:
 		w.count("publisher sends garbage")
 		session.ended.Store(true)
-		conn.Write(noise(rng, 1+rng.IntN(5000)))
+		// beginning with the rest of a message that never began, or noise may be a frame
+		conn.Write(append([]byte{0xff}, noise(rng, 1+rng.IntN(5000))...))
 		conn.Close()
 	case 3:
 		w.count("publisher is taken over")

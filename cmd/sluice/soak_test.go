@@ -185,7 +185,7 @@ func (w *soak) sleep(d time.Duration) {
 // fail reports what should not be; the first few of many.
 func (w *soak) fail(format string, args ...any) {
 	if w.failed.Add(1) <= 10 {
-		w.t.Errorf(format, args...)
+		w.t.Errorf(time.Now().UTC().Format("15:04:05.000 ")+format, args...)
 	}
 }
 
