@@ -17,9 +17,14 @@ import (
 // does; the gate yields until it comes back at once. That is all it knows of a
 // connection's work, so it serves every protocol, and a client that connects and
 // says nothing keeps nobody waiting.
+//
+// Thousands that connect and say nothing would, on a machine that has no quiet
+// moment: they come faster than the gate lets them in, and fill the kernel's queue.
+// So it waits less while they do; each of them is less work than a client who joins.
 type gate struct {
 	net.Listener
-	yield func() // runtime.Gosched, but for tests
+	thronged func() bool // whether too many say nothing
+	yield    func()      // runtime.Gosched, but for tests
 }
 
 const (
@@ -29,13 +34,22 @@ const (
 	// gateWait is how long a connection is kept waiting at most, for a machine
 	// that has no quiet moment.
 	gateWait = 5 * time.Millisecond
+	// throngedWait is the same while too many say nothing: 2,000 of them a second
+	// get in at least.
+	throngedWait = 500 * time.Microsecond
 )
 
-func newGate(l net.Listener) net.Listener { return &gate{l, runtime.Gosched} }
+func newGate(l net.Listener, thronged func() bool) net.Listener {
+	return &gate{l, thronged, runtime.Gosched}
+}
 
 // Accept waits for a quiet moment and then for a connection.
 func (g *gate) Accept() (net.Conn, error) {
-	for began := time.Now(); time.Since(began) < gateWait; {
+	wait := gateWait
+	if g.thronged() {
+		wait = throngedWait
+	}
+	for began := time.Now(); time.Since(began) < wait; {
 		yielded := time.Now()
 		g.yield()
 		if time.Since(yielded) < gateIdle {

@@ -21,6 +21,8 @@ type conns struct {
 	waiting []net.Conn
 }
 
+func never() bool { return false }
+
 var errNoMore = errors.New("no more connections")
 
 func (l *conns) Accept() (net.Conn, error) {
@@ -35,20 +37,23 @@ func (l *conns) Accept() (net.Conn, error) {
 // The gate waits for a yield that comes back at once, in vain for so long only.
 func TestGateWaitsForAQuietMoment(t *testing.T) {
 	for _, c := range []struct {
-		name string
-		busy []time.Duration // what yields take before they come back at once
-		want time.Duration   // when the connection is accepted
+		name     string
+		busy     []time.Duration // what yields take before they come back at once
+		thronged bool
+		want     time.Duration // when the connection is accepted
 	}{
-		{"quiet", nil, 0},
-		{"yields as they are", []time.Duration{20 * time.Microsecond}, 20 * time.Microsecond},
-		{"busy for a while", []time.Duration{300 * time.Microsecond, 2 * time.Millisecond}, 2300 * time.Microsecond},
-		{"busy all the time", []time.Duration{2 * time.Millisecond, 2 * time.Millisecond, 2 * time.Millisecond, time.Hour}, 6 * time.Millisecond},
-		{"one long wait", []time.Duration{40 * time.Millisecond, time.Hour}, 40 * time.Millisecond},
+		{"quiet", nil, false, 0},
+		{"yields as they are", []time.Duration{20 * time.Microsecond}, false, 20 * time.Microsecond},
+		{"busy for a while", []time.Duration{300 * time.Microsecond, 2 * time.Millisecond}, false, 2300 * time.Microsecond},
+		{"busy all the time", []time.Duration{2 * time.Millisecond, 2 * time.Millisecond, 2 * time.Millisecond, time.Hour}, false, 6 * time.Millisecond},
+		{"one long wait", []time.Duration{40 * time.Millisecond, time.Hour}, false, 40 * time.Millisecond},
+		{"thronged", []time.Duration{300 * time.Microsecond, 300 * time.Microsecond, time.Hour}, true, 600 * time.Microsecond},
+		{"thronged and quiet", nil, true, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				conn := &net.TCPConn{}
-				g := &gate{&conns{waiting: []net.Conn{conn}}, func() {
+				g := &gate{&conns{waiting: []net.Conn{conn}}, func() bool { return c.thronged }, func() {
 					if len(c.busy) > 0 {
 						time.Sleep(c.busy[0])
 						c.busy = c.busy[1:]
@@ -71,7 +76,7 @@ func TestGateKeepsOrder(t *testing.T) {
 	l, err := listenOn(t.Context(), "HTTP", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer l.Close()
-	require.IsType(t, &gate{}, l)
+	l = newGate(l, never)
 	var dialled []net.Conn
 	for range 100 {
 		c, err := net.Dial("tcp", l.Addr().String())
@@ -93,7 +98,7 @@ func TestGateCloses(t *testing.T) {
 	require.NoError(t, err)
 	yielding, closed := make(chan struct{}), make(chan struct{})
 	busy := true
-	g := &gate{l, func() {
+	g := &gate{l, never, func() {
 		if busy {
 			busy = false
 			close(yielding)
@@ -112,7 +117,7 @@ func TestGateCloses(t *testing.T) {
 
 	l, err = net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	g = &gate{l, func() {}}
+	g = &gate{l, never, func() {}}
 	go func() {
 		_, err := g.Accept()
 		ended <- err

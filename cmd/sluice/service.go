@@ -23,10 +23,10 @@ import (
 
 // service is the gateway with all its parts, wired.
 //
-//	door ──▶ publishers ──▶ rtmp ──▶ hub ──▶ pool ──▶ rtmp, flv ──▶ viewers
-//	                                  └────▶ page
+//	gate, door ──▶ publishers ──▶ rtmp ──▶ hub ──▶ pool ──▶ rtmp, flv ──▶ viewers
+//	                                        └────▶ page
 type service struct {
-	listeners // as the door admits
+	listeners // behind gate and door
 	log       *slog.Logger
 	door      *door.Door
 	hub       *hub.Hub
@@ -50,7 +50,10 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 		MaxPerAddress:  cfg.MaxConnectionsPerAddress,
 		Logger:         log,
 	})
-	s.listeners = listeners{rtmp: s.door.Listen(l.rtmp, false), http: s.door.Listen(l.http, true)}
+	s.listeners = listeners{
+		rtmp: newGate(s.door.Listen(l.rtmp, false), s.door.Thronged),
+		http: newGate(s.door.Listen(l.http, true), s.door.Thronged),
+	}
 	s.hub = hub.New(hub.Config{
 		PublisherGrace: orNever(cfg.PublisherGrace),
 		ViewerWait:     orNever(cfg.ViewerWait),

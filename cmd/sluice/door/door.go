@@ -127,6 +127,18 @@ func (d *Door) Figures() Figures {
 	return d.figuresLocked()
 }
 
+// Thronged reports whether more is pending than may be for long.
+func (d *Door) Thronged() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.throngedLocked()
+}
+
+func (d *Door) throngedLocked() bool {
+	a := d.crowd.most()
+	return a != nil && (a.pending.n > d.maxAlike || d.pending > d.maxPending)
+}
+
 func (d *Door) figuresLocked() Figures {
 	f := d.figures
 	f.Pending = d.pending
@@ -248,11 +260,10 @@ func (d *Door) makeRoomLocked(from netip.Addr, now time.Duration, gone **visit) 
 
 // thinLocked gives one up if too many are pending, and one is old enough.
 func (d *Door) thinLocked(now time.Duration) *visit {
-	a := d.crowd.most()
-	if a == nil || a.pending.n <= d.maxAlike && d.pending <= d.maxPending || !d.isOld(a.pending.first, now) {
+	if !d.throngedLocked() || !d.isOld(d.crowd.most().pending.first, now) {
 		return nil
 	}
-	return d.giveUpLocked(a.pending.first)
+	return d.giveUpLocked(d.crowd.most().pending.first)
 }
 
 // isOld reports whether v, which may be nil, has been pending for too long.

@@ -37,7 +37,10 @@ func TestCrowdOfHonestClients(t *testing.T) {
 func TestTooManyPendingOfAnAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEntrance(t, Config{}, false)
-		flood := e.crowdOf(t, maxPendingPerAddress+4, "192.0.2.1")
+		flood := e.crowdOf(t, maxPendingPerAddress, "192.0.2.1")
+		assert.False(t, e.Thronged())
+		flood = append(flood, e.crowdOf(t, 4, "192.0.2.1")...)
+		assert.True(t, e.Thronged())
 		time.Sleep(defaultPatience - time.Millisecond)
 		e.comes(t, "192.0.2.9")
 		assert.Equal(t, len(flood), here(flood), "young")
