@@ -15,19 +15,21 @@ import (
 
 // serveBody serves a viewer over plain HTTP. It returns an error if the answer has
 // not begun.
-func (h *Handler) serveBody(w http.ResponseWriter, r *http.Request, key hub.Key, opts hub.WatchOptions) error {
-	viewer, err := h.Hub.Watch(key, opts)
+func (h *Handler) serveBody(w http.ResponseWriter, r *http.Request, q request) error {
+	viewer, err := h.Hub.Watch(q.key, q.opts)
 	if err != nil {
 		return err
 	}
+	// One that the server has set is for answers that do not wait for anybody.
+	http.NewResponseController(w).SetWriteDeadline(time.Time{})
 	if err := viewer.Wait(r.Context()); err != nil {
 		viewer.Close()
 		return err
 	}
-	s := &bodyViewer{session: h.session(viewer, opts)}
+	s := &bodyViewer{session: h.session(viewer, q.opts)}
 	s.frame.audio, s.frame.video = viewer.Tracks()
 	s.begin()
-	chunked := r.ProtoAtLeast(1, 1) && r.URL.Query().Get("chunked") != "0"
+	chunked := r.ProtoAtLeast(1, 1) && q.chunked
 	streamHeader(w.Header())
 
 	conn, _, err := http.NewResponseController(w).Hijack()

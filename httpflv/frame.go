@@ -139,7 +139,7 @@ func binaryHead(b []byte) (head, size int) {
 }
 
 func appendBinaryHead(dst []byte, size int) []byte {
-	const finBinary = 0x80 | 0x2
+	const finBinary = finBit | 0x2
 	switch {
 	case size < 126:
 		return append(dst, finBinary, byte(size))

@@ -22,11 +22,10 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
-	"sluice/flv"
 	"sluice/hub"
 	"sluice/hub/fanout"
 	"sluice/hub/intake"
@@ -69,67 +68,48 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 	case http.MethodOptions:
+		boundAnswer(w, r)
 		w.Header().Set("Allow", allowedMethods)
 		w.WriteHeader(http.StatusNoContent)
 		return
 	default:
 		w.Header().Set("Allow", allowedMethods)
-		writeRefusal(w, http.StatusMethodNotAllowed, &hub.Refusal{
-			Reason: hub.ReasonBadRequest, Detail: "a stream can be fetched with GET only",
-		})
+		writeRefusal(w, r, http.StatusMethodNotAllowed, badRequest("a stream can be fetched with GET only"))
 		return
 	}
-	key, opts, err := parseRequest(r)
-	opts.Protocol = "http-flv"
+	q, err := parseRequest(r)
 	if wantsWebSocket(r) {
-		h.serveWebSocket(w, r, key, opts, err)
+		q.opts.Protocol = "ws-flv"
+		h.serveWebSocket(w, r, q, err)
 		return
 	}
+	q.opts.Protocol = "http-flv"
 	if err == nil && r.Method == http.MethodHead {
-		err = h.head(w, key)
+		err = h.head(w, r, q.key)
 	} else if err == nil {
-		err = h.serveBody(w, r, key, opts)
+		err = h.serveBody(w, r, q)
 	}
 	if err != nil {
-		h.logRefusal(opts, key, err)
-		refuse(w, err)
+		h.logRefusal(q, err)
+		refuse(w, r, err)
 	}
 }
 
 // logRefusal notes that a viewer was refused, or left before its stream began.
-func (h *Handler) logRefusal(opts hub.WatchOptions, key hub.Key, err error) {
-	h.logger().Info("viewer refused", "protocol", opts.Protocol, "remote", opts.Remote,
-		"stream", key.String(), "reason", err.Error())
+func (h *Handler) logRefusal(q request, err error) {
+	h.logger().Info("viewer refused", "protocol", q.opts.Protocol, "remote", q.opts.Remote,
+		"stream", q.key.String(), "reason", err.Error())
 }
 
 // head answers HEAD: what GET would begin with, for a stream that is live now.
-func (h *Handler) head(w http.ResponseWriter, key hub.Key) error {
+func (h *Handler) head(w http.ResponseWriter, r *http.Request, key hub.Key) error {
 	if !h.Hub.Live(key) {
 		return &hub.Refusal{Reason: hub.ReasonNotFound, Detail: "nobody publishes " + key.String() + " now"}
 	}
+	boundAnswer(w, r)
 	streamHeader(w.Header())
 	w.WriteHeader(http.StatusOK)
 	return nil
-}
-
-// parseRequest reads stream and wishes from a request's URL. Whatever a player
-// puts into headers (Range, Icy-MetaData) or further parameters means nothing.
-func parseRequest(r *http.Request) (hub.Key, hub.WatchOptions, error) {
-	opts := hub.WatchOptions{Remote: r.RemoteAddr, FixedCodecs: true}
-	opts.Shape.Form = flv.FormBrowser
-	path, ok := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), Suffix)
-	if !ok {
-		return hub.Key{}, opts, &hub.Refusal{Reason: hub.ReasonNotFound, Detail: "streams are at /APP/NAME" + Suffix}
-	}
-	app, name := "", path
-	if i := strings.LastIndexByte(path, '/'); i >= 0 {
-		app, name = path[:i], path[i+1:]
-	}
-	key, err := hub.NewKey(app, name)
-	if err != nil {
-		return hub.Key{}, opts, err
-	}
-	return key, opts, opts.ReadQuery(r.URL.Query())
 }
 
 // allowedMethods is what a stream's URL answers to.
@@ -166,15 +146,33 @@ func streamHeader(header http.Header) {
 // refuse answers with the status and the words of err. A client that went away
 // gets nothing: the connection is broken off, since net/http would make an empty
 // stream of an answer without a status.
-func refuse(w http.ResponseWriter, err error) {
+func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	refusal, ok := errors.AsType[*hub.Refusal](err)
 	if !ok {
+		boundAnswer(w, r) // net/http reads the rest of a body even so
 		panic(http.ErrAbortHandler)
 	}
-	writeRefusal(w, refusal.Reason.HTTPStatus(), refusal)
+	writeRefusal(w, r, refusal.Reason.HTTPStatus(), refusal)
 }
 
-func writeRefusal(w http.ResponseWriter, status int, refusal *hub.Refusal) {
+// answerTimeout is how long a client has to take an answer that is no stream, and
+// then to send what it has announced of a body, which nobody reads.
+const answerTimeout = 10 * time.Second
+
+// boundAnswer sets the bounds of an answer that is no stream. Without a deadline,
+// net/http would wait for ever for who takes no answer, and for the rest of a body;
+// and for the latter before it answers, unless the connection ends with it.
+func boundAnswer(w http.ResponseWriter, r *http.Request) {
+	c, deadline := http.NewResponseController(w), time.Now().Add(answerTimeout)
+	c.SetWriteDeadline(deadline)
+	if r.ContentLength != 0 {
+		c.SetReadDeadline(deadline)
+		w.Header().Set("Connection", "close")
+	}
+}
+
+func writeRefusal(w http.ResponseWriter, r *http.Request, status int, refusal *hub.Refusal) {
+	boundAnswer(w, r)
 	header := w.Header()
 	header.Set("Content-Type", "application/json")
 	header.Set("Cache-Control", "no-store")

@@ -50,6 +50,6 @@ func (l *lines) wait(t testing.TB, texts ...string) (line string) {
 			}
 		}
 		return false
-	}, 10*time.Second, time.Millisecond, "no line with %q", texts)
+	}, 10*time.Second, time.Millisecond, "no line with %q in:\n%s", texts, l)
 	return line
 }

@@ -243,9 +243,10 @@ func TestParseRequest(t *testing.T) {
 		"?start=live&start=gop&x=1": {Shape: browser, Start: hub.StartLive},
 	} {
 		want.FixedCodecs, want.Remote = true, "192.0.2.1:1234" // of NewRequest
-		key, got, err := parseRequest(httptest.NewRequest(http.MethodGet, "/live/demo.flv"+query, nil))
+		got, err := parseRequest(httptest.NewRequest(http.MethodGet, "/live/demo.flv"+query, nil))
 		require.NoError(t, err, query)
-		assert.Equal(t, hub.Key{App: "live", Name: "demo"}, key, query)
-		assert.Equal(t, want, got, query)
+		assert.Equal(t, hub.Key{App: "live", Name: "demo"}, got.key, query)
+		assert.Equal(t, want, got.opts, query)
+		assert.Equal(t, !strings.Contains(query, "chunked=0"), got.chunked, query)
 	}
 }

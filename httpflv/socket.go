@@ -4,8 +4,8 @@ package httpflv
 
 import (
 	"bufio"
-	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -22,11 +22,8 @@ import (
 	"sluice/hub/intake"
 )
 
-// Bounds of a WebSocket connection.
+// Bounds of a WebSocket connection; those of what a client says are in said.go.
 const (
-	// maxClientMessage is the largest message that a client may send, in bytes.
-	// What it says is thrown away.
-	maxClientMessage = 4 << 10
 	// socketBuffer is the size of the library's buffers. A control frame (at most
 	// 127 bytes from a server) has to fit, so that each is one Write.
 	socketBuffer = 256
@@ -59,10 +56,12 @@ type socket struct {
 
 	opening sync.Once
 	ws      *websocket.Conn // after opening
+	said    *said           // follows what the client says; after opening, of whoever reads
 
-	frames   sync.Mutex
-	closing  bool // a close frame has gone out: nothing may follow (RFC 6455 §5.5.1)
-	closeOne sync.Once
+	frames  sync.Mutex
+	closing bool // a close frame has gone out: nothing may follow (RFC 6455 §5.5.1)
+	broken  bool // it told the client that it broke a rule; so before leaving is called
+	ending  bool // somebody closes it, alone
 }
 
 // upgradeOptions welcome pages of any origin, as plain HTTP does: nothing here
@@ -158,7 +157,7 @@ func (s *socket) library() *websocket.Conn {
 			panic("httpflv: the library refuses a handshake that it accepts: " + err.Error())
 		}
 		ws.SetReadLimit(maxClientMessage)
-		s.ws = ws
+		s.ws, s.said = ws, new(said)
 	})
 	return s.ws
 }
@@ -189,28 +188,78 @@ func (r *rehearsal) Write(p []byte) (int, error) { return len(p), nil }
 
 func (r *rehearsal) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	s := r.socket
-	ahead := s.ahead
-	s.ahead = nil
-	read := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(ahead), s.Conn), max(socketBuffer, len(ahead)))
-	read.Peek(len(ahead)) // where the library looks for it
-	return s, bufio.NewReadWriter(read, bufio.NewWriterSize(s, socketBuffer)), nil
+	return s, bufio.NewReadWriter(bufio.NewReaderSize(s, socketBuffer), bufio.NewWriterSize(s, socketBuffer)), nil
 }
+
+func (s *socket) isClosing() bool {
+	s.frames.Lock()
+	defer s.frames.Unlock()
+	return s.closing
+}
+
+// isBroken reports whether the client was told that it broke a rule.
+func (s *socket) isBroken() bool {
+	s.frames.Lock()
+	defer s.frames.Unlock()
+	return s.broken
+}
+
+// Opcodes of frames (RFC 6455 §5.2), in the low bits of the first byte.
+const (
+	opcodeBits  = 0x0f
+	opcodeClose = 0x8
+	finBit      = 0x80
+)
+
+// statusPolicyViolation is what breaking a bound is called (RFC 6455 §7.4.1).
+const statusPolicyViolation = websocket.StatusPolicyViolation
 
 // Write takes one control frame from the library.
 func (s *socket) Write(p []byte) (int, error) {
-	const opcode, opClose = 0x0f, 0x8
-	isClose := len(p) > 0 && p[0]&opcode == opClose
-	if isClose && s.leaving != nil {
-		s.leaving()
+	size := len(p)
+	isClose := size > 0 && p[0]&opcodeBits == opcodeClose
+	if isClose {
+		const head, code = 2, 2
+		// The library answers with the client's own words, whatever they are.
+		if size > head+code && !utf8.Valid(p[head+code:]) {
+			p = appendClose(nil, websocket.StatusInvalidFramePayloadData, "the reason of the close frame is not UTF-8")
+		}
+		s.noteClose(p)
+		if s.leaving != nil {
+			s.leaving()
+		}
 	}
 	s.frames.Lock()
 	done := s.closing
 	s.closing = done || isClose
 	s.frames.Unlock()
 	if done {
-		return len(p), nil
+		return size, nil
 	}
-	return s.outlet.Write(p)
+	_, err := s.outlet.Write(p)
+	return size, err
+}
+
+// appendClose appends a close frame (RFC 6455 §5.5.1); the reason has at most
+// maxCloseReason bytes.
+func appendClose(dst []byte, code websocket.StatusCode, reason string) []byte {
+	dst = append(dst, finBit|opcodeClose, byte(2+len(reason)))
+	return append(binary.BigEndian.AppendUint16(dst, uint16(code)), reason...)
+}
+
+// noteClose looks at a close frame that is going out, as an answer or not, for whether
+// a rule was broken.
+func (s *socket) noteClose(p []byte) {
+	if len(p) < 4 {
+		return
+	}
+	switch websocket.StatusCode(binary.BigEndian.Uint16(p[2:])) {
+	case websocket.StatusProtocolError, websocket.StatusInvalidFramePayloadData,
+		websocket.StatusPolicyViolation, websocket.StatusMessageTooBig:
+		s.frames.Lock()
+		s.broken = true
+		s.frames.Unlock()
+	}
 }
 
 // Close closes the connection. The library calls it right after it has answered a
@@ -230,12 +279,17 @@ func (s *socket) read() {
 		if err == nil {
 			_, err = io.Copy(io.Discard, r)
 		}
-		if err != nil {
-			// A no-op after a close frame, by either side, or a broken connection;
-			// otherwise the client broke a rule for which the library has no code.
-			s.closeWith(websocket.StatusProtocolError, "protocol error")
-			return
+		if err == nil {
+			continue
 		}
+		if _, ok := errors.AsType[*lost](err); ok {
+			s.closeNow()
+		} else {
+			// A no-op after a close frame, by either side; otherwise the client broke a
+			// rule for which the library has no code.
+			s.closeWith(websocket.StatusProtocolError, "protocol error")
+		}
+		return
 	}
 }
 
@@ -251,16 +305,34 @@ func (s *socket) close(err error) {
 // closeWith sends the close frame and waits for the client's, for a short while,
 // then closes the connection.
 func (s *socket) closeWith(code websocket.StatusCode, reason string) {
-	s.closeOne.Do(func() {
-		s.stopWaiting() // the library reads what the client answers
-		patience := time.AfterFunc(closeWait, func() {
-			s.outlet.Flush(time.Now().Add(slowCloseWait))
-			s.Close()
-		})
-		defer patience.Stop()
-		s.library().Close(code, cut(reason, maxCloseReason))
+	if !s.mayEnd() {
+		return
+	}
+	s.stopWaiting() // the library reads what the client answers
+	patience := time.AfterFunc(closeWait, func() {
+		s.outlet.Flush(time.Now().Add(slowCloseWait))
 		s.Close()
 	})
+	defer patience.Stop()
+	s.library().Close(code, cut(reason, maxCloseReason))
+	s.Close()
+}
+
+// closeNow closes a connection that is lost.
+func (s *socket) closeNow() {
+	if s.mayEnd() {
+		s.library().CloseNow()
+	}
+}
+
+// mayEnd reports whether the caller is the first that ends the connection. The others
+// have nothing left to do.
+func (s *socket) mayEnd() bool {
+	s.frames.Lock()
+	defer s.frames.Unlock()
+	first := !s.ending
+	s.ending = true
+	return first
 }
 
 // cut shortens text to n bytes without cutting a character.

@@ -3,7 +3,6 @@ package httpflv
 import (
 	"context"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -11,50 +10,45 @@ import (
 	"sluice/hub/fanout"
 )
 
-// wantsWebSocket reports whether the request asks for an upgrade (RFC 6455 §4.2.1).
-func wantsWebSocket(r *http.Request) bool {
-	for _, v := range r.Header.Values("Upgrade") {
-		for token := range strings.SplitSeq(v, ",") {
-			if strings.EqualFold(strings.TrimSpace(token), "websocket") {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // serveWebSocket upgrades the connection whatever the request was for, and then
 // serves the viewer, or closes with the code and words of the refusal.
-func (h *Handler) serveWebSocket(w http.ResponseWriter, r *http.Request, key hub.Key, opts hub.WatchOptions, refused error) {
-	if r.Header.Get("Sec-WebSocket-Version") != "13" {
-		w.Header().Set("Sec-WebSocket-Version", "13")
-		writeRefusal(w, http.StatusUpgradeRequired, &hub.Refusal{
-			Reason: hub.ReasonBadRequest, Detail: "WebSocket version 13 is spoken here",
-		})
+func (h *Handler) serveWebSocket(w http.ResponseWriter, r *http.Request, q request, refused error) {
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", http.MethodGet)
+		writeRefusal(w, r, http.StatusMethodNotAllowed, badRequest("a WebSocket is opened with GET"))
+		return
+	}
+	if status, refusal := checkHandshake(w, r); refusal != nil {
+		h.logRefusal(q, refusal)
+		if status == http.StatusUpgradeRequired { // RFC 9110 §15.5.22, RFC 6455 §4.2.2
+			w.Header().Set("Upgrade", "websocket")
+			w.Header().Set("Connection", "Upgrade")
+			w.Header().Set("Sec-WebSocket-Version", "13")
+		}
+		writeRefusal(w, r, status, refusal)
 		return
 	}
 	v := new(socketViewer)
 	if err := v.upgrade(w, r, h.Pool); err != nil {
 		return // answered by the library
 	}
-	opts.Protocol = "ws-flv"
 	var viewer *hub.Viewer
 	if refused == nil {
-		viewer, refused = h.Hub.Watch(key, opts)
+		viewer, refused = h.Hub.Watch(q.key, q.opts)
 	}
 	// The rest of the session needs nothing of the HTTP server's, whose goroutine
 	// and buffers end with this call.
 	if refused != nil {
 		h.sessions.Go(func() {
-			h.logRefusal(opts, key, refused)
+			h.logRefusal(q, refused)
 			v.close(refused)
 		})
 		return
 	}
-	v.session = h.session(viewer, opts)
+	v.session = h.session(viewer, q.opts)
 	v.leaving = v.leave
 	v.listen()
-	v.start(opts)
+	v.start(q)
 }
 
 // socketViewer is a viewer over WebSocket. It may leave at any time: before its
@@ -108,7 +102,7 @@ func (v *socketViewer) hear() {
 
 // start hands the viewer to the pool, now or when the stream has something to
 // start with.
-func (v *socketViewer) start(opts hub.WatchOptions) {
+func (v *socketViewer) start(q request) {
 	if v.viewer.Wait(overdue) == nil {
 		v.serve()
 		return
@@ -116,7 +110,7 @@ func (v *socketViewer) start(opts hub.WatchOptions) {
 	v.handler.sessions.Go(func() {
 		if err := v.viewer.Wait(context.Background()); err != nil {
 			v.viewer.Close()
-			v.handler.logRefusal(opts, v.viewer.Stream().Key(), err)
+			v.handler.logRefusal(q, err)
 			v.close(err)
 			v.finish()
 			return
@@ -148,6 +142,9 @@ func (v *socketViewer) serve() {
 
 // done follows the viewer's last byte of media.
 func (v *socketViewer) done(why hub.Reason) {
+	if why == hub.ReasonClientLeft && v.isBroken() {
+		why = hub.ReasonProtocol
+	}
 	v.close(&hub.Refusal{Reason: why})
 	v.finish()
 	v.end(why)

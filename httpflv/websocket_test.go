@@ -76,34 +76,93 @@ func TestWebSocketHandshake(t *testing.T) {
 	newTape(t, c).expect(started)
 }
 
+// A handshake that is none is refused in the form of all refusals.
 func TestWebSocketHandshakeRefused(t *testing.T) {
 	h := newHouse(t)
 	s := h.publish()
 	s.send(start)
 	whole := upgradeRequest("/live/demo.flv", "")
+	const keyLine = "Sec-WebSocket-Key: " + handshakeKey + "\r\n"
 	for _, tt := range []struct {
 		old, new string
 		status   int
+		reason   string
 	}{
-		{"Version: 13", "Version: 8", http.StatusUpgradeRequired},
-		{"Sec-WebSocket-Version: 13\r\n", "", http.StatusUpgradeRequired},
-		{"Connection: keep-alive, Upgrade\r\n", "", http.StatusUpgradeRequired},
-		{"Sec-WebSocket-Key: " + handshakeKey + "\r\n", "", http.StatusBadRequest},
-		{handshakeKey, "short", http.StatusBadRequest},
-		{"HTTP/1.1", "HTTP/1.0", http.StatusUpgradeRequired},
-		{"GET ", "HEAD ", http.StatusMethodNotAllowed},
+		{"Version: 13", "Version: 8", http.StatusUpgradeRequired, "version 13"},
+		{"Version: 13", "Version: 13, 8", http.StatusUpgradeRequired, "version 13"},
+		{"Sec-WebSocket-Version: 13\r\n", "", http.StatusUpgradeRequired, "version 13"},
+		{"Connection: keep-alive, Upgrade\r\n", "", http.StatusUpgradeRequired, "Connection: Upgrade"},
+		{"keep-alive, Upgrade", "close", http.StatusUpgradeRequired, "Connection: Upgrade"},
+		{"HTTP/1.1", "HTTP/1.0", http.StatusUpgradeRequired, "HTTP/1.1"},
+		{keyLine, "", http.StatusBadRequest, "one header Sec-WebSocket-Key"},
+		{keyLine, keyLine + keyLine, http.StatusBadRequest, "one header Sec-WebSocket-Key"},
+		{handshakeKey, "", http.StatusBadRequest, "16 bytes in base64"},
+		{handshakeKey, "short", http.StatusBadRequest, "16 bytes in base64"},
+		{handshakeKey, strings.Repeat("A", 4096), http.StatusBadRequest, "16 bytes in base64"},
+		{handshakeKey, strings.Replace(handshakeKey, "=", "!", 1), http.StatusBadRequest, "16 bytes in base64"},
+		{"GET ", "HEAD ", http.StatusMethodNotAllowed, ""},
+		{"GET ", "POST ", http.StatusMethodNotAllowed, "GET only"},
 	} {
 		c := h.dial(strings.Replace(whole, tt.old, tt.new, 1))
-		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		method, _, _ := strings.Cut(tt.new, " ")
+		res, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: method})
 		require.NoError(t, err)
-		assert.Equal(t, tt.status, res.StatusCode, tt.old)
+		assert.Equal(t, tt.status, res.StatusCode, tt.new)
 		assert.Equal(t, "*", res.Header.Get("Access-Control-Allow-Origin"))
-		if strings.Contains(tt.old, "Version") {
+		if tt.status == http.StatusUpgradeRequired {
 			assert.Equal(t, "13", res.Header.Get("Sec-WebSocket-Version"))
-			refusal(t, res)
+			assert.Equal(t, "websocket", res.Header.Get("Upgrade"))
+		}
+		if tt.status == http.StatusMethodNotAllowed {
+			assert.Contains(t, res.Header.Get("Allow"), "GET")
+		}
+		if method != http.MethodHead {
+			said := refusal(t, res)
+			assert.Equal(t, "bad request", said["error"], tt.new)
+			assert.Contains(t, said["reason"], tt.reason, tt.new)
 		}
 	}
 	assert.Zero(t, h.hub.Streams()[0].Viewers)
+}
+
+// What a handshake may have besides means nothing, as does the lack of everything
+// that makes one.
+func TestOddHandshakes(t *testing.T) {
+	h := newHouse(t)
+	s := h.publish()
+	s.send(start)
+	for _, lines := range []string{
+		"Origin: null\r\n",
+		"Origin: ://%%% not a URL\r\nReferer: https://elsewhere.example\r\n",
+		"Origin: https://a.example\r\nOrigin: https://b.example\r\n",
+		"Sec-WebSocket-Protocol: \xff, ,;=\r\nSec-WebSocket-Extensions: ;;;,=\r\n",
+		"Upgrade: h2c, websocket/13\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n",
+		"Content-Length: 0\r\nCookie: " + strings.Repeat("x", 8000) + "\r\n",
+	} {
+		c := openWS(t, h.dial(upgradeRequest("/live/demo.flv", lines)))
+		newTape(t, c).expect(started)
+		c.Close()
+	}
+	for _, lines := range []string{
+		"Connection: Upgrade\r\n",
+		"Connection: Upgrade\r\nUpgrade: h2c\r\n",
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + handshakeKey + "\r\n",
+	} {
+		c := h.dial("GET /live/demo.flv HTTP/1.1\r\nHost: x\r\n" + lines + "\r\n")
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		require.NoError(t, err)
+		assert.Equal(t, http.StatusOK, res.StatusCode, "no upgrade is asked for: plain HTTP")
+		newTape(t, res.Body).expect(started)
+		c.Close()
+	}
+}
+
+func TestWebSocketWhereNothingCanBeTakenOver(t *testing.T) {
+	h := newHouse(t, hidden)
+	res, err := http.ReadResponse(bufio.NewReader(h.dial(upgradeRequest("/live/demo.flv", ""))), nil)
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusNotImplemented, res.StatusCode)
+	assert.Contains(t, refusal(t, res)["reason"], "not possible over this connection")
 }
 
 // Whatever is wrong, a script must learn of it: by a close code, after a 101.

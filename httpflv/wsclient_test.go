@@ -168,7 +168,7 @@ func appendFrame(dst []byte, first byte, masked bool, payload string) []byte {
 	head[1] |= 0x80
 	mask := [4]byte{1, 2, 3, 0xff}
 	dst = append(append(dst, head...), mask[:]...)
-	for i := range payload {
+	for i := range len(payload) {
 		dst = append(dst, payload[i]^mask[i%4])
 	}
 	return dst

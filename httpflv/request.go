@@ -1,0 +1,112 @@
+package httpflv
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"sluice/flv"
+	"sluice/hub"
+)
+
+// maxQuery bounds the query of a request for a stream, in bytes: a signed token of
+// any kind fits. A longer one is refused before it is taken apart.
+const maxQuery = 4 << 10
+
+// request is what a viewer asks for.
+type request struct {
+	key     hub.Key
+	opts    hub.WatchOptions
+	chunked bool // the body may come in chunks, where the protocol has them
+}
+
+// parseRequest reads stream and wishes from a request's URL, in the same way over
+// HTTP and WebSocket. Whatever a player puts into headers (Range, Icy-MetaData) or
+// further parameters means nothing. The error is a *hub.Refusal; what is known of the
+// request by then is there all the same.
+func parseRequest(r *http.Request) (request, error) {
+	q := request{opts: hub.WatchOptions{Remote: r.RemoteAddr, FixedCodecs: true}, chunked: true}
+	q.opts.Shape.Form = flv.FormBrowser
+	path, ok := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), Suffix)
+	if !ok {
+		return q, &hub.Refusal{Reason: hub.ReasonNotFound, Detail: "streams are at /APP/NAME" + Suffix}
+	}
+	app, name := "", path
+	if i := strings.LastIndexByte(path, '/'); i >= 0 {
+		app, name = path[:i], path[i+1:]
+	}
+	key, err := hub.NewKey(app, name)
+	if err != nil {
+		return q, err
+	}
+	q.key = key
+	if len(r.URL.RawQuery) > maxQuery {
+		return q, badRequest("the query is longer than %d bytes", maxQuery)
+	}
+	query := r.URL.Query()
+	q.chunked = query.Get("chunked") != "0"
+	return q, q.opts.ReadQuery(query)
+}
+
+func badRequest(format string, args ...any) *hub.Refusal {
+	return &hub.Refusal{Reason: hub.ReasonBadRequest, Detail: fmt.Sprintf(format, args...)}
+}
+
+// wantsWebSocket reports whether the request asks for an upgrade (RFC 6455 §4.2.1).
+func wantsWebSocket(r *http.Request) bool { return hasToken(r.Header, "Upgrade", "websocket") }
+
+// hasToken reports whether a header field, a list, names a token.
+func hasToken(header http.Header, field, token string) bool {
+	for _, v := range header.Values(field) {
+		for item := range strings.SplitSeq(v, ",") {
+			if strings.EqualFold(strings.TrimSpace(item), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// checkHandshake looks at everything that a handshake needs (RFC 6455 §4.2.1), so
+// that the library, whose refusals are no JSON, finds nothing to refuse. It returns
+// the status of the answer and what to say, or nil.
+//
+// RFC 9110 §7.8 wants an Upgrade in HTTP/1.0 ignored. It is refused here: it comes
+// from proxies that speak HTTP/1.0 unless told otherwise (nginx), and an endless
+// answer would tell nobody what is wrong.
+func checkHandshake(w http.ResponseWriter, r *http.Request) (status int, _ *hub.Refusal) {
+	keys := r.Header.Values("Sec-WebSocket-Key")
+	switch {
+	case !r.ProtoAtLeast(1, 1):
+		return http.StatusUpgradeRequired, badRequest("a WebSocket needs HTTP/1.1; this request, or a proxy on its way, speaks an older version")
+	case !hasToken(r.Header, "Connection", "Upgrade"):
+		return http.StatusUpgradeRequired, badRequest("a WebSocket needs the header Connection: Upgrade; a proxy on the way may leave it out")
+	case r.Header.Get("Sec-WebSocket-Version") != "13":
+		return http.StatusUpgradeRequired, badRequest("WebSocket version 13 is spoken here")
+	case len(keys) != 1:
+		return http.StatusBadRequest, badRequest("a WebSocket needs one header Sec-WebSocket-Key")
+	}
+	if key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(keys[0])); err != nil || len(key) != 16 {
+		return http.StatusBadRequest, badRequest("Sec-WebSocket-Key is 16 bytes in base64")
+	}
+	if !canHijack(w) {
+		return http.StatusNotImplemented, badRequest("WebSockets are not possible over this connection")
+	}
+	return 0, nil
+}
+
+// canHijack reports whether a connection can be taken over: not with HTTP/2, nor
+// where middleware hides it.
+func canHijack(w http.ResponseWriter) bool {
+	for {
+		switch u := w.(type) {
+		case http.Hijacker:
+			return true
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = u.Unwrap()
+		default:
+			return false
+		}
+	}
+}
