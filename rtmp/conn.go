@@ -49,6 +49,8 @@ type conn struct {
 	waiting Waiting
 	wakeAt  time.Time // until when to wait: what pace said before errParked
 	since   time.Time // since when a read has been waiting; zero after one that got bytes
+	spent   int       // bytes read in this turn
+	yields  bool      // the turn ended although there may be more
 
 	received  uint64 // bytes read from nc, handshake included
 	acked     uint64 // received, as last acknowledged
@@ -125,7 +127,12 @@ func (c *conn) receive(p []byte, deadline, now time.Time) (int, error) {
 		}
 		return c.nc.Read(p)
 	}
+	if c.spent >= turnBytes {
+		c.yields = true
+		return 0, errParked
+	}
 	n, err := c.waiting.TryRead(p)
+	c.spent += n
 	if n == 0 && err != nil && isTimeout(err) {
 		c.wakeAt = deadline
 		return 0, errParked

@@ -139,7 +139,7 @@ func (s *session) run() (over bool) {
 		err = s.serve()
 	}
 	if err == errParked {
-		s.waiting.Wait(s.wakeAt)
+		s.park()
 		return false
 	}
 	s.end(err)
@@ -178,7 +178,11 @@ func (s *session) end(err error) {
 
 // serve handles messages until something ends the session, or errParked.
 func (s *session) serve() error {
-	for {
+	for n := 0; ; n++ {
+		if n >= turnMessages && s.waiting != nil {
+			s.yields = true
+			return errParked
+		}
 		m, err := s.readMessage()
 		if err != nil {
 			return err

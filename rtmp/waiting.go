@@ -27,8 +27,29 @@ type Waiting interface {
 	Close()
 }
 
-// errParked ends a turn of a session that has nothing to do until something comes.
+// errParked ends a turn of a session that has nothing to do until something comes,
+// or has had its share.
 var errParked = chunk.ErrNothing
+
+// Bounds on one turn of a session for which a pool waits: a peer that sends faster
+// than it can be read must not keep its turn from others. What is left is for the
+// next turn, which comes after those of the others. Each is less than a
+// millisecond's work, and of no consequence for a publisher: a pool so busy that it
+// gives a turn every 50 ms only still takes 40 Mbit/s from each.
+const (
+	turnBytes    = 256 << 10
+	turnMessages = 500
+)
+
+// park ends a turn.
+func (s *session) park() {
+	yields := s.yields
+	s.spent, s.yields = 0, false
+	if yields {
+		s.waiting.Wake()
+	}
+	s.waiting.Wait(s.wakeAt)
+}
 
 // await lets the server's Await wait for bytes from now on, if it can.
 func (s *session) await() {
@@ -54,7 +75,7 @@ func (s *session) await() {
 func (s *session) turn() {
 	err := s.serve()
 	if err == errParked {
-		s.waiting.Wait(s.wakeAt)
+		s.park()
 		return
 	}
 	// The end may take its time, which others need not share.

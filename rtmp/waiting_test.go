@@ -259,3 +259,66 @@ func TestParkedPublisherMakesNoGarbage(t *testing.T) {
 	// The race detector makes pools forget some of what is put back.
 	assert.Less(t, testing.AllocsPerRun(300, turn), 4.0)
 }
+
+// endless is a pool of one connection on which the same bytes come without an end.
+type endless struct {
+	piece []byte
+	pos   int // in piece
+	read  int // bytes in this turn
+	woken int
+	waits chan time.Time
+	over  bool
+}
+
+func (e *endless) TryRead(p []byte) (int, error) {
+	if e.over {
+		return 0, io.EOF
+	}
+	n := 0
+	for n < len(p) {
+		copied := copy(p[n:], e.piece[e.pos:])
+		n, e.pos = n+copied, (e.pos+copied)%len(e.piece)
+	}
+	e.read += n
+	return n, nil
+}
+
+func (e *endless) Wait(deadline time.Time) { e.waits <- deadline }
+func (e *endless) Wake()                   { e.woken++ }
+func (e *endless) Close()                  {}
+
+// A peer that sends faster than it can be read gives its turn back, and has the next
+// one at once.
+func TestTurnsAreBounded(t *testing.T) {
+	for name, tt := range map[string]struct {
+		message chunk.Message
+		most    int // bytes of a turn
+	}{
+		"large": {chunk.Message{Type: typeVideo, Payload: make([]byte, 100_000)}, turnBytes + 32<<10},
+		"empty": {chunk.Message{Type: typeVideo}, turnMessages*12 + 64<<10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tt.message.ChunkStream = 4
+			e := &endless{piece: chunk.AppendMessage(nil, protocolChunkSize, tt.message), waits: make(chan time.Time, 1)}
+			var run func()
+			srv := &Server{Handler: &house{}, Await: func(_ net.Conn, r func()) (Waiting, error) {
+				run = r
+				return e, nil
+			}}
+			srv.start(&tape{input: append([]byte{3}, make([]byte, 2*1536)...), piece: 1 << 20})
+			<-e.waits
+			for turn := range 10 {
+				assert.Equal(t, turn+1, e.woken)
+				assert.LessOrEqual(t, e.read, tt.most)
+				e.read = 0
+				run()
+				<-e.waits
+			}
+			e.over = true
+			for run(); len(e.waits) > 0; run() { // what is read already
+				<-e.waits
+			}
+			srv.work.Wait()
+		})
+	}
+}
