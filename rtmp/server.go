@@ -44,9 +44,15 @@ type Server struct {
 	PublishIdleTimeout time.Duration
 	// PingInterval is the time between the pings to a client that plays: 60 s if 0.
 	// Players may be silent for as long as they like (a paused ffmpeg reads
-	// nothing and so answers no ping): they are never ended for it. The ping makes
-	// sure that a dead one shows as a failing write.
+	// nothing and so answers no ping): they are never ended for it.
 	PingInterval time.Duration
+	// VanishTimeout is how long a client's system may answer nothing at all, neither
+	// what was sent to it nor probes, before the system breaks the connection: 60 s
+	// if 0. It is what ends those who vanished without a word, whatever they did:
+	// players that pause or wait, to whom next to nothing is sent, included. A client
+	// that is there but takes nothing of what waits for it has the same time. Linux
+	// only; elsewhere it is left to the system.
+	VanishTimeout time.Duration
 	// WriteTimeout bounds each write to a connection: 10 s if 0.
 	WriteTimeout time.Duration
 	// LingerTimeout bounds how long a client has to close a connection that the
@@ -74,6 +80,7 @@ const (
 	defaultCommandTimeout     = 30 * time.Second
 	defaultPublishIdleTimeout = 30 * time.Second
 	defaultPingInterval       = 60 * time.Second
+	defaultVanishTimeout      = 60 * time.Second
 	defaultWriteTimeout       = 10 * time.Second
 	defaultLingerTimeout      = 2 * time.Second
 	defaultMaxStreams         = 16
@@ -94,6 +101,9 @@ func (s *Server) publishIdleTimeout() time.Duration {
 	return orDefault(s.PublishIdleTimeout, defaultPublishIdleTimeout)
 }
 func (s *Server) pingInterval() time.Duration { return orDefault(s.PingInterval, defaultPingInterval) }
+func (s *Server) vanishTimeout() time.Duration {
+	return orDefault(s.VanishTimeout, defaultVanishTimeout)
+}
 func (s *Server) writeTimeout() time.Duration { return orDefault(s.WriteTimeout, defaultWriteTimeout) }
 func (s *Server) lingerTimeout() time.Duration {
 	return orDefault(s.LingerTimeout, defaultLingerTimeout)
@@ -199,6 +209,7 @@ func (s *Server) start(nc net.Conn) {
 	s.sessions[ss] = struct{}{}
 	s.work.Add(1)
 	s.mu.Unlock()
+	boundVanish(nc, s.vanishTimeout())
 	go func() {
 		if ss.run() {
 			s.over(ss)

@@ -70,7 +70,11 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 	}
 	s.pool = fanout.New(fanout.Config{Coalesce: coalesce, WriteTimeout: cfg.StallTimeout})
 	s.intake = intake.New(intake.Config{})
-	s.rtmp = &rtmp.Server{Handler: settling{&gateway.Handler{Hub: s.hub, Pool: s.pool}}, Logger: log, Await: s.await}
+	s.rtmp = &rtmp.Server{
+		Handler: settling{&gateway.Handler{Hub: s.hub, Pool: s.pool}}, Logger: log, Await: s.await,
+		// A viewer that takes nothing is for the pool to judge.
+		VanishTimeout: max(time.Minute, cfg.StallTimeout+10*time.Second),
+	}
 	s.flv = &httpflv.Handler{Hub: s.hub, Pool: s.pool, Intake: s.intake, Logger: log}
 	page := web.Handler(web.Config{
 		Streams:  func() []web.Stream { return web.FromHub(s.hub.Streams(), time.Now()) },
