@@ -69,15 +69,18 @@ func AllCapabilities() Capabilities {
 // anyCodec stands for every FourCC.
 const anyCodec = "*"
 
-// maxCodecs bounds the codecs of each kind that are kept of what a client announces.
-const maxCodecs = 64
+// Bounds on what is kept of what a client announces.
+const (
+	maxCodecs = 64 // of each kind
+	maxFourCC = 4  // bytes of a name; longer ones are no FourCC
+)
 
 // capabilities reads the Enhanced RTMP fields of a connect command's object.
 func (p props) capabilities() Capabilities {
 	var c Capabilities
 	if list, ok := p.get("fourCcList").(amf.StrictArray); ok {
 		for _, v := range list[:min(len(list), maxCodecs)] {
-			if s, ok := v.(string); ok {
+			if s, ok := v.(string); ok && len(s) <= maxFourCC {
 				c.FourCCs = append(c.FourCCs, s)
 			}
 		}
@@ -98,7 +101,9 @@ func infoMap(v any) map[string]int {
 	}
 	m := make(map[string]int)
 	for _, e := range list[:min(len(list), maxCodecs)] {
-		m[e.Name] = bits(e.Value)
+		if len(e.Name) <= maxFourCC {
+			m[e.Name] = bits(e.Value)
+		}
 	}
 	return m
 }

@@ -100,7 +100,7 @@ func (s *session) onConnect(c *command) error {
 	}
 	object := c.objectArg(0)
 	s.client = connectInfo{
-		app: object.str("app"), tcURL: object.str("tcUrl"), flashVer: object.str("flashVer"),
+		app: object.str("app"), tcURL: object.str("tcUrl"), flashVer: shown(object.str("flashVer")),
 	}
 	if caps := object.capabilities(); caps.Announced() {
 		s.client.caps = &caps
@@ -183,7 +183,7 @@ func (s *session) request(name, typ string, start float64) (*Request, error) {
 	}
 	r := &Request{
 		App: app, Name: name, Query: query, Type: typ, Start: start,
-		TcURL: shown(s.client.tcURL), FlashVer: shown(s.client.flashVer),
+		TcURL: shown(s.client.tcURL), FlashVer: s.client.flashVer,
 	}
 	if s.client.caps != nil {
 		r.Capabilities = *s.client.caps

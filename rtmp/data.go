@@ -87,6 +87,14 @@ const (
 	aggregateBack = 4
 )
 
+// maxAggregated bounds the parts of an aggregate: what is read in one go, of which
+// 16 MiB could hold a million. Those who send aggregates make them of a second or
+// less.
+const maxAggregated = 4096
+
+// errAggregate ends those who send more.
+var errAggregate = fmt.Errorf("rtmp: aggregate message of more than %d parts: %w", maxAggregated, ErrProtocol)
+
 // eachAggregated calls f for the parts of an aggregate message (RTMP 1.0 §7.1.6):
 //
 //	type 1 | length 3 | timestamp 3, high byte 1 | stream id 3 | data | back pointer 4
@@ -96,10 +104,14 @@ const (
 // that is too short for a part ends it; aggregates in aggregates are passed over.
 func eachAggregated(m chunk.Message, f func(chunk.Message) error) error {
 	var first uint32
-	for p, begun := m.Payload, false; len(p) >= aggregateHead; begun = true {
+	p := m.Payload
+	for n := 0; len(p) >= aggregateHead; n++ {
+		if n >= maxAggregated {
+			return errAggregate
+		}
 		size := int(p[1])<<16 | int(p[2])<<8 | int(p[3])
 		ts := uint32(p[7])<<24 | uint32(p[4])<<16 | uint32(p[5])<<8 | uint32(p[6])
-		if !begun {
+		if n == 0 {
 			first = ts
 		}
 		if size > len(p)-aggregateHead {

@@ -66,8 +66,9 @@ const (
 
 // connectInfo is what the connect command said.
 type connectInfo struct {
-	app, tcURL, flashVer string        // as sent
-	caps                 *Capabilities // nil if it said nothing
+	app, tcURL string        // as sent, at most maxArgument
+	flashVer   string        // for logs
+	caps       *Capabilities // nil if it said nothing
 }
 
 // stream is one message stream: created, and perhaps in use.
@@ -124,6 +125,7 @@ func newSession(srv *Server, nc net.Conn, id uint64) *session {
 	}
 	s.conn.pace = s.pace
 	s.conn.charge = s.charge
+	s.rd.SetLimits(chunk.Cautious)
 	return s
 }
 
@@ -362,6 +364,7 @@ func (s *session) use(st *stream, r *Request) {
 	if st.pub != nil {
 		s.publishing++
 		role = "publish"
+		s.rd.SetLimits(chunk.Limits{}) // from now on; what is under way may be long
 	} else {
 		s.playing++
 		s.pingDue = time.Now().Add(s.srv.pingInterval())
@@ -369,7 +372,7 @@ func (s *session) use(st *stream, r *Request) {
 	s.enter(active)
 	s.note(role + " " + st.key)
 	s.logger().Info("rtmp session begins", "role", role, "app", r.App, "name", r.Name,
-		"stream_id", st.id, "client", shown(s.client.flashVer))
+		"stream_id", st.id, "client", s.client.flashVer)
 }
 
 // note keeps what a message stream did for the last line of the log.

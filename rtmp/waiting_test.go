@@ -294,7 +294,7 @@ func TestTurnsAreBounded(t *testing.T) {
 		message chunk.Message
 		most    int // bytes of a turn
 	}{
-		"large": {chunk.Message{Type: typeVideo, Payload: make([]byte, 100_000)}, turnBytes + 32<<10},
+		"large": {chunk.Message{Type: typeVideo, Payload: make([]byte, 60_000)}, turnBytes + 32<<10},
 		"empty": {chunk.Message{Type: typeVideo}, turnMessages*12 + 64<<10},
 	} {
 		t.Run(name, func(t *testing.T) {

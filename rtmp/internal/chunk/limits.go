@@ -12,7 +12,17 @@ type Limits struct {
 	InFlight     int // bytes of all messages together that are begun and not finished; default 32 MiB
 }
 
-// defaults are what nearly all Readers use.
+// Cautious are the Limits for a peer of whom nothing is known yet, and who has no
+// reason to send much: commands are short, and media is not wanted.
+var Cautious = Limits{
+	ChunkStreams: 64,
+	Media:        64 << 10,
+	Command:      64 << 10,
+	Control:      1 << 10,
+	InFlight:     256 << 10,
+}
+
+// defaults are what Readers of known peers use.
 var defaults = Limits{
 	ChunkStreams: 64,
 	Media:        MaxMessageSize,
@@ -23,8 +33,11 @@ var defaults = Limits{
 
 // withDefaults returns the limits that l stands for, which must not be changed.
 func (l Limits) withDefaults() *Limits {
-	if l == (Limits{}) {
+	switch l {
+	case Limits{}:
 		return &defaults
+	case Cautious:
+		return &Cautious
 	}
 	for _, f := range []struct {
 		field *int

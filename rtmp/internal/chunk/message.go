@@ -45,6 +45,9 @@ const (
 	// MaxMessageSize is the longest payload that a header can tell, in bytes. A
 	// longer chunk size makes no difference.
 	MaxMessageSize = 1<<24 - 1
+	// maxChunkSize is the largest chunk size that a peer may set, in bytes: one of 31
+	// bits (RTMP 1.0 §5.4.1). Nothing is sized by it.
+	maxChunkSize = 1<<31 - 1
 	// MinChunkStream and MaxChunkStream are the lowest and the highest chunk
 	// stream id (RTMP 1.0 §5.3.1.1).
 	MinChunkStream = 2

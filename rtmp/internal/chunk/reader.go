@@ -43,6 +43,9 @@ func NewReader(r io.Reader, l Limits) *Reader {
 	}
 }
 
+// SetLimits changes what is borne from the next header and the next payload on.
+func (r *Reader) SetLimits(l Limits) { r.limits = l.withDefaults() }
+
 // BytesRead returns how many bytes have been read from the connection, those in
 // the read buffer included: the sequence number of an Acknowledgement (RTMP 1.0
 // §5.4.3), but for the bytes of the handshake.
@@ -291,7 +294,7 @@ func (r *Reader) apply(m Message) error {
 		}
 		return nil
 	}
-	if v == 0 || v > 1<<31-1 {
+	if v == 0 || v > maxChunkSize {
 		return r.fail("chunk size %d", v)
 	}
 	r.chunkSize = int(min(v, MaxMessageSize))

@@ -153,10 +153,22 @@ func readHello(r io.Reader, b []byte) error {
 	case 6, 8, 9:
 		return fmt.Errorf("version %d: %w", v, ErrEncrypted)
 	default:
-		return fmt.Errorf("version %d: %w", v, ErrNotRTMP)
+		return fmt.Errorf("version %d%s: %w", v, guess(v), ErrNotRTMP)
 	}
 	_, err = io.ReadFull(r, b[n:])
 	return unexpected(err)
+}
+
+// guess says, for whoever reads the log, what is likely to begin with v instead of
+// RTMP.
+func guess(v byte) string {
+	switch v {
+	case 'C', 'D', 'G', 'H', 'O', 'P', 'T': // CONNECT, DELETE, GET, HEAD, OPTIONS, POST, TRACE
+		return ", an HTTP request it seems"
+	case 0x16: // a handshake record, RFC 8446 §5.1
+		return ", TLS it seems"
+	}
+	return ""
 }
 
 // unexpected returns err for a place where the input must not end.
