@@ -21,7 +21,7 @@ const webFolder = "../../../web"
 // needPlayers leaves a test out if the browser players are not there.
 func needPlayers(t *testing.T) {
 	t.Helper()
-	for _, path := range []string{"static/npm/mpegts.js", mpegtsJS, flvJS} {
+	for _, path := range []string{mpegtsJS, flvJS} {
 		if _, err := os.Stat(filepath.Join(webFolder, path)); err != nil {
 			leaveOut(t, "web/%s is missing; go generate ./web", path)
 		}

@@ -11,9 +11,10 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// The players as npm brings them, in the web folder.
+// The players, in the web folder: mpegts.js as the program has it embedded, and flv.js
+// as npm brings it.
 const (
-	mpegtsJS = "node_modules/mpegts.js/dist/mpegts.js"
+	mpegtsJS = "static/npm/mpegts.js"
 	flvJS    = "node_modules/flv.js/dist/flv.js"
 )
 

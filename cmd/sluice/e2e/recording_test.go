@@ -92,12 +92,14 @@ func (r recording) codecs() (names []string) {
 // probed is what ffprobe tells of a file.
 type probed struct {
 	Streams []struct {
-		Index    int
-		Type     string `json:"codec_type"`
-		Codec    string `json:"codec_name"`
-		Width    int
-		BFrames  int `json:"has_b_frames"`
-		Channels int
+		Index      int
+		Type       string `json:"codec_type"`
+		Codec      string `json:"codec_name"`
+		Width      int
+		Height     int
+		BFrames    int    `json:"has_b_frames"`
+		SampleRate string `json:"sample_rate"`
+		Channels   int
 	}
 	Format  struct{ Duration string }
 	Packets []struct {
@@ -152,6 +154,14 @@ func checkFile(t *testing.T, path string, want source) probed {
 		wanted = append(wanted, "audio aac")
 	}
 	assert.ElementsMatch(t, wanted, types)
+	p.monotonic(t)
+	return p
+}
+
+// monotonic checks that each stream begins with a key frame, and that its decoding
+// times grow.
+func (p probed) monotonic(t *testing.T) {
+	t.Helper()
 	first, last := map[int]bool{}, map[int]int{}
 	for _, packet := range p.Packets {
 		require.NotNil(t, packet.DTS)
@@ -163,7 +173,6 @@ func checkFile(t *testing.T, path string, want source) probed {
 		}
 		last[packet.Stream] = *packet.DTS
 	}
-	return p
 }
 
 // checkStart checks the order in which a viewer gets things: metadata, the codec

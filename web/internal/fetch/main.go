@@ -3,7 +3,7 @@
 // that has Go and Node.js:
 //
 //	npm ci          installs exactly what package-lock.json names
-//	mpegts.js       is copied unchanged
+//	mpegts.js       is copied, with what is wrong in it put right (corrections)
 //	LICENSES.txt    gathers the licences of all that is bundled in it
 package main
 
@@ -44,6 +44,9 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	if player, err = correct(player); err != nil {
+		return err
+	}
 	if err := os.WriteFile(filepath.Join(target, "mpegts.js"), player, 0o644); err != nil {
 		return err
 	}
@@ -52,6 +55,32 @@ func run() error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(target, "LICENSES.txt"), licences, 0o644)
+}
+
+// corrections are of mpegts.js 1.8.2, which misreads the frame header of AV1 key
+// frames and takes the picture's size from coded data
+// (https://github.com/xqq/mpegts.js/issues/245): most streams of SVT-AV1, which OBS
+// uses, end at one of their key frames.
+var corrections = []struct{ wrong, right string }{
+	// AV1 §5.9.2: showable_frame is there for frames that are not shown.
+	{"l&&o.readBool(),u=!!(", "l||o.readBool(),u=!!("},
+	// And ref_order_hint[] is not for intra frames that refresh all references.
+	{"(_||255!==g)&&u&&r.enable_order_hint", "(!_||255!==g)&&u&&r.enable_order_hint"},
+}
+
+// notice tells readers of the player that it is not as its authors made it, as its
+// licence wants.
+const notice = "/* mpegts.js, changed for Sluice: reading of AV1 frame headers, issue 245 of mpegts.js */\n"
+
+// correct applies the corrections, each of which has one place.
+func correct(player []byte) ([]byte, error) {
+	for _, c := range corrections {
+		if n := bytes.Count(player, []byte(c.wrong)); n != 1 {
+			return nil, fmt.Errorf("mpegts.js is another version: %d places to correct for %q", n, c.wrong)
+		}
+		player = bytes.Replace(player, []byte(c.wrong), []byte(c.right), 1)
+	}
+	return append([]byte(notice), player...), nil
 }
 
 // install runs npm ci, without the scripts of the packages: none is needed.

@@ -28,3 +28,15 @@ func TestGather(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	assert.Contains(t, err.Error(), "licence of events")
 }
+
+func TestCorrect(t *testing.T) {
+	in := []byte("a;" + corrections[0].wrong + ";b;" + corrections[1].wrong + ";c")
+	out, err := correct(in)
+	require.NoError(t, err)
+	assert.Equal(t, notice+"a;"+corrections[0].right+";b;"+corrections[1].right+";c", string(out))
+
+	_, err = correct(append(in, corrections[1].wrong...))
+	assert.ErrorContains(t, err, "2 places")
+	_, err = correct([]byte("another version"))
+	assert.ErrorContains(t, err, "0 places")
+}
