@@ -230,3 +230,75 @@ func sendSummed(t *testing.T, p *hub.Publisher, ts int, isKey bool, size int) {
 	data = append(data, byte(sum>>24), byte(sum>>16), byte(sum>>8), byte(sum))
 	assert.NoError(t, p.Write(flv.Tag{Type: flv.TypeVideo, Timestamp: uint32(ts), Data: data}))
 }
+
+// All logs together have a bound: those that hold much give way, and small ones are
+// left alone.
+func TestMaxBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const most = 4 << 20
+		h := newHub(t, hub.Config{MaxBytes: most})
+		publishAs := func(name string) *source {
+			s := &source{t: t}
+			p, err := h.Publish(hub.Key{App: "live", Name: name}, hub.PublishOptions{})
+			require.NoError(t, err)
+			t.Cleanup(p.Close)
+			s.Publisher = p
+			return s
+		}
+		small := publishAs("small")
+		small.send("meta:av vc:s ac:s K:1 A:1")
+		var large []*source
+		for i := range 8 {
+			p := publishAs(fmt.Sprint("large", i))
+			p.send("meta:av vc:s ac:s K:1 A:1")
+			large = append(large, p)
+		}
+		for range 200 {
+			for _, p := range large {
+				p.write(video(40, append([]byte{0x27, 1, 0, 0, 0}, make([]byte, 8<<10)...)))
+			}
+		}
+		held, logs := h.Logged()
+		assert.EqualValues(t, 9, logs)
+		assert.LessOrEqual(t, held, int64(most+8*(16<<10)))
+		assert.Greater(t, held, int64(most/2))
+		for _, s := range h.Streams() {
+			assert.Equal(t, s.Name == "small", s.GOPCuts == 0, s.Name)
+		}
+		v, err := h.Watch(hub.Key{App: "live", Name: "small"}, hub.WatchOptions{})
+		require.NoError(t, err)
+		defer v.Close()
+		assert.NoError(t, v.Wait(t.Context()))
+	})
+}
+
+// A stream that nobody watches holds nothing while it waits for its publisher.
+func TestNothingHeldForNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{})
+		p := publish(t, h, hub.PublishOptions{})
+		p.send("meta:av vc:s ac:s K:1 A:1 P:2@40")
+		p.Close()
+		assert.Equal(t, "grace", info(t, h).State)
+		held, _ := h.Logged()
+		assert.Zero(t, held)
+		p = publish(t, h, hub.PublishOptions{})
+		p.send("meta:av vc:s ac:s K:3 A:3")
+		assert.Equal(t, "meta:av@0 vc:s@0 ac:s@0 K:3@0 A:3@0", watch(t, h, hub.WatchOptions{}).read())
+		assert.NoError(t, h.Check())
+	})
+}
+
+// What is only waited for is listed up to a bound.
+func TestWaitingListed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{})
+		for i := range 1200 {
+			v, err := h.Watch(hub.Key{App: "live", Name: itoa(i)}, hub.WatchOptions{})
+			require.NoError(t, err)
+			defer v.Close()
+		}
+		publish(t, h, hub.PublishOptions{}).send("meta:av vc:s ac:s K:1 A:1")
+		assert.Len(t, h.Streams(), 1001)
+	})
+}

@@ -37,6 +37,8 @@ func chaos(t *testing.T, seed uint64) {
 		MaxLag:         time.Duration(rng.IntN(3)) * time.Second,
 		GOPMaxBytes:    int64(rng.IntN(2)) * 16 << 10,
 		MaxStreams:     2 + rng.IntN(2),
+		MaxBytes:       int64(rng.IntN(2)) * 100 << 10,
+		LogDuration:    time.Duration(rng.IntN(3)) * 4 * time.Second,
 	})
 	over, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -142,6 +144,9 @@ func chaoticViewer(t *testing.T, h *hub.Hub, rng *rand.Rand, over context.Contex
 			ScriptData:  rng.IntN(2) == 0,
 			NoAudio:     rng.IntN(5) == 0,
 			NoVideo:     rng.IntN(5) == 0,
+			Shape:       flv.Shape{Form: flv.Form(rng.IntN(4))},
+			Start:       hub.Start(rng.IntN(2)),
+			Back:        time.Duration(rng.IntN(2)*rng.IntN(6)) * time.Second,
 		})
 		if err != nil {
 			reason := refusedWith(t, err)

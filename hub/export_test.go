@@ -106,6 +106,11 @@ func (l *log) check() error {
 	return nil
 }
 
+// Logged returns how many bytes all logs hold, and how many logs that are.
+func (h *Hub) Logged() (bytes, streams int64) {
+	return h.logged.bytes.Load(), h.logged.streams.Load()
+}
+
 // Held returns how many packets the log of a stream holds.
 func (h *Hub) Held(key Key) int {
 	h.mu.Lock()

@@ -53,9 +53,12 @@ func (s slot) compare(o slot) int {
 var noHeaders = &headers{}
 
 // withConfigs returns headers in which all of one body's configs stand in their
-// slots: h itself if they do already. It copies the body.
-func (h *headers) withConfigs(configs ...config) *headers {
-	if !slices.ContainsFunc(configs, func(c config) bool { return !h.has(c) }) {
+// slots: h itself if they do already, since number first or later. It copies the body.
+func (h *headers) withConfigs(first uint32, configs ...config) *headers {
+	if !slices.ContainsFunc(configs, func(c config) bool {
+		i, found := h.find(c.slot)
+		return !found || h.configs[i].number < first || !h.has(c)
+	}) {
 		return h
 	}
 	next := h.with(slices.Clone(h.configs))
@@ -75,10 +78,11 @@ func (h *headers) withConfigs(configs ...config) *headers {
 // them: each body once, and those of one type in the order in which they came, since a
 // later one may replace a part of a body that several tracks share.
 func (h *headers) asSent() []config {
-	configs := slices.Clone(h.configs)
-	slices.SortStableFunc(configs, func(a, b config) int {
+	inOrder := func(a, b config) int {
 		return cmp.Or(-cmp.Compare(a.typ, b.typ), cmp.Compare(a.number, b.number))
-	})
+	}
+	configs := slices.Clone(h.configs)
+	slices.SortStableFunc(configs, inOrder)
 	return slices.CompactFunc(configs, func(a, b config) bool { return a.sharesBody(&b) })
 }
 
@@ -175,6 +179,16 @@ func (h *headers) has(c config) bool {
 
 func (h *headers) find(s slot) (int, bool) {
 	return slices.BinarySearchFunc(h.configs, s, func(c config, s slot) int { return c.slot.compare(s) })
+}
+
+// sinceNumber returns headers without what describes only frames of before number
+// first: further tracks, and what was said of the picture or the channels.
+func (h *headers) sinceNumber(first uint32) *headers {
+	old := func(c config) bool { return c.number < first && (c.track != 0 || c.kind != flv.KindConfig) }
+	if !slices.ContainsFunc(h.configs, old) {
+		return h
+	}
+	return h.with(slices.DeleteFunc(slices.Clone(h.configs), old))
 }
 
 // settled returns what h is once the tracks have been decided, after which next

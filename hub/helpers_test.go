@@ -124,6 +124,9 @@ func newHub(t *testing.T, cfg hub.Config) *hub.Hub {
 	t.Cleanup(func() {
 		assert.NoError(t, h.Shutdown(endedContext()), "viewers were left open")
 		assert.Empty(t, h.Streams(), "streams are left")
+		bytes, logs := h.Logged()
+		assert.Zero(t, bytes)
+		assert.Zero(t, logs)
 	})
 	return h
 }

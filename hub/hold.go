@@ -26,7 +26,35 @@ func (s *Stream) trimLocked() {
 		lead = 0 // whoever joins starts with the newest GOP
 	}
 	lead = max(lead, s.hub.cfg.LogDuration)
-	s.log.trim(lead, s.hub.cfg.GOPMaxBytes, s.heldLocked)
+	s.log.trim(lead, s.hub.logBound(), s.heldLocked)
+	s.countLocked()
+}
+
+// minLogBound is what a log may hold in any case, in bytes.
+const minLogBound = 64 << 10
+
+// logBound returns how many bytes a log may hold now. Where all logs together hold
+// more than they may, those that hold more than their share have to give way.
+func (h *Hub) logBound() int64 {
+	most := h.cfg.GOPMaxBytes
+	if h.cfg.MaxBytes > 0 && h.logged.bytes.Load() > h.cfg.MaxBytes {
+		most = min(most, max(minLogBound, h.cfg.MaxBytes/max(1, h.logged.streams.Load())))
+	}
+	return most
+}
+
+// countLocked counts what the log holds among all of them.
+func (s *Stream) countLocked() { s.recountLocked(s.log.memory()) }
+
+func (s *Stream) recountLocked(held int64) {
+	switch {
+	case s.counted == 0 && held > 0:
+		s.hub.logged.streams.Add(1)
+	case s.counted > 0 && held == 0:
+		s.hub.logged.streams.Add(-1)
+	}
+	s.hub.logged.bytes.Add(held - s.counted)
+	s.counted = held
 }
 
 // heldLocked reports whether a viewer may still have to read packet seq, and is

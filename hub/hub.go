@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -34,6 +35,10 @@ type Config struct {
 	MaxLag time.Duration
 	// GOPMaxBytes bounds a stream's log, in bytes of memory: 32 MiB if 0.
 	GOPMaxBytes int64
+	// MaxBytes bounds the logs of all streams together, in bytes of memory: beyond it,
+	// those that hold more than an equal share of it are cut as if their GOPMaxBytes
+	// were that share. 0 for no bound.
+	MaxBytes int64
 	// LogDuration is how much of a stream is kept for viewers who want to begin further
 	// back than the newest key frame (WatchOptions.Back), within GOPMaxBytes: nothing
 	// more than its newest GOP if 0.
@@ -67,8 +72,11 @@ type Access struct {
 
 // Hub holds the streams. Its methods may be called from any goroutine.
 type Hub struct {
-	cfg   Config
-	began time.Time // 0 of the clock of arrivals
+	cfg    Config
+	began  time.Time // 0 of the clock of arrivals
+	logged struct {
+		bytes, streams atomic.Int64 // in all logs, and how many hold something
+	}
 
 	// mu guards what follows. It may be taken before a stream's mutex, never after.
 	mu      sync.Mutex
@@ -301,7 +309,12 @@ func (v *Viewer) Close() {
 	wake(wakers)
 }
 
-// Streams returns what is known of every stream, sorted by key.
+// maxWaitingListed bounds the streams that nobody publishes in what Streams returns:
+// anybody can wait for any name.
+const maxWaitingListed = 1000
+
+// Streams returns what is known of every stream, sorted by key; of those that are only
+// waited for, a thousand at the most.
 func (h *Hub) Streams() []StreamInfo {
 	h.mu.Lock()
 	streams := make([]*Stream, 0, len(h.streams))
@@ -311,10 +324,18 @@ func (h *Hub) Streams() []StreamInfo {
 	h.mu.Unlock()
 	now := time.Now()
 	infos := make([]StreamInfo, 0, len(streams))
+	waiting := 0
 	for _, s := range streams {
-		if info, ok := s.info(now); ok {
-			infos = append(infos, info)
+		info, ok := s.info(now)
+		if !ok {
+			continue
 		}
+		if info.State == stateWaiting.String() {
+			if waiting++; waiting > maxWaitingListed {
+				continue
+			}
+		}
+		infos = append(infos, info)
 	}
 	slices.SortFunc(infos, func(a, b StreamInfo) int {
 		return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(a.Name, b.Name))

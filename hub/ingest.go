@@ -24,15 +24,15 @@ func (r skip) String() string {
 	return [...]string{"unreadable", "empty", "before key frame", "command", "unsafe script", "excess header"}[r]
 }
 
-// takeLocked takes one tag of the present publisher into the stream. It copies
-// t.Data.
-func (s *Stream) takeLocked(t flv.Tag, now time.Time) []Waker {
+// takeLocked takes one tag of the present publisher into the stream, with what was
+// read of it if it is script data. It copies t.Data.
+func (s *Stream) takeLocked(t flv.Tag, data script, now time.Time) []Waker {
 	s.session.lastWrite = now
 	s.facts.in += uint64(t.Size())
 	s.facts.rate.add(now, len(t.Data))
 
 	if t.Type == flv.TypeScript {
-		return s.takeScriptLocked(t)
+		return s.takeScriptLocked(t, data)
 	}
 	if len(t.Data) == 0 {
 		return s.skipLocked(skipEmpty)
@@ -65,28 +65,50 @@ func (s *Stream) skipLocked(why skip) []Waker {
 	return nil
 }
 
-// takeScriptLocked keeps onMetaData beside the log, and lets other script data
-// flow by where it is safe.
-func (s *Stream) takeScriptLocked(t flv.Tag) []Waker {
-	values, err := amf.DecodeAll(t.Data, amf.Limits{})
+// script is what script data says.
+type script struct {
+	safe     bool     // it may be sent to players
+	metadata bool     // it is onMetaData
+	meta     metadata // then
+}
+
+// readScript reads the body of a script tag. That is the one thing to do with a tag
+// that may take long, so it is done before the stream is locked.
+func readScript(body []byte) script {
+	if len(body) > scriptLimits.Bytes {
+		return script{}
+	}
+	values, err := amf.DecodeAll(body, scriptLimits)
 	if err != nil || len(values) == 0 {
-		return s.skipLocked(skipUnsafe)
+		return script{}
 	}
 	name, ok := values[0].(string)
 	if !ok || len(name) > maxScriptName {
-		return s.skipLocked(skipUnsafe)
+		return script{}
 	}
 	if name != "onMetaData" {
-		s.appendLocked(packet{kind: flv.TypeScript, time: s.timeline.front, marks: s.startIfOnlyAudioLocked()}, t.Data)
-		return s.wakers
+		return script{safe: true}
 	}
 	m, ok := parseMetadata(values[1:])
-	if !ok {
+	return script{safe: ok, metadata: true, meta: m}
+}
+
+// scriptLimits bound script data: what encoders send has some hundred bytes.
+var scriptLimits = amf.Limits{Depth: 16, Elements: 1024, Bytes: 64 << 10}
+
+// takeScriptLocked keeps onMetaData beside the log, and lets other script data
+// flow by where it is safe.
+func (s *Stream) takeScriptLocked(t flv.Tag, data script) []Waker {
+	switch {
+	case !data.safe:
 		return s.skipLocked(skipUnsafe)
+	case data.metadata:
+		s.session.declared = data.meta
+		s.headers = s.headers.withMetadata(data.meta)
+		return nil
 	}
-	s.session.declared = m
-	s.headers = s.headers.withMetadata(m)
-	return nil
+	s.appendLocked(packet{kind: flv.TypeScript, time: s.timeline.front, marks: s.startIfOnlyAudioLocked()}, t.Data)
+	return s.wakers
 }
 
 // maxScriptName bounds the name of a data message, in bytes; ffmpeg ends a
@@ -136,7 +158,7 @@ func (s *Stream) keepConfigsLocked(t flv.Tag, packets ...flv.Packet) []Waker {
 			s.timeline.newHeader()
 		}
 	}
-	s.headers = s.headers.withConfigs(configs...)
+	s.headers = s.headers.withConfigs(s.session.firstConfig, configs...)
 	return nil
 }
 

@@ -188,7 +188,19 @@ func (l *log) leads(seq uint64, lead time.Duration) bool {
 	return l.hasGOP && seq >= l.gop || l.at(seq).arrived >= l.newest().arrived-lead.Milliseconds()
 }
 
-// drop takes the oldest packet off, which must not be the only one.
+// clear takes off all packets.
+func (l *log) clear() {
+	l.forgetGOP()
+	for l.tail < l.head {
+		l.drop()
+	}
+	for _, r := range l.runs[l.past:] {
+		l.bytes -= r.cost
+	}
+	l.runs, l.past = nil, 0
+}
+
+// drop takes the oldest packet off. An empty log has no newest packet.
 func (l *log) drop() {
 	if l.hasGOP && l.tail == l.gop {
 		l.hasGOP = false

@@ -102,8 +102,8 @@ func TestGOPCutCounts(t *testing.T) {
 // Headers count with the first packet that has them.
 func TestHeadersCost(t *testing.T) {
 	var l log
-	h := noHeaders.withConfigs(config{slot: slot{typ: flv.TypeVideo}, data: make([]byte, 1000)})
-	other := h.withConfigs(config{slot: slot{typ: flv.TypeVideo}, data: make([]byte, 2000)})
+	h := noHeaders.withConfigs(0, config{slot: slot{typ: flv.TypeVideo}, data: make([]byte, 1000)})
+	other := h.withConfigs(0, config{slot: slot{typ: flv.TypeVideo}, data: make([]byte, 2000)})
 	l.append(packet{}, h, nil)
 	one := l.bytes
 	assert.Greater(t, one, int64(1000))
@@ -130,7 +130,7 @@ func TestMemoryIsNeverMixedUp(t *testing.T) {
 		n := rng.IntN(len(logs))
 		l := &logs[n]
 		if inForce[n] == nil || rng.IntN(10) == 0 {
-			inForce[n] = noHeaders.withConfigs(config{data: binary.BigEndian.AppendUint32(nil, uint32(i))})
+			inForce[n] = noHeaders.withConfigs(0, config{data: binary.BigEndian.AppendUint32(nil, uint32(i))})
 		}
 		p := sentPacket{make([]byte, packetSize(rng)), inForce[n]}
 		for j := range p.data {

@@ -94,6 +94,10 @@ func (p *Publisher) same(identity string) bool {
 // is counted and no error: an encoder that sends something odd goes on.
 func (p *Publisher) Write(t flv.Tag) error {
 	s := p.stream
+	var data script
+	if t.Type == flv.TypeScript {
+		data = readScript(t.Data)
+	}
 	now := time.Now()
 	s.mu.Lock()
 	if s.pub != p {
@@ -110,7 +114,7 @@ func (p *Publisher) Write(t flv.Tag) error {
 		return why
 	}
 	cuts := s.log.gopCut
-	wakers := s.takeLocked(t, now)
+	wakers := s.takeLocked(t, data, now)
 	cut := s.log.gopCut - cuts
 	s.mu.Unlock()
 	wake(wakers)

@@ -250,3 +250,30 @@ func TestHeaderReplacedInPart(t *testing.T) {
 		assert.Equal(t, []flv.Tag{both, one, tag("ac:s"), key, tag("A:1@0")}, watch(t, h, hub.WatchOptions{}).media())
 	})
 }
+
+// What a session said of further tracks and of the picture ends with it.
+func TestHeadersEndWithTheirSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{})
+		p := publish(t, h, hub.PublishOptions{})
+		both := many(flv.TypeVideo, 0x96, 0, flv.CodecVP9, 0, 1)
+		color := body(t, flv.TypeVideo, flv.Packet{Codec: flv.CodecVP9, Kind: flv.KindMetadata, Enhanced: true, Payload: []byte{5}})
+		key := body(t, flv.TypeVideo, flv.Packet{Codec: flv.CodecVP9, Kind: flv.KindFrame, Key: true, Enhanced: true})
+		p.send("meta:v")
+		p.write(video(0, both), video(0, color), video(0, key))
+		assert.Equal(t, []flv.Tag{video(0, both), video(0, color), video(0, key)}, watch(t, h, hub.WatchOptions{}).media())
+		p.Close()
+
+		p = publish(t, h, hub.PublishOptions{})
+		one := body(t, flv.TypeVideo, flv.Packet{Codec: flv.CodecVP9, Kind: flv.KindConfig, Enhanced: true, Payload: []byte("new")})
+		p.send("meta:v")
+		p.write(video(0, one), video(0, key))
+		assert.Equal(t, []flv.Tag{video(0, one), video(0, key)}, watch(t, h, hub.WatchOptions{}).media())
+		p.Close()
+
+		p = publish(t, h, hub.PublishOptions{}) // which says the same again
+		p.send("meta:v")
+		p.write(video(0, one), video(0, key))
+		assert.Equal(t, []flv.Tag{video(0, one), video(0, key)}, watch(t, h, hub.WatchOptions{}).media())
+	})
+}

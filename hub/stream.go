@@ -65,6 +65,7 @@ type Stream struct {
 	change   chan struct{} // closed and replaced when a waiting viewer should look again
 	viewers  []*Viewer     // each knows its place
 	held     hold
+	counted  int64   // bytes of the log, as counted among all
 	wakers   []Waker // copied when changed, so that it can be walked without mu
 	grace    *time.Timer
 	pub      *Publisher // nil unless live
@@ -100,6 +101,7 @@ type session struct {
 	keyed        flv.Codec // of the last key frame: what inter frames may follow
 	declared     metadata
 	first        uint64 // its first packet, or that of the last change of codec
+	firstConfig  uint32 // the number of its first codec header
 	decided      bool
 	timer        *time.Timer // decides, trackWait after the first frame
 	lastWrite    time.Time
@@ -174,7 +176,7 @@ func wake(wakers []Waker) {
 func (s *Stream) beginLocked(p *Publisher, now time.Time) []Waker {
 	s.stopTimersLocked()
 	s.state, s.pub = stateLive, p
-	s.session = session{since: now, lastWrite: now, first: s.log.head}
+	s.session = session{since: now, lastWrite: now, first: s.log.head, firstConfig: s.configs + 1}
 	s.timeline.beginSession()
 	s.log.forgetGOP()
 	s.facts.rate = rate{}
@@ -192,6 +194,10 @@ func (s *Stream) leaveLocked() []Waker {
 		return s.endLocked(ReasonUnpublished)
 	}
 	s.state = stateGrace
+	if len(s.viewers) == 0 && s.hub.cfg.LogDuration == 0 {
+		s.log.clear() // nobody reads it, and whoever comes starts with the next session
+		s.countLocked()
+	}
 	var grace *time.Timer
 	grace = time.AfterFunc(wait, func() {
 		s.mu.Lock()
@@ -211,6 +217,7 @@ func (s *Stream) leaveLocked() []Waker {
 func (s *Stream) endLocked(reason Reason) []Waker {
 	s.stopTimersLocked()
 	s.state, s.reason, s.pub = stateEnded, reason, nil
+	s.recountLocked(0)
 	return s.announceLocked()
 }
 
@@ -223,9 +230,14 @@ func (s *Stream) stopTimersLocked() {
 }
 
 // silentLocked reports whether the present publisher has been silent for so long
-// that another one may take over.
+// that another one may take over. One that showed an identity has proved that it will
+// be back with it: others have to wait for as long as they would if it had left.
 func (s *Stream) silentLocked(now time.Time) bool {
-	return now.Sub(s.session.lastWrite) >= takeoverSilence
+	enough := takeoverSilence
+	if s.pub.opts.Identity != "" {
+		enough = max(enough, s.hub.cfg.PublisherGrace)
+	}
+	return now.Sub(s.session.lastWrite) >= enough
 }
 
 // decideLocked ends the look at which tracks a publish session has. Where they
@@ -243,7 +255,8 @@ func (s *Stream) decideLocked() []Waker {
 	s.tracks.known = true
 	s.tracks.audio, s.tracks.video = s.session.audio, s.session.video
 	// Metadata of an earlier session says nothing of this one.
-	s.headers = s.headers.withMetadata(s.session.declared).withTracks(s.tracks.audio, s.tracks.video)
+	s.headers = s.headers.withMetadata(s.session.declared).withTracks(s.tracks.audio, s.tracks.video).
+		sinceNumber(s.session.firstConfig)
 	s.settleLocked()
 	return s.announceLocked()
 }
@@ -268,7 +281,9 @@ func (s *Stream) settleLocked() {
 			}
 		}
 	}
-	s.log.changeHeaders(first, func(h *headers) *headers { return h.settled(s.headers) })
+	s.log.changeHeaders(first, func(h *headers) *headers {
+		return h.settled(s.headers).sinceNumber(s.session.firstConfig)
+	})
 }
 
 // changeLocked is a change of codec in the middle of what viewers know: what was

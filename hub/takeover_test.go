@@ -28,7 +28,9 @@ func TestSecondPublisher(t *testing.T) {
 		{"refused with a part of the identity", "secret", "sec", 0, true},
 		{"refused with no identity", "secret", "", 0, true},
 		{"refused with an identity where the first one has none", "", "secret", 0, true},
-		{"takes over with another identity when the first one is silent", "secret", "other", silence, false},
+		{"refused with another identity while the first one may come back", "secret", "other", 8*time.Second - 1, true},
+		{"takes over with another identity when the first one is silent for long", "secret", "other", 8 * time.Second, false},
+		{"takes over with no identity when the first one is silent for long", "secret", "", 8 * time.Second, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
