@@ -17,6 +17,7 @@ type Batch struct {
 	share share
 	// shaped are the bodies that were changed for the viewer.
 	shaped []byte
+	last   last
 }
 
 // Fill appends to b.Bytes, in f's form, what is due to the viewer: up to about
@@ -62,6 +63,8 @@ func (v *Viewer) Fill(b *Batch, f Framer, limit int) (more bool, end Reason) {
 	}
 	if len(b.tags) > 0 {
 		b.Bytes = f.AppendTags(b.Bytes, b.tags)
+		_, b.last.key.form = formOf(f) // which it may not have had before
+		b.last.end = len(b.Bytes)
 		if len(b.tags) > dirtyTags {
 			clear(b.tags)
 		}
@@ -116,6 +119,7 @@ func (v *Viewer) collect(b *Batch, l *log, h *headers, until uint64, limit int, 
 		}
 		size += b.add(t)
 		b.share.times = append(b.share.times, p.time)
+		b.last.note(v, seq, t)
 	}
 	v.cursor = seq
 	return size

@@ -30,6 +30,7 @@ type share struct {
 	framed   []byte  // where it stands in Batch.Bytes
 	times    []int64 // of the tags, ms on the stream's clock, in their order
 	stamps   []uint32
+	last     last
 }
 
 // wishes are what decides on which packets a viewer gets.
@@ -79,6 +80,10 @@ func (b *Batch) again(v *Viewer, s *Stream, form uint64, f Stamper, stop uint64,
 	}
 	b.Bytes = b.Bytes[:len(sh.framed)]
 	v.cursor = stop
+	b.last = sh.last
+	if n := len(sh.stamps); n > 0 {
+		b.last.stamp(sh.stamps[n-1])
+	}
 	return true
 }
 
@@ -86,11 +91,71 @@ func (b *Batch) again(v *Viewer, s *Stream, form uint64, f Stamper, stop uint64,
 func (b *Batch) remember(v *Viewer, s *Stream, form, from uint64) {
 	sh := &b.share
 	sh.stream, sh.from, sh.to, sh.headers = s, from, v.cursor, v.headers
-	sh.form, sh.wishes, sh.framed = form, v.wishes(), b.Bytes
+	sh.form, sh.wishes, sh.framed, sh.last = form, v.wishes(), b.Bytes, b.last
 }
 
 // Forget makes the next Fill frame everything anew. Whoever has written to Bytes by
 // other means than Fill, or appended to nothing that Fill left, has to call it before
 // the batch is used again; and whoever is done with it for a while should, since it
 // keeps the stream in memory.
-func (b *Batch) Forget() { b.share.stream, b.share.headers, b.share.framed = nil, nil, nil }
+func (b *Batch) Forget() {
+	b.share.stream, b.share.headers, b.share.framed = nil, nil, nil
+	b.share.last, b.last = last{}, last{}
+}
+
+// TailKey names the end of what was framed: batches that give the same key have the
+// same bytes from Batch.Tail's offset on. The zero key names nothing.
+type TailKey struct {
+	stream *Stream
+	packet uint64
+	form   uint64
+	shape  flv.Shape
+	stamp  uint32
+}
+
+// Tails of less are not worth a key, in bytes.
+const minTail = 32 << 10
+
+// stampMargin is more than what a frame has, at the head of its body, that may differ
+// from viewer to viewer, in bytes.
+const stampMargin = 64
+
+// Tail returns what names the end of Bytes, from offset from on, if the last thing that
+// Fill appended is a large frame, and the same for all viewers of its kind.
+func (b *Batch) Tail() (key TailKey, from int, ok bool) {
+	l := &b.last
+	if l.size < minTail || l.end != len(b.Bytes) || l.key.form == 0 {
+		return TailKey{}, 0, false
+	}
+	return l.key, len(b.Bytes) - l.size + stampMargin, true
+}
+
+// last is the last tag that a batch was filled with, if it is large.
+type last struct {
+	key  TailKey
+	size int // of its body; 0 if it is small
+	end  int // of Bytes
+}
+
+// note notes a tag that is added to the batch.
+func (l *last) note(v *Viewer, seq uint64, t flv.Tag) {
+	*l = last{}
+	if len(t.Data) < minTail || v.from != nil {
+		return
+	}
+	shape := v.shape
+	shape.Track = v.track(t.Type)
+	l.key = TailKey{stream: v.stream.Load(), packet: seq, shape: shape}
+	l.size = len(t.Data)
+	l.stamp(t.Timestamp)
+}
+
+// stamp notes the tag's timestamp, where a protocol may repeat it in the middle of a
+// frame (RTMP 1.0 §5.3.1.3).
+func (l *last) stamp(timestamp uint32) {
+	const extended = 1<<24 - 1
+	l.key.stamp = 0
+	if timestamp >= extended {
+		l.key.stamp = timestamp
+	}
+}

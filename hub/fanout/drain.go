@@ -1,7 +1,6 @@
 package fanout
 
 import (
-	"bytes"
 	"errors"
 	"os"
 	"sync"
@@ -41,25 +40,33 @@ func (o *Outlet) wakeDrain() {
 // drain writes what waits for a draining outlet and what becomes due meanwhile,
 // until its viewers have caught up. While it waits for a connection that is
 // written to directly, the goroutine holds a copy of the rest of what it has
-// framed last, and nothing else: a viewer that takes nothing costs little more
-// than a stack.
+// framed last, or shares it (tail), and nothing else: a viewer that takes nothing
+// costs little more than a stack.
 func (o *Outlet) drain() {
 	for {
 		b := batches.Get().(*hub.Batch)
 		p, what := o.collect(b)
 		var err error
 		switch {
-		case what != collected:
+		case what == framed && (o.raw != nil || len(p) > largeRest):
+			n := 0
+			if o.raw != nil {
+				n, err = trySend(o.raw, p)
+			}
+			if err == nil && n < len(p) {
+				err = o.keep(b, p, n)
+			}
 			putBatch(b)
-		case o.raw == nil:
+		case what == framed:
 			err = o.write(p)
 			putBatch(b)
 		default:
-			var n int
-			n, err = trySend(o.raw, p)
-			p = bytes.Clone(p[n:])
 			putBatch(b)
-			if err == nil {
+			switch {
+			case what != kept:
+			case o.raw == nil:
+				err = o.write(p)
+			default:
 				err = o.writeDirectly(p)
 			}
 		}
@@ -78,9 +85,10 @@ func (o *Outlet) drain() {
 type collection uint8
 
 const (
-	collected collection = iota
-	asleep
-	finished
+	framed   collection = iota // into the batch
+	kept                       // it was waiting
+	asleep                     // nothing, for an outlet without direct writing
+	finished                   // nothing, for good or for now
 )
 
 // collect takes over what is to be written next: what waits already, or something
@@ -92,9 +100,19 @@ func (o *Outlet) collect(b *hub.Batch) ([]byte, collection) {
 	if o.state == closed {
 		return nil, finished
 	}
+	if t := o.tail; t != nil && len(o.rest) == 0 {
+		if p := t.bytes[t.written:]; len(p) > 0 {
+			t.written = len(t.bytes) // when this is called again
+			return p, kept
+		}
+		o.dropTailLocked()
+	}
 	if p := o.rest; len(p) > 0 {
-		o.rest, o.own = nil, 0
-		return p, collected
+		o.rest = nil
+		if o.tail == nil {
+			o.own = 0
+		}
+		return p, kept
 	}
 	b.Bytes = b.Bytes[:0]
 	for sub := o.subs; sub != nil; {
@@ -108,10 +126,10 @@ func (o *Outlet) collect(b *hub.Batch) ([]byte, collection) {
 	}
 	switch {
 	case len(b.Bytes) > 0:
-		return b.Bytes, collected
+		return b.Bytes, framed
 	case o.endedLocked():
 		// Ended without a last byte; the next look finishes it.
-		return nil, collected
+		return nil, framed
 	}
 	o.announceEmptyLocked()
 	if o.raw == nil {

@@ -72,6 +72,10 @@ type Config struct {
 	// before it is ended with hub.ReasonStalled: 30 s if 0. It is exact to a quarter
 	// of that.
 	WriteTimeout time.Duration
+	// MaxUnwritten bounds what congested viewers hold of large frames, all together, in
+	// bytes: 256 MiB if 0. Viewers who wait for the same frame hold it once. When there
+	// is no room, those whose frames cost most are ended with hub.ReasonStalled.
+	MaxUnwritten int64
 }
 
 // Pool is a set of workers and the viewers they serve. Its methods may be called
@@ -81,6 +85,7 @@ type Pool struct {
 	workers []*worker
 	next    atomic.Uint32
 	cancel  context.CancelFunc
+	tails   tails
 	// running counts workers, goroutines of congested outlets and calls of
 	// Feed.Done.
 	running sync.WaitGroup
@@ -94,8 +99,11 @@ func New(cfg Config) *Pool {
 	if cfg.WriteTimeout <= 0 {
 		cfg.WriteTimeout = 30 * time.Second
 	}
+	if cfg.MaxUnwritten <= 0 {
+		cfg.MaxUnwritten = 256 << 20
+	}
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &Pool{cfg: cfg, cancel: cancel}
+	p := &Pool{cfg: cfg, cancel: cancel, tails: tails{most: cfg.MaxUnwritten}}
 	for range cfg.Workers {
 		w := newWorker(p)
 		p.workers = append(p.workers, w)

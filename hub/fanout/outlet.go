@@ -1,7 +1,6 @@
 package fanout
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -48,7 +47,8 @@ type Outlet struct {
 	mu    sync.Mutex
 	state outletState
 	rest  []byte        // goes out before anything else; empty while flowing
-	own   int           // how much of rest is the session's own messages
+	own   int           // how much of what waits is the session's own messages
+	tail  *waiting      // then this; nil as a rule
 	subs  *Subscription // and whatever follows by their next
 	err   error         // why it closed
 	empty chan struct{} // closed when nothing is left to write; nil if nobody waits for that
@@ -130,14 +130,14 @@ func (o *Outlet) Write(p []byte) (int, error) {
 	defer o.mu.Unlock()
 	switch o.state {
 	case flowing:
-		o.sendLocked(p)
+		o.sendLocked(nil, p)
 	case draining:
 		if o.own+len(p) > maxQueued {
 			o.closeLocked(ErrCongested)
 			break
 		}
 		o.own += len(p)
-		o.rest = append(o.rest, p...)
+		o.queueLocked(p)
 		o.wakeDrain()
 	}
 	if o.state == closed {
@@ -193,7 +193,7 @@ func (o *Outlet) Attach(f Feed) *Subscription {
 	case closed:
 		o.finishLocked(sub, reasonOf(o.err))
 	case draining:
-		o.rest = append(o.rest, head...)
+		o.queueLocked(head)
 		o.wakeDrain()
 	case flowing:
 		b := batches.Get().(*hub.Batch)
@@ -227,6 +227,7 @@ func (o *Outlet) closeLocked(err error) {
 		return
 	}
 	why := &closedError{reasonOf(err), err}
+	o.dropTailLocked()
 	o.state, o.err, o.rest = closed, why, nil
 	o.announceEmptyLocked()
 	for o.subs != nil {
@@ -282,7 +283,7 @@ func (o *Outlet) pump(sub *Subscription, b *hub.Batch) {
 func (o *Outlet) serveLocked(sub *Subscription, b *hub.Batch, limit int) {
 	for {
 		more := o.fillLocked(sub, b, limit)
-		if len(b.Bytes) > 0 && !o.sendLocked(b.Bytes) {
+		if len(b.Bytes) > 0 && !o.sendLocked(b, b.Bytes) {
 			return
 		}
 		if !more {
@@ -313,9 +314,9 @@ func (o *Outlet) fillLocked(sub *Subscription, b *hub.Batch, limit int) (more bo
 	return more
 }
 
-// sendLocked writes p to a flowing outlet and reports whether all of it was
-// taken. Otherwise the outlet is draining, or closed.
-func (o *Outlet) sendLocked(p []byte) bool {
+// sendLocked writes p, which is b.Bytes unless b is nil, to a flowing outlet and
+// reports whether all of it was taken. Otherwise the outlet is draining, or closed.
+func (o *Outlet) sendLocked(b *hub.Batch, p []byte) bool {
 	n, err := trySend(o.raw, p)
 	if err != nil {
 		o.closeLocked(err)
@@ -324,7 +325,10 @@ func (o *Outlet) sendLocked(p []byte) bool {
 	if n == len(p) {
 		return true
 	}
-	o.rest = bytes.Clone(p[n:])
+	if !o.keepLocked(b, p, n) {
+		o.closeLocked(ErrCongested)
+		return false
+	}
 	o.state = draining
 	o.pool.running.Go(o.drain)
 	return false
