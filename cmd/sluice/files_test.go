@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"math"
 	"testing"
@@ -33,6 +34,34 @@ func TestFilesAreReported(t *testing.T) {
 			assert.Contains(t, out.String(), "ulimit -n")
 		} else {
 			assert.Contains(t, out.String(), `level=INFO msg="open files"`)
+		}
+	}
+}
+
+func TestConnectionsAreBoundedByFiles(t *testing.T) {
+	for _, c := range []struct {
+		asked int
+		limit uint64
+		want  int
+		warn  bool
+	}{
+		{0, 20_000, 19_900, false},
+		{19_900, 20_000, 19_900, false},
+		{5000, 20_000, 5000, false},
+		{19_901, 20_000, 19_900, true},
+		{0, 1024, 924, false},
+		{0, 64, 32, false},
+		{10_000_000, 1 << 20, 1<<20 - 100, true},
+		{0, math.MaxUint64, math.MaxInt32, false},
+		{10_000_000, math.MaxUint64, 10_000_000, false},
+	} {
+		var out bytes.Buffer
+		assert.Equal(t, c.want, boundConnections(c.asked, c.limit, newLogger(&out, "text", slog.LevelInfo)), "%v", c)
+		if c.warn {
+			assert.Contains(t, out.String(), "level=WARN")
+			assert.Contains(t, out.String(), fmt.Sprintf("asked=%d connections=%d limit=%d reserved=100", c.asked, c.want, c.limit))
+		} else {
+			assert.Empty(t, out.String())
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -36,18 +37,25 @@ const (
 	floodTimeout = 4 * time.Second
 )
 
-// floods are the ways to begin and not to go on.
-func floods(s *process) []struct{ name, addr, bytes string } {
+// flood is a way to begin and not to go on.
+type flood struct {
+	name, addr, bytes string
+	answer            int // bytes at least
+}
+
+// floods returns one of each sort.
+func floods(s *process) []flood {
 	handshake := "\x03" + strings.Repeat("\x00", 1536) // C0 and C1 (RTMP 1.0 §5.2)
 	connect := string(amf.AppendAMF0(nil, "connect", 1.0, amf.Object{{Name: "app", Value: "live"}}))
 	header := fmt.Sprintf("\x03\x00\x00\x00\x00\x00%c\x14\x00\x00\x00\x00", len(connect))
-	return []struct{ name, addr, bytes string }{
-		{"RTMP, nothing", s.rtmp, ""},
-		{"RTMP, half a handshake", s.rtmp, handshake[:700]},
-		{"RTMP, a handshake", s.rtmp, handshake + handshake[1:]},
-		{"RTMP, a connect", s.rtmp, handshake + handshake[1:] + header + connect},
-		{"HTTP, nothing", s.http, ""},
-		{"HTTP, half a head", s.http, "GET /live/flood.flv HTTP/1.1\r\nHost: x\r\n"},
+	whole := handshake + handshake[1:] // and C2
+	return []flood{
+		{"RTMP, nothing", s.rtmp, "", 0},
+		{"RTMP, half a handshake", s.rtmp, handshake[:700], 0},
+		{"RTMP, a handshake", s.rtmp, whole, len(whole)},
+		{"RTMP, a connect", s.rtmp, whole + header + connect, len(whole) + 1},
+		{"HTTP, nothing", s.http, "", 0},
+		{"HTTP, half a head", s.http, "GET /live/flood.flv HTTP/1.1\r\nHost: x\r\n", 0},
 	}
 }
 
@@ -62,7 +70,7 @@ func TestFlood(t *testing.T) {
 	goroutines, descriptors := runtime.NumGoroutine(), openDescriptors()
 
 	out := newOutput()
-	svc, p := startService(t, out, fmt.Sprintf("SLUICE_MAX_CONNECTIONS=%d", floodRoom), "SLUICE_PUBLISHER_GRACE=0")
+	svc, p := startService(t, floodTimeout, out, fmt.Sprintf("SLUICE_MAX_CONNECTIONS=%d", floodRoom), "SLUICE_PUBLISHER_GRACE=0")
 	const before, during, after = 1000, 3500, 1500 // ms of the stream
 	l := &load{frames: stream200k.frames((before + during + after) * time.Millisecond)}
 	for i, frame := range l.frames {
@@ -78,19 +86,19 @@ func TestFlood(t *testing.T) {
 	}
 
 	var flooding sync.WaitGroup
-	var flood []net.Conn // after flooding
+	var flooders []net.Conn // after flooding
 	more := make(chan int, len(l.frames))
 	flooding.Go(func() {
 		kinds := floods(p)
 		for n := range more {
-			for len(flood) < n {
-				kind := kinds[len(flood)%len(kinds)]
+			for len(flooders) < n {
+				kind := kinds[len(flooders)%len(kinds)]
 				c, err := net.Dial("tcp", kind.addr)
 				if !assert.NoError(t, err) {
 					return
 				}
 				io.WriteString(c, kind.bytes)
-				flood = append(flood, c)
+				flooders = append(flooders, c)
 			}
 		}
 	})
@@ -133,7 +141,7 @@ func TestFlood(t *testing.T) {
 	assert.LessOrEqual(t, figures.Open, floodRoom)
 	assert.NotZero(t, figures.GivenUp)
 
-	for i, c := range flood {
+	for i, c := range flooders {
 		c.SetReadDeadline(time.Now().Add(20 * floodTimeout))
 		_, err := io.Copy(io.Discard, c)
 		assert.False(t, errors.Is(err, os.ErrDeadlineExceeded), "flooding connection %d is still there", i)
@@ -153,10 +161,35 @@ func TestFlood(t *testing.T) {
 	t.Logf("%+v, %d lines in the log", figures, strings.Count(out.String(), "\n"))
 }
 
+// A session that is given up ends at once, also where nobody reads its connection.
+func TestGivenUpSessionsEnd(t *testing.T) {
+	const room = 16 // so that the 9th that is pending is one too many
+	out := newOutput()
+	svc, p := startService(t, time.Hour, out, fmt.Sprintf("SLUICE_MAX_CONNECTIONS=%d", room), "SLUICE_LOG_LEVEL=debug")
+	for _, kind := range floods(p) {
+		given := svc.door.Figures().GivenUp
+		for range 2 * room {
+			c, err := net.Dial("tcp", kind.addr)
+			if errors.Is(err, syscall.ECONNRESET) {
+				continue // given up already
+			}
+			require.NoError(t, err)
+			defer c.Close()
+			io.WriteString(c, kind.bytes)
+			_, err = io.CopyN(io.Discard, c, int64(kind.answer))
+			require.NoError(t, err, kind.name)
+		}
+		assert.Eventually(t, func() bool { return svc.door.Figures().GivenUp-given >= room }, 10*time.Second, time.Millisecond, kind.name)
+	}
+	ended := regexp.MustCompile(`level=DEBUG msg="rtmp session ends" .* bytes_in=3120 .*use of closed network connection`)
+	assert.Eventually(t, func() bool { return len(ended.FindAllString(out.String(), -1)) >= room }, 10*time.Second, 10*time.Millisecond)
+	assert.NotContains(t, out.String(), `level=INFO msg="rtmp session ends"`)
+}
+
 // A server that has as many publishers and viewers as it takes turns others away,
 // over HTTP with a reason, until one of them leaves.
 func TestFullServer(t *testing.T) {
-	svc, p := startService(t, io.Discard, "SLUICE_MAX_CONNECTIONS=4")
+	svc, p := startService(t, floodTimeout, io.Discard, "SLUICE_MAX_CONNECTIONS=4")
 	publisher, err := new(rtmp.Client).Publish(t.Context(), "rtmp://"+p.rtmp+"/live/full")
 	require.NoError(t, err)
 	defer publisher.Close()
@@ -208,17 +241,19 @@ type runningService struct {
 	stop func()
 }
 
-// startService starts a service on free ports, with short deadlines for what is
-// pending. It ends with the test, or by stop.
-func startService(t *testing.T, log io.Writer, environ ...string) (*runningService, *process) {
+// startService starts a service on free ports, with a deadline for each step of what
+// is pending. It ends with the test, or by stop.
+func startService(t *testing.T, deadline time.Duration, log io.Writer, environ ...string) (*runningService, *process) {
 	t.Helper()
-	cfg, err := loadConfig(append([]string{"SLUICE_RTMP_ADDR=127.0.0.1:0", "SLUICE_HTTP_ADDR=127.0.0.1:0"}, environ...))
+	cfg, err := loadConfig(append([]string{
+		"SLUICE_RTMP_ADDR=127.0.0.1:0", "SLUICE_HTTP_ADDR=127.0.0.1:0", "SLUICE_LOG_LEVEL=info",
+	}, environ...))
 	require.NoError(t, err)
 	open, err := listen(t.Context(), cfg)
 	require.NoError(t, err)
-	s := &runningService{service: newService(cfg, open, newLogger(log, "text", slog.LevelInfo))}
-	s.rtmp.HandshakeTimeout, s.rtmp.ConnectTimeout, s.rtmp.CommandTimeout = floodTimeout, floodTimeout, floodTimeout
-	s.http.ReadHeaderTimeout = floodTimeout
+	s := &runningService{service: newService(cfg, open, newLogger(log, "text", slog.Level(cfg.LogLevel)))}
+	s.rtmp.HandshakeTimeout, s.rtmp.ConnectTimeout, s.rtmp.CommandTimeout = deadline, deadline, deadline
+	s.http.ReadHeaderTimeout = deadline
 	failed := s.Start()
 	s.stop = sync.OnceFunc(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
