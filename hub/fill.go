@@ -103,7 +103,7 @@ func (v *Viewer) collect(b *Batch, l *log, h *headers, until uint64, limit int, 
 			v.begun, v.base = true, v.time(p)
 		}
 		if v.headers != h {
-			size += v.appendHeaders(b, h, p)
+			size += v.appendHeaders(b, l, h, seq)
 		}
 		if !due {
 			continue
@@ -191,11 +191,11 @@ func (v *Viewer) stopLocked(l *log) uint64 {
 	return l.head
 }
 
-// appendHeaders appends what the viewer lacks of the headers in force at p: all of
-// them before its first frame, metadata first and with timestamp 0 (ffmpeg takes
-// metadata at any other time for a subtitle track), and what changed later on.
-func (v *Viewer) appendHeaders(b *Batch, h *headers, p *packet) (size int) {
-	had := v.headers
+// appendHeaders appends what the viewer lacks of the headers in force at packet seq:
+// all of them before its first frame, metadata first and with timestamp 0 (ffmpeg
+// takes metadata at any other time for a subtitle track), and what changed later on.
+func (v *Viewer) appendHeaders(b *Batch, l *log, h *headers, seq uint64) (size int) {
+	p, had := l.at(seq), v.headers
 	v.headers = h
 	if had == nil || v.scriptData && !had.sameMetadata(h) {
 		size += b.add(flv.Tag{Type: flv.TypeScript, Data: h.meta.appendBody(nil, v.told(h))})
@@ -216,7 +216,11 @@ func (v *Viewer) appendHeaders(b *Batch, h *headers, p *packet) (size int) {
 		case had.track(c.typ) != 0 && had.has(c):
 			continue
 		}
-		t := flv.Tag{Type: c.typ, Timestamp: v.timestamp(p), Data: c.data}
+		at := p
+		if had != noHeaders {
+			at = l.beside(c.slot, seq)
+		}
+		t := flv.Tag{Type: c.typ, Timestamp: v.timestamp(at), Data: c.data}
 		var ok bool
 		if t.Data, ok = v.shaped(t, &b.shaped); ok {
 			size += b.add(t)

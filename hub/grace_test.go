@@ -16,14 +16,14 @@ func TestReconnect(t *testing.T) {
 	for _, test := range []struct {
 		name, second, want string
 	}{
-		{"the same", "meta:av vc:s ac:c K:5@0 A:5@0 P:6@40", "K:5@60 A:5@60 P:6@100"},
-		{"clock goes on", "meta:av vc:s ac:c K:5@9000 A:5@9000 P:6@9040", "K:5@60 A:5@60 P:6@100"},
-		{"inter frames first", "meta:av vc:s ac:c P:3@0 P:4@40 K:5@80 A:5@80", "K:5@60 A:5@60"},
-		{"sound first", "meta:av vc:s ac:c A:5@0 A:6@23 K:7@30", "A:5@60 A:6@83 K:7@90"},
-		{"no metadata", "vc:s ac:c K:5@0 A:5@0", "K:5@60 A:5@60"},
-		{"no headers", "K:5@0 A:5@0", "K:5@60 A:5@60"},
-		{"another SPS", "meta:av vc:t ac:c K:5@0 A:5@0 vc:t K:6@40", "vc:t@60 K:5@60 A:5@60 K:6@100"},
-		{"another sample rate", "meta:av vc:s ac:d K:5@0 A:5@0 P:6@40", "ac:d@60 K:5@60 A:5@60 P:6@100"},
+		{"the same", "meta:av vc:s ac:c K:5@0 A:5@0 P:6@40", "K:5@80 A:5@80 P:6@120"},
+		{"clock goes on", "meta:av vc:s ac:c K:5@9000 A:5@9000 P:6@9040", "K:5@80 A:5@80 P:6@120"},
+		{"inter frames first", "meta:av vc:s ac:c P:3@0 P:4@40 K:5@80 A:5@80", "K:5@80 A:5@80"},
+		{"sound first", "meta:av vc:s ac:c A:5@0 A:6@23 K:7@30", "A:5@40 A:6@63 K:7@70"},
+		{"no metadata", "vc:s ac:c K:5@0 A:5@0", "K:5@80 A:5@80"},
+		{"no headers", "K:5@0 A:5@0", "K:5@80 A:5@80"},
+		{"another SPS", "meta:av vc:t ac:c K:5@0 A:5@0 vc:t K:6@40", "vc:t@80 K:5@80 A:5@80 K:6@120"},
+		{"another sample rate", "meta:av vc:s ac:d K:5@0 A:5@0 P:6@40", "ac:d@80 K:5@80 A:5@80 P:6@120"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

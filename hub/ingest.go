@@ -43,7 +43,7 @@ func (s *Stream) takeLocked(t flv.Tag, data script, now time.Time) []Waker {
 	}
 	switch {
 	case packet.Kind == flv.KindEnd && packet.Enhanced && s.session.decided:
-		s.appendLocked(entry(t, packet, s.timeline.front, markAside), t.Data)
+		s.appendLocked(entry(t, packet, min(s.timeline.front, s.timeline.last(trackID{t.Type, packet.Track})), markAside), t.Data)
 		return s.wakers
 	case packet.Kind == flv.KindCommand, packet.Kind == flv.KindEnd:
 		return s.skipLocked(skipCommand)

@@ -228,6 +228,24 @@ func (l *log) drop() {
 	}
 }
 
+// beside returns the packet whose time a header of a track has that is sent at seq:
+// the next one of the track, or the last one, since those of the other track may be
+// well before or behind it; that at seq where none is near.
+func (l *log) beside(s slot, seq uint64) *packet {
+	const near = 256
+	for i := seq; i < min(seq+near, l.head); i++ {
+		if p := l.at(i); p.kind == s.typ && p.track == s.track {
+			return p
+		}
+	}
+	for i := seq; i+near > seq && i > l.tail; i-- {
+		if p := l.at(i - 1); p.kind == s.typ && p.track == s.track {
+			return p
+		}
+	}
+	return l.at(seq)
+}
+
 // forgetGOP makes what the log holds no start point any more: a new publish
 // session begins, and whoever joins starts with its first key frame.
 func (l *log) forgetGOP() { l.hasGOP = false }
@@ -245,21 +263,19 @@ func (l *log) keyBefore(time int64, floor uint64) (seq uint64, ok bool) {
 }
 
 // since returns the first sequence number at or after floor whose packet is not
-// older than time.
+// older than time. It looks at one after the other: times increase within a track
+// only, and tracks may be seconds apart.
 func (l *log) since(time int64, floor uint64) uint64 {
-	return l.search(floor, func(p *packet) bool { return p.time >= time })
+	seq := max(floor, l.tail)
+	for seq < l.head && l.at(seq).time < time {
+		seq++
+	}
+	return seq
 }
 
 // arrivedSince returns the first sequence number whose packet did not arrive
 // before the time.
 func (l *log) arrivedSince(time int64) uint64 {
-	return l.search(0, func(p *packet) bool { return p.arrived >= time })
-}
-
-// search returns the first sequence number at or after floor whose packet is what
-// is asked for, as all behind it must be too, or the head.
-func (l *log) search(floor uint64, ok func(*packet) bool) uint64 {
-	floor = max(floor, l.tail)
-	i := sort.Search(int(l.head-floor), func(i int) bool { return ok(l.at(floor + uint64(i))) })
-	return floor + uint64(i)
+	i := sort.Search(int(l.head-l.tail), func(i int) bool { return l.at(l.tail+uint64(i)).arrived >= time })
+	return l.tail + uint64(i)
 }

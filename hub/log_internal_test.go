@@ -250,6 +250,13 @@ func TestSince(t *testing.T) {
 	} {
 		assert.Equal(t, test.want, l.since(test.time, test.floor), "%+v", test)
 	}
+	for i := range int64(10) { // with another track, seconds behind
+		l.entry(200+i*10, false, 1)
+		l.entry(-2800+i*10, false, 1)
+	}
+	for i := range int64(10) {
+		assert.Equal(t, uint64(20+2*i), l.since(200+i*10, 0))
+	}
 }
 
 func startIf(key bool) marks {

@@ -90,7 +90,7 @@ func TestTakeOver(t *testing.T) {
 		assert.Equal(t, hub.ReasonReplaced, reasonOf(t, first.Write(tag("K:x@5080"))))
 		second.send("P:4@40 A:4@23")
 
-		assert.Equal(t, "K:3@60 A:3@60 P:4@100 A:4@83", v.read())
+		assert.Equal(t, "K:3@80 A:3@80 P:4@120 A:4@103", v.read())
 		assert.Equal(t, "live", info(t, h).State)
 		assert.Len(t, first.ended, 1)
 		time.Sleep(time.Minute)

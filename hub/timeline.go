@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"math"
 	"time"
 
 	"sluice/flv"
@@ -8,18 +9,31 @@ import (
 
 // Bounds of the timeline's repair, in stream time.
 const (
-	// maxLeap is how far ahead of everything sent so far a frame may be before
-	// the jump counts as the encoder's clock being set, not as time passing.
-	maxLeap = 5 * time.Second
 	// maxStep is how far back a frame may be behind the last of its own track; it
 	// is then moved up to it.
 	maxStep = 250 * time.Millisecond
-	// maxSkew is how far back a frame may be behind the other track: audio and
-	// video of a badly interleaved encoder are seconds apart, which is no jump.
-	maxSkew = 3 * time.Second
-	// anchorGap is the distance between the last frame before a re-anchoring and
-	// the first one after it, about a frame.
-	anchorGap = 20 * time.Millisecond
+	// maxLeap is how far ahead of its place a frame may be before that counts as the
+	// encoder's clock being set, not as time passing.
+	maxLeap = 5 * time.Second
+	// maxTrust is how far ahead of its place a single frame is believed to be; of
+	// a leap beyond that a second frame must tell.
+	maxTrust = time.Second
+	// maxSkew is how far apart audio and video may begin on one clock: those of a
+	// badly interleaved encoder are seconds apart.
+	maxSkew = 4 * time.Second
+	// maxApart is how far a track may fall behind the other one, in bursts, by a pause
+	// or by clocks that drift, before it is brought up to it.
+	maxApart = 10 * time.Second
+	// maxStraggle is how long a track may go on by the clock that both had before
+	// the other one's was set: until what was on its way is through.
+	maxStraggle = 5 * time.Second
+	// maxWild is how many frames may in succession have a wild timestamp, until which
+	// the clock before them counts as the true one.
+	maxWild = 8
+	// defaultFrame is taken for the distance of a track's frames until it is known,
+	// and maxFrame bounds it: the slowest video has a frame each second.
+	defaultFrame = 20 * time.Millisecond
+	maxFrame     = time.Second
 	// maxReorder bounds how far ahead of its decoding time a frame is believed to
 	// be shown; encoders delay B-frames by some tenths of a second.
 	maxReorder = time.Second
@@ -29,46 +43,54 @@ const (
 // one clock for the stream: int64 milliseconds that go on across reconnects,
 // wraps and jumps, and never run backwards within a track.
 //
-//	wire (u32) ──unwrap──▶ session clock (int64) ──+ offset──▶ stream clock ──clamp──▶ out
+//	wire (mod 2^31) ──+ offset──▶ nearest to where the track is ──clamp──▶ out
 //
-// One offset serves audio and video, so they stay in sync. It is set when the
-// first frame of a session arrives, so that this frame follows the last one sent,
-// and the last one shown, by anchorGap, and set anew when a frame fits neither
-// track's clock under the present offset nor under the one before it: an encoder
-// whose clock was set sends a few frames of the other track from before the jump.
+// An offset is what the encoder's clock lacks to the stream's. Tracks that have the
+// same one are in sync as the encoder had them. Each frame belongs to the clock by
+// which it best continues its own track:
+//
+//	its own clock ────▶ as far as from 250 ms back (clamped) to 5 s ahead, where a
+//	                    leap of over 1 s needs a second frame that goes on from it,
+//	                    or the other track to have gone on by as much
+//	the one before ───▶ if that fits as if it had never changed: the frame in between
+//	                    was a wild one
+//	the other track's ▶ that was set, and this track follows
+//	none of them ─────▶ a jump: the frame follows the last one by a frame's distance
+//
+// So when an encoder's clock is set, the first frame after that sets the offset, the
+// other track's frames from before it keep the old one, and those from after it find
+// the new one. A single wild timestamp changes nothing.
 type timeline struct {
-	begun bool // any frame at all
-	last  [2]track
-	// further are the last times of all tracks but those numbered 0; nil while there
-	// are none. Numbers being bytes, there are at most 510.
-	further map[trackID]int64
-	front   int64 // latest time given out
-	shown   int64 // latest time at which a frame given out is shown
+	begun   bool  // any frame at all
+	session int64 // number of the present publish session, from 1
+	mains   [2]track
+	// further are all tracks but those numbered 0; nil while there are none. Numbers
+	// being bytes, there are at most 510.
+	further map[trackID]*track
+	first   *track // that of the session's first frame, nil before it
 
-	anchored bool // this session has its offset
-	offset   int64
-	previous int64 // offset before the last re-anchoring of this session
-	hasPrev  bool
-
-	raw     int64 // last unwrapped wire timestamp of the session
-	rawLast uint32
-	jumps   uint64 // how often a session was re-anchored after its start
-}
-
-type track struct {
-	seen bool
-	time int64
+	front int64  // latest time given out to a main track
+	shown int64  // latest time at which a frame given out is shown
+	jumps uint64 // how often a session's clock was set after its start
 }
 
 // trackID names a track of a stream: the type of its tags, audio or video, and its
-// number (Enhanced RTMP v2, multitrack). Only those numbered 0 say where the stream
-// is; further ones follow them.
+// number (Enhanced RTMP v2, multitrack). Those numbered 0 are the main tracks, which
+// say where the stream is; further ones follow them.
 type trackID struct {
 	typ    flv.Type
 	number uint8
 }
 
-// main returns the index in timeline.last of the track numbered 0 of the type.
+// Main tracks.
+const (
+	trackAudio = iota
+	trackVideo
+)
+
+var mainVideo = trackID{flv.TypeVideo, 0}
+
+// main returns the index of the main track of the type.
 func (id trackID) main() int {
 	if id.typ == flv.TypeVideo {
 		return trackVideo
@@ -76,77 +98,10 @@ func (id trackID) main() int {
 	return trackAudio
 }
 
-const (
-	trackAudio = iota
-	trackVideo
-)
-
 // beginSession says that the next frame comes from a new publish session.
 func (t *timeline) beginSession() {
-	t.anchored, t.hasPrev = false, false
-}
-
-// at returns the stream time, in milliseconds, of a frame of the given track that
-// carries the wire timestamp ts and is shown composition ms after that. A key frame
-// of video needs nothing that was shown before it.
-func (t *timeline) at(id trackID, ts uint32, composition int32, key bool) int64 {
-	if id.number != 0 && t.anchored {
-		return t.follow(id, t.unwrap(ts))
-	}
-	out := t.place(id.main(), ts, composition)
-	t.shown = max(t.shown, out+reorder(composition))
-	return out
-}
-
-// follow places a frame of a further track: by the offset that the main tracks have,
-// or had before they jumped, and never so far from them that it could not go on with
-// them.
-func (t *timeline) follow(id trackID, raw int64) int64 {
-	low, high := t.front-maxSkew.Milliseconds(), t.front+maxLeap.Milliseconds()
-	out := raw + t.offset
-	if t.hasPrev && (out < low || out > high) {
-		out = raw + t.previous
-	}
-	out = max(min(out, high), low)
-	if last, ok := t.further[id]; ok {
-		out = max(out, last)
-	}
-	if t.further == nil {
-		t.further = make(map[trackID]int64)
-	}
-	t.further[id] = out
-	return out
-}
-
-// place is at without the note of when the frame is shown.
-func (t *timeline) place(track int, ts uint32, composition int32) int64 {
-	raw := t.unwrap(ts)
-	switch {
-	case !t.anchored:
-		t.anchor(raw, composition)
-	case t.fits(track, raw+t.offset):
-	case t.hasPrev && t.fits(track, raw+t.previous):
-		return t.emit(track, raw+t.previous)
-	default:
-		t.previous, t.hasPrev = t.offset, true
-		t.jumps++
-		t.anchor(raw, composition)
-	}
-	return t.emit(track, raw+t.offset)
-}
-
-// anchor sets the offset for a frame: decoded after all that was sent, and shown
-// after all that is shown, but as soon as that allows, since browsers do not play
-// over a gap.
-func (t *timeline) anchor(raw int64, composition int32) {
-	t.anchored = true
-	if !t.begun {
-		t.begun = true
-		t.offset = -raw
-		return
-	}
-	after := max(t.front, t.shown-max(0, reorder(composition)))
-	t.offset = after + anchorGap.Milliseconds() - raw
+	t.session++
+	t.first = nil
 }
 
 // newHeader says that the next picture comes with another codec header. Players
@@ -154,67 +109,173 @@ func (t *timeline) anchor(raw int64, composition int32) {
 // for these, and where browsers are concerned must not.
 func (t *timeline) newHeader() { t.shown = 0 }
 
+// at returns the stream time, in milliseconds, of a frame of the given track that
+// carries the wire timestamp ts and is shown composition ms after that. A key frame
+// of video needs nothing that was shown before it.
+func (t *timeline) at(id trackID, ts uint32, composition int32, key bool) int64 {
+	tr := t.track(id)
+	known, fresh := tr.session != 0, tr.session != t.session
+	low := int64(math.MinInt64) // what a frame that begins something must not be before
+	if known {
+		low = tr.last
+		if id == mainVideo && (key || fresh) {
+			low = max(low, t.shown-max(0, reorder(composition)))
+		}
+	}
+	var out int64
+	switch {
+	case t.first == nil:
+		out = t.open(tr, ts, low)
+	case fresh:
+		out = t.enter(id, tr, ts, low)
+	default:
+		out = t.goOn(id, tr, ts, low)
+	}
+	tr.advance(t.session, out)
+	if ref := t.reference(id); ref != nil {
+		tr.refLast = ref.last
+	}
+	if id.number == 0 || !t.hasMain() {
+		t.front = max(t.front, tr.last)
+	}
+	if id == mainVideo {
+		t.shown = max(t.shown, tr.last+reorder(composition))
+	}
+	return tr.last
+}
+
 // reorder bounds a composition time to what encoders do, in ms.
 func reorder(composition int32) int64 {
 	return min(int64(composition), maxReorder.Milliseconds())
 }
 
-// fits reports whether out continues the stream: it follows its own track, or,
-// where that has nothing recent, the other one.
-func (t *timeline) fits(track int, out int64) bool {
-	if !t.last[trackAudio].seen && !t.last[trackVideo].seen {
-		return true
+// open places the first frame of a session: behind everything that was sent.
+func (t *timeline) open(tr *track, ts uint32, low int64) int64 {
+	t.first = tr
+	out := int64(0)
+	if t.begun {
+		out = max(t.front, tr.after(low))
 	}
-	own, other := t.last[track], t.last[1-track]
-	if t.recent(own) {
-		d := out - own.time
-		if d < -maxStep.Milliseconds() {
-			return false
-		}
-		if d <= maxLeap.Milliseconds() {
-			return true
-		}
-	}
-	if t.recent(other) {
-		d := out - other.time
-		return d >= -maxSkew.Milliseconds() && d <= maxLeap.Milliseconds()
-	}
-	return false
-}
-
-// recent reports whether the track's last frame still says where the stream is.
-func (t *timeline) recent(tr track) bool {
-	return tr.seen && t.front-tr.time <= maxLeap.Milliseconds()
-}
-
-func (t *timeline) emit(track int, out int64) int64 {
-	last := &t.last[track]
-	if last.seen && out < last.time {
-		out = last.time
-	}
-	last.seen, last.time = true, out
-	t.front = max(t.front, out)
+	t.begun = true
+	tr.set(uint32(out)-ts, out, true)
+	tr.hasPrev, tr.leapt = false, false
 	return out
 }
 
-// unwrap carries the 32-bit clock on beyond its wrap. Encoders wrap at 2^32 ms,
-// but OBS and ffmpeg keep 31 bits and fall back to 0 at 2^31 ms: a fall of almost
-// exactly that much is a wrap too (PROTOCOL: 24 d 20 h 31 m), and a rise of as much
-// is a frame of the other track from before it.
-func (t *timeline) unwrap(ts uint32) int64 {
-	if !t.anchored {
-		t.raw, t.rawLast = int64(ts), ts
-		return t.raw
+// enter places the first frame of a track in a session that another track has begun:
+// by its clock, if the two are not too far apart for that. Where it would overlap
+// what the track had before, the session's clock moves on.
+func (t *timeline) enter(id trackID, tr *track, ts uint32, low int64) int64 {
+	ref := t.reference(id)
+	if ref == nil {
+		ref = t.first
 	}
-	d := int64(int32(ts - t.rawLast))
-	const nearly = 1<<31 - 60_000
+	out := near(ref.last, ts, ref.clock)
 	switch {
-	case d < -nearly:
-		d += 1 << 31
-	case d > nearly:
-		d -= 1 << 31
+	case abs(out-ref.last) > maxSkew.Milliseconds():
+		t.jumps++
+		out = max(ref.last, tr.after(low))
+		tr.set(uint32(out)-ts, out, true)
+	case out < low && id.number == 0:
+		by := tr.after(low) - out
+		t.shift(ref.clock, by)
+		out += by
+		fallthrough
+	default:
+		tr.set(ref.clock, out, false)
 	}
-	t.raw += d
-	t.rawLast = ts
-	return t.raw
+	tr.hasPrev, tr.leapt = false, false
+	return out
+}
+
+// goOn places a frame of a track that the session has already.
+func (t *timeline) goOn(id trackID, tr *track, ts uint32, low int64) int64 {
+	ref := t.reference(id)
+	apart := ref != nil && ref.last-tr.last > maxApart.Milliseconds()
+	if !apart {
+		if out, clock, ok := tr.follow(ref, ts); ok {
+			out, clock = tr.straggle(ref, ts, out, clock)
+			return tr.settle(ref, out, clock)
+		}
+	}
+	if ref != nil {
+		out := near(ref.last, ts, ref.clock)
+		switch {
+		case abs(out-ref.last) > maxSkew.Milliseconds():
+		case out >= tr.last && apart: // after a long pause of its own
+			tr.leapt = false
+			tr.set(ref.clock, out, false)
+			return out
+		case out >= tr.last:
+			return tr.settle(ref, out, ref.clock)
+		case ref.clock != tr.clock && id.number == 0: // it begins elsewhere on a clock that was set
+			by := tr.after(low) - out
+			t.shift(ref.clock, by)
+			tr.set(ref.clock, out+by, false)
+			return out + by
+		}
+	}
+	t.jumps++
+	tr.leapt = false
+	out := max(tr.next, tr.after(low))
+	if apart {
+		out = max(out, ref.last)
+	}
+	tr.set(uint32(out)-ts, out, true)
+	return out
+}
+
+// last returns the time given out last to a track, or the end of all times.
+func (t *timeline) last(id trackID) int64 {
+	tr := t.further[id]
+	if id.number == 0 {
+		tr = &t.mains[id.main()]
+	}
+	if tr == nil || tr.session == 0 {
+		return math.MaxInt64
+	}
+	return tr.last
+}
+
+// track returns a track's place.
+func (t *timeline) track(id trackID) *track {
+	if id.number == 0 {
+		return &t.mains[id.main()]
+	}
+	tr := t.further[id]
+	if tr == nil {
+		if t.further == nil {
+			t.further = make(map[trackID]*track)
+		}
+		tr = new(track)
+		t.further[id] = tr
+	}
+	return tr
+}
+
+// reference returns the main track by which another track goes in this session: the
+// other one, or, for a further track, first of all that of its own type.
+func (t *timeline) reference(id trackID) *track {
+	own := id.main()
+	for _, i := range [...]int{own, 1 - own} {
+		if (i != own || id.number != 0) && t.mains[i].session == t.session {
+			return &t.mains[i]
+		}
+	}
+	return nil
+}
+
+// hasMain reports whether the session has a main track.
+func (t *timeline) hasMain() bool {
+	return t.mains[trackAudio].session == t.session || t.mains[trackVideo].session == t.session
+}
+
+// shift moves a clock of this session on.
+func (t *timeline) shift(clock uint32, by int64) {
+	for i := range t.mains {
+		t.mains[i].shift(t.session, clock, by)
+	}
+	for _, tr := range t.further {
+		tr.shift(t.session, clock, by)
+	}
 }

@@ -101,7 +101,7 @@ func TestTakeOverBySameIdentity(t *testing.T) {
 	next := h.publish("demo?x=1&token=a")
 	refusedWith(t, old.ended(), rtmp.CodePublishBadName)
 	next.send("meta:av vc:h264 ac:aac K:5@0 A:6@10")
-	p.expect("K:5@60 A:6@70")
+	p.expect("K:5@80 A:6@90")
 	h.log.wait(t, "session ends", "publish live/demo", "another publisher took live/demo over")
 }
 
@@ -144,7 +144,7 @@ func TestPublisherComesBack(t *testing.T) {
 	require.Eventually(t, func() bool { return h.state("demo") == "grace" }, 10*time.Second, time.Millisecond)
 	pub = h.publish("demo")
 	pub.send("meta:av vc:h264 ac:aac K:5@77 A:6@87")
-	p.expect("K:5@60 A:6@70")
+	p.expect("K:5@80 A:6@90")
 }
 
 func (h *house) state(name string) string {
