@@ -214,27 +214,25 @@ const (
 // statusPolicyViolation is what breaking a bound is called (RFC 6455 §7.4.1).
 const statusPolicyViolation = websocket.StatusPolicyViolation
 
-// Write takes one control frame from the library.
+// Write takes one control frame from the library. Of several close frames, the first
+// goes out, and nothing after it.
 func (s *socket) Write(p []byte) (int, error) {
 	size := len(p)
 	isClose := size > 0 && p[0]&opcodeBits == opcodeClose
 	if isClose {
-		const head, code = 2, 2
-		// The library answers with the client's own words, whatever they are.
-		if size > head+code && !utf8.Valid(p[head+code:]) {
-			p = appendClose(nil, websocket.StatusInvalidFramePayloadData, "the reason of the close frame is not UTF-8")
-		}
-		s.noteClose(p)
-		if s.leaving != nil {
-			s.leaving()
-		}
+		p = mendClose(p)
 	}
 	s.frames.Lock()
 	done := s.closing
-	s.closing = done || isClose
+	if isClose && !done {
+		s.closing, s.broken = true, blames(p)
+	}
 	s.frames.Unlock()
 	if done {
 		return size, nil
+	}
+	if isClose && s.leaving != nil {
+		s.leaving()
 	}
 	_, err := s.outlet.Write(p)
 	return size, err
@@ -247,19 +245,29 @@ func appendClose(dst []byte, code websocket.StatusCode, reason string) []byte {
 	return append(binary.BigEndian.AppendUint16(dst, uint16(code)), reason...)
 }
 
-// noteClose looks at a close frame that is going out, as an answer or not, for whether
-// a rule was broken.
-func (s *socket) noteClose(p []byte) {
-	if len(p) < 4 {
-		return
+// closeHead is the size of what stands before the reason in a close frame that has one.
+const closeHead = 4
+
+// mendClose replaces a close frame whose reason is not UTF-8: the library answers with
+// the client's own words, whatever they are.
+func mendClose(p []byte) []byte {
+	if len(p) <= closeHead || utf8.Valid(p[closeHead:]) {
+		return p
+	}
+	return appendClose(nil, websocket.StatusInvalidFramePayloadData, "the reason of the close frame is not UTF-8")
+}
+
+// blames reports whether a close frame, an answer or not, says that a rule was broken.
+func blames(p []byte) bool {
+	if len(p) < closeHead {
+		return false
 	}
 	switch websocket.StatusCode(binary.BigEndian.Uint16(p[2:])) {
 	case websocket.StatusProtocolError, websocket.StatusInvalidFramePayloadData,
 		websocket.StatusPolicyViolation, websocket.StatusMessageTooBig:
-		s.frames.Lock()
-		s.broken = true
-		s.frames.Unlock()
+		return true
 	}
+	return false
 }
 
 // Close closes the connection. The library calls it right after it has answered a
