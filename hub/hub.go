@@ -295,9 +295,9 @@ func (v *Viewer) Close() {
 	s.removeLocked(v)
 	s.facts.out += v.bytes.Load()
 	s.facts.dropped += v.dropped.Load()
-	var wakers []Waker
-	if !v.started {
-		wakers = s.announceLocked()
+	if v.from != nil && v.from.gone != nil {
+		close(v.from.gone) // its own Wait ends; others who wait need not look
+		v.from.gone = nil
 	}
 	h.forgetLocked(s)
 	s.mu.Unlock()
@@ -306,7 +306,6 @@ func (v *Viewer) Close() {
 		close(h.idle)
 	}
 	h.mu.Unlock()
-	wake(wakers)
 }
 
 // maxWaitingListed bounds the streams that nobody publishes in what Streams returns:

@@ -42,9 +42,16 @@ func NewKey(app, name string) (Key, error) {
 		case ".", "..":
 			return Key{}, badKey("has a segment %q", segment)
 		}
+		combining := 0
 		for _, r := range segment {
 			if !keyRune(r) {
 				return Key{}, badKey("has a character that is not allowed: %q", r)
+			}
+			if combining++; !unicode.Is(unicode.M, r) {
+				combining = 0
+			}
+			if combining > maxCombining {
+				return Key{}, badKey("has more than %d combining marks in a row", maxCombining)
 			}
 		}
 		segments = append(segments, segment)
@@ -62,6 +69,10 @@ func NewKey(app, name string) (Key, error) {
 
 // String returns APP/NAME.
 func (k Key) String() string { return k.App + "/" + k.Name }
+
+// maxCombining bounds marks on one letter: no script has more, and a hundred of them
+// paint over everything around the name.
+const maxCombining = 4
 
 // keyPunctuation is what may stand in a name beside letters and numbers. Package rtmp
 // allows the same.

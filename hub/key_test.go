@@ -42,6 +42,8 @@ func TestNewKey(t *testing.T) {
 		{"live", "./demo", "", `segment "."`},
 		{"live", "a\x00b", "", `not allowed: '\x00'`},
 		{"live", "a\nb", "", `not allowed: '\n'`},
+		{"live", "a\u0301\u0301\u0301\u0301b", "live/a\u0301\u0301\u0301\u0301b", ""},
+		{"live", "a" + strings.Repeat("\u0301", 5), "", "combining marks"},
 		{"live", "a\u202eb", "", `not allowed: '\u202e'`},
 		{"live", `a\b`, "", "not allowed"},
 		{"live", "a?b", "", "not allowed: '?'"},

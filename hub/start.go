@@ -16,6 +16,8 @@ type from struct {
 	// ms: as old as they were at its start, and no more than they were since.
 	lead int64
 	squeeze
+
+	gone chan struct{} // closed when the viewer is closed, for its Wait; nil before that
 }
 
 // startLocked returns where a viewer that comes now starts. It has to wait while

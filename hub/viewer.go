@@ -146,6 +146,10 @@ func (v *Viewer) Wait(ctx context.Context) error {
 	if err != nil || change == nil {
 		return err // which most viewers do
 	}
+	gone, err := v.leaving()
+	if err != nil {
+		return err
+	}
 	key, wait := v.Stream().key, v.Stream().hub.cfg.ViewerWait
 	patience := time.NewTimer(wait)
 	defer patience.Stop()
@@ -170,6 +174,8 @@ func (v *Viewer) Wait(ctx context.Context) error {
 		}
 		select {
 		case <-change:
+		case <-gone:
+			return errViewerClosed
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-expired:
@@ -182,6 +188,22 @@ func (v *Viewer) Wait(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// leaving returns a channel that is closed when the viewer is closed.
+func (v *Viewer) leaving() (<-chan struct{}, error) {
+	s := v.lock()
+	defer s.mu.Unlock()
+	if v.closed() {
+		return nil, errViewerClosed
+	}
+	if v.from == nil {
+		v.from = new(from)
+	}
+	if v.from.gone == nil {
+		v.from.gone = make(chan struct{})
+	}
+	return v.from.gone, nil
 }
 
 // tryStart starts the viewer if the stream allows. Otherwise it returns a channel

@@ -45,6 +45,8 @@ type config struct {
 	MaxBitrate               bitRate `env:"MAX_BITRATE" envDefault:"0" min:"0" max:"100G" doc:"What a publisher may send, in bits per second, plain or with k, M or G, like 8M; one that sends more for several seconds is ended. 0 for no bound."`
 	MaxConnections           int     `env:"MAX_CONNECTIONS" envDefault:"0" min:"0" max:"10000000" doc:"How many connections may be open at a time, RTMP and HTTP together; 0 for as many as the limit of open files is good for, less a reserve."`
 	MaxConnectionsPerAddress int     `env:"MAX_CONNECTIONS_PER_ADDRESS" envDefault:"0" min:"0" max:"10000000" doc:"How many of them may come from one IP address (IPv6: from one /64 network); 0 for no bound. Behind a proxy all come from its address."`
+
+	memory int64 // bytes that there are, 0 if unknown; from setUpMemory
 }
 
 // variable is one line of the help text: a field of config as its tags tell it.
@@ -58,6 +60,9 @@ type variable struct {
 func variables() []variable {
 	var vs []variable
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[config]()) {
+		if !f.IsExported() {
+			continue
+		}
 		vs = append(vs, variable{
 			Name:    envPrefix + f.Tag.Get("env"),
 			Default: f.Tag.Get("envDefault"),

@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/caarlos0/env/v11"
@@ -29,10 +31,18 @@ const heapShare = 80
 // collect it; by itself the runtime takes two minutes.
 const collectAfter = 20 * time.Second
 
+// What streams and viewers may take of the memory that there is, one part in so many.
+const (
+	logsPart      = 2 // the logs of all streams
+	unwrittenPart = 8 // large frames that wait for congested viewers
+)
+
 // setUpMemory sets up the garbage collector for this program, unless the
 // environment's GOGC and GOMEMLIMIT, which the runtime obeys by itself, say
-// otherwise. root is the file system where the container's limit is found.
-func setUpMemory(environ []string, root fs.FS, log *slog.Logger) {
+// otherwise, and returns how many bytes of memory there are for it: the limit of Go's
+// runtime, or what the machine has; 0 if that can't be told. root is the file system
+// where the container's limit is found.
+func setUpMemory(environ []string, root fs.FS, log *slog.Logger) int64 {
 	values := env.ToMap(environ)
 	percent := values["GOGC"]
 	if percent == "" {
@@ -48,6 +58,23 @@ func setUpMemory(environ []string, root fs.FS, log *slog.Logger) {
 		attrs = append(attrs, "container", mebibytes(container))
 	}
 	log.Info("garbage collector", attrs...)
+	if limit := debug.SetMemoryLimit(-1); limit != math.MaxInt64 {
+		return limit
+	}
+	return machineMemory(root)
+}
+
+// machineMemory returns how many bytes of memory the machine has, 0 if it does not say
+// so (proc_meminfo(5)).
+func machineMemory(root fs.FS) int64 {
+	info, _ := fs.ReadFile(root, "proc/meminfo")
+	for line := range strings.Lines(string(info)) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "MemTotal:" && f[2] == "kB" {
+			n, _ := strconv.ParseInt(f[1], 10, 64)
+			return n << 10
+		}
+	}
+	return 0
 }
 
 // collectWhenQuiet collects garbage whenever nobody else has for a while, until ctx

@@ -27,7 +27,7 @@ func keepMemorySettings(t *testing.T) {
 
 // What the operator has set stays.
 func TestMemorySettings(t *testing.T) {
-	none := fstest.MapFS{}
+	none := fstest.MapFS{"proc/meminfo": text("MemTotal:        2097152 kB\nMemFree: 1 kB\n")}
 	container := fstest.MapFS{
 		"proc/self/cgroup":         text("0::/\n"),
 		"proc/self/mountinfo":      text("30 24 0:27 / /sys/fs/cgroup ro - cgroup2 cgroup rw\n"),
@@ -53,7 +53,15 @@ func TestMemorySettings(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			keepMemorySettings(t)
 			var out bytes.Buffer
-			setUpMemory(c.environ, c.root, newLogger(&out, "text", slog.LevelInfo))
+			there := setUpMemory(c.environ, c.root, newLogger(&out, "text", slog.LevelInfo))
+			switch {
+			case c.limit != math.MaxInt64:
+				assert.Equal(t, c.limit, there)
+			case len(c.root) == len(none):
+				assert.EqualValues(t, 2<<30, there, "what the machine has")
+			default:
+				assert.Zero(t, there, "nothing is known")
+			}
 			assert.Equal(t, c.percent, debug.SetGCPercent(100))
 			assert.Equal(t, c.limit, debug.SetMemoryLimit(-1))
 			assert.Contains(t, out.String(), `msg="garbage collector" `+c.want)

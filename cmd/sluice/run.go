@@ -57,7 +57,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		reportFiles(limit, log)
 		cfg.MaxConnections = boundConnections(cfg.MaxConnections, limit, log)
 	}
-	setUpMemory(environ, os.DirFS("/"), log)
+	cfg.memory = setUpMemory(environ, os.DirFS("/"), log)
 	svc := newService(cfg, listeners, log)
 	announce(stdout, cfg, listeners)
 	return serve(ctx, svc, log)
@@ -103,7 +103,7 @@ func serve(ctx context.Context, svc server, log *slog.Logger) int {
 func newLogger(w io.Writer, format logFormat, level slog.Level) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: level}
 	if format == "json" {
-		return slog.New(slog.NewJSONHandler(w, opts))
+		return slog.New(limitLog(slog.NewJSONHandler(w, opts)))
 	}
-	return slog.New(slog.NewTextHandler(w, opts))
+	return slog.New(limitLog(slog.NewTextHandler(w, opts)))
 }

@@ -59,6 +59,7 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 		ViewerWait:     orNever(cfg.ViewerWait),
 		MaxLag:         cfg.MaxLag,
 		GOPMaxBytes:    int64(cfg.GOPMaxBytes),
+		MaxBytes:       cfg.memory / logsPart,
 		LogDuration:    cfg.LogDuration,
 		MaxViewers:     cfg.MaxViewers,
 		MaxBitrate:     int64(cfg.MaxBitrate),
@@ -68,7 +69,11 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 	if cfg.Coalesce == coalesceAuto {
 		coalesce = fanout.Auto
 	}
-	s.pool = fanout.New(fanout.Config{Coalesce: coalesce, WriteTimeout: cfg.StallTimeout})
+	s.pool = fanout.New(fanout.Config{
+		Coalesce:     coalesce,
+		WriteTimeout: cfg.StallTimeout,
+		MaxUnwritten: cfg.memory / unwrittenPart,
+	})
 	s.intake = intake.New(intake.Config{})
 	s.rtmp = &rtmp.Server{
 		Handler: settling{&gateway.Handler{Hub: s.hub, Pool: s.pool}}, Logger: log, Await: s.await,

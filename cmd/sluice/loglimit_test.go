@@ -1,0 +1,55 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// Lines beyond the bound are left out and counted; others are not touched by that.
+func TestLogIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		log := newLogger(&out, "text", slog.LevelInfo)
+		lines := func() []string {
+			defer out.Reset()
+			return strings.Split(strings.TrimSpace(out.String()), "\n")
+		}
+		session := log.With("session", 1)
+		for range logBurst + 1000 {
+			session.Info("viewer refused", "reason", "not found")
+		}
+		assert.Len(t, lines(), logBurst)
+		log.Info("viewer begins")
+		assert.Len(t, lines(), 1)
+
+		time.Sleep(time.Second)
+		for range 1000 {
+			log.Info("viewer refused", "reason", "not found")
+		}
+		got := lines()
+		assert.Len(t, got, logRate+1)
+		assert.Contains(t, got[0], `level=WARN msg="log lines left out" message="viewer refused" count=1000`)
+		assert.Contains(t, got[1], `msg="viewer refused" reason="not found"`)
+
+		time.Sleep(time.Minute)
+		log.Info("viewer refused")
+		assert.Contains(t, lines()[0], "count=800")
+	})
+}
+
+// Messages that somebody else makes up are counted as one.
+func TestLogMessagesAreBounded(t *testing.T) {
+	var out bytes.Buffer
+	log := newLogger(&out, "text", slog.LevelInfo)
+	for i := range logMessages + 2*logBurst {
+		log.Info(fmt.Sprint("message ", i))
+	}
+	assert.Equal(t, logMessages+logBurst, strings.Count(out.String(), "level=INFO"))
+}
