@@ -105,6 +105,7 @@ type probed struct {
 	Packets []struct {
 		Stream int `json:"stream_index"`
 		DTS    *int
+		Time   string `json:"dts_time"` // s
 		Flags  string
 	}
 }
