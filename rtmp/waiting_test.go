@@ -34,6 +34,7 @@ func TestParked(t *testing.T) {
 		TestDataMessages, TestAggregatesAreTakenApart, TestPeerWithChunkSizeOne, TestSessionLog,
 		TestPublishArrivesWhole, TestPublishInBatches, TestPublishToPlayers, TestPlayerSteers,
 		TestClientIsRefused, TestClientIsToldWhyItWasEnded, TestPublisherBounds,
+		TestAttacks, TestTinyWindow, TestVanishesInsideAMessage, TestBytesInFlight,
 		TestSetOutputTakesEverything, TestOutputIsFlushedAtTheEnd, TestFailingOutputEndsTheSession,
 	} {
 		name := runtime.FuncForPC(reflect.ValueOf(test).Pointer()).Name()
