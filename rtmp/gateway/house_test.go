@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"strings"
@@ -39,6 +40,8 @@ type configs struct {
 	hub    hub.Config
 	pool   fanout.Config
 	server rtmp.Server
+	// handler, if set, makes what the log is written with, debug lines included.
+	handler func(io.Writer, *slog.HandlerOptions) slog.Handler
 }
 
 // newHouse serves on loopback until the test ends; no viewer may be left then.
@@ -73,6 +76,9 @@ func serve(t testing.TB, l net.Listener, change ...func(*configs)) *house {
 		h.await()
 	}
 	h.server.Logger = slog.New(slog.NewTextHandler(h.log, nil))
+	if cfg.handler != nil {
+		h.server.Logger = slog.New(cfg.handler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
 	served := make(chan error, 1)
 	go func() { served <- h.server.Serve(l) }()
 	t.Cleanup(func() {
