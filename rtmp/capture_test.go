@@ -2,7 +2,6 @@ package rtmp
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"io"
 	"os"
@@ -139,26 +138,6 @@ func TestCapturedPlayers(t *testing.T) {
 			}
 		})
 	}
-}
-
-// FuzzSession gives a server what follows a handshake.
-func FuzzSession(f *testing.F) {
-	hello := append([]byte{3}, make([]byte, 2*1536)...)
-	for _, file := range []string{"obs30-h264-aac", "ffmpeg7-hevc-aac", "play-ffmpeg5", "play-rtmpdump"} {
-		if b, err := os.ReadFile(filepath.Join(captures, file+".c2s")); err == nil {
-			f.Add(b[len(hello):min(len(b), 12_000)])
-		}
-	}
-	hi := appendCommand(nil, protocolChunkSize, 0, "connect", 1.0, statusObject("app", "app", "app"))
-	f.Add(hi)
-	f.Add(binary.BigEndian.AppendUint32(hi, 0xC3FFFFFF))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		h, nc := &nothing{}, &tape{input: append(bytes.Clone(hello), b...), piece: 1 << 20}
-		newSession(&Server{Handler: h}, nc, 1).run()
-		if !nc.closed {
-			t.Fatal("not closed")
-		}
-	})
 }
 
 // BenchmarkIngest is the way of a publisher's bytes to its Publication.
