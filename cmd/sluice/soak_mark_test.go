@@ -50,8 +50,9 @@ func (m mark) append(dst []byte, rng *rand.Rand, filler int) []byte {
 		flags |= markKey
 	}
 	dst = append(dst, m.track, flags)
-	for range filler {
-		dst = append(dst, byte(rng.Uint32()))
+	block := noise(rng, min(filler, 997)) // a prime, so that no two stand alike in pages
+	for ; filler > 0; filler -= len(block) {
+		dst = append(dst, block[:min(filler, len(block))]...)
 	}
 	return binary.BigEndian.AppendUint32(dst, crc32.ChecksumIEEE(dst[begin:]))
 }

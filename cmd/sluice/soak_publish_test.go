@@ -219,6 +219,7 @@ type soakSender struct {
 	ticks  int
 	gop    int // ticks from key frame to key frame
 	late   int // tick at which audio begins
+	key    int // bytes of a key frame, at the most
 	config map[trackID]uint32
 	seq    map[trackID]uint32
 	batch  []flv.Tag
@@ -232,6 +233,10 @@ func newSoakSender(s *soakSession, p *rtmp.Publisher, rng *rand.Rand) *soakSende
 	}
 	if rng.IntN(2) == 0 {
 		sender.base = rng.Uint32()
+	}
+	sender.key = 30_000
+	if rng.IntN(5) == 0 { // more than a connection takes at once
+		sender.key = 400_000
 	}
 	if s.has(true) && s.has(false) && rng.IntN(6) == 0 {
 		sender.late = 2 * rng.IntN(60)
@@ -388,7 +393,7 @@ func (s *soakSender) frames(video bool) {
 		s.seq[t.trackID]++
 		size := s.rng.IntN(400)
 		if key {
-			size = s.rng.IntN(30_000)
+			size = s.rng.IntN(s.key)
 		} else if video {
 			size = s.rng.IntN(3000)
 		}

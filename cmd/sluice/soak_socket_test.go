@@ -27,7 +27,7 @@ const (
 )
 
 func (w *soak) dialSocket(ctx context.Context, v *wish) (*soakSocket, error) {
-	conn, err := w.dial(ctx, w.httpAddr)
+	conn, err := w.dialFor(ctx, v, w.httpAddr)
 	if err != nil {
 		return nil, err
 	}

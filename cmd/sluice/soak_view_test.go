@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	"sluice/flv"
 	"sluice/rtmp"
@@ -26,6 +27,7 @@ type wish struct {
 	live                 bool   // ?start=live
 	track                string // ?track=
 	shape                flv.Shape
+	naps                 bool // it reads nothing now and then, over a connection that holds little
 	fixed                bool // it ends at a change of codecs (hub.WatchOptions.FixedCodecs)
 	scripts              bool // it gets script data in the flow
 }
@@ -93,12 +95,13 @@ func (w *soak) watch(rng *rand.Rand) {
 	for !w.over() {
 		kind := kinds[rng.IntN(len(kinds))]
 		v := w.wish(rng)
+		v.naps = rng.IntN(3) == 0
 		ctx, leave := context.WithCancel(w.ctx)
 		next, err := kind.open(ctx, &v)
 		switch {
 		case err == nil:
 			w.count("watch " + kind.name)
-			w.judge(newChecker(w, v), kind.name, next, rng.IntN(500))
+			w.judge(newChecker(w, v), kind.name, next, rng)
 		case errors.Is(err, errRefused):
 			w.count("viewer refused")
 		case !w.over():
@@ -108,9 +111,13 @@ func (w *soak) watch(rng *rand.Rand) {
 	}
 }
 
-// judge reads so many tags, or to the end.
-func (w *soak) judge(c *checker, kind string, next feed, tags int) {
-	for range tags {
+// judge reads some tags, or to the end.
+func (w *soak) judge(c *checker, kind string, next feed, rng *rand.Rand) {
+	for range rng.IntN(500) {
+		if c.wish.naps && rng.IntN(40) == 0 {
+			w.count("viewer naps")
+			w.sleep(time.Duration(rng.IntN(1000)) * time.Millisecond)
+		}
 		t, err := next()
 		if err != nil {
 			err = c.end(err)
@@ -136,6 +143,15 @@ func (w *soak) dial(ctx context.Context, addr string) (net.Conn, error) {
 	return conn, err
 }
 
+// dialFor is dial for a viewer.
+func (w *soak) dialFor(ctx context.Context, v *wish, addr string) (net.Conn, error) {
+	conn, err := w.dial(ctx, addr)
+	if err == nil && v.naps {
+		conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+	}
+	return conn, err
+}
+
 func (w *soak) openHTTP(ctx context.Context, v *wish) (feed, error) {
 	body, err := w.getHTTP(ctx, v, "")
 	if err != nil {
@@ -155,7 +171,7 @@ func (w *soak) openPlainHTTP(ctx context.Context, v *wish) (feed, error) {
 func (w *soak) getHTTP(ctx context.Context, v *wish, query string) (*httpBody, error) {
 	v.fixed = true
 	v.in(flv.FormBrowser)
-	conn, err := w.dial(ctx, w.httpAddr)
+	conn, err := w.dialFor(ctx, v, w.httpAddr)
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +219,9 @@ func (w *soak) openSocket(ctx context.Context, v *wish) (feed, error) {
 func (w *soak) openRTMP(ctx context.Context, v *wish) (feed, error) {
 	v.scripts = true
 	v.in(flv.FormAsSent)
-	var c rtmp.Client
+	c := rtmp.Client{Dial: func(ctx context.Context, _, address string) (net.Conn, error) {
+		return w.dialFor(context.WithoutCancel(ctx), v, address)
+	}}
 	p, err := c.Play(ctx, "rtmp://"+w.rtmpAddr+"/"+v.key+v.query)
 	if _, refused := errors.AsType[*rtmp.StatusError](err); refused {
 		return nil, errRefused
