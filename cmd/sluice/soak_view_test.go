@@ -147,7 +147,7 @@ func (w *soak) dial(ctx context.Context, addr string) (net.Conn, error) {
 func (w *soak) dialFor(ctx context.Context, v *wish, addr string) (net.Conn, error) {
 	conn, err := w.dial(ctx, addr)
 	if err == nil && v.naps {
-		conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+		conn.(*net.TCPConn).SetReadBuffer(64 << 10)
 	}
 	return conn, err
 }
