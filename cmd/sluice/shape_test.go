@@ -391,11 +391,18 @@ func (st *shapeStream) test(t *testing.T, s servedStream, rows map[string]*golde
 		require.NotEmpty(t, v.tags, "%s: %v", v.name, v.err)
 		require.Equal(t, flv.TypeScript, v.tags[0].Type, v.name)
 		var got []string
-		last := uint32(0)
+		type track struct {
+			typ    flv.Type
+			number uint8
+		}
+		last := map[track]uint32{}
 		for _, tag := range v.tags[1:] {
 			got = append(got, shapeTag{tag.Type, string(tag.Data)}.String())
-			assert.GreaterOrEqual(t, tag.Timestamp, last, v.name)
-			last = tag.Timestamp
+			p, err := tag.Packet()
+			require.NoError(t, err)
+			of := track{tag.Type, p.Track}
+			assert.GreaterOrEqual(t, tag.Timestamp, last[of], "%s: %v", v.name, of)
+			last[of] = tag.Timestamp
 		}
 		if assert.Equal(t, v.expected(rows, names), got, v.name) {
 			v.checkMetadata(t)
