@@ -217,8 +217,9 @@ func (s *Stream) takeFrameLocked(t flv.Tag, p flv.Packet) []Waker {
 		is |= s.startIfOnlyAudioLocked()
 	}
 	couldStart := s.log.hasGOP
+	s.settleCompositionLocked(&t, &p)
 	at := s.timeline.at(trackID{t.Type, p.Track}, t.Timestamp, p.CompositionTime, p.Key)
-	s.appendLocked(entry(t, p, at, is), t.Data)
+	s.appendLocked(entry(t, p, at, is), s.composedLocked(t, p))
 
 	switch {
 	case s.session.decided:
