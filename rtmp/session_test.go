@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -389,6 +390,33 @@ func TestAggregatesAreTakenApart(t *testing.T) {
 		{Type: flv.TypeVideo, Timestamp: 2000, Data: []byte{0x17, 1}},
 		{Type: flv.TypeAudio, Timestamp: 4000, Data: []byte{1}},
 	}, h.publication(t, 0).written(t, 5))
+}
+
+// Every body goes through as it is, alone and in an aggregate: ends of sequences,
+// commands, packets of Enhanced RTMP of any type, and what nobody knows.
+func TestEveryBodyIsUntouched(t *testing.T) {
+	h := &house{}
+	addr := serve(t, &Server{Handler: h})
+	p := connected(t, addr, "live")
+	id := p.publish("a")
+	var want []flv.Tag
+	var b []byte
+	for first := range 256 {
+		for _, typ := range []flv.Type{flv.TypeAudio, flv.TypeVideo} {
+			for _, rest := range []string{"", "\x02", "\x02\x00\x00\x00", "avc1\x01\x02\x03", "\x01mp4a\x00\x05"} {
+				want = append(want, flv.Tag{Type: typ, Timestamp: uint32(len(want)), Data: append([]byte{byte(first)}, rest...)})
+			}
+		}
+	}
+	for _, tag := range want {
+		b = appendTag(b, protocolChunkSize, id, tag)
+	}
+	for part := range slices.Chunk(want, 100) {
+		b = chunk.AppendMessage(b, protocolChunkSize, chunk.Message{
+			Type: typeAggregate, StreamID: id, ChunkStream: 4, Timestamp: part[0].Timestamp, Payload: aggregate(part...)})
+	}
+	p.write(b)
+	equalTags(t, slices.Concat(want, want), h.publication(t, 0).written(t, 2*len(want)))
 }
 
 // RTMP 1.0 §5.4.1: the chunk size may be anything from 1 on.
