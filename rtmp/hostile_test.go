@@ -376,3 +376,53 @@ func TestBytesInFlight(t *testing.T) {
 		assert.Contains(t, reason, "over the limit: 300000 bytes in 5 unfinished messages")
 	}
 }
+
+// What a client says of itself is kept up to a length, and a URL taken up to one.
+func TestTextIsBounded(t *testing.T) {
+	h := &house{}
+	addr := serve(t, &Server{Handler: h})
+	long := strings.Repeat("x", 20_000)
+	p := dialPeer(t, addr)
+	p.command(0, "connect", 1.0, amf.Object{
+		{Name: "app", Value: "live"}, {Name: "flashVer", Value: long},
+		{Name: "fourCcList", Value: amf.StrictArray{long, "hvc1"}}, {Name: "videoFourCcInfoMap", Value: amf.Object{{Name: long, Value: 1.0}}},
+	})
+	p.result(1)
+	p.publish("a")
+	r := h.publication(t, 0).req
+	assert.Len(t, r.FlashVer, maxShown)
+	assert.Equal(t, Capabilities{FourCCs: []string{"hvc1"}, Video: map[string]int{}}, r.Capabilities)
+
+	p = dialPeer(t, addr)
+	p.command(0, "connect", 1.0, amf.Object{{Name: "app", Value: "live"}, {Name: "tcUrl", Value: long}})
+	p.wantStatus(0, LevelError, CodeConnectRejected)
+	p.wantEOF()
+	for _, command := range []string{"publish", "play"} {
+		p = connected(t, addr, "live")
+		p.command(1, command, 0.0, nil, "x?"+long)
+		_, level, _ := p.status()
+		assert.Equal(t, LevelError, level)
+		p.wantEOF()
+	}
+}
+
+// Data messages in the AMF3 form, which have to be decoded, have bounds too.
+func TestDataIsBounded(t *testing.T) {
+	var log logBuffer
+	h := &house{}
+	addr := serve(t, &Server{Handler: h, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	p := connected(t, addr, "live")
+	id := p.publish("a")
+	for _, body := range [][]byte{
+		append(script("deep"), nested(dataLimits.Depth+1)...),
+		append(script("many"), bytes.Repeat([]byte{5}, dataLimits.Elements)...),
+		script("long", strings.Repeat("x", dataLimits.Bytes/2), strings.Repeat("x", dataLimits.Bytes/2)),
+	} {
+		p.message(chunk.Message{Type: typeDataAMF3, StreamID: id, Payload: body[:min(len(body), 1<<20)]})
+	}
+	p.sync()
+	p.nc.Close()
+	_, skipped := log.endLine(t)
+	assert.Equal(t, "3", skipped)
+	assert.Empty(t, h.publication(t, 0).tags)
+}
