@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"sluice/rtmp/internal/chunk"
@@ -340,8 +341,9 @@ func (c *conn) linger(d time.Duration) {
 	c.bytesIn.Add(n)
 }
 
-// isTimeout reports whether err is a passed deadline.
+// isTimeout reports whether err is a passed deadline, or says that nothing has come
+// yet. A connection that the system gave up is neither, whatever its error says.
 func isTimeout(err error) bool {
 	ne, ok := errors.AsType[net.Error](err)
-	return ok && ne.Timeout()
+	return ok && ne.Timeout() && !errors.Is(err, syscall.ETIMEDOUT)
 }

@@ -129,6 +129,8 @@ func reason(err error) string {
 		return "closed by client inside a message"
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return "reset by client"
+	case errors.Is(err, syscall.ETIMEDOUT), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return "client vanished"
 	case err == nil:
 		return "closed"
 	}

@@ -49,7 +49,8 @@ type Server struct {
 	// VanishTimeout is how long a client's system may answer nothing at all, neither
 	// what was sent to it nor probes, before the system breaks the connection: 60 s
 	// if 0. It is what ends those who vanished without a word, whatever they did:
-	// players that pause or wait, to whom next to nothing is sent, included. A client
+	// players that pause or wait, to whom next to nothing is sent, included (the last
+	// ping may begin the time anew: then it is PingInterval more). A client
 	// that is there but takes nothing of what waits for it has the same time. Linux
 	// only; elsewhere it is left to the system.
 	VanishTimeout time.Duration

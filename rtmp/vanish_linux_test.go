@@ -1,8 +1,8 @@
 package rtmp
 
 import (
+	"errors"
 	"net"
-	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -67,7 +67,8 @@ func TestVanishTimeoutIsHeeded(t *testing.T) {
 	stream := h.playback(t, 0).stream
 	p.nc.(*net.TCPConn).SetReadBuffer(4 << 10)
 	err := stream.Send(make([]byte, 64<<20)) // more than all buffers hold
-	assert.ErrorIs(t, err, syscall.ETIMEDOUT)
-	assert.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.Error(t, err)
+	assert.True(t, errors.Is(err, syscall.ETIMEDOUT) || errors.Is(err, syscall.EPIPE), // if the reader was told
+		"not the system but we gave up: %v", err)
 	h.wait(t, "close", func() bool { return h.playbacks[0].closed == 1 })
 }
