@@ -235,6 +235,28 @@ func TestFullServer(t *testing.T) {
 	}
 }
 
+// The hub's bound on the viewers of a stream is set, and is one for each stream.
+func TestMaxViewersIsSet(t *testing.T) {
+	_, p := startService(t, floodTimeout, io.Discard, "SLUICE_MAX_VIEWERS=2")
+	for _, name := range []string{"a", "b"} {
+		publisher, err := new(rtmp.Client).Publish(t.Context(), "rtmp://"+p.rtmp+"/live/"+name)
+		require.NoError(t, err)
+		defer publisher.Close()
+		for _, tag := range append(madeHeader(), stream200k.frames(100*time.Millisecond)...) {
+			require.NoError(t, publisher.WriteTag(tag))
+		}
+		for range 2 {
+			v, err := joinHTTP(t.Context(), p, name)
+			require.NoError(t, err)
+			defer v.close()
+		}
+		_, err = joinHTTP(t.Context(), p, name)
+		assert.ErrorContains(t, err, "503")
+		_, err = joinRTMP(t.Context(), p, name)
+		assert.ErrorContains(t, err, "NetStream.Play.Failed")
+	}
+}
+
 // runningService is a service in this process.
 type runningService struct {
 	*service
