@@ -22,6 +22,7 @@ type checker struct {
 	configs  map[trackID]uint32
 	tracks   map[trackID]*seenTrack
 	shift    map[[2]uint32]uint32 // received minus sent time, by session and epoch
+	set      uint32               // when the publisher's clock was set last, on that clock
 	front    uint32               // latest timestamp
 	changed  bool                 // it saw a session begin with other tracks than the one before
 	caughtUp bool                 // with ?start=live: it is at the live edge
@@ -235,6 +236,10 @@ func (c *checker) wholeSession() error {
 	return nil
 }
 
+// soakSettling is how long, in ms, frames may be out of step after a publisher's clock was
+// set: of a single frame that leaps, nobody can tell what it means.
+const soakSettling = 200
+
 // sync checks that one offset serves all tracks, as long as the publisher's clock
 // runs. One that steps back a little is held.
 func (c *checker) sync(last *seenTrack, at uint32, m mark) error {
@@ -250,8 +255,11 @@ func (c *checker) sync(last *seenTrack, at uint32, m mark) error {
 		if m.epoch > 0 && last != nil && last.session == m.session && at > c.front+maxSeam && !c.loose {
 			return fmt.Errorf("a gap from %d", c.front)
 		}
+		c.shift[clock], c.set = at-m.time, m.time
+	case at-m.time == shift, last != nil && at == last.at:
+	case m.epoch > 0 && m.time-c.set <= soakSettling:
 		c.shift[clock] = at - m.time
-	case at-m.time != shift && (last == nil || at != last.at):
+	default:
 		return fmt.Errorf("out of sync by %d ms", int32(at-m.time-shift))
 	}
 	return nil
