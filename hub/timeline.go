@@ -71,7 +71,7 @@ type timeline struct {
 
 	front int64  // latest time given out to a main track
 	shown int64  // latest time at which a frame given out is shown
-	jumps uint64 // how often a session's clock was set after its start
+	jumps uint64 // how often the clock of a main track was set after a session's start
 }
 
 // trackID names a track of a stream: the type of its tags, audio or video, and its
@@ -176,7 +176,7 @@ func (t *timeline) enter(id trackID, tr *track, ts uint32, low int64) int64 {
 	out := near(ref.last, ts, ref.clock)
 	switch {
 	case abs(out-ref.last) > maxSkew.Milliseconds():
-		t.jumps++
+		t.jump(id)
 		out = max(ref.last, tr.after(low))
 		tr.set(uint32(out)-ts, out, true)
 	case out < low && id.number == 0:
@@ -218,7 +218,7 @@ func (t *timeline) goOn(id trackID, tr *track, ts uint32, low int64) int64 {
 			return out + by
 		}
 	}
-	t.jumps++
+	t.jump(id)
 	tr.leapt = false
 	out := max(tr.next, tr.after(low))
 	if apart {
@@ -226,6 +226,13 @@ func (t *timeline) goOn(id trackID, tr *track, ts uint32, low int64) int64 {
 	}
 	tr.set(uint32(out)-ts, out, true)
 	return out
+}
+
+// jump counts a clock that was set.
+func (t *timeline) jump(id trackID) {
+	if id.number == 0 {
+		t.jumps++
+	}
 }
 
 // last returns the time given out last to a track, or the end of all times.

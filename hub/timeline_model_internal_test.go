@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"sluice/flv"
 )
 
 // encoder is the model of a publisher: it knows when each frame was really taken,
@@ -277,4 +279,36 @@ func FuzzEncoder(f *testing.F) {
 		}
 		e.gaps()
 	})
+}
+
+// Further tracks go by the clock of the main ones, and never say where the stream is:
+// one whose own clock is wild disturbs nobody.
+func TestFurtherTracks(t *testing.T) {
+	line, alone := newTimeline(), newTimeline()
+	rng := rand.New(rand.NewPCG(5, 6))
+	second, rogue := trackID{flv.TypeAudio, 1}, trackID{flv.TypeVideo, 255}
+	set := uint32(1<<31 - 5000)
+	last := int64(0)
+	for ms := uint32(0); ms < 60_000; ms += 20 {
+		if ms%10_000 == 0 {
+			set = rng.Uint32()
+		}
+		if ms%25_000 == 0 {
+			line.beginSession()
+			alone.beginSession()
+		}
+		if ms%40 == 0 {
+			require.Equal(t, alone.at(mains[trackVideo], set+ms, 0, false), line.at(mains[trackVideo], set+ms, 0, false))
+		}
+		at := line.at(mains[trackAudio], set+ms, 0, false)
+		require.Equal(t, alone.at(mains[trackAudio], set+ms, 0, false), at)
+		require.Equal(t, at, line.at(second, set+ms, 0, false))
+		wild := line.at(rogue, rng.Uint32(), 0, false)
+		require.GreaterOrEqual(t, wild, last)
+		last = wild
+	}
+	require.Equal(t, alone.front, line.front)
+	require.Equal(t, alone.jumps, line.jumps)
+	require.Len(t, line.further, 2)
+	require.Nil(t, alone.further)
 }

@@ -107,7 +107,7 @@ func (tr *track) follow(ref *track, ts uint32) (at int64, clock uint32, ok bool)
 	}
 	at, clock = near(tr.next, ts, tr.clock), tr.clock
 	ok = at >= max(back, tr.last-maxTrust.Milliseconds()-step) && at <= high
-	if ok && abs(at-tr.next) <= step {
+	if ok && abs(at-tr.next) <= step && !tr.hasPrev {
 		return at, clock, true
 	}
 	try := func(other uint32, high int64) {
