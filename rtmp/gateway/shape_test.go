@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"sluice/flv"
 	"sluice/rtmp"
@@ -36,4 +37,59 @@ func TestWishesOfPlayers(t *testing.T) {
 		_, err := h.client.Play(t.Context(), h.url+"demo?"+query)
 		refusedWith(t, err, rtmp.CodePlayFailed)
 	}
+}
+
+// Players get what they understand of one and the same stream.
+func TestPlayersOfDifferentForms(t *testing.T) {
+	h := newHouse(t)
+	pub := h.publish("demo")
+	for _, body := range []string{
+		"\x90avc1\x01\x64\x00\x1f\xff\xe1\x00\x00\x01\x00\x00", // codec header
+		"\x93avc1\x00\x00\x00\x01\x65",                         // key frame
+		"\xa3avc1\x00\x00\x00\x01\x41",                         // and one after it
+	} {
+		pub.sendTag(flv.Tag{Type: flv.TypeVideo, Data: []byte(body)})
+	}
+	multitrack := "\xa6\x03avc1\x00\x00\x00\x00\x01\x41" // one track, number 0
+	bodies := func(caps rtmp.Capabilities) (got []string) {
+		c := rtmp.Client{Capabilities: caps}
+		p, err := c.Play(t.Context(), h.url+"demo")
+		require.NoError(t, err)
+		defer p.Close()
+		h.waitViewers(1)
+		for len(got) < 4 {
+			if len(got) == 3 {
+				pub.sendTag(flv.Tag{Type: flv.TypeVideo, Data: []byte(multitrack)})
+			}
+			tag, err := p.ReadTag()
+			require.NoError(t, err)
+			if tag.Type == flv.TypeVideo {
+				got = append(got, string(tag.Data[:6]))
+			}
+		}
+		return got
+	}
+	for name, tt := range map[string]struct {
+		caps rtmp.Capabilities
+		want []string
+	}{
+		"as sent": {rtmp.AllCapabilities(), []string{"\x90avc1\x01", "\x93avc1\x00", "\xa3avc1\x00", "\xa6\x03avc1"}},
+		"single": {rtmp.Capabilities{FourCCs: []string{"*"}, HasCapsEx: true},
+			[]string{"\x90avc1\x01", "\x93avc1\x00", "\xa3avc1\x00", "\xa3avc1\x00"}},
+		"classic": {rtmp.Capabilities{},
+			[]string{"\x17\x00\x00\x00\x00\x01", "\x17\x01\x00\x00\x00\x00", "\x27\x01\x00\x00\x00\x00", "\x27\x01\x00\x00\x00\x00"}},
+	} {
+		got := bodies(tt.caps)
+		h.waitViewers(0)
+		assert.Equal(t, tt.want[:3], got[:3], name)
+		assert.Equal(t, tt.want[3], got[3], name)
+		// A key frame, so that the next player begins here.
+		pub.sendTag(flv.Tag{Type: flv.TypeVideo, Data: []byte("\x93avc1\x00\x00\x00\x01\x65")})
+		pub.sendTag(flv.Tag{Type: flv.TypeVideo, Data: []byte("\xa3avc1\x00\x00\x00\x01\x41")})
+	}
+}
+
+func (p *publisher) sendTag(t flv.Tag) {
+	p.t.Helper()
+	require.NoError(p.t, p.WriteTag(t))
 }
