@@ -153,19 +153,15 @@ func policy(host string) string {
 }
 
 func notFound(w http.ResponseWriter, r *http.Request) {
+	reason := "there is nothing here; the page is at /, a stream at /APP/NAME.flv"
 	if strings.HasPrefix(r.URL.Path, "/api/") {
-		writeError(w, http.StatusNotFound, "not found", "the API has no such path")
-		return
+		reason = "the API has no such path"
 	}
-	http.Error(w, "There is nothing here. The page is at /, a stream at /APP/NAME.flv.", http.StatusNotFound)
+	writeError(w, http.StatusNotFound, "not found", reason)
 }
 
 // notAllowed answers wrong methods; chi has set Allow.
-func notAllowed(w http.ResponseWriter, r *http.Request) {
+func notAllowed(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Allow", "GET, HEAD")
-	if strings.HasPrefix(r.URL.Path, "/api/") {
-		writeError(w, http.StatusMethodNotAllowed, "method not allowed", "this path takes GET and HEAD")
-		return
-	}
-	http.Error(w, "This path takes GET and HEAD.", http.StatusMethodNotAllowed)
+	writeError(w, http.StatusMethodNotAllowed, "method not allowed", "this path takes GET and HEAD")
 }

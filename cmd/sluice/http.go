@@ -18,10 +18,18 @@ import (
 // Bounds on HTTP requests and on ordinary answers. A viewer's answer may last
 // for days; whoever writes it sets a deadline for each write.
 const (
+	// readHeaderTimeout is how long a request may take from the connection, or from
+	// its first bytes on one that is kept, to the end of its header.
 	readHeaderTimeout = 10 * time.Second
-	idleTimeout       = 60 * time.Second
-	answerTimeout     = 30 * time.Second
-	maxHeaderBytes    = 32 << 10
+	// maxHeaderBytes bounds a request's line and header; net/http allows 4 KB more.
+	maxHeaderBytes = 32 << 10
+	// bodyTimeout is how long a client has to send the rest of a body. Nobody needs
+	// one, but some clients read no answer before they have sent all.
+	bodyTimeout = 10 * time.Second
+	// answerTimeout is how long a client may take for a whole answer.
+	answerTimeout = 30 * time.Second
+	// idleTimeout is how long a connection is kept for a next request.
+	idleTimeout = 60 * time.Second
 )
 
 // newHTTPServer returns the server of everything that is HTTP: streams answers
@@ -30,9 +38,12 @@ func newHTTPServer(page, streams http.Handler, log *slog.Logger) *http.Server {
 	srv := &http.Server{
 		Handler:           routes(page, streams),
 		ReadHeaderTimeout: readHeaderTimeout,
+		WriteTimeout:      answerTimeout, // also of what net/http answers by itself
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(httpLog{log.Handler()}, slog.LevelDebug),
+		// It waits for a body without a deadline.
+		DisableGeneralOptionsHandler: true,
 	}
 	var silent silentConns
 	srv.ConnState = silent.note
@@ -78,14 +89,20 @@ func routes(page, streams http.Handler) http.Handler {
 	r := chi.NewRouter()
 	r.Use(func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.ContentLength != 0 {
+				// net/http reads what is left of a body, and does so before it answers
+				// unless the connection ends with that.
+				http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+				w.Header().Set("Connection", "close")
+			}
+			if r.URL.Opaque != "" {
+				refuse(w, http.StatusBadRequest, "bad request", "the target is neither a path nor a URL")
+				return
+			}
 			if strings.HasSuffix(r.URL.Path, ".flv") {
 				streams.ServeHTTP(w, r)
 				return
 			}
-			// net/http takes both back after the answer
-			c, deadline := http.NewResponseController(w), time.Now().Add(answerTimeout)
-			c.SetReadDeadline(deadline)
-			c.SetWriteDeadline(deadline)
 			next.ServeHTTP(w, r)
 		})
 	})
@@ -93,18 +110,28 @@ func routes(page, streams http.Handler) http.Handler {
 	r.Handle("/assets/*", page)
 	r.Handle("/api/v1/*", page)
 	r.NotFound(notFound)
+	r.MethodNotAllowed(notAllowed)
 	return r
 }
 
-// notFound answers for paths that nobody serves, in the form of all refusals.
+// notFound answers for paths that nobody serves.
 func notFound(w http.ResponseWriter, _ *http.Request) {
+	refuse(w, http.StatusNotFound, "not found", "nothing is served here; streams are at /APP/NAME.flv")
+}
+
+// notAllowed answers methods that HTTP does not have.
+func notAllowed(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Allow", "GET, HEAD")
+	refuse(w, http.StatusMethodNotAllowed, "method not allowed", "there is no such method; everything here takes GET")
+}
+
+// refuse answers in the form of all refusals.
+func refuse(w http.ResponseWriter, status int, what, reason string) {
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Access-Control-Allow-Origin", "*")
-	w.WriteHeader(http.StatusNotFound)
-	json.NewEncoder(w).Encode(map[string]string{
-		"error":  "not found",
-		"reason": "nothing is served here; streams are at /APP/NAME.flv",
-	})
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(map[string]string{"error": what, "reason": reason})
 }
 
 // httpLog takes what net/http logs: noise from clients that break off stays at
@@ -114,13 +141,17 @@ type httpLog struct{ slog.Handler }
 // Enabled lets every record pass to Handle, which knows its text.
 func (h httpLog) Enabled(context.Context, slog.Level) bool { return true }
 
-// Handle passes r on, a panic as an error.
+// Handle passes r on, a panic as an error. What the text is made of may come from a
+// client, so it is an attribute.
 func (h httpLog) Handle(ctx context.Context, r slog.Record) error {
+	level := r.Level
 	if strings.Contains(r.Message, "panic serving") {
-		r.Level = slog.LevelError
+		level = slog.LevelError
 	}
-	if !h.Handler.Enabled(ctx, r.Level) {
+	if !h.Handler.Enabled(ctx, level) {
 		return nil
 	}
-	return h.Handler.Handle(ctx, r)
+	record := slog.NewRecord(r.Time, level, "http server", r.PC)
+	record.Add("says", r.Message)
+	return h.Handler.Handle(ctx, record)
 }
