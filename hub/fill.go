@@ -100,7 +100,7 @@ func (v *Viewer) collect(b *Batch, l *log, h *headers, until uint64, limit int, 
 			if !due || p.kind == flv.TypeScript || p.is(markAside) {
 				continue
 			}
-			v.begun, v.base = true, v.time(p)
+			v.begun, v.base = true, v.beginning(p)
 		}
 		if v.headers != h {
 			size += v.appendHeaders(b, l, h, seq)
@@ -133,6 +133,26 @@ const dirtyTags = 32
 func (b *Batch) add(t flv.Tag) (size int) {
 	b.tags = append(b.tags, t)
 	return t.Size()
+}
+
+// beginning returns what is timestamp 0 to a viewer that starts with p: its time, or
+// that at which its picture is shown where that is earlier. Some encoders send
+// pictures after their time, and Chromium drops a key frame that is shown before 0,
+// with everything up to the next.
+func (v *Viewer) beginning(p *packet) int64 {
+	begin := v.time(p)
+	if p.kind != flv.TypeVideo {
+		return begin
+	}
+	frame, err := flv.ParseVideo(p.data())
+	if err != nil || frame.CompositionTime >= 0 {
+		return begin
+	}
+	shown := p.time - min(-int64(frame.CompositionTime), maxReorder.Milliseconds())
+	if v.from != nil {
+		shown = v.from.squeeze.at(shown)
+	}
+	return min(begin, shown)
 }
 
 // timestamp returns p's time on the viewer's own clock, which starts at 0 with

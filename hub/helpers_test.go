@@ -29,7 +29,8 @@ var kinds = []struct {
 	{"vc", flv.TypeVideo, []byte{0x17, 0, 0, 0, 0}}, // H.264: header, key and inter frame
 	{"K", flv.TypeVideo, []byte{0x17, 1, 0, 0, 0}},
 	{"P", flv.TypeVideo, []byte{0x27, 1, 0, 0, 0}},
-	{"hc", flv.TypeVideo, []byte{0x1c, 0, 0, 0, 0}}, // HEVC
+	{"early", flv.TypeVideo, []byte{0x17, 1, 0xff, 0xff, 0xd8}}, // shown 40 ms before it is sent
+	{"hc", flv.TypeVideo, []byte{0x1c, 0, 0, 0, 0}},             // HEVC
 	{"HK", flv.TypeVideo, []byte{0x1c, 1, 0, 0, 0}},
 	{"HP", flv.TypeVideo, []byte{0x2c, 1, 0, 0, 0}},
 	{"ve", flv.TypeVideo, []byte{0x17, 2, 0, 0, 0}}, // end of sequence

@@ -217,9 +217,8 @@ func (s *Stream) takeFrameLocked(t flv.Tag, p flv.Packet) []Waker {
 		is |= s.startIfOnlyAudioLocked()
 	}
 	couldStart := s.log.hasGOP
-	s.settleCompositionLocked(&t, &p)
 	at := s.timeline.at(trackID{t.Type, p.Track}, t.Timestamp, p.CompositionTime, p.Key)
-	s.appendLocked(entry(t, p, at, is), s.composedLocked(t, p))
+	s.appendLocked(entry(t, p, at, is), t.Data)
 
 	switch {
 	case s.session.decided:

@@ -46,6 +46,11 @@ func TestJoin(t *testing.T) {
 			want: "meta:av@0 vc:s@0 ac:c@0 K:5@0 A:6@5 P:7@40",
 		},
 		{
+			name: "a key frame that is shown before it is sent",
+			sent: av + "early:1@1000 A:2@1000 P:3@1040",
+			want: "meta:av@0 vc:s@40 ac:c@40 early:1@40 A:2@40 P:3@80",
+		},
+		{
 			name: "nothing from before its start",
 			sent: av + "K:1@500 A:2@500 K:3@600 A:4@570 A:5@599 A:6@600",
 			want: "meta:av@0 vc:s@0 ac:c@0 K:3@0 A:6@0",

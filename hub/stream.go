@@ -75,7 +75,6 @@ type Stream struct {
 	timeline timeline
 	headers  *headers
 	configs  uint32 // how many codec headers came
-	composed []byte // the last frame whose composition time was changed
 
 	// tracks are what viewers were told that the stream has.
 	tracks struct {
@@ -107,7 +106,6 @@ type session struct {
 	timer        *time.Timer // decides, trackWait after the first frame
 	lastWrite    time.Time
 	allowance    allowance
-	ahead        int64 // ms by which pictures were shown before they were sent, at the most
 }
 
 // Waker is told that something happened in a stream: packets were appended, or it

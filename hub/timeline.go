@@ -144,9 +144,6 @@ func (t *timeline) at(id trackID, ts uint32, composition int32, key bool) int64 
 	return tr.last
 }
 
-// setBack says that the times of the main video track are less from now on.
-func (t *timeline) setBack(by int64) { t.mains[trackVideo].next -= by }
-
 // reorder bounds a composition time to what encoders do, in ms.
 func reorder(composition int32) int64 {
 	return min(int64(composition), maxReorder.Milliseconds())
