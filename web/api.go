@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,7 @@ import (
 //	    "state": "live", "protocol": "rtmp", "uptime_ms": 61234,
 //	    "video": {"codec": "H.264", "profile": "High", "width": 1280, "height": 720, "fps": 30},
 //	    "audio": {"codec": "AAC", "profile": "LC", "sample_rate": 48000, "channels": 2},
+//	    "tracks": [{"track": 1, "audio": {"codec": "Opus", "sample_rate": 48000, "channels": 2}}],
 //	    "bitrate": 2400000,
 //	    "viewers": {"total": 3, "by_protocol": {"http-flv": 1, "ws-flv": 2}},
 //	    "bytes_in": 18370200, "bytes_out": 55110600, "dropped": 0
@@ -56,12 +58,24 @@ type Stream struct {
 	Video *Video `json:"video"` // null: no such track, or not known yet
 	Audio *Audio `json:"audio"` // likewise
 
+	// Tracks are those beyond track 0, whose formats are Video and Audio; left out
+	// where there is none, as in nearly every stream.
+	Tracks []Track `json:"tracks,omitempty"`
+
 	Bitrate int64   `json:"bitrate"` // bits per second coming in
 	Viewers Viewers `json:"viewers"`
 
 	BytesIn  uint64 `json:"bytes_in"`
 	BytesOut uint64 `json:"bytes_out"`
 	Dropped  uint64 `json:"dropped"` // packets that slow viewers skipped
+}
+
+// Track is a further track of a stream; ?track=N asks for those of one number. It has
+// video or audio.
+type Track struct {
+	Number int    `json:"track"`
+	Video  *Video `json:"video,omitempty"`
+	Audio  *Audio `json:"audio,omitempty"`
 }
 
 // Video is the format of a stream's video track; what is not known is zero.
@@ -173,15 +187,28 @@ func (a *api) take() (*snapshot, error) {
 		if stream.Viewers.ByProtocol == nil {
 			stream.Viewers.ByProtocol = map[string]int{}
 		}
-		if v := stream.Video; v != nil && (math.IsNaN(v.FPS) || math.IsInf(v.FPS, 0)) {
-			known := *v // JSON has no such numbers, and one publisher's must not cost the others
-			known.FPS = 0
-			stream.Video = &known
+		stream.Video = finite(stream.Video)
+		if len(stream.Tracks) > 0 {
+			stream.Tracks = slices.Clone(stream.Tracks)
+			for i := range stream.Tracks {
+				stream.Tracks[i].Video = finite(stream.Tracks[i].Video)
+			}
 		}
 	}
 	var err error
 	s.body, err = encode(s.streams)
 	return s, err
+}
+
+// finite returns v with a frame rate that JSON has: what one publisher sends must not
+// cost the others. It leaves v alone.
+func finite(v *Video) *Video {
+	if v == nil || !math.IsNaN(v.FPS) && !math.IsInf(v.FPS, 0) {
+		return v
+	}
+	known := *v
+	known.FPS = 0
+	return &known
 }
 
 // only returns the answer with no stream but the one of this key.

@@ -38,6 +38,10 @@ func TestStreamsForm(t *testing.T) {
 		Audio:   &flv.AudioFormat{Codec: flv.CodecAAC, Profile: "LC", SampleRate: 48000, Channels: 2},
 		Bitrate: 2_400_000, Viewers: 3, ViewersByProtocol: map[string]int{"http-flv": 1, "ws-flv": 2},
 		BytesIn: 18370200, BytesOut: 55110600, Dropped: 4,
+		Further: []hub.Track{
+			{Number: 1, Video: &flv.VideoFormat{Codec: flv.CodecAV1, Profile: "Main", Width: 640, Height: 360, FrameRate: math.Inf(1)}},
+			{Number: 2, Audio: &flv.AudioFormat{Codec: flv.CodecOpus, SampleRate: 48000, Channels: 6}},
+		},
 	}, {
 		App: "live", Name: "later", State: "waiting", Viewers: 1,
 	}}
@@ -55,7 +59,11 @@ func TestStreamsForm(t *testing.T) {
 			"video": {"codec": "H.264", "profile": "High", "width": 1280, "height": 720, "fps": 30},
 			"audio": {"codec": "AAC", "profile": "LC", "sample_rate": 48000, "channels": 2},
 			"bitrate": 2400000, "viewers": {"total": 3, "by_protocol": {"http-flv": 1, "ws-flv": 2}},
-			"bytes_in": 18370200, "bytes_out": 55110600, "dropped": 4
+			"bytes_in": 18370200, "bytes_out": 55110600, "dropped": 4,
+			"tracks": [
+				{"track": 1, "video": {"codec": "AV1", "profile": "Main", "width": 640, "height": 360, "fps": 0}},
+				{"track": 2, "audio": {"codec": "Opus", "sample_rate": 48000, "channels": 6}}
+			]
 		}, {
 			"app": "live", "name": "later", "key": "live/later", "state": "waiting", "uptime_ms": 0,
 			"video": null, "audio": null, "bitrate": 0, "viewers": {"total": 1, "by_protocol": {}},

@@ -3,6 +3,7 @@ package web
 import (
 	"time"
 
+	"sluice/flv"
 	"sluice/hub"
 )
 
@@ -22,19 +23,25 @@ func FromHub(infos []hub.StreamInfo, now time.Time) []Stream {
 		if !info.Since.IsZero() {
 			s.UptimeMS = max(0, now.Sub(info.Since).Milliseconds())
 		}
-		if v := info.Video; v != nil {
-			s.Video = &Video{
-				Codec: v.Codec.String(), Profile: v.Profile,
-				Width: v.Width, Height: v.Height, FPS: v.FrameRate,
-			}
-		}
-		if a := info.Audio; a != nil {
-			s.Audio = &Audio{
-				Codec: a.Codec.String(), Profile: a.Profile,
-				SampleRate: a.SampleRate, Channels: a.Channels,
-			}
+		s.Video, s.Audio = videoOf(info.Video), audioOf(info.Audio)
+		for _, t := range info.Further {
+			s.Tracks = append(s.Tracks, Track{Number: int(t.Number), Video: videoOf(t.Video), Audio: audioOf(t.Audio)})
 		}
 		streams = append(streams, s)
 	}
 	return streams
+}
+
+func videoOf(v *flv.VideoFormat) *Video {
+	if v == nil {
+		return nil
+	}
+	return &Video{Codec: v.Codec.String(), Profile: v.Profile, Width: v.Width, Height: v.Height, FPS: v.FrameRate}
+}
+
+func audioOf(a *flv.AudioFormat) *Audio {
+	if a == nil {
+		return nil
+	}
+	return &Audio{Codec: a.Codec.String(), Profile: a.Profile, SampleRate: a.SampleRate, Channels: a.Channels}
 }

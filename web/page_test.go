@@ -125,6 +125,22 @@ func TestPageDistrustsWishes(t *testing.T) {
 	}
 }
 
+// Of a stream with several tracks, the page tells which there are.
+func TestPageShowsFurtherTracks(t *testing.T) {
+	s, p := newSource(t, true), browser(t)
+	p.open(s.URL + "/?stream=live/demo&track=1")
+	row := `document.querySelector('[data-label="More tracks"]')`
+	p.until("!!" + row + " && " + row + ".hidden")
+	several := demo()
+	several.Tracks = []Track{
+		{Number: 1, Video: &Video{Codec: "AV1", Profile: "Main", Width: 640, Height: 360, FPS: 25}},
+		{Number: 1, Audio: &Audio{Codec: "Opus", SampleRate: 48000, Channels: 6}},
+	}
+	s.set(several)
+	p.until("!" + row + ".hidden")
+	assert.Equal(t, "1: AV1 Main, 640×360, 25 fps; 1: Opus, 48 kHz 5.1", eval[string](p, row+".lastElementChild.textContent"))
+}
+
 // Who looks back stays back: the picture is not brought to the live edge.
 func TestPageStaysBack(t *testing.T) {
 	s, p := newSource(t, true), browser(t)

@@ -54,6 +54,12 @@ export function audioCodec(audio) {
   return [audio.codec, [rate, channels].filter(Boolean).join(' ')].filter(Boolean).join(', ');
 }
 
+// tracks tells of further tracks: "1: AV1 Main, 640×360; 2: Opus, 48 kHz stereo".
+export function tracks(list) {
+  return (list || []).map((t) => `${t.track}: `
+    + [videoCodec(t.video), size(t.video), audioCodec(t.audio)].filter(Boolean).join(', ')).join('; ');
+}
+
 // viewers tells who watches: "3 (2 WebSocket, 1 RTMP)".
 export function viewers(v) {
   const parts = Object.entries(v.by_protocol || {}).filter(([, n]) => n > 0)

@@ -129,6 +129,7 @@ export class Watch {
       Protocol: stream?.protocol && say.protocol(stream.protocol),
       Video: [say.videoCodec(stream?.video), say.size(stream?.video)].filter(Boolean).join(', '),
       Audio: say.audioCodec(stream?.audio),
+      'More tracks': say.tracks(stream?.tracks),
       Bitrate: stream && say.bits(stream.bitrate),
       Viewers: stream && say.viewers(stream.viewers),
       Uptime: stream && say.duration(stream.uptime_ms),
