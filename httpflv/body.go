@@ -85,6 +85,9 @@ func (h *Handler) serveWriter(w http.ResponseWriter, r *http.Request, s *bodyVie
 			return dst
 		},
 		Done: func(end hub.Reason) {
+			if end == hub.ReasonConnection && r.Context().Err() != nil {
+				end = hub.ReasonClientLeft // which HTTP/2 has an error of its own for
+			}
 			s.end(end)
 			close(done)
 		},
