@@ -275,7 +275,9 @@ func (c *checker) end(err error) error {
 		return fmt.Errorf("broken off: %w", err)
 	case c.w.closing.Load():
 		return nil
-	case !c.session.ended.Load() && !(c.wish.fixed && (c.changed || c.session.broken.Load())):
+	case c.wish.fixed && (c.changed || c.session.broken.Load()):
+		return nil // its tracks are others: it ends when that is known, with some of its frames
+	case !c.session.ended.Load():
 		return fmt.Errorf("ended, while session %d (%s) goes on", c.session.id, c.session.name)
 	}
 	return c.wholeSession()
