@@ -14,7 +14,7 @@ const (
 	// maxClientMessage is the largest message that a client may send, in bytes.
 	maxClientMessage = 4 << 10
 	// saidBurst is how much a client may say at once, in bytes of its frames and
-	// frameCost for each of them: one ping of 125 bytes for each of several minutes.
+	// frameCost for each of them: more than 300 of the largest pings.
 	saidBurst = 64 << 10
 	// saidRate is how much more it may say each second, in the same measure.
 	saidRate = 2 << 10
