@@ -226,7 +226,11 @@ func (s *Stream) takeFrameLocked(t flv.Tag, p flv.Packet) []Waker {
 		return s.decideLocked()
 	case s.session.timer == nil:
 		var timer *time.Timer
-		timer = time.AfterFunc(trackWait, func() { s.decideLate(&timer) })
+		wait := trackWait
+		if audio, video, _ := s.session.declared.declares(); audio && video {
+			wait = declaredWait
+		}
+		timer = time.AfterFunc(wait, func() { s.decideLate(&timer) })
 		s.session.timer = timer
 	}
 	if s.log.hasGOP && !couldStart {

@@ -13,6 +13,9 @@ const (
 	// trackWait is how long after its first frame a publisher may take to show
 	// its other track, before viewers are told that there is none.
 	trackWait = time.Second
+	// declaredWait is the same where the publisher's metadata names both tracks: one of
+	// them may be seconds late.
+	declaredWait = 4 * time.Second
 	// takeoverSilence is how long a publisher must have been silent for another
 	// one to take its stream over: its connection is then most likely half open.
 	takeoverSilence = 1500 * time.Millisecond
@@ -103,7 +106,7 @@ type session struct {
 	first        uint64 // its first packet, or that of the last change of codec
 	firstConfig  uint32 // the number of its first codec header
 	decided      bool
-	timer        *time.Timer // decides, trackWait after the first frame
+	timer        *time.Timer // decides, some time after the first frame
 	lastWrite    time.Time
 	allowance    allowance
 }

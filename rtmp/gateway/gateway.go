@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"net/url"
+	"slices"
 	"sync/atomic"
 
 	"sluice/flv"
@@ -117,8 +118,19 @@ func form(c *rtmp.Capabilities) flv.Form {
 		return flv.FormClassic
 	case c.HasCapsEx && c.CapsEx&rtmp.CapsMultitrack == 0:
 		return flv.FormSingle
+	case !c.HasCapsEx && !announces(c, "*", "avc1", "mp4a"):
+		return flv.FormClassic
 	}
 	return flv.FormAsSent
+}
+
+// announces reports whether one of the codecs is among those that a player announced.
+func announces(c *rtmp.Capabilities, codecs ...string) bool {
+	return slices.ContainsFunc(codecs, func(codec string) bool {
+		_, video := c.Video[codec]
+		_, audio := c.Audio[codec]
+		return video || audio || slices.Contains(c.FourCCs, codec)
+	})
 }
 
 // ended lets a viewer start at once or not at all.

@@ -15,12 +15,14 @@ func TestFormOfPlayers(t *testing.T) {
 		caps rtmp.Capabilities
 		want flv.Form
 	}{
-		"nothing announced":   {rtmp.Capabilities{}, flv.FormClassic},
-		"version 1":           {rtmp.Capabilities{FourCCs: []string{"hvc1"}}, flv.FormAsSent},
-		"version 2":           {rtmp.AllCapabilities(), flv.FormAsSent},
-		"without multitrack":  {rtmp.Capabilities{FourCCs: []string{"*"}, CapsEx: rtmp.CapsModEx, HasCapsEx: true}, flv.FormSingle},
-		"without anything":    {rtmp.Capabilities{FourCCs: []string{"*"}, HasCapsEx: true}, flv.FormSingle},
-		"multitrack and more": {rtmp.Capabilities{CapsEx: rtmp.CapsMultitrack | rtmp.CapsReconnect, HasCapsEx: true}, flv.FormAsSent},
+		"nothing announced":    {rtmp.Capabilities{}, flv.FormClassic},
+		"version 1":            {rtmp.Capabilities{FourCCs: []string{"av01", "vp09", "hvc1"}}, flv.FormClassic},
+		"version 1, any codec": {rtmp.Capabilities{FourCCs: []string{"*"}}, flv.FormAsSent},
+		"more than version 1":  {rtmp.Capabilities{Video: map[string]int{"avc1": rtmp.CanDecode}}, flv.FormAsSent},
+		"version 2":            {rtmp.AllCapabilities(), flv.FormAsSent},
+		"without multitrack":   {rtmp.Capabilities{FourCCs: []string{"*"}, CapsEx: rtmp.CapsModEx, HasCapsEx: true}, flv.FormSingle},
+		"without anything":     {rtmp.Capabilities{FourCCs: []string{"*"}, HasCapsEx: true}, flv.FormSingle},
+		"multitrack and more":  {rtmp.Capabilities{CapsEx: rtmp.CapsMultitrack | rtmp.CapsReconnect, HasCapsEx: true}, flv.FormAsSent},
 	} {
 		assert.Equal(t, tt.want, form(&tt.caps), name)
 	}
