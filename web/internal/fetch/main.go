@@ -58,9 +58,8 @@ func run() error {
 }
 
 // corrections are of mpegts.js 1.8.2, which misreads the frame header of AV1 key
-// frames and takes the picture's size from coded data
-// (https://github.com/xqq/mpegts.js/issues/245): most streams of SVT-AV1, which OBS
-// uses, end at one of their key frames.
+// frames and takes the picture's size from coded data (its issue 245): most streams
+// of SVT-AV1, which OBS uses, end at one of their key frames.
 var corrections = []struct{ wrong, right string }{
 	// AV1 §5.9.2: showable_frame is there for frames that are not shown.
 	{"l&&o.readBool(),u=!!(", "l||o.readBool(),u=!!("},
