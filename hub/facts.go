@@ -97,9 +97,11 @@ func (s *Stream) readKeyFrameLocked(p flv.Packet) {
 	s.facts.video = &f
 }
 
-// seeTracksLocked notes further tracks that have no codec header, or not yet.
-func (s *Stream) seeTracksLocked(t flv.Tag) {
+// seeTracksLocked notes further tracks that have no codec header, or not yet, and
+// returns how many tracks the body holds.
+func (s *Stream) seeTracksLocked(t flv.Tag) (tracks int) {
 	t.EachTrack(func(p flv.Packet) {
+		tracks++
 		if p.Track == 0 {
 			return
 		}
@@ -108,4 +110,5 @@ func (s *Stream) seeTracksLocked(t flv.Tag) {
 			s.readTrackLocked(t.Type, p)
 		}
 	})
+	return tracks
 }

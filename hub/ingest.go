@@ -206,8 +206,8 @@ func (s *Stream) takeFrameLocked(t flv.Tag, p flv.Packet) []Waker {
 			is |= markRandom
 		}
 	}
-	if p.Multitrack {
-		s.seeTracksLocked(t)
+	if p.Multitrack && s.seeTracksLocked(t) > 1 {
+		is |= markMany
 	}
 	if main {
 		s.checkCodecLocked(t.Type, p.Codec)
@@ -244,13 +244,6 @@ func entry(t flv.Tag, p flv.Packet, time int64, is marks) packet {
 	e := packet{kind: t.Type, time: time, marks: is, track: p.Track}
 	if p.Plain() {
 		e.marks |= markPlain
-	}
-	if p.Multitrack {
-		tracks := 0
-		t.EachTrack(func(flv.Packet) { tracks++ })
-		if tracks > 1 {
-			e.marks |= markMany
-		}
 	}
 	return e
 }
