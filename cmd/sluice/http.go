@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+
+	"sluice/cmd/sluice/door"
 )
 
 // Bounds on HTTP requests and on ordinary answers. A viewer's answer may last
@@ -25,7 +27,7 @@ const (
 	maxHeaderBytes = 32 << 10
 	// bodyTimeout is how long a client has to send the rest of a body. Nobody needs
 	// one, but some clients read no answer before they have sent all.
-	bodyTimeout = 10 * time.Second
+	bodyTimeout = door.BodyTimeout
 	// answerTimeout is how long a client may take for a whole answer.
 	answerTimeout = 30 * time.Second
 	// idleTimeout is how long a connection is kept for a next request.

@@ -263,7 +263,7 @@ func TestSlowBodies(t *testing.T) {
 			require.NoError(t, err)
 			synctest.Wait()
 			assert.Equal(t, 1, d.Figures().Pending, head)
-			time.Sleep(bodyTimeout - time.Millisecond)
+			time.Sleep(BodyTimeout - time.Millisecond)
 			assert.Equal(t, 1, d.Figures().Open, head)
 			time.Sleep(time.Second) // net/http waits a little before it closes
 			assert.Zero(t, d.Figures().Open, head)

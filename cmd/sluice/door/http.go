@@ -13,9 +13,9 @@ import (
 // visitKey is the key of a connection's *visit in its context.
 type visitKey struct{}
 
-// bodyTimeout is how long the body of a request may take. What no handler reads,
+// BodyTimeout is how long the body of a request may take. What no handler reads,
 // net/http reads after the answer, and would wait for it as long as it takes.
-const bodyTimeout = 10 * time.Second
+const BodyTimeout = 10 * time.Second
 
 // Guard sets up a server of HTTP to serve a listener of the door, before it does: a
 // connection settles with each request that has come whole, or when its handler
@@ -30,7 +30,7 @@ func (d *Door) Guard(srv *http.Server) {
 			return
 		}
 		if r.ContentLength != 0 { // -1 where it is not said
-			http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+			http.NewResponseController(w).SetReadDeadline(time.Now().Add(BodyTimeout))
 		}
 		switch v.asks(r.ContentLength == 0) {
 		case turnedFull:
