@@ -106,6 +106,7 @@ func TestRunOncePerWait(t *testing.T) {
 	c.expectRun() // what was left
 	c.expectRead(4, "ef", nil)
 	c.expectRead(4, "", ErrNothing)
+	c.expectNoRun() // a report from before the reads, which were outside of a run, is through
 	c.Wait(time.Time{})
 	c.expectNoRun()
 	c.send("g")
