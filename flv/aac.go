@@ -4,6 +4,7 @@ import "fmt"
 
 // Audio object types (ISO/IEC 14496-3 §1.5.1.1) that are treated apart.
 const (
+	aotLC     = 2
 	aotSBR    = 5
 	aotPS     = 29
 	aotEscape = 31
@@ -12,7 +13,7 @@ const (
 
 var aacProfiles = map[uint32]string{
 	1:       "Main",
-	2:       "LC",
+	aotLC:   "LC",
 	3:       "SSR",
 	4:       "LTP",
 	aotSBR:  "HE",

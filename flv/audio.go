@@ -100,8 +100,10 @@ func parseAudioClassic(body []byte) (Packet, error) {
 //	payload
 func parseAudioEx(body []byte) (Packet, error) {
 	var p Packet
-	err := eachAudioEx(body, p.settle)
-	return p, err
+	if err := eachAudioEx(body, p.settle); err != nil {
+		return Packet{}, err
+	}
+	return p, nil
 }
 
 // eachAudioEx calls visit for each track of an enhanced body, at least once unless

@@ -67,7 +67,7 @@ func (c Codec) String() string {
 	case c < 2*unknownAudio:
 		return fmt.Sprintf("audio codec %d", uint32(c-unknownAudio))
 	}
-	return fmt.Sprintf("codec %q", string([]byte{byte(c >> 24), byte(c >> 16), byte(c >> 8), byte(c)}))
+	return fmt.Sprintf("codec %q", c.fourCC())
 }
 
 var codecs = map[Codec]struct {

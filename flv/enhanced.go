@@ -116,7 +116,8 @@ func parseTracks(b []byte, visit func(codec Codec, track uint8, body []byte) err
 }
 
 // eachTrack calls visit for each track of a multitrack body whose head is p, or once
-// if its layout is not known. complete reads a track's own bytes.
+// if its layout is not known. complete reads a track's own bytes. After an error, what
+// was visited is void: all of a body has to make sense before any of it is used.
 func (p *Packet) eachTrack(b []byte, complete func(p Packet, packetType byte, b []byte) (Packet, error), visit func(Packet)) error {
 	if len(b) < 1 {
 		return errShort
@@ -127,23 +128,14 @@ func (p *Packet) eachTrack(b []byte, complete func(p Packet, packetType byte, b 
 		visit(unknown)
 		return nil
 	}
-	// All of it has to make sense before any of it is used.
 	packetType := b[0] & 0x0f
-	track := func(codec Codec, track uint8, body []byte) (Packet, error) {
-		t := *p
-		t.Multitrack, t.Codec, t.Track = true, codec, track
-		return complete(t, packetType, body)
-	}
-	err := parseTracks(b, func(codec Codec, id uint8, body []byte) error {
-		_, err := track(codec, id, body)
-		return err
-	})
-	if err != nil {
-		return err
-	}
 	return parseTracks(b, func(codec Codec, id uint8, body []byte) error {
-		t, err := track(codec, id, body)
-		visit(t)
+		track := *p
+		track.Multitrack, track.Codec, track.Track = true, codec, id
+		track, err := complete(track, packetType, body)
+		if err == nil {
+			visit(track)
+		}
 		return err
 	})
 }

@@ -6,7 +6,7 @@
 // [Reader] and [Writer] are the container; [ParseVideo] and [ParseAudio] say
 // what a body is (codec, key frame, codec header, …) in its classic form, in
 // the unofficial forms with codec ids 12 to 15, and in the form of Enhanced
-// RTMP; [Tag.EachTrack] says it of each track of a body with several. [Shape] turns
+// RTMP; [Tag.AppendPackets] says it of each track of a body with several. [Shape] turns
 // a body into the form that a viewer understands. [ParseVideoConfig] and
 // [ParseAudioConfig] say what a codec header promises (picture size, sample rate, …).
 //

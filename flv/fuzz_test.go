@@ -158,11 +158,10 @@ func FuzzTracks(f *testing.F) {
 	addBodies(f, func(tag Tag) { f.Add(tag.Type == TypeVideo, tag.Data) })
 	f.Fuzz(func(t *testing.T, video bool, body []byte) {
 		tag := fuzzTag(video, body)
-		var tracks []Packet
-		err := tag.EachTrack(func(p Packet) { tracks = append(tracks, p) })
+		tracks, err := tag.AppendPackets(nil)
 		settled, packetErr := tag.Packet()
 		if (err == nil) != (packetErr == nil) {
-			t.Fatalf("EachTrack says %v, Packet %v", err, packetErr)
+			t.Fatalf("AppendPackets says %v, Packet %v", err, packetErr)
 		}
 		if err != nil {
 			if len(tracks) > 0 || !errors.Is(err, ErrFormat) {

@@ -104,21 +104,44 @@ func (p *Packet) settle(track Packet) {
 	}
 }
 
-// EachTrack calls f with what the body of an audio or video tag says of each of its
-// tracks, in their order: once where it has no multitrack form. It fails as Packet
-// does, before the first call. A track that comes twice is told twice.
-func (t Tag) EachTrack(f func(Packet)) error {
-	switch {
-	case t.Type == TypeVideo && len(t.Data) > 0 && t.Data[0]&exVideoBit != 0:
-		return eachVideoEx(t.Data, f)
-	case t.Type == TypeAudio && len(t.Data) > 0 && t.Data[0]>>4 == soundEnhanced:
-		return eachAudioEx(t.Data, f)
+// AppendPackets appends what the body of an audio or video tag says of each of its
+// tracks, in their order: one packet where it has no multitrack form. It fails as
+// Packet does, and appends nothing then. A track that comes twice is told twice.
+func (t Tag) AppendPackets(dst []Packet) ([]Packet, error) {
+	if t.enhanced() {
+		return t.appendTracks(dst)
 	}
 	p, err := t.Packet()
-	if err == nil {
-		f(p)
+	if err != nil {
+		return dst, err
 	}
-	return err
+	return append(dst, p), nil
+}
+
+// enhanced reports whether the body has the form of Enhanced RTMP.
+func (t Tag) enhanced() bool {
+	switch t.Type {
+	case TypeVideo:
+		return len(t.Data) > 0 && t.Data[0]&exVideoBit != 0
+	case TypeAudio:
+		return len(t.Data) > 0 && t.Data[0]>>4 == soundEnhanced
+	}
+	return false
+}
+
+// appendTracks is AppendPackets for an enhanced body.
+func (t Tag) appendTracks(dst []Packet) ([]Packet, error) {
+	all := dst
+	var err error
+	if t.Type == TypeVideo {
+		err = eachVideoEx(t.Data, func(p Packet) { all = append(all, p) })
+	} else {
+		err = eachAudioEx(t.Data, func(p Packet) { all = append(all, p) })
+	}
+	if err != nil {
+		return dst, err
+	}
+	return all, nil
 }
 
 // CodecOf returns the codec of an audio or video body: a cheap way to tell

@@ -1,5 +1,10 @@
 package flv
 
+import (
+	"slices"
+	"strings"
+)
+
 // Form is how much of Enhanced RTMP a viewer understands.
 type Form uint8
 
@@ -105,12 +110,13 @@ func (s Shape) choose(t Tag) (p Packet, ok bool) {
 		p, err := t.Packet()
 		return p, err == nil
 	}
-	err := t.EachTrack(func(track Packet) {
-		if track.Track == s.Track && !ok {
-			p, ok = track, true
-		}
-	})
-	return p, ok && err == nil
+	var few [4]Packet // more tracks in a body are rare
+	packets, err := t.AppendPackets(few[:0])
+	i := slices.IndexFunc(packets, func(p Packet) bool { return p.Track == s.Track })
+	if err != nil || i < 0 {
+		return Packet{}, false
+	}
+	return packets[i], true
 }
 
 // omits reports whether the form leaves out what p is, of whatever track.
@@ -178,4 +184,40 @@ func classicSoundID(c Codec) (byte, bool) {
 		}
 	}
 	return 0, false
+}
+
+// ParseCodecID returns the codec that the videocodecid or audiocodecid of an onMetaData
+// names, an AMF value: by its classic number, its FourCC as a number, or a text (FMLE
+// and Wirecast write "avc1" and "mp4a"). It is 0 for a value that names no codec of
+// the type that is known here, 0 included: that is the number of an audio codec which
+// nobody uses, and what encoders write for nothing.
+func ParseCodecID(t Type, value any) Codec {
+	var c Codec
+	switch v := value.(type) {
+	case float64:
+		switch {
+		case v >= 2*unknownAudio && v <= 1<<32-1:
+			c = Codec(v)
+		case !(v >= 1 && v < 16):
+		case t == TypeVideo:
+			c = videoCodecs[int(v)]
+		default:
+			c = soundCodecs[int(v)]
+		}
+	case string:
+		for known, is := range codecs {
+			if strings.EqualFold(v, known.fourCC()) || strings.EqualFold(v, is.name) || strings.EqualFold(v, strings.ReplaceAll(is.name, ".", "")) {
+				c = known
+			}
+		}
+	}
+	if t == TypeVideo && c.Video() || t == TypeAudio && c.Audio() {
+		return c
+	}
+	return 0
+}
+
+// fourCC returns the codec's four characters.
+func (c Codec) fourCC() string {
+	return string([]byte{byte(c >> 24), byte(c >> 16), byte(c >> 8), byte(c)})
 }

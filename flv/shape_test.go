@@ -67,7 +67,9 @@ func TestApplyUnreadable(t *testing.T) {
 		"empty": {}, "cut short": unhex(t, "91 617630"), "too many tracks": tooManyTracks, "too many ModEx headers": tooManyModEx,
 	} {
 		tag := Tag{Type: TypeVideo, Data: data}
-		require.ErrorIs(t, tag.EachTrack(func(Packet) { t.Fatal("visited") }), ErrFormat, name)
+		got, err := tag.AppendPackets([]Packet{{Track: 7}})
+		require.ErrorIs(t, err, ErrFormat, name)
+		require.Equal(t, []Packet{{Track: 7}}, got, name)
 		var scratch []byte
 		for _, s := range allShapes() {
 			got, ok := s.Apply(tag, &scratch)
@@ -81,9 +83,9 @@ func TestApplyUnreadable(t *testing.T) {
 	}
 	// One less of each is well.
 	tag := Tag{Type: TypeVideo, Data: tooManyTracks[:len(tooManyTracks)-4]}
-	n := 0
-	require.NoError(t, tag.EachTrack(func(Packet) { n++ }))
-	require.Equal(t, maxTracks, n)
+	packets, err := tag.AppendPackets(nil)
+	require.NoError(t, err)
+	require.Len(t, packets, maxTracks)
 	tag.Data = append([]byte{0x97}, tooManyModEx[4:]...)
 	p, err := tag.Packet()
 	require.NoError(t, err)
@@ -204,5 +206,24 @@ func TestShapeOfCapturedPackets(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// What publishers write for a codec.
+func TestParseCodecID(t *testing.T) {
+	for _, test := range []struct {
+		typ   Type
+		value any
+		want  Codec
+	}{
+		{TypeVideo, 7.0, CodecH264}, {TypeVideo, 12.0, CodecHEVC}, {TypeAudio, 10.0, CodecAAC}, {TypeAudio, 2.0, CodecMP3},
+		{TypeVideo, float64(CodecAV1), CodecAV1}, {TypeAudio, float64(CodecOpus), CodecOpus},
+		{TypeVideo, "avc1", CodecH264}, {TypeAudio, "mp4a", CodecAAC}, {TypeVideo, "AVC1", CodecH264}, {TypeVideo, "H264", CodecH264},
+		{TypeVideo, "H.264", CodecH264}, {TypeAudio, ".mp3", CodecMP3}, {TypeAudio, "AAC", CodecAAC}, {TypeVideo, "hvc1", CodecHEVC},
+		{TypeVideo, 0.0, 0}, {TypeAudio, 0.0, 0}, {TypeVideo, -7.0, 0}, {TypeVideo, 1e300, 0}, {TypeAudio, 9.0, 0}, {TypeAudio, 15.0, 0},
+		{TypeVideo, 10.0, 0}, {TypeVideo, "", 0}, {TypeVideo, "none", 0}, {TypeVideo, "mp4a", 0}, {TypeAudio, "avc1", 0},
+		{TypeVideo, float64(CodecAAC), 0}, {TypeVideo, nil, 0}, {TypeAudio, true, 0}, {TypeScript, 7.0, 0},
+	} {
+		require.Equal(t, test.want, ParseCodecID(test.typ, test.value), "%v %v", test.typ, test.value)
 	}
 }

@@ -124,8 +124,10 @@ func parseVideoClassic(body []byte) (Packet, error) {
 //	payload
 func parseVideoEx(body []byte) (Packet, error) {
 	var p Packet
-	err := eachVideoEx(body, p.settle)
-	return p, err
+	if err := eachVideoEx(body, p.settle); err != nil {
+		return Packet{}, err
+	}
+	return p, nil
 }
 
 // eachVideoEx calls visit for each track of an enhanced body, at least once unless

@@ -46,69 +46,82 @@ func (s *Stream) findTrackLocked(typ flv.Type, number uint8) (int, bool) {
 	})
 }
 
-// readTrackLocked takes a track's facts from a codec header or frame; one that can't
-// be read leaves only the codec.
-func (s *Stream) readTrackLocked(typ flv.Type, p flv.Packet) {
-	t := Track{Number: p.Track}
-	if typ == flv.TypeVideo {
-		f, err := flv.ParseVideoConfig(p)
-		if err != nil {
-			f = flv.VideoFormat{Codec: p.Codec}
+// noteFormatsLocked notes what a tag tells of the format of its tracks: codec, profile,
+// size, rates, channels. A change of it is one that players which are set up once can't
+// follow, as of a codec; what a tag does not tell is as it was. It reports whether the
+// main track has such a change.
+func (s *Stream) noteFormatsLocked(c *content) (changed bool) {
+	for _, t := range c.formats {
+		if t.Number != 0 {
+			s.noteFurtherLocked(t)
+			continue
 		}
-		t.Video = &f
-	} else {
-		f, err := flv.ParseAudioConfig(p)
-		if err != nil {
-			f = flv.AudioFormat{Codec: p.Codec}
+		known := Track{Video: s.facts.video, Audio: s.facts.audio}
+		if t.Video != nil {
+			known.Audio = nil
+		} else {
+			known.Video = nil
 		}
-		t.Audio = &f
+		t, differs := t.following(known)
+		if t.Video != nil {
+			s.facts.video = t.Video
+		} else {
+			s.facts.audio = t.Audio
+		}
+		if differs && s.tracks.codecs[mainTrack(t.typ())] == t.codec() {
+			s.startAnewLocked(t.typ(), 0)
+			changed = true
+		}
 	}
-	switch i, found := s.findTrackLocked(typ, p.Track); {
-	case p.Track == 0 && t.Video != nil:
-		s.facts.video = t.Video
-	case p.Track == 0:
-		s.facts.audio = t.Audio
+	return changed
+}
+
+// noteFurtherLocked is noteFormatsLocked for a further track, codec included.
+func (s *Stream) noteFurtherLocked(t Track) {
+	i, found := s.findTrackLocked(t.typ(), t.Number)
+	switch {
 	case found:
-		if s.facts.further[i].codec() != p.Codec {
-			s.breakTrackLocked(typ, p.Track)
+		known := s.facts.further[i]
+		next, differs := t.following(known)
+		if differs || known.codec() != t.codec() {
+			s.breakTrackLocked(t.typ(), int(t.Number))
 		}
 		// Who holds the old list may be reading it.
 		s.facts.further = slices.Clone(s.facts.further)
-		s.facts.further[i] = t
+		s.facts.further[i] = next
 	case len(s.facts.further) < maxTracks:
 		s.facts.further = slices.Insert(slices.Clip(s.facts.further), i, t)
 	}
 }
 
-// readKeyFrameLocked completes the facts by a key frame, for codecs whose header does
-// not tell the size (VP9).
-func (s *Stream) readKeyFrameLocked(p flv.Packet) {
-	known := s.facts.video
-	if known == nil || known.Width != 0 || known.Codec != p.Codec {
-		return
+// following returns t with what it does not tell as a known track of the same codec has
+// it, and whether the two say different things. known may have nothing in it.
+func (t Track) following(known Track) (next Track, differs bool) {
+	switch {
+	case t.Video != nil && known.Video != nil && known.Video.Codec == t.Video.Codec:
+		now := completeVideo(*t.Video, *known.Video)
+		t.Video = &now
+		return t, now != completeVideo(*known.Video, now)
+	case t.Audio != nil && known.Audio != nil && known.Audio.Codec == t.Audio.Codec:
+		now := completeAudio(*t.Audio, *known.Audio)
+		t.Audio = &now
+		return t, now != completeAudio(*known.Audio, now)
 	}
-	f, err := flv.ParseVideoConfig(p)
-	if err != nil || f.Width == 0 {
-		return
-	}
-	if f.FrameRate == 0 {
-		f.FrameRate = known.FrameRate
-	}
-	s.facts.video = &f
+	return t, false
 }
 
-// seeTracksLocked notes further tracks that have no codec header, or not yet, and
-// returns how many tracks the body holds.
-func (s *Stream) seeTracksLocked(t flv.Tag) (tracks int) {
-	t.EachTrack(func(p flv.Packet) {
-		tracks++
-		if p.Track == 0 {
-			return
-		}
-		i, found := s.findTrackLocked(t.Type, p.Track)
-		if !found || s.facts.further[i].codec() != p.Codec {
-			s.readTrackLocked(t.Type, p)
-		}
-	})
-	return tracks
+// completeVideo and completeAudio return f with what it does not tell as another format
+// of the same codec has it.
+
+func completeVideo(f, other flv.VideoFormat) flv.VideoFormat {
+	f.Profile = cmp.Or(f.Profile, other.Profile)
+	f.Width, f.Height = cmp.Or(f.Width, other.Width), cmp.Or(f.Height, other.Height)
+	f.FrameRate = cmp.Or(f.FrameRate, other.FrameRate)
+	return f
+}
+
+func completeAudio(f, other flv.AudioFormat) flv.AudioFormat {
+	f.Profile = cmp.Or(f.Profile, other.Profile)
+	f.SampleRate, f.Channels = cmp.Or(f.SampleRate, other.SampleRate), cmp.Or(f.Channels, other.Channels)
+	return f
 }

@@ -1,6 +1,11 @@
 package hub
 
-import "sluice/flv"
+import (
+	"slices"
+
+	"sluice/flv"
+	"sluice/hub/timeline"
+)
 
 // Framer puts tags into the form of one protocol.
 type Framer interface {
@@ -35,6 +40,9 @@ func (v *Viewer) Fill(b *Batch, f Framer, limit int) (more bool, end Reason) {
 	case flags&flagClosed != 0:
 		b.Forget()
 		return false, ReasonClientLeft
+	case v.complete:
+		end = ReasonComplete
+		stop = v.cursor
 	case v.stop != ReasonNone:
 		end = v.stop
 	case s.state == stateEnded:
@@ -57,9 +65,12 @@ func (v *Viewer) Fill(b *Batch, f Framer, limit int) (more bool, end Reason) {
 	if b.shaped = b.shaped[:0]; cap(b.shaped) > maxShaped {
 		b.shaped = nil
 	}
-	for size := 0; v.cursor < stop && size < limit; {
+	for size := 0; v.cursor < stop && size < limit && !v.complete; {
 		h, until := s.log.headersAt(v.cursor)
 		size += v.collect(b, &s.log, h, min(until, stop), limit-size, flags)
+	}
+	if v.complete {
+		stop, end = v.cursor, ReasonComplete
 	}
 	if len(b.tags) > 0 {
 		b.Bytes = f.AppendTags(b.Bytes, b.tags)
@@ -101,6 +112,10 @@ func (v *Viewer) collect(b *Batch, l *log, h *headers, until uint64, limit int, 
 				continue
 			}
 			v.begun, v.base = true, v.beginning(p)
+		}
+		if v.from != nil && v.from.duration > 0 && v.time(p)-v.base >= v.from.duration {
+			v.complete = true
+			break
 		}
 		if v.headers != h {
 			size += v.appendHeaders(b, l, h, seq)
@@ -148,7 +163,7 @@ func (v *Viewer) beginning(p *packet) int64 {
 	if err != nil || frame.CompositionTime >= 0 {
 		return begin
 	}
-	shown := p.time - min(-int64(frame.CompositionTime), maxReorder.Milliseconds())
+	shown := p.time - min(-int64(frame.CompositionTime), timeline.MaxReorder.Milliseconds())
 	if v.from != nil {
 		shown = v.from.squeeze.at(shown)
 	}
@@ -217,8 +232,8 @@ func (v *Viewer) stopLocked(l *log) uint64 {
 func (v *Viewer) appendHeaders(b *Batch, l *log, h *headers, seq uint64) (size int) {
 	p, had := l.at(seq), v.headers
 	v.headers = h
-	if had == nil || v.scriptData && !had.sameMetadata(h) {
-		size += b.add(flv.Tag{Type: flv.TypeScript, Data: h.meta.appendBody(nil, v.told(h))})
+	if had == nil || v.scriptData && !(slices.Equal(had.meta, h.meta) && v.trackInfo(had) == v.trackInfo(h)) {
+		size += b.add(flv.Tag{Type: flv.TypeScript, Data: h.meta.appendBody(nil, v.trackInfo(h))})
 	}
 	if had == nil {
 		had = noHeaders
@@ -229,11 +244,11 @@ func (v *Viewer) appendHeaders(b *Batch, l *log, h *headers, seq uint64) (size i
 	}
 	for _, c := range configs {
 		switch {
-		case !v.wants(c.typ), h.track(c.typ) == 0:
+		case !v.wants(c.typ), !v.has(h, c.typ):
 			continue // a header without frames is no track to a player
 		case !v.everything() && c.track != v.track(c.typ):
 			continue
-		case had.track(c.typ) != 0 && had.has(c):
+		case v.has(had, c.typ) && had.has(c):
 			continue
 		}
 		at := p

@@ -215,14 +215,15 @@ func (v *fuzzViewer) judgeTags(tags []flv.Tag) {
 		if i == 0 {
 			v.t.Errorf("begins with %v", tag.Type)
 		}
-		err := tag.EachTrack(func(p flv.Packet) {
+		packets, err := tag.AppendPackets(nil)
+		for _, p := range packets {
 			at := track{tag.Type, p.Track}
 			if tag.Timestamp < last[at] {
 				v.t.Errorf("from %d back to %d", last[at], tag.Timestamp)
 			}
 			last[at] = tag.Timestamp
 			v.judgePacket(p)
-		})
+		}
 		if err != nil {
 			v.t.Errorf("tag %d: %v", i, err)
 		}

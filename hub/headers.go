@@ -15,9 +15,10 @@ import (
 // at its start, after a jump or because they changed, is sent the difference
 // first. So headers never stand in the log themselves.
 type headers struct {
-	meta         metadata
-	configs      []config  // video before audio, then by kind and track
-	audio, video flv.Codec // of the tracks that have frames; 0 for none
+	meta    metadata
+	configs []config              // video before audio, then by kind and track
+	codecs  [mainTracks]flv.Codec // of the main tracks that have frames; 0 for none
+	filled  bool                  // the sound is silence in the place of what is not sent
 }
 
 // config is one codec header, or another packet that belongs before the frames
@@ -96,13 +97,25 @@ func (h *headers) withMetadata(m metadata) *headers {
 	return next
 }
 
-// withTracks returns headers with other tracks: h itself if they are the same.
-func (h *headers) withTracks(audio, video flv.Codec) *headers {
-	if h.audio == audio && h.video == video {
+// withTrack returns headers in which a main track has another codec: h itself if it is
+// the same.
+func (h *headers) withTrack(track int, codec flv.Codec) *headers {
+	if h.codecs[track] == codec {
 		return h
 	}
 	next := h.with(h.configs)
-	next.audio, next.video = audio, video
+	next.codecs[track] = codec
+	return next
+}
+
+// withFilled returns headers in force while the gap in the sound is filled, or not: h
+// itself if they are.
+func (h *headers) withFilled(on bool) *headers {
+	if h.filled == on {
+		return h
+	}
+	next := h.with(h.configs)
+	next.filled = on
 	return next
 }
 
@@ -113,30 +126,21 @@ func (h *headers) with(configs []config) *headers {
 	return &next
 }
 
-// sameMetadata reports whether viewers are told the same by h and o.
-func (h *headers) sameMetadata(o *headers) bool {
-	return h.audio == o.audio && h.video == o.video && slices.Equal(h.meta, o.meta)
-}
-
 // enhanced reports whether the codec header of the main track of the given type has
 // the form of Enhanced RTMP.
 func (h *headers) enhanced(typ flv.Type) bool {
 	i, found := h.find(slot{typ, flv.KindConfig, 0})
 	if !found {
 		// Of the codecs that need no header, these have the old form with few.
-		return typ == flv.TypeVideo && (h.video == flv.CodecVP8 || h.video == flv.CodecVP9)
+		codec := h.track(typ)
+		return codec == flv.CodecVP8 || codec == flv.CodecVP9
 	}
 	p, err := flv.Tag{Type: typ, Data: h.configs[i].data}.Packet()
 	return err == nil && p.Enhanced
 }
 
-// track returns the codec of the track of the given type, 0 if it has no frames.
-func (h *headers) track(typ flv.Type) flv.Codec {
-	if typ == flv.TypeAudio {
-		return h.audio
-	}
-	return h.video
-}
+// track returns the codec of the main track of the given type, 0 if it has no frames.
+func (h *headers) track(typ flv.Type) flv.Codec { return h.codecs[mainTrack(typ)] }
 
 // Bounds of what is kept beside the log. The largest header of a known codec is a
 // few hundred bytes, and the most tracks in use are a dozen.
@@ -210,4 +214,59 @@ func (h *headers) settled(next *headers) *headers {
 // without returns headers without any config of typ: a track changed its codec.
 func (h *headers) without(typ flv.Type) *headers {
 	return h.with(slices.DeleteFunc(slices.Clone(h.configs), func(c config) bool { return c.typ == typ }))
+}
+
+// noteHeadersLocked keeps the codec headers of a body, one for each of its tracks,
+// beside the log, and what else belongs before frames. Viewers meet them with the next
+// frame. It returns why they are not kept.
+func (s *Stream) noteHeadersLocked(c *content) skip {
+	s.configs++
+	configs := make([]config, 0, 4)
+	for _, p := range c.packets {
+		next := config{slot{c.tag.Type, p.Kind, p.Track}, p.Codec, c.tag.Data, s.configs}
+		if !s.headers.hasRoom(next, len(configs)) {
+			return skipExcess
+		}
+		configs = append(configs, next)
+	}
+	if len(configs) == 0 {
+		return skipEmpty
+	}
+	i := mainTrack(c.tag.Type)
+	for n, p := range c.packets {
+		if p.Track != 0 {
+			continue
+		}
+		if p.Kind == flv.KindConfig {
+			s.changeCodecLocked(i, p.Codec)
+		}
+		if old := s.codecLocked(c.tag.Type); old != 0 && old != p.Codec {
+			s.headers = s.headers.without(c.tag.Type)
+		}
+		if c.tag.Type == flv.TypeVideo && !s.headers.has(configs[n]) {
+			s.timeline.NewHeader()
+		}
+	}
+	s.noteFormatsLocked(c)
+	if c.main.Kind == flv.KindConfig && c.main.Track == 0 && i == audioTrack {
+		s.session.silence = c.silence
+	}
+	lacked := s.codecLocked(c.tag.Type) == 0
+	s.headers = s.headers.withConfigs(s.session.firstConfig, configs...)
+	if lacked && s.session.decided && s.tracks.codecs[i] != 0 && s.codecLocked(c.tag.Type) != 0 {
+		// Who could make nothing of the track without its header now can.
+		s.settleLocked()
+		s.reviewLocked()
+		s.news = true
+	}
+	return notSkipped
+}
+
+// codecLocked returns the codec of the main track's header of the given type, 0
+// without one.
+func (s *Stream) codecLocked(typ flv.Type) flv.Codec {
+	if i, found := s.headers.find(slot{typ, flv.KindConfig, 0}); found {
+		return s.headers.configs[i].codec
+	}
+	return 0
 }

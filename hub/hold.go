@@ -22,7 +22,7 @@ type hold struct {
 // trimLocked trims the log when a packet was appended.
 func (s *Stream) trimLocked() {
 	lead := audioLead
-	if s.session.decided && s.tracks.video != 0 {
+	if s.session.decided && s.tracks.codecs[videoTrack] != 0 {
 		lead = 0 // whoever joins starts with the newest GOP
 	}
 	lead = max(lead, s.hub.cfg.LogDuration)

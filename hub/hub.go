@@ -53,6 +53,10 @@ type Config struct {
 	// more for several seconds is ended with ReasonTooMany. 0 for no bound.
 	MaxBitrate int64
 
+	// NoFillSilence leaves gaps in AAC sound as they are: otherwise they are filled with
+	// silence, for all viewers but those who get everything as it was sent.
+	NoFillSilence bool
+
 	// Authorize is asked before anybody publishes or watches, without any lock
 	// held; everybody may if it is nil. Its error refuses, with ReasonDenied unless
 	// it is a *Refusal.
@@ -140,8 +144,8 @@ func (h *Hub) Watch(key Key, opts WatchOptions) (*Viewer, error) {
 		noVideo:     opts.NoVideo,
 		shape:       opts.Shape,
 	}
-	if opts.Start != StartGOP || opts.Back > 0 {
-		v.from = &from{live: opts.Start == StartLive, back: opts.Back}
+	if opts.Start != StartGOP || opts.Back > 0 || opts.Duration > 0 {
+		v.from = &from{live: opts.Start == StartLive, back: opts.Back, duration: opts.Duration.Milliseconds()}
 	}
 	if err := h.attach(v, key); err != nil {
 		return nil, err

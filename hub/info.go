@@ -33,6 +33,7 @@ type StreamInfo struct {
 
 	GOPCuts uint64            // how often a GOP outgrew its bound
 	Jumps   uint64            // how often a publisher's clock jumped and was mended
+	Filled  uint64            // frames of silence put in where the publisher sent no sound
 	Skipped map[string]uint64 // tags that were not taken, by reason
 }
 
@@ -52,13 +53,14 @@ func (s *Stream) info(now time.Time) (info StreamInfo, ok bool) {
 		BytesOut:          s.facts.out,
 		Dropped:           s.facts.dropped,
 		GOPCuts:           s.log.gopCut,
-		Jumps:             s.timeline.jumps,
+		Filled:            s.facts.filled,
+		Jumps:             s.timeline.Jumps(),
 		Skipped:           make(map[string]uint64),
 	}
-	if !s.tracks.known || s.tracks.video != 0 {
+	if !s.tracks.known || s.tracks.codecs[videoTrack] != 0 {
 		info.Video = s.videoLocked()
 	}
-	if !s.tracks.known || s.tracks.audio != 0 {
+	if !s.tracks.known || s.tracks.codecs[audioTrack] != 0 {
 		info.Audio = s.facts.audio
 	}
 	info.Further = s.facts.further
@@ -73,7 +75,7 @@ func (s *Stream) info(now time.Time) (info StreamInfo, ok bool) {
 		}
 	}
 	for why, n := range s.facts.skipped {
-		if n > 0 {
+		if n > 0 && skip(why) != notSkipped {
 			info.Skipped[skip(why).String()] = n
 		}
 	}

@@ -30,7 +30,8 @@ const (
 	markPlain                    // the same in every shape, and of track 0
 	markRandom                   // a video key frame, of whichever track
 	markMany                     // its body holds several tracks
-	markAside                    // no frame: for those only who get everything as it was sent
+	markAside                    // for those only who get everything as it was sent
+	markFill                     // for all but those: silence in a gap of the sound
 )
 
 func (p *packet) is(m marks) bool { return p.marks&m != 0 }

@@ -150,7 +150,7 @@ func TestMemoryIsNeverMixedUp(t *testing.T) {
 		case 3:
 			first := l.tail + rng.Uint64N(l.head-l.tail+1)
 			audio := flv.Codec(rng.Uint32())
-			change := func(h *headers) *headers { return h.withTracks(audio, 0) }
+			change := func(h *headers) *headers { return h.withTrack(audioTrack, audio).withTrack(videoTrack, 0) }
 			l.changeHeaders(first, change)
 			for seq := first; seq < l.head; seq++ {
 				sent[n][seq].headers = change(sent[n][seq].headers)

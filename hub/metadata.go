@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"sluice/flv"
 	"sluice/flv/amf"
 )
 
@@ -36,44 +37,49 @@ var notForwarded = map[string]bool{
 	"hasaudio": true, "hasvideo": true, "hasmetadata": true,
 }
 
-// parseMetadata reads the arguments of an onMetaData message, without its name.
-// What can't be kept is left out; ok is false where there is no object at all.
-func parseMetadata(args []any) (m metadata, ok bool) {
-	for _, arg := range args {
-		var props []amf.Property
-		switch v := arg.(type) {
-		case amf.Object:
-			props = v
-		case amf.ECMAArray:
-			props = v
+// parseMetadata reads what follows the name in an onMetaData message. What can't be
+// kept is left out; excess is how many properties were so because they are too large
+// or too many. ok is false where there is no object at all.
+func parseMetadata(b []byte) (m metadata, excess uint64, ok bool) {
+	keep := func(name []byte, value any, err error) {
+		ok = true
+		text, _ := value.(string)
+		switch {
+		case err != nil, len(name) > maxPropertyKey, len(text) > maxPropertyStr:
+			excess++
+		case len(name) == 0, notForwarded[strings.ToLower(string(name))], !playable(value):
+		case len(m) == maxProperties && !m.has(string(name)):
+			excess++
 		default:
-			continue
+			m = m.with(string(name), value)
 		}
-		for _, p := range props {
-			if len(m) == maxProperties {
-				break
-			}
-			if p.Name == "" || len(p.Name) > maxPropertyKey || notForwarded[strings.ToLower(p.Name)] {
-				continue
-			}
-			switch v := p.Value.(type) {
-			case float64:
-				if math.IsNaN(v) || math.IsInf(v, 0) {
-					continue
-				}
-			case bool:
-			case string:
-				if len(v) > maxPropertyStr || strings.ContainsRune(v, 0) {
-					continue
-				}
-			default:
-				continue
-			}
-			m = m.with(p.Name, p.Value)
-		}
-		return m, true
 	}
-	return nil, false
+	for len(b) > 0 {
+		_, err := amf.EachProperty(b, scriptLimits, keep)
+		switch {
+		case err == nil:
+			return m, excess, true
+		case ok: // what follows can't be told
+			return m, excess + 1, true
+		}
+		if b, err = amf.SkipAMF0(b); err != nil {
+			return nil, 0, false
+		}
+	}
+	return nil, 0, false
+}
+
+// playable reports whether every player can take a value.
+func playable(value any) bool {
+	switch v := value.(type) {
+	case float64:
+		return !math.IsNaN(v) && !math.IsInf(v, 0)
+	case bool:
+		return true
+	case string:
+		return !strings.ContainsRune(v, 0)
+	}
+	return false
 }
 
 // with returns m with the property set, in its old place if it has one.
@@ -101,11 +107,19 @@ func (m metadata) has(name string) bool {
 	return slices.ContainsFunc(m, func(p property) bool { return p.name == name })
 }
 
-// declares reports which tracks the publisher says it has, where it says so:
-// every encoder names the codec of each track that it sends.
-func (m metadata) declares() (audio, video, says bool) {
-	audio, video = m.has("audiocodecid"), m.has("videocodecid")
-	return audio, video, audio || video
+// namesCodecs reports of which main tracks the publisher says that it has them, by
+// naming a codec that there is. What it does not say means nothing: encoders leave out
+// a codec, or name none (0, an empty text), and send the track all the same.
+func (m metadata) namesCodecs() (names [mainTracks]bool) {
+	for _, p := range m {
+		switch p.name {
+		case "audiocodecid":
+			names[audioTrack] = flv.ParseCodecID(flv.TypeAudio, p.value) != 0
+		case "videocodecid":
+			names[videoTrack] = flv.ParseCodecID(flv.TypeVideo, p.value) != 0
+		}
+	}
+	return names
 }
 
 // belongs tells which track a property describes.
@@ -119,8 +133,8 @@ func belongs(name string) (audio, video bool) {
 	return false, false
 }
 
-// told is what a viewer's metadata says of its tracks.
-type told struct {
+// trackInfo is what a viewer's metadata says of its tracks.
+type trackInfo struct {
 	audio, video         float64 // what stands for the codec, 0 for no such track
 	mainAudio, mainVideo bool    // it is the track that the publisher's properties describe
 
@@ -131,7 +145,7 @@ type told struct {
 // that it is not sent are left out, hasAudio and hasVideo tell the truth, and the
 // codecs are named as the viewer meets them, even where the publisher sent no metadata
 // (ffmpeg reads from them which tracks an RTMP stream has).
-func (m metadata) appendBody(dst []byte, t told) []byte {
+func (m metadata) appendBody(dst []byte, t trackInfo) []byte {
 	props := make(amf.ECMAArray, 0, len(m)+4)
 	for _, p := range m {
 		a, v := belongs(p.name)

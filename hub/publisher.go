@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sluice/flv"
+	"sluice/hub/timeline"
 )
 
 // PublishOptions says who a publisher is.
@@ -35,6 +36,12 @@ type Publisher struct {
 
 	mu    sync.Mutex // may be taken after the stream's mutex
 	ended *Refusal   // why it publishes no more; set before stream.pub is another
+
+	// Of Write: what it knows of the tracks that it has seen, and working memory.
+	codecs  [mainTracks]flv.Codec
+	further map[timeline.ID]flv.Codec
+	picture flv.VideoFormat // as key frames tell it
+	packets []flv.Packet
 }
 
 // Publish makes the caller the publisher of the stream. The error is a *Refusal:
@@ -94,10 +101,8 @@ func (p *Publisher) same(identity string) bool {
 // is counted and no error: an encoder that sends something odd goes on.
 func (p *Publisher) Write(t flv.Tag) error {
 	s := p.stream
-	var data script
-	if t.Type == flv.TypeScript {
-		data = readScript(t.Data)
-	}
+	var c content
+	p.understand(&c, t)
 	now := time.Now()
 	s.mu.Lock()
 	if s.pub != p {
@@ -114,7 +119,7 @@ func (p *Publisher) Write(t flv.Tag) error {
 		return why
 	}
 	cuts := s.log.gopCut
-	wakers := s.takeLocked(t, data, now)
+	wakers := s.takeLocked(&c, now)
 	cut := s.log.gopCut - cuts
 	s.mu.Unlock()
 	wake(wakers)

@@ -24,7 +24,8 @@ const (
 
 	// Ends.
 	ReasonUnpublished  // the publisher left and its grace time is over
-	ReasonCodecChanged // tracks or codecs changed, and this kind of viewer must reopen
+	ReasonCodecChanged // tracks, codecs or formats changed, and this kind of viewer must reopen
+	ReasonComplete     // the viewer had as much as it asked for
 	ReasonReplaced     // another publisher took the stream over
 	ReasonClientLeft   // the peer closed or asked to end
 	ReasonConnection   // reading or writing the connection failed
@@ -56,6 +57,7 @@ var reasonTable = [reasons]struct {
 	ReasonShuttingDown: {"shutting down", "NetStream.Unpublish.Success", "NetStream.Play.UnpublishNotify", 503, 1001},
 	ReasonUnpublished:  {"unpublished", "NetStream.Unpublish.Success", "NetStream.Play.UnpublishNotify", 404, 1000},
 	ReasonCodecChanged: {"codec changed", "NetStream.Unpublish.Success", "NetStream.Play.UnpublishNotify", 404, 1000},
+	ReasonComplete:     {"complete", "NetStream.Unpublish.Success", "NetStream.Play.Stop", 404, 1000},
 	ReasonReplaced:     {"replaced", "NetStream.Publish.BadName", "NetStream.Play.Failed", 409, 4409},
 	ReasonClientLeft:   {"client left", "NetStream.Unpublish.Success", "NetStream.Play.Stop", 400, 1000},
 	ReasonConnection:   {"connection failed", "NetStream.Failed", "NetStream.Failed", 400, 1011},
@@ -91,7 +93,7 @@ func (r Reason) CloseCode() int { return reasonTable[r.row()].close }
 // up to its end, so that the body is completed rather than broken off.
 func (r Reason) Proper() bool {
 	switch r {
-	case ReasonUnpublished, ReasonCodecChanged, ReasonShuttingDown, ReasonClientLeft:
+	case ReasonUnpublished, ReasonCodecChanged, ReasonComplete, ReasonShuttingDown, ReasonClientLeft:
 		return true
 	}
 	return false

@@ -56,7 +56,7 @@ func TestProperEnds(t *testing.T) {
 		}
 	}
 	assert.ElementsMatch(t, []hub.Reason{
-		hub.ReasonUnpublished, hub.ReasonCodecChanged, hub.ReasonShuttingDown, hub.ReasonClientLeft,
+		hub.ReasonUnpublished, hub.ReasonCodecChanged, hub.ReasonComplete, hub.ReasonShuttingDown, hub.ReasonClientLeft,
 	}, proper)
 	for _, r := range proper {
 		assert.Contains(t, []int{1000, 1001}, r.CloseCode(), r)

@@ -37,7 +37,7 @@ func (v *Viewer) everything() bool { return v.shape.Form == flv.FormAsSent }
 // gets. What it makes of the body is for shaped to find out.
 func (v *Viewer) gets(p *packet) bool {
 	if p.kind == flv.TypeScript || v.everything() {
-		return true
+		return !p.is(markFill)
 	}
 	return !p.is(markAside) && (p.track == v.track(p.kind) || p.is(markMany))
 }
@@ -57,17 +57,23 @@ func (v *Viewer) shaped(t flv.Tag, scratch *[]byte) ([]byte, bool) {
 	return shape.Apply(t, scratch)
 }
 
-// told returns what the viewer's metadata says of the tracks of a stream with the
+// trackInfo returns what the viewer's metadata says of the tracks of a stream with the
 // given headers.
-func (v *Viewer) told(h *headers) told {
-	var t told
-	if h.audio != 0 && v.wants(flv.TypeAudio) {
+func (v *Viewer) trackInfo(h *headers) trackInfo {
+	var t trackInfo
+	if v.has(h, flv.TypeAudio) && v.wants(flv.TypeAudio) {
 		t.audio, t.mainAudio = v.codecID(h, flv.TypeAudio), v.audio == 0
 	}
-	if h.video != 0 && v.wants(flv.TypeVideo) {
+	if h.track(flv.TypeVideo) != 0 && v.wants(flv.TypeVideo) {
 		t.video, t.mainVideo = v.codecID(h, flv.TypeVideo), v.video == 0
 	}
 	return t
+}
+
+// has reports whether there is a main track of the type for the viewer while the headers
+// are in force: what fills a gap is none for who gets everything as it was sent.
+func (v *Viewer) has(h *headers, typ flv.Type) bool {
+	return h.track(typ) != 0 && !(typ == flv.TypeAudio && h.filled && v.everything())
 }
 
 // codecID returns what stands for a codec in the viewer's metadata. A further track

@@ -4,13 +4,16 @@ import (
 	"time"
 
 	"sluice/flv"
+	"sluice/hub/timeline"
 )
 
 // from is where a viewer starts that does not start at the newest key frame, or does
-// not show what follows it at the publisher's pace.
+// not show what follows it at the publisher's pace, and where it ends.
 type from struct {
 	live bool          // StartLive
 	back time.Duration // WatchOptions.Back
+
+	duration int64 // WatchOptions.Duration, in ms
 
 	// lead is by how much the viewer's packets may be older than MaxLag allows, in
 	// ms: as old as they were at its start, and no more than they were since.
@@ -23,31 +26,41 @@ type from struct {
 // startLocked returns where a viewer that comes now starts. It has to wait while
 // ok is false.
 func (s *Stream) startLocked(v *Viewer) (seq uint64, ok bool) {
-	if s.state != stateLive || !s.session.decided || !s.log.hasGOP {
+	if s.state != stateLive || !s.session.decided {
 		return 0, false
+	}
+	audio, video := s.offersLocked(v)
+	if !audio && !video {
+		// For good, or until a codec header has come.
+		return s.log.head, !v.fixedCodecs || !s.hasTrackFor(v)
 	}
 	back := int64(0)
 	if v.from != nil {
 		back = v.from.back.Milliseconds()
 	}
-	now := s.log.newest().time
-	switch {
-	case s.tracks.video == 0:
+	if !video { // where sound begins, there is nothing to wait for
 		floor := s.session.first
 		if back > 0 {
 			floor = s.oldest
-		} else {
-			now = s.log.at(s.log.gop).time
 		}
+		now := min(s.timeline.Last(mainAudio), s.log.newest().time)
 		return s.log.since(now-max(back, audioLead.Milliseconds()), floor), true
-	case v.noVideo && v.from != nil && v.from.live:
-		return s.log.since(now-audioLead.Milliseconds(), s.log.gop), true
-	case back > 0:
-		if seq, ok := s.log.keyBefore(now-back, s.oldest); ok {
+	}
+	if !s.log.hasGOP {
+		return 0, false
+	}
+	if back > 0 {
+		if seq, ok := s.log.keyBefore(s.log.newest().time-back, s.oldest); ok {
 			return seq, true
 		}
 	}
 	return s.log.gop, true
+}
+
+// hasTrackFor reports whether the stream has a track that the viewer wants, though it
+// may not be able to make anything of it yet.
+func (s *Stream) hasTrackFor(v *Viewer) bool {
+	return !v.noAudio && s.tracks.codecs[audioTrack] != 0 || !v.noVideo && s.tracks.codecs[videoTrack] != 0
 }
 
 // leadLocked settles what is particular about the start of a viewer that is about to
@@ -64,8 +77,10 @@ func (s *Stream) leadLocked(v *Viewer) {
 		}
 		f.squeeze = s.log.squeeze(v.cursor, v.video, least)
 	}
-	f.lead = s.log.newest().arrived - s.log.at(v.cursor).arrived
-	if f.squeeze.window == 0 && f.back == 0 {
+	if v.cursor < s.log.head {
+		f.lead = s.log.newest().arrived - s.log.at(v.cursor).arrived
+	}
+	if f.squeeze.window == 0 && f.back == 0 && f.duration <= 0 {
 		v.from = nil
 	}
 }
@@ -171,14 +186,14 @@ func (v *Viewer) presented(p *packet, t flv.Tag, scratch *[]byte) []byte {
 // has there, so that composition times change as well.
 func (v *Viewer) squeezed(p *packet) bool {
 	return v.from != nil && v.from.window != 0 && p.kind == flv.TypeVideo &&
-		p.time < v.from.edge+maxReorder.Milliseconds()
+		p.time < v.from.edge+timeline.MaxReorder.Milliseconds()
 }
 
 // arrive lets a viewer that has come to the live edge be as all others are.
 func (v *Viewer) arrive(p *packet) {
 	const caughtUp = 1000 // ms; a worker may let packets wait for some of it
 	f := v.from
-	if f.lead > caughtUp || f.window != 0 && p.time < f.edge+maxSkew.Milliseconds() {
+	if f.duration > 0 || f.lead > caughtUp || f.window != 0 && p.time < f.edge+timeline.MaxSkew.Milliseconds() {
 		return
 	}
 	v.from = nil

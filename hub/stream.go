@@ -6,16 +6,11 @@ import (
 	"time"
 
 	"sluice/flv"
+	"sluice/hub/timeline"
 )
 
 // Fixed bounds of a stream's life.
 const (
-	// trackWait is how long after its first frame a publisher may take to show
-	// its other track, before viewers are told that there is none.
-	trackWait = time.Second
-	// declaredWait is the same where the publisher's metadata names both tracks: one of
-	// them may be seconds late.
-	declaredWait = 4 * time.Second
 	// takeoverSilence is how long a publisher must have been silent for another
 	// one to take its stream over: its connection is then most likely half open.
 	takeoverSilence = 1500 * time.Millisecond
@@ -75,40 +70,40 @@ type Stream struct {
 	session  session
 	log      log
 	oldest   uint64 // no viewer starts before it: other tracks or codecs
-	timeline timeline
+	timeline timeline.Timeline
 	headers  *headers
-	configs  uint32 // how many codec headers came
-
-	// tracks are what viewers were told that the stream has.
-	tracks struct {
-		known        bool
-		audio, video flv.Codec // 0: no such track
-	}
-	facts struct {
+	configs  uint32   // how many codec headers came
+	tracks   trackSet // what viewers are told that there is
+	news     bool     // viewers who wait should look again
+	facts    struct {
 		video   *flv.VideoFormat // of the last header, whether the track has frames or not
 		audio   *flv.AudioFormat
 		further []Track // by type, video first, and number
 		in      uint64  // bytes of tags taken
 		out     uint64  // bytes sent to viewers that are gone
 		dropped uint64  // packets that viewers who are gone were not sent
+		filled  uint64  // frames of silence put into the sound
 		skipped [skips]uint64
 		rate    rate
 	}
 }
 
-// session is what is known of the present publish session, until its tracks are
-// decided and become the stream's.
+// session is what is known of the present publish session.
 type session struct {
-	since        time.Time
-	audio, video flv.Codec // of frames seen
-	keyed        flv.Codec // of the last key frame: what inter frames may follow
-	declared     metadata
-	first        uint64 // its first packet, or that of the last change of codec
-	firstConfig  uint32 // the number of its first codec header
-	decided      bool
-	timer        *time.Timer // decides, some time after the first frame
-	lastWrite    time.Time
-	allowance    allowance
+	since       time.Time
+	lastWrite   time.Time
+	arrived     time.Duration // lastWrite, on the hub's clock
+	begun       time.Time     // when its first frame came, or a codec changed that viewers were told
+	declared    metadata
+	names       [mainTracks]bool // whose codec metadata names
+	first       uint64           // its first packet, or that of the last change of codec or format
+	firstConfig uint32           // the number of its first codec header
+	tracks      [mainTracks]track
+	decided     bool
+	timer       *time.Timer // decides, some time after the first frame
+	silence     *silence    // what can stand for its sound; nil if nothing can
+	filling     filling
+	allowance   allowance
 }
 
 // Waker is told that something happened in a stream: packets were appended, or it
@@ -162,6 +157,7 @@ func (s *Stream) removeLocked(v *Viewer) {
 // announceLocked tells waiting viewers to look again and returns whom the caller
 // has to wake once it has let go of the lock.
 func (s *Stream) announceLocked() []Waker {
+	s.news = false
 	close(s.change)
 	s.change = make(chan struct{})
 	return s.wakers
@@ -180,7 +176,8 @@ func (s *Stream) beginLocked(p *Publisher, now time.Time) []Waker {
 	s.stopTimersLocked()
 	s.state, s.pub = stateLive, p
 	s.session = session{since: now, lastWrite: now, first: s.log.head, firstConfig: s.configs + 1}
-	s.timeline.beginSession()
+	s.timeline.BeginSession()
+	s.headers = s.headers.withFilled(false)
 	s.log.forgetGOP()
 	s.facts.rate = rate{}
 	s.facts.further = nil
@@ -241,91 +238,4 @@ func (s *Stream) silentLocked(now time.Time) bool {
 		enough = max(enough, s.hub.cfg.PublisherGrace)
 	}
 	return now.Sub(s.session.lastWrite) >= enough
-}
-
-// decideLocked ends the look at which tracks a publish session has. Where they
-// are not what viewers were told, those that can't follow are ended.
-func (s *Stream) decideLocked() []Waker {
-	if s.session.decided {
-		return nil
-	}
-	s.reopenLocked()
-	s.session.decided = true
-	if s.tracks.known && (s.tracks.audio != s.session.audio || s.tracks.video != s.session.video) {
-		s.breakLocked(s.log.head)
-		s.oldest = s.session.first
-	}
-	s.tracks.known = true
-	s.tracks.audio, s.tracks.video = s.session.audio, s.session.video
-	// Metadata of an earlier session says nothing of this one.
-	s.headers = s.headers.withMetadata(s.session.declared).withTracks(s.tracks.audio, s.tracks.video).
-		sinceNumber(s.session.firstConfig)
-	s.settleLocked()
-	return s.announceLocked()
-}
-
-// settleLocked makes the packets that came before the decision what they would
-// have been after it, for those who start there: without video each of them is a
-// start point; and their headers are those of both tracks, since players want all
-// headers before all frames, and none of a track without frames.
-func (s *Stream) settleLocked() {
-	first := max(s.session.first, s.log.tail)
-	if s.log.hasGOP {
-		if s.tracks.video != 0 && s.log.at(s.log.gop).kind != flv.TypeVideo {
-			s.log.forgetGOP() // a start point only while there was no video
-		} else {
-			first = max(first, s.log.gop)
-		}
-	}
-	if s.tracks.video == 0 {
-		for seq := first; seq < s.log.head; seq++ {
-			if s.log.at(seq).kind != flv.TypeVideo {
-				s.log.markKey(seq)
-			}
-		}
-	}
-	s.log.changeHeaders(first, func(h *headers) *headers {
-		return h.settled(s.headers).sinceNumber(s.session.firstConfig)
-	})
-}
-
-// changeLocked is a change of codec in the middle of what viewers know: what was
-// decided is open again, and whoever joins starts behind the change.
-func (s *Stream) changeLocked() {
-	s.breakLocked(s.log.head)
-	s.log.forgetGOP()
-	s.tracks.known = false
-	s.session.audio, s.session.video = 0, 0
-	s.session.first = s.log.head
-	s.oldest = s.log.head
-	s.reopenLocked()
-}
-
-// reopenLocked makes the tracks of the session undecided again.
-func (s *Stream) reopenLocked() {
-	s.session.decided = false
-	if t := s.session.timer; t != nil {
-		t.Stop()
-		s.session.timer = nil
-	}
-}
-
-// breakTrackLocked is breakLocked, here and now, for a further track that goes on with
-// another codec.
-func (s *Stream) breakTrackLocked(typ flv.Type, number uint8) {
-	for _, v := range s.viewers {
-		if v.fixedCodecs && v.started && v.stop == ReasonNone && v.track(typ) == number {
-			v.stop, v.stopAt = ReasonCodecChanged, s.log.head
-		}
-	}
-}
-
-// breakLocked ends, at packet seq, the viewers that can't go on with other codecs
-// than they began with.
-func (s *Stream) breakLocked(seq uint64) {
-	for _, v := range s.viewers {
-		if v.fixedCodecs && v.started && v.stop == ReasonNone {
-			v.stop, v.stopAt = ReasonCodecChanged, seq
-		}
-	}
 }

@@ -25,8 +25,8 @@ func TestTracks(t *testing.T) {
 		{"both at once", "vc:s ac:c K:1 A:1", 0, true, true},
 		{"both at once, sound first", "vc:s ac:c A:1 K:1", 0, true, true},
 		{"both, against metadata", "meta:v vc:s ac:c A:1 K:1", 0, true, true},
-		{"video only by metadata", "meta:v vc:s K:1", 0, false, true},
-		{"audio only by metadata", "meta:a ac:c A:1", 0, true, false},
+		{"video only, as metadata says", "meta:v vc:s K:1", second, false, true},
+		{"audio only, as metadata says", "meta:a ac:c A:1", second, true, false},
 		{"video only after a second", "vc:s K:1", second, false, true},
 		{"audio only after a second", "ac:c A:1", second, true, false},
 		{"metadata that says nothing", "meta: vc:s K:1", second, false, true},
@@ -148,28 +148,6 @@ func TestAudioOnlyStartAfterReconnect(t *testing.T) {
 		publish(t, h, hub.PublishOptions{}).send("meta:a M:3@0 M:4@23")
 		v := watch(t, h, hub.WatchOptions{})
 		assert.Equal(t, "meta:a@0 M:3@0 M:4@23", v.read())
-	})
-}
-
-// What looked like sound alone turns out to have a picture, in the middle of a
-// GOP: nobody is shown that before its next key frame.
-func TestPictureInTheMiddleOfAGOP(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
-		p.send("meta:a vc:s ac:c K:1@0 A:1@0")
-		p.send("M:2@40") // another codec, and metadata says that it is all there is
-		sound := watch(t, h, hub.WatchOptions{})
-		assert.Equal(t, "meta:a@0 M:2@0", sound.read())
-		p.send("P:3@60")
-		both, done := waiting(t, h, hub.WatchOptions{})
-		p.send("M:4@80 P:5@100")
-		synctest.Wait()
-		assert.Empty(t, done)
-		p.send("K:6@140 M:6@140 P:7@180")
-		assert.NoError(t, <-done)
-		assert.Equal(t, "meta:av@0 vc:s@0 K:6@0 M:6@0 P:7@40", both.read())
-		assert.Equal(t, "vc:s@20 M:4@40 K:6@100 M:6@100 P:7@140", sound.read())
 	})
 }
 

@@ -29,6 +29,9 @@ type WatchOptions struct {
 	// key frame that is at least so old, or at the oldest that the log still holds.
 	Start Start
 	Back  time.Duration
+	// Duration is after how much of the stream, on its own clock, the viewer ends with
+	// ReasonComplete; 0 for never. It is counted in whole milliseconds.
+	Duration time.Duration
 }
 
 // Viewer is a cursor in a stream's log. It holds no copy of anything.
@@ -65,6 +68,7 @@ type Viewer struct {
 	needKey            bool  // video is left out up to the next key frame
 	evicted            bool  // ... because packets before it were gone: that counts as dropped
 	wasPaused          bool
+	complete           bool // its duration is over
 }
 
 // Flags of a viewer, which anybody may set at any time.
@@ -180,7 +184,7 @@ func (v *Viewer) Wait(ctx context.Context) error {
 			return ctx.Err()
 		case <-expired:
 			if publishing {
-				return refuse(ReasonNotFound, "%s has sent no key frame for %s", key, startWait)
+				return refuse(ReasonNotFound, "%s has sent no key frame, or no codec header, for %s", key, startWait)
 			}
 			return refuse(ReasonNotFound, "no publisher for %s within %s", key, wait)
 		}
@@ -238,8 +242,7 @@ var errViewerClosed = &Refusal{Reason: ReasonClientLeft, Detail: "the viewer was
 
 // admitLocked starts a viewer at packet seq.
 func (s *Stream) admitLocked(v *Viewer, seq uint64) error {
-	v.hasAudio = !v.noAudio && s.tracks.audio != 0
-	v.hasVideo = !v.noVideo && s.tracks.video != 0
+	v.hasAudio, v.hasVideo = s.offersLocked(v)
 	if !v.hasAudio && !v.hasVideo {
 		if v.noVideo {
 			return refuse(ReasonNotFound, "%s has no audio", s.key)

@@ -40,6 +40,7 @@ type config struct {
 	StallTimeout   time.Duration `env:"STALL_TIMEOUT" envDefault:"30s" min:"1s" max:"10m" doc:"How long a viewer may take nothing at all, while there is something for it, before it is ended."`
 	GOPMaxBytes    byteSize      `env:"GOP_MAX_BYTES" envDefault:"32MiB" min:"64KiB" max:"4GiB" doc:"How much of a stream is kept for those who join it, in bytes, KB, MB, GB, KiB, MiB or GiB. A longer GOP is cut."`
 	LogDuration    time.Duration `env:"LOG_DURATION" envDefault:"0s" min:"0s" max:"1h" doc:"How much of a stream is kept for viewers who begin further back (?back=SECONDS), within SLUICE_GOP_MAX_BYTES; 0 keeps the newest GOP only."`
+	FillSilence    bool          `env:"FILL_SILENCE" envDefault:"true" doc:"true puts silence into the gap where a publisher sends a picture and no AAC sound any more, so that players go on; false leaves the gap."`
 
 	MaxViewers               int     `env:"MAX_VIEWERS" envDefault:"0" min:"0" max:"10000000" doc:"How many may watch one stream or wait for it; 0 for no bound."`
 	MaxBitrate               bitRate `env:"MAX_BITRATE" envDefault:"0" min:"0" max:"100G" doc:"What a publisher may send, in bits per second, plain or with k, M or G, like 8M; one that sends more for several seconds is ended. 0 for no bound."`

@@ -18,6 +18,7 @@ func TestConfigDefaults(t *testing.T) {
 		LogLevel: logLevel(slog.LevelInfo), LogForm: "text", Coalesce: coalesceAuto,
 		PublisherGrace: 8 * time.Second, ViewerWait: 10 * time.Second, MaxLag: 5 * time.Second,
 		StallTimeout: 30 * time.Second, GOPMaxBytes: 32 << 20,
+		FillSilence: true,
 	}
 	for name, environ := range map[string][]string{
 		"nothing set":    nil,
@@ -75,6 +76,8 @@ func TestConfigValues(t *testing.T) {
 		{"LOG_DURATION=0", "LogDuration", time.Duration(0)},
 		{"LOG_DURATION=90s", "LogDuration", 90 * time.Second},
 		{"LOG_DURATION=1h", "LogDuration", time.Hour},
+		{"FILL_SILENCE=false", "FillSilence", false},
+		{"FILL_SILENCE=", "FillSilence", true},
 		{"MAX_VIEWERS=0", "MaxViewers", 0},
 		{"MAX_VIEWERS=10000000", "MaxViewers", 10_000_000},
 		{"MAX_BITRATE=0", "MaxBitrate", bitRate(0)},
@@ -138,6 +141,7 @@ var badSettings = []struct{ set, want string }{
 	{"GOP_MAX_BYTES=1.2.3MB", "number of bytes"},
 	{"GOP_MAX_BYTES=32MiB ram", "number of bytes"},
 	{"GOP_MAX_BYTES=99999999999999999999GiB", "number of bytes"},
+	{"FILL_SILENCE=never", "must be true or false"},
 	{"LOG_DURATION=30", "with its unit"},
 	{"LOG_DURATION=-1s", "between 0s and 1h"},
 	{"LOG_DURATION=61m", "between 0s and 1h"},
@@ -290,7 +294,7 @@ func TestVariableNames(t *testing.T) {
 	assert.Equal(t, []string{
 		"SLUICE_RTMP_ADDR", "SLUICE_HTTP_ADDR", "SLUICE_DEMO", "SLUICE_LOG_LEVEL", "SLUICE_LOG_FORMAT",
 		"SLUICE_COALESCE", "SLUICE_PUBLISHER_GRACE", "SLUICE_VIEWER_WAIT", "SLUICE_MAX_LAG",
-		"SLUICE_STALL_TIMEOUT", "SLUICE_GOP_MAX_BYTES", "SLUICE_LOG_DURATION",
+		"SLUICE_STALL_TIMEOUT", "SLUICE_GOP_MAX_BYTES", "SLUICE_LOG_DURATION", "SLUICE_FILL_SILENCE",
 		"SLUICE_MAX_VIEWERS", "SLUICE_MAX_BITRATE", "SLUICE_MAX_CONNECTIONS", "SLUICE_MAX_CONNECTIONS_PER_ADDRESS",
 	}, names)
 }

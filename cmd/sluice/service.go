@@ -61,6 +61,7 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 		GOPMaxBytes:    int64(cfg.GOPMaxBytes),
 		MaxBytes:       cfg.memory / logsPart,
 		LogDuration:    cfg.LogDuration,
+		NoFillSilence:  !cfg.FillSilence,
 		MaxViewers:     cfg.MaxViewers,
 		MaxBitrate:     int64(cfg.MaxBitrate),
 		Logger:         log,

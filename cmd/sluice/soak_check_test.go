@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -63,13 +62,13 @@ func (c *checker) tag(t flv.Tag) error {
 	if video := t.Type == flv.TypeVideo; video && c.wish.onlyAudio || !video && c.wish.onlyVideo {
 		return fmt.Errorf("unwanted %v", t.Type)
 	}
-	var wrong error
-	err := t.EachTrack(func(p flv.Packet) {
-		if wrong == nil {
-			wrong = c.packet(t, p)
+	packets, err := t.AppendPackets(nil)
+	for _, p := range packets {
+		if err = c.packet(t, p); err != nil {
+			break
 		}
-	})
-	return cmp.Or(wrong, err)
+	}
+	return err
 }
 
 func (c *checker) script(t flv.Tag, first bool) error {

@@ -1,0 +1,155 @@
+package hub
+
+import (
+	"sluice/flv"
+	"sluice/hub/timeline"
+)
+
+// content is what a publisher's tag holds, as far as the bytes tell. It is found out
+// once, before the stream is locked; nobody looks into the body after that.
+type content struct {
+	tag  flv.Tag
+	skip skip // why there is nothing in it to take; notSkipped as a rule
+
+	script *script // of script data
+
+	// Of audio and video.
+	packets []flv.Packet // of each of its tracks: the publisher's memory
+	main    *flv.Packet  // that of track 0, or the first
+	formats []Track      // what packets newly tell of their tracks
+	silence *silence     // what can stand for the sound, if this is the main track's header; nil if nothing
+}
+
+// understand looks into a tag. What it finds is valid until the next call.
+func (p *Publisher) understand(c *content, t flv.Tag) {
+	c.tag = t
+	switch {
+	case t.Type == flv.TypeScript:
+		c.script = readScript(t.Data)
+		if !c.script.safe {
+			c.skip = skipUnsafe
+		}
+		return
+	case len(t.Data) == 0:
+		c.skip = skipEmpty
+		return
+	}
+	packets, err := t.AppendPackets(p.packets[:0])
+	if err != nil {
+		c.skip = skipUnreadable
+		return
+	}
+	p.packets, c.packets, c.main = packets, packets, mainOf(packets)
+	switch main := c.main; {
+	case main.Kind == flv.KindEnd && main.Enhanced:
+	case main.Kind == flv.KindCommand, main.Kind == flv.KindEnd:
+		c.skip = skipCommand
+	case main.Kind == flv.KindUnknown, main.Codec == 0:
+		c.skip = skipUnreadable
+	case main.Kind == flv.KindConfig && len(main.Payload) == 0:
+		c.skip = skipEmpty // ffmpeg sends one for AAC whose real header is to come
+	case main.Kind == flv.KindFrame:
+		p.readFormats(c, false)
+	default:
+		c.packets = withoutEmptyConfigs(packets)
+		c.main = mainOf(c.packets)
+		p.readFormats(c, true)
+		c.silence = readSilence(t.Type, c.main)
+	}
+}
+
+// mainOf returns the packet of track 0, or the first where there is none.
+func mainOf(packets []flv.Packet) *flv.Packet {
+	for i := range packets {
+		if packets[i].Track == 0 {
+			return &packets[i]
+		}
+	}
+	return &packets[0]
+}
+
+func withoutEmptyConfigs(packets []flv.Packet) []flv.Packet {
+	kept := packets[:0]
+	for _, p := range packets {
+		if p.Kind != flv.KindConfig || len(p.Payload) > 0 {
+			kept = append(kept, p)
+		}
+	}
+	return kept
+}
+
+// readFormats reads what the packets tell of their tracks: a codec header all of it, a
+// frame that there is a track of such a codec, for those codecs that need no header.
+// Key frames of codecs whose header need not tell the picture's size tell it.
+func (p *Publisher) readFormats(c *content, headers bool) {
+	for i := range c.packets {
+		packet := &c.packets[i]
+		id := timeline.ID{Type: c.tag.Type, Number: packet.Track}
+		isNew := p.codec(id) != packet.Codec
+		sizes := packet.Key && sizedByFrames(packet.Codec)
+		if headers && packet.Kind != flv.KindConfig || !headers && !isNew && !sizes {
+			continue
+		}
+		t := Track{Number: packet.Track}
+		if id.Type == flv.TypeVideo {
+			f, err := flv.ParseVideoConfig(*packet)
+			if err != nil {
+				f = flv.VideoFormat{Codec: packet.Codec}
+			}
+			if !headers && !isNew && (err != nil || f == p.picture) {
+				continue
+			}
+			if sizes {
+				p.picture = f
+			}
+			t.Video = new(f)
+		} else {
+			f, err := flv.ParseAudioConfig(*packet)
+			if err != nil {
+				f = flv.AudioFormat{Codec: packet.Codec}
+			}
+			t.Audio = new(f)
+		}
+		p.setCodec(id, packet.Codec)
+		c.formats = append(c.formats, t)
+	}
+}
+
+// sizedByFrames reports whether the picture's size may stand in key frames only.
+func sizedByFrames(c flv.Codec) bool {
+	switch c {
+	case flv.CodecVP8, flv.CodecVP9, flv.CodecAV1, flv.CodecH263:
+		return true
+	}
+	return false
+}
+
+// needsHeader reports whether nothing can be made of a codec's frames before its codec
+// header has come, by players whose decoders are set up once.
+func needsHeader(c flv.Codec) bool {
+	switch c {
+	case flv.CodecH264, flv.CodecHEVC, flv.CodecVVC, flv.CodecAV1, flv.CodecMPEG4,
+		flv.CodecAAC, flv.CodecOpus, flv.CodecFLAC:
+		return true
+	}
+	return false
+}
+
+// codec returns the codec of a track, as far as the publisher has shown it.
+func (p *Publisher) codec(id timeline.ID) flv.Codec {
+	if id.Number != 0 {
+		return p.further[id]
+	}
+	return p.codecs[mainTrack(id.Type)]
+}
+
+func (p *Publisher) setCodec(id timeline.ID, codec flv.Codec) {
+	if id.Number == 0 {
+		p.codecs[mainTrack(id.Type)] = codec
+		return
+	}
+	if p.further == nil {
+		p.further = make(map[timeline.ID]flv.Codec) // of 510 at the most, numbers being bytes
+	}
+	p.further[id] = codec
+}

@@ -1,0 +1,120 @@
+package hub
+
+import (
+	"time"
+
+	"sluice/flv"
+	"sluice/hub/timeline"
+)
+
+// A publisher that mutes may send no sound at all. A player in a browser then stands
+// still: it waits for the sound that belongs to the picture. So where the sound is
+// AAC-LC, whose silence is a few bytes that are always the same, the gap is filled with
+// that, and nobody notices anything.
+//
+//	picture  │ │ │ │ │ │ │ │ │ │ │ │ │ │ │ │ │ │ │ │ │ │ │
+//	sound    ||||||||||                           |||||||||
+//	                  ◀ limit ▶
+//	filled            :::::::::::::::::::::::::::
+//
+// What is put in is for viewers of the main track, in any form but as it was sent:
+// those get what the publisher sent, and nothing else. The publisher's own frames go on
+// behind what was put in; of some that turn out to have been late only, those that
+// would stand in the middle of it are for viewers of everything as it was sent.
+const (
+	// fillBehind is how far what is put in keeps behind the picture, or as far as the
+	// sound was, if that is more: so that there is room for what the publisher sends
+	// when it goes on.
+	fillBehind = 100 * time.Millisecond
+	// maxFill bounds what is put in at once; the rest stays a gap.
+	maxFill = 10 * time.Second
+)
+
+// silence is what can stand for a publisher's sound.
+type silence struct {
+	flv.Silence
+	packet flv.Packet // of which the sound's bodies are; a frame
+	body   []byte     // in the form in which the publisher sends its own
+}
+
+// readSilence returns what can stand for the sound that a codec header announces, nil if
+// nothing can.
+func readSilence(typ flv.Type, header *flv.Packet) *silence {
+	if typ != flv.TypeAudio || header.Codec != flv.CodecAAC || header.Kind != flv.KindConfig || header.Track != 0 {
+		return nil
+	}
+	quiet, ok := flv.SilentAAC(header.Payload)
+	if !ok {
+		return nil
+	}
+	packet := flv.Packet{
+		Codec: header.Codec, Kind: flv.KindFrame, Enhanced: header.Enhanced, Sound: header.Sound, Payload: quiet.Frame,
+	}
+	body, err := flv.AppendAudio(nil, packet)
+	if err != nil {
+		return nil
+	}
+	return &silence{quiet, packet, body}
+}
+
+// filling is the gap in the sound that is being filled.
+type filling struct {
+	from   int64 // time of the last frame before it, ms
+	frames int64 // put in since
+	behind int64 // how far the sound was behind the picture, ms
+	last   int64 // time of the last frame put in, of this gap or an earlier one, ms
+	any    bool  // last is set
+}
+
+// beginFillLocked begins to fill the gap in the sound, which has been silent for long
+// enough.
+func (s *Stream) beginFillLocked() {
+	audio, video := s.timeline.Last(mainAudio), s.timeline.Last(mainVideo)
+	f := &s.session.filling
+	f.from, f.frames = audio, 0
+	f.behind = max(fillBehind.Milliseconds(), min(video-audio-s.session.tracks[audioTrack].silence.Milliseconds(), timeline.MaxSkew.Milliseconds()))
+	s.headers = s.headers.withFilled(true)
+}
+
+// endFillLocked says that the publisher's own sound goes on.
+func (s *Stream) endFillLocked() { s.headers = s.headers.withFilled(false) }
+
+// fillLocked fills the gap in the sound up to a frame that is about to be appended at a
+// time, if there is one to be filled. It reports whether the frame is sound in whose
+// place something else stands already.
+func (s *Stream) fillLocked(id timeline.ID, at int64) (late bool) {
+	f := &s.session.filling
+	filling := s.headers.filled
+	switch {
+	case id == mainVideo && filling:
+		s.fillUpLocked(at - f.behind)
+	case id == mainAudio && filling:
+		half := int64(s.session.silence.Samples) * 500 / int64(s.session.silence.Rate)
+		s.fillUpLocked(at - half)
+		s.endFillLocked()
+	}
+	return id == mainAudio && f.any && at <= f.last
+}
+
+// fillUpLocked puts silence in up to a time.
+func (s *Stream) fillUpLocked(until int64) {
+	f, quiet := &s.session.filling, s.session.silence
+	at := func(frame int64) int64 { return f.from + frame*int64(quiet.Samples)*1000/int64(quiet.Rate) }
+	if gap := until - at(f.frames); gap > maxFill.Milliseconds() {
+		f.frames += (gap - maxFill.Milliseconds()) * int64(quiet.Rate) / int64(quiet.Samples) / 1000
+	}
+	for {
+		next := at(f.frames + 1)
+		if next > until {
+			break
+		}
+		f.frames++
+		e := entry(mainAudio, &quiet.packet, next, markFill)
+		s.appendLocked(e, quiet.body)
+		f.last, f.any = next, true
+		s.facts.filled++
+	}
+	if f.any {
+		s.timeline.Filled(mainAudio, f.last)
+	}
+}
