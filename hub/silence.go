@@ -20,7 +20,9 @@ import (
 // What is put in is for viewers of the main track, in any form but as it was sent:
 // those get what the publisher sent, and nothing else. The publisher's own frames go on
 // behind what was put in; of some that turn out to have been late only, those that
-// would stand in the middle of it are for viewers of everything as it was sent.
+// would stand in the middle of it are for viewers of everything as it was sent. An
+// encoder whose clock for sound stands while it is muted is told from that by the time
+// for which it goes on so: then its clock is set to where it has to be.
 const (
 	// fillBehind is how far what is put in keeps behind the picture, or as far as the
 	// sound was, if that is more: so that there is room for what the publisher sends
@@ -28,6 +30,9 @@ const (
 	fillBehind = 100 * time.Millisecond
 	// maxFill bounds what is put in at once; the rest stays a gap.
 	maxFill = 10 * time.Second
+	// maxLate is for how long sound may come that stands in the middle of what was put
+	// in: beyond that it was not late, but its clock stood while it was muted.
+	maxLate = time.Second
 )
 
 // silence is what can stand for a publisher's sound.
@@ -64,6 +69,8 @@ type filling struct {
 	behind int64 // how far the sound was behind the picture, ms
 	last   int64 // time of the last frame put in, of this gap or an earlier one, ms
 	any    bool  // last is set
+
+	lateSince time.Duration // when the first of the frames arrived that are late, on the hub's clock; 0 for none
 }
 
 // beginFillLocked begins to fill the gap in the sound, which has been silent for long
@@ -93,7 +100,21 @@ func (s *Stream) fillLocked(id timeline.ID, at int64) (late bool) {
 		s.fillUpLocked(at - half)
 		s.endFillLocked()
 	}
-	return id == mainAudio && f.any && at <= f.last
+	if id != mainAudio {
+		return false
+	}
+	if late = f.any && at <= f.last; !late {
+		f.lateSince = 0
+		return false
+	}
+	switch now := s.session.arrived; {
+	case f.lateSince == 0:
+		f.lateSince = now
+	case now-f.lateSince > maxLate:
+		s.timeline.Stood(mainAudio)
+		f.lateSince = 0
+	}
+	return true
 }
 
 // fillUpLocked puts silence in up to a time.

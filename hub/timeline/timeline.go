@@ -175,6 +175,10 @@ func (t *Timeline) Jumps() uint64 { return t.jumps }
 // ms: a frame that can only be guessed to follow the last one has to follow that.
 func (t *Timeline) Filled(id ID, until int64) { t.track(id).filled = until }
 
+// Stood says that the clock of a track has stood for a while, unlike that of the other: its
+// next frame follows what the gap is filled with, whatever its timestamp says.
+func (t *Timeline) Stood(id ID) { t.track(id).stood = true }
+
 // reorder bounds a composition time to what encoders do, in ms.
 func reorder(composition int32) int64 {
 	return min(int64(composition), MaxReorder.Milliseconds())
@@ -222,19 +226,19 @@ func (t *Timeline) enter(id ID, tr *track, ts uint32, low int64) int64 {
 // goOn places a frame of a track that the session has already.
 func (t *Timeline) goOn(id ID, tr *track, f Frame, low int64) int64 {
 	ts := f.Timestamp
-	if out, ok := tr.pause(ts, f.Arrived); ok {
+	if out, ok := tr.pause(ts, f.Arrived); ok && !tr.stood {
 		tr.leapt = false
 		return out
 	}
 	ref := t.reference(id)
 	apart := ref != nil && ref.last-tr.last > maxApart.Milliseconds()
-	if !apart {
+	if !apart && !tr.stood {
 		if out, clock, ok := tr.follow(ref, ts); ok {
 			out, clock = tr.straggle(ref, ts, out, clock)
 			return tr.settle(ref, out, clock)
 		}
 	}
-	if ref != nil {
+	if ref != nil && !tr.stood {
 		out := near(ref.last, ts, ref.clock)
 		switch {
 		case abs(out-ref.last) > MaxSkew.Milliseconds():
@@ -252,7 +256,7 @@ func (t *Timeline) goOn(id ID, tr *track, f Frame, low int64) int64 {
 		}
 	}
 	t.jump(id)
-	tr.leapt = false
+	tr.leapt, tr.stood = false, false
 	out := max(tr.next, tr.after(low), tr.filled)
 	if apart {
 		out = max(out, ref.last)

@@ -10,6 +10,7 @@ type track struct {
 	slow    bool  // the last frame came later than expected: once is no pace
 	arrived int64 // when the last frame did
 	filled  int64 // up to where something else stands in its gap
+	stood   bool  // its clock did: the next frame follows that
 
 	clock    uint32 // its offset, modulo 2^31
 	since    int64  // when it took that on
