@@ -14,8 +14,8 @@ var handlers = map[string]func(*session, *command) error{
 
 	"createStream":  (*session).onCreateStream,
 	"releaseStream": (*session).onAcknowledge,
-	"FCPublish":     (*session).onAcknowledge,
-	"FCSubscribe":   (*session).onAcknowledge,
+	"FCPublish":     (*session).onFCPublish,
+	"FCSubscribe":   (*session).onFCSubscribe,
 	"_checkbw":      (*session).onAcknowledge,
 
 	"publish":      (*session).onPublish,
@@ -88,6 +88,36 @@ func (s *session) onNothing(*command) error { return nil }
 // streams; ffmpeg and OBS go on without an answer.
 func (s *session) onAcknowledge(c *command) error {
 	return s.result(c, amf.Undefined{})
+}
+
+// onFCPublish answers FCPublish twice, as Flash Media Server does: with a result for
+// those who count transactions, and with onFCPublish for encoders that do not publish
+// before it came (FMLE, Haivision Makito). SRS sends it after publish, which is too
+// late for them. Nothing is decided by it: publish may be refused all the same.
+//
+// FCUnpublish has no such echo: nobody is known to wait for one, and who has closed
+// already would reset the connection on it.
+func (s *session) onFCPublish(c *command) error {
+	return s.acknowledgeName(c, "onFCPublish", CodePublishStart)
+}
+
+// onFCSubscribe answers FCSubscribe in the same way, for players made for the CDNs of
+// Flash Media Server, which play when onFCSubscribe said that they may.
+func (s *session) onFCSubscribe(c *command) error {
+	return s.acknowledgeName(c, "onFCSubscribe", CodePlayStart)
+}
+
+// acknowledgeName answers a command that announces a stream's name with its result
+// and then with a command of our own on message stream 0. The description is the name,
+// without the query, which is not for the logs of others.
+func (s *session) acknowledgeName(c *command, notice, code string) error {
+	if err := s.onAcknowledge(c); err != nil {
+		return err
+	}
+	return s.queue(appendCommand(s.pending, s.replyChunkSize(), 0, notice, 0.0, nil, amf.Object{
+		{Name: "code", Value: code},
+		{Name: "description", Value: shown(c.str(1))},
+	}))
 }
 
 // onConnect answers connect (RTMP 1.0 §7.2.1.1) with everything that a client

@@ -77,7 +77,7 @@ func TestCommandsAreAnswered(t *testing.T) {
 	h := &house{}
 	addr := serve(t, &Server{Handler: h})
 	p := connected(t, addr, "live")
-	for _, name := range []string{"releaseStream", "FCPublish", "FCSubscribe", "_checkbw"} {
+	for _, name := range []string{"releaseStream", "_checkbw"} {
 		p.command(0, name, 5.0, nil, "x")
 		assert.Equal(t, []any{"_result", 5.0, nil, amf.Undefined{}}, p.result(5), name)
 	}
@@ -106,6 +106,48 @@ func TestCommandsAreAnswered(t *testing.T) {
 	p.message(chunk.Message{Type: typeCommandAMF3, StreamID: 1, Payload: amf.AppendAMF3(body, "three")})
 	p.wantStatus(1, LevelStatus, CodePlayReset)
 	assert.Equal(t, "live/three", h.playback(t, 0).req.Key())
+}
+
+// Encoders and players that announce a name are answered twice, in this order, before
+// they publish or play, and are not told what is secret.
+func TestAnnouncedNamesAreAcknowledged(t *testing.T) {
+	addr := serve(t, &Server{Handler: &house{}})
+	p := connected(t, addr, "live")
+	for _, tt := range []struct{ command, notice, code string }{
+		{"FCPublish", "onFCPublish", CodePublishStart},
+		{"FCSubscribe", "onFCSubscribe", CodePlayStart},
+	} {
+		next := func() []any {
+			msid, v := p.values()
+			assert.Zero(t, msid)
+			return v
+		}
+		notice := func(name string) []any {
+			return []any{tt.notice, 0.0, nil, amf.Object{
+				{Name: "code", Value: tt.code}, {Name: "description", Value: name}}}
+		}
+		p.command(0, tt.command, 5.0, nil, "x?token=secret")
+		assert.Equal(t, []any{"_result", 5.0, nil, amf.Undefined{}}, next())
+		assert.Equal(t, notice("x"), next())
+		p.command(0, tt.command, 0.0, nil, "no transaction")
+		assert.Equal(t, notice("no transaction"), next())
+		p.command(0, tt.command, 6.0, nil, strings.Repeat("x", 4*maxShown))
+		assert.Equal(t, 6.0, next()[1])
+		assert.Equal(t, notice(strings.Repeat("x", maxShown)), next())
+		p.command(0, tt.command, 7.0)
+		assert.Equal(t, 7.0, next()[1])
+		assert.Equal(t, notice(""), next())
+	}
+	assert.EqualValues(t, 1, p.createStream())
+	p.command(1, "publish", 0.0, nil, "x", "live")
+	p.wantStatus(1, LevelStatus, CodePublishStart)
+
+	p = dialPeer(t, addr) // not connected yet
+	p.command(0, "FCPublish", 2.0, nil, "x")
+	p.wantStatus(0, LevelError, CodeCallFailed)
+	p.command(0, "connect", 1.0, amf.Object{{Name: "app", Value: "live"}})
+	_, v := p.values()
+	assert.Equal(t, "_result", v[0], "nothing else was said")
 }
 
 func TestPlayCommands(t *testing.T) {
