@@ -80,7 +80,11 @@ type Request struct {
 	// decoded once, queries, "/_definst_", "mp4:" and "flv:" prefixes, a ".flv"
 	// suffix and superfluous slashes removed, and the whole path divided at its
 	// last slash, so that app "live/a" with name "b/c" (ffmpeg) and app
-	// "live/a/b" with name "c" (rtmpdump) are the same stream. App may contain
+	// "live/a/b" with name "c" (rtmpdump) are the same stream. A name that is a
+	// whole URL or begins with the app once more is taken without scheme, host and
+	// that app: "rtmp://host/live/x" and "live/x" in app "live" are "x", as OBS
+	// sends them where somebody typed all of it as the stream key; "live" in app
+	// "live" is a name like others. App may contain
 	// slashes, Name never does; both are valid UTF-8 without control characters,
 	// "." and ".." segments and what URLs reserve, at most 255 bytes each.
 	App, Name string

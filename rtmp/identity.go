@@ -3,6 +3,7 @@ package rtmp
 import (
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -25,6 +26,7 @@ var (
 	errNoApp       = errors.New("application is missing: rtmp://host/APP/NAME")
 	errNoName      = errors.New("stream name is missing: rtmp://host/APP/NAME")
 	errBadName     = errors.New("application or stream name has characters that are not allowed")
+	errNoPath      = errors.New("stream name is a URL without a path: rtmp://host/APP/NAME")
 	errNotRelative = errors.New(`"." and ".." are not allowed in application and stream name`)
 )
 
@@ -34,6 +36,24 @@ var (
 // Clients divide a URL's path in different ways (ffmpeg after the first or second
 // segment, librtmp and OBS before the last), and put its query on app, name or
 // both, so only the joined path counts.
+//
+// The name may say more than it should: OBS, ffmpeg (-rtmp_playpath) and librtmp
+// (playpath=, rtmpdump -y) send what somebody typed, and people who are asked for an
+// address and a stream key put the whole URL into both, or the app before the key. So
+// scheme and host are dropped from a name that is a URL, and then the app, once, if it
+// stands before the rest:
+//
+//	app      name                  stream
+//	live     rtmp://host/live/x    live/x
+//	live     live/x                live/x
+//	live/a   live/a/x              live/a/x
+//	live     live/live/x           live/live/x
+//	live     live                  live/live: there is no rest
+//	live/a   rtmp://host/live/a    live/a, as with an empty name: the URL is whole
+//	live     rtmp://host/other/x   live/other/x: another app is part of the name
+//
+// The price: a stream live/live/x is not "live/x" in app "live", but "live/live/x"
+// there, or "x" in app "live/live" as ffmpeg and rtmpdump divide its URL.
 func canonical(app, name, tcURL string) (string, string, url.Values, error) {
 	if len(app) > maxArgument || len(name) > maxArgument || len(tcURL) > maxArgument {
 		return "", "", nil, errTooLong
@@ -45,13 +65,15 @@ func canonical(app, name, tcURL string) (string, string, url.Values, error) {
 	for _, q := range []string{nameQuery, appQuery, tcQuery} {
 		addQuery(query, q)
 	}
-	segments, err := appendSegments(nil, appPath)
+	segments, err := appSegments(appPath)
 	if err != nil {
 		return "", "", nil, err
 	}
-	if segments, err = appendSegments(segments, trimPrefix(namePath)); err != nil {
+	rest, err := nameSegments(namePath, segments)
+	if err != nil {
 		return "", "", nil, err
 	}
+	segments = append(segments, rest...)
 	if len(segments) == 0 {
 		return "", "", nil, errNoApp
 	}
@@ -79,11 +101,72 @@ func checkApp(app string) error {
 		return errTooLong
 	}
 	path, _, _ := strings.Cut(app, "?")
-	segments, err := appendSegments(nil, path)
+	segments, err := appSegments(path)
 	if err == nil && len(segments) == 0 {
 		err = errNoApp
 	}
 	return err
+}
+
+// appSegments returns the segments of an app's path.
+func appSegments(path string) ([]string, error) {
+	path, err := url.PathUnescape(path)
+	if err != nil {
+		return nil, errBadName
+	}
+	return appendSegments(nil, path)
+}
+
+// nameSegments returns the segments of a name's path, without those that it repeats of
+// the URL that the app comes from, see canonical.
+func nameSegments(path string, app []string) ([]string, error) {
+	path, err := url.PathUnescape(path)
+	if err != nil {
+		return nil, errBadName
+	}
+	path, isURL := trimHost(trimPrefix(path))
+	segments, err := appendSegments(nil, path)
+	if err != nil {
+		return nil, err
+	}
+	if isURL && len(segments) == 0 {
+		return nil, errNoPath
+	}
+	n := len(app)
+	repeats := (len(segments) > n || isURL && len(segments) == n) && slices.Equal(segments[:n], app)
+	if repeats {
+		segments = segments[n:]
+	}
+	if !isURL && !repeats || len(segments) == 0 {
+		return segments, nil
+	}
+	// What is left is a plain name: the prefix of a container begins it.
+	first, err := appendSegments(nil, trimPrefix(segments[0]))
+	if err != nil {
+		return nil, err
+	}
+	return append(first, segments[1:]...), nil
+}
+
+// trimHost takes scheme and host off a URL, and reports whether it was one.
+func trimHost(s string) (path string, isURL bool) {
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok || !isScheme(scheme) {
+		return s, false
+	}
+	_, path, _ = strings.Cut(rest, "/")
+	return path, true
+}
+
+// isScheme tells whether s may be the scheme of a URL (RFC 3986 §3.1).
+func isScheme(s string) bool {
+	for i, c := range []byte(s) {
+		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
+		if !letter && (i == 0 || !strings.ContainsRune("0123456789+-.", rune(c))) {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // trimPrefix takes off the container that Flash clients put before a name:
@@ -97,12 +180,8 @@ func trimPrefix(name string) string {
 	return name
 }
 
-// appendSegments appends the segments of a path, percent escapes decoded once.
+// appendSegments appends the segments of a path whose percent escapes are decoded.
 func appendSegments(dst []string, path string) ([]string, error) {
-	path, err := url.PathUnescape(path)
-	if err != nil {
-		return nil, errBadName
-	}
 	for s := range strings.SplitSeq(path, "/") {
 		switch s {
 		case "", definst:

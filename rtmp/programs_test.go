@@ -82,6 +82,9 @@ func TestFFmpegPublishesAndPrograms(t *testing.T) {
 		"ffmpeg live": func(t *testing.T, url, file string) *exec.Cmd {
 			return program(t, "ffmpeg", "-v", "error", "-nostdin", "-rtmp_live", "live", "-i", url, "-c", "copy", "-f", "flv", file)
 		},
+		"ffmpeg, name is the URL": func(t *testing.T, url, file string) *exec.Cmd {
+			return program(t, "ffmpeg", "-v", "error", "-nostdin", "-rtmp_playpath", url, "-i", url, "-c", "copy", "-f", "flv", file)
+		},
 		"rtmpdump": func(t *testing.T, url, file string) *exec.Cmd {
 			return program(t, "rtmpdump", "-q", "-v", "-r", url, "-o", file)
 		},

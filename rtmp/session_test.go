@@ -269,6 +269,29 @@ func TestFCUnpublishOfAnotherConnectionDoesNothing(t *testing.T) {
 	assert.Empty(t, h.publication(t, 0).ends())
 }
 
+// A stream key that is the whole URL, or begins with the app, as people type it into
+// OBS: the same stream for publish, FCUnpublish and play.
+func TestNamesThatRepeatTheURL(t *testing.T) {
+	h := &house{}
+	addr := serve(t, &Server{Handler: h})
+	for i, name := range []string{"rtmp://127.0.0.1:1935/live/a?token=x", "live/a?token=x"} {
+		p := connected(t, addr, "live")
+		id := p.publish(name)
+		pub := h.publication(t, i)
+		assert.Equal(t, "live/a", pub.req.Key())
+		assert.Equal(t, "x", pub.req.Query.Get("token"))
+		viewer := p.play(name)
+		assert.Equal(t, "live/a", h.playback(t, i).req.Key())
+		p.command(0, "FCUnpublish", 0.0, nil, name)
+		assert.NoError(t, pub.ended(t))
+		p.wantStatus(viewer, LevelStatus, CodePlayUnpublishNotify)
+		p.command(id, "publish", 0.0, nil, "rtmp://127.0.0.1:1935/")
+		msid, v := p.values()
+		assert.Equal(t, id, msid)
+		assert.Equal(t, errNoPath.Error(), props(v[3].(amf.Object)).str("description"))
+	}
+}
+
 func TestPublishWithoutCreateStream(t *testing.T) {
 	h := &house{}
 	addr := serve(t, &Server{Handler: h})
