@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"time"
 
 	"sluice/flv/amf"
 	"sluice/rtmp/internal/chunk"
@@ -90,6 +91,20 @@ func (c *command) num(i int) float64 {
 		return 0
 	}
 	return n
+}
+
+// maxPlayDuration bounds what a player may ask for: long enough for anybody, and far
+// from what a time.Duration holds.
+const maxPlayDuration = 365 * 24 * time.Hour
+
+// playDuration reads the duration of play or the len of play2, in milliseconds: 0 for
+// none if it is absent, no number, not finite or not positive (-1 is "to the end").
+func playDuration(v any) time.Duration {
+	ms, ok := v.(float64)
+	if !ok || !(ms > 0) || math.IsInf(ms, 0) {
+		return 0
+	}
+	return time.Duration(min(ms, float64(maxPlayDuration/time.Millisecond)) * float64(time.Millisecond))
 }
 
 // flag returns a boolean argument, or def if it is none.

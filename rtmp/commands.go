@@ -3,6 +3,7 @@ package rtmp
 import (
 	"errors"
 	"slices"
+	"time"
 
 	"sluice/flv/amf"
 )
@@ -261,20 +262,20 @@ func (s *session) onPublish(c *command) error {
 // errClosing refuses what comes during a shutdown.
 var errClosing = &StatusError{Description: "server is shutting down", Err: ErrServerClosed}
 
-// onPlay begins a playback (RTMP 1.0 §7.2.2.1), with any start, duration and
-// reset: there is only live.
+// onPlay begins a playback (RTMP 1.0 §7.2.2.1), with any start and reset: there is
+// only live. The duration is for the Handler.
 func (s *session) onPlay(c *command) error {
-	return s.play(c, c.str(1), c.num(2))
+	return s.play(c, c.str(1), c.num(2), playDuration(c.arg(3)))
 }
 
 // onPlay2 switches to another stream (RTMP 1.0 §7.2.2.2), which is to play it.
 func (s *session) onPlay2(c *command) error {
 	o := c.objectArg(1)
 	start, _ := o.get("start").(float64)
-	return s.play(c, o.str("streamName"), start)
+	return s.play(c, o.str("streamName"), start, playDuration(o.get("len")))
 }
 
-func (s *session) play(c *command, name string, start float64) error {
+func (s *session) play(c *command, name string, start float64, duration time.Duration) error {
 	st := s.streamOf(c.stream)
 	if st == nil {
 		return s.refuse(c.stream, &StatusError{Description: errTooManyStreams.Error()}, CodePlayFailed)
@@ -287,6 +288,7 @@ func (s *session) play(c *command, name string, start float64) error {
 	if err != nil {
 		return s.refuse(c.stream, &StatusError{Description: err.Error()}, CodePlayFailed)
 	}
+	r.Duration = duration
 	if s.srv.closing() {
 		return s.refuse(c.stream, errClosing, CodePlayFailed)
 	}

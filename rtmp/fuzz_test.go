@@ -61,7 +61,7 @@ func (w *witness) Publish(s *ServerStream, r *Request) (Publication, error) {
 }
 
 func (w *witness) Play(s *ServerStream, r *Request) (Playback, error) {
-	w.note("play %d %q %v %v", s.ID(), r.Key(), r.Start, len(r.Query))
+	w.note("play %d %q %v %v %v", s.ID(), r.Key(), r.Start, r.Duration, len(r.Query))
 	return &witnessedPlay{w, s}, s.Send(s.AppendPlayStart(nil))
 }
 
@@ -184,6 +184,9 @@ func FuzzCommand(f *testing.F) {
 			c.streamID(i)
 			o := c.objectArg(i)
 			o.str("app")
+			if d := playDuration(c.arg(i)); d < 0 || d > maxPlayDuration {
+				t.Fatal(d)
+			}
 			caps := o.capabilities()
 			if len(caps.FourCCs) > maxCodecs || len(caps.Video) > maxCodecs || len(caps.Audio) > maxCodecs {
 				t.Fatalf("%+v", caps)

@@ -2,6 +2,7 @@ package rtmp
 
 import (
 	"net/url"
+	"time"
 
 	"sluice/flv"
 )
@@ -102,6 +103,13 @@ type Request struct {
 	// -2 for "live, else recorded" and -1 for "live only", players send
 	// milliseconds (-2000, -1000, 0). It means nothing to a live stream.
 	Start float64
+
+	// Duration is for how long a player wants to play: 0 for none, which is to the
+	// end, at most a year. It comes from play's duration argument, or play2's len,
+	// both in milliseconds, as librtmp ("rtmpdump --live --stop") and Flash Player
+	// send them although RTMP 1.0 §7.2.2.1 says seconds. The Handler keeps it, and ends the
+	// play with ServerStream.AppendPlayStop and End.
+	Duration time.Duration
 
 	// TcURL is the URL of the connect command without its query, FlashVer the
 	// client's name for itself. Both are what the client wrote: quote them.

@@ -118,6 +118,33 @@ func TestFFmpegPublishesAndPrograms(t *testing.T) {
 	}
 }
 
+// rtmpdump asks for a time, and ends well when it is over, before the stream is.
+func TestRtmpdumpPlaysForATime(t *testing.T) {
+	h := &house{}
+	url := "rtmp://" + serve(t, &Server{Handler: h}) + "/live/clip"
+	file := filepath.Join(t.TempDir(), "out.flv")
+	var c Client
+	pub, err := c.Publish(t.Context(), url)
+	require.NoError(t, err)
+	defer pub.Close()
+	played := start(t, program(t, "rtmpdump", "-q", "--live", "--stop", "3", "-r", url, "-o", file))
+	b := h.playback(t, 0)
+	assert.Equal(t, 3*time.Second, b.req.Duration)
+	sent := []flv.Tag{
+		{Type: flv.TypeVideo, Data: []byte{0x17, 0, 0, 0, 0, 1, 100}},
+		{Type: flv.TypeVideo, Timestamp: 40, Data: bytes.Repeat([]byte{0x17, 1, 0, 0, 0, 0xC3}, 1000)},
+		{Type: flv.TypeAudio, Timestamp: 41, Data: []byte{0xAF, 1, 2, 3}},
+	}
+	require.NoError(t, pub.WriteTags(sent))
+	h.publication(t, 0).written(t, len(sent))
+	require.NoError(t, b.stream.Send(b.stream.AppendPlayStop(nil)))
+	b.stream.End(nil)
+	played()
+	h.wait(t, "close", func() bool { return b.closed == 1 })
+	assert.Empty(t, h.publication(t, 0).ends())
+	equalTags(t, sent, tagsOf(t, file))
+}
+
 // ffmpeg has to end by itself when it is refused, and must not hang.
 func TestFFmpegIsRefused(t *testing.T) {
 	h := &house{refusePublish: &StatusError{Code: CodePublishBadName, Description: "busy"}, refusePlay: &StatusError{Code: CodePlayStreamNotFound}}

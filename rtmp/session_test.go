@@ -193,6 +193,92 @@ func TestPlayCommands(t *testing.T) {
 	}
 }
 
+// The duration of play and play2 is in milliseconds, as librtmp and Flash Player send
+// it, and none if it makes no sense.
+func TestPlayDuration(t *testing.T) {
+	h := &house{}
+	addr := serve(t, &Server{Handler: h, MaxCommands: 1000})
+	p := connected(t, addr, "live")
+	id := p.createStream()
+	for i, tt := range []struct {
+		args []any // after start
+		want time.Duration
+	}{
+		{nil, 0},
+		{[]any{3000.0}, 3 * time.Second}, // rtmpdump --live --stop 3
+		{[]any{3000.0, true}, 3 * time.Second},
+		{[]any{1.5}, 1500 * time.Microsecond},
+		{[]any{-1.0}, 0},
+		{[]any{-1000.0}, 0},
+		{[]any{0.0}, 0},
+		{[]any{math.Copysign(0, -1)}, 0},
+		{[]any{math.NaN()}, 0},
+		{[]any{math.Inf(1)}, 0},
+		{[]any{math.Inf(-1)}, 0},
+		{[]any{math.MaxFloat64}, maxPlayDuration},
+		{[]any{1e13}, maxPlayDuration},
+		{[]any{1e-300}, 0},
+		{[]any{"3000"}, 0},
+		{[]any{true}, 0},
+		{[]any{nil}, 0},
+		{[]any{amf.Object{{Name: "len", Value: 3000.0}}}, 0},
+	} {
+		p.command(id, append([]any{"play", 0.0, nil, "a", -1000.0}, tt.args...)...)
+		p.wantStatus(id, LevelStatus, CodePlayReset)
+		assert.Equal(t, tt.want, h.playback(t, 2*i).req.Duration, "play %v", tt.args)
+		options := amf.Object{{Name: "streamName", Value: "b"}}
+		if len(tt.args) > 0 {
+			options = append(options, amf.Property{Name: "len", Value: tt.args[0]})
+		}
+		p.command(id, "play2", 0.0, nil, options)
+		assert.Equal(t, tt.want, h.playback(t, 2*i+1).req.Duration, "play2 %v", tt.args)
+		p.wantStatus(id, LevelStatus, CodePlayStart)
+		p.wantStatus(id, LevelStatus, CodePlayReset)
+		p.wantStatus(id, LevelStatus, CodePlayStart)
+	}
+	p.publish("c")
+	assert.Zero(t, h.publication(t, 0).req.Duration)
+}
+
+// The end of a play that was asked for a time: the stream goes on for others.
+func TestPlayStop(t *testing.T) {
+	h := &house{}
+	addr := serve(t, &Server{Handler: h})
+	p := connected(t, addr, "live")
+	p.publish("a")
+	id := p.play("a")
+	b := h.playback(t, 0)
+	require.NoError(t, b.stream.Send(b.stream.AppendPlayStop([]byte{})))
+	b.stream.End(nil)
+	assert.Equal(t, uint8(typeData), p.read().Type) // |RtmpSampleAccess
+	eof := p.read()
+	assert.Equal(t, []byte{0, eventStreamEOF, 0, 0, 0, byte(id)}, eof.Payload)
+	assert.Equal(t, []any{uint8(typeUserControl), uint32(csidControl), uint32(0)}, []any{eof.Type, eof.ChunkStream, eof.StreamID})
+	p.wantStatus(id, LevelStatus, CodePlayStop)
+	h.wait(t, "close", func() bool { return b.closed == 1 })
+	p.sync()
+	assert.Empty(t, h.publication(t, 0).ends())
+
+	// For our own player it is a proper end.
+	var c Client
+	player, err := c.Play(t.Context(), "rtmp://"+addr+"/live/a")
+	require.NoError(t, err)
+	defer player.Close()
+	b = h.playback(t, 1)
+	assert.Zero(t, b.req.Duration)
+	p.message(chunk.Message{Type: typeAudio, StreamID: 1, Payload: []byte{0xAF, 1, 2}})
+	h.publication(t, 0).written(t, 1)
+	require.NoError(t, b.stream.Send(b.stream.AppendPlayStop(nil)))
+	b.stream.End(nil)
+	tag, err := player.ReadTag()
+	require.NoError(t, err)
+	assert.Equal(t, []byte{0xAF, 1, 2}, tag.Data)
+	for range 2 {
+		_, err = player.ReadTag()
+		assert.Equal(t, io.EOF, err)
+	}
+}
+
 func TestStreamsOfOneConnection(t *testing.T) {
 	h := &house{}
 	addr := serve(t, &Server{Handler: h, MaxStreams: 4})

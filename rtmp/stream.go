@@ -84,7 +84,8 @@ func (s *ServerStream) Fail(err error) {
 }
 
 // End ends the message stream from the Handler's side as Fail does, but without a
-// word to the client: the Handler has said it all, with AppendPlayEnd.
+// word to the client: the Handler has said it all, with AppendPlayEnd or
+// AppendPlayStop.
 func (s *ServerStream) End(err error) {
 	if err == nil {
 		err = errClosedHere
@@ -119,6 +120,14 @@ func (s *ServerStream) AppendPlayStart(dst []byte) []byte {
 func (s *ServerStream) AppendPlayEnd(dst []byte) []byte {
 	dst = appendStatus(dst, s.s.srv.chunkSize(), s.id, LevelStatus, CodePlayUnpublishNotify, "Stream ended.")
 	return appendUserControl(dst, eventStreamEOF, s.id)
+}
+
+// AppendPlayStop appends the messages that end a play whose asked duration is over
+// (Request.Duration), although the stream goes on: StreamEOF and NetStream.Play.Stop.
+// NetStream.Play.Complete would say that a file was played to its end.
+func (s *ServerStream) AppendPlayStop(dst []byte) []byte {
+	dst = appendUserControl(dst, eventStreamEOF, s.id)
+	return appendStatus(dst, s.s.srv.chunkSize(), s.id, LevelStatus, CodePlayStop, "Played for as long as asked.")
 }
 
 // AppendStatus appends an onStatus message for this message stream.
