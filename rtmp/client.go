@@ -51,9 +51,12 @@ const (
 	defaultOpenTimeout = 10 * time.Second
 	defaultReadTimeout = 60 * time.Second
 	defaultPort        = "1935"
-	// closeTimeout is how long a Publisher that closes waits for the server to
-	// have taken everything and close as well.
+	// closeTimeout is how long a Publisher that closes waits for the server to take
+	// its last words, and then to have taken everything and close as well.
 	closeTimeout = 2 * time.Second
+	// closeGrace is how long it waits for a write under way before, and how long a
+	// write that failed waits for why the server closed.
+	closeGrace = 500 * time.Millisecond
 
 	publishFlashVer = "FMLE/3.0 (compatible; Sluice)"
 	playFlashVer    = "LNX 9,0,124,2"

@@ -16,14 +16,35 @@ import (
 
 // A Publisher sends one stream to a server. Its methods may be called from
 // several goroutines.
+//
+// Who holds what, taken from left to right:
+//
+//	                            writing ──▶ mu
+//	WriteTags, Close, reply        ×         ×
+//	read, and replies.Write                  ×
+//
+// writing is held during a write, which may last as long as Client.WriteTimeout. mu is
+// never held during a write, nor while waiting for writing or for another goroutine.
+// So nothing holds up the goroutine that reads: it notes that and why the server ended
+// the stream, and closes the connection, which breaks the write that is under way. What
+// it has to answer by itself (pongs, acknowledgements) is written by a goroutine of its
+// own, reply, which is there while something is left to write.
 type Publisher struct {
 	cc   *clientConn
 	done chan struct{} // closed when the reading goroutine has ended
 
-	mu      sync.Mutex
-	scratch []byte
-	closed  bool
-	failed  error // why the server ended it
+	// writing has a value in it while somebody writes. It is no mutex because Close
+	// waits for it a limited time.
+	writing chan struct{}
+	scratch []byte // of who holds writing
+
+	replying sync.WaitGroup // reply
+
+	mu         sync.Mutex
+	closed     bool
+	failed     error  // why the connection ended, or was ended
+	replies    []byte // for reply to write
+	isReplying bool
 }
 
 // Publish connects to the server and publishes the stream of rawURL. It returns
@@ -45,7 +66,8 @@ func (c *Client) Publish(ctx context.Context, rawURL string) (*Publisher, error)
 		return nil, context.Cause(ctx)
 	}
 	cc.limit = time.Time{} // servers may be silent for as long as they like
-	p := &Publisher{cc: cc, done: make(chan struct{})}
+	p := &Publisher{cc: cc, done: make(chan struct{}), writing: make(chan struct{}, 1)}
+	cc.setOutput(replies{p})
 	go p.read()
 	return p, nil
 }
@@ -90,16 +112,106 @@ func (p *Publisher) read() {
 			}
 		}
 		if err != nil {
-			p.mu.Lock()
-			p.failed = cmp.Or(p.failed, err)
-			closing := p.closed
-			p.mu.Unlock()
-			if !closing {
-				p.cc.nc.Close()
-			}
+			p.end(err)
 			return
 		}
 	}
+}
+
+// end notes why the connection ends, unless that is known, and closes it, which breaks
+// a write that is under way. It returns what is noted.
+func (p *Publisher) end(err error) error {
+	p.mu.Lock()
+	p.failed = cmp.Or(p.failed, err)
+	err = p.failed
+	p.mu.Unlock()
+	p.cc.nc.Close()
+	return err
+}
+
+// over returns why nothing is to be sent any more, nil if it is.
+func (p *Publisher) over() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return errPublisherClosed
+	}
+	return p.failed
+}
+
+// errPublisherClosed is the error of a Publisher that was closed.
+var errPublisherClosed = fmt.Errorf("rtmp: publisher: %w", net.ErrClosed)
+
+// write writes whole messages, within a time; for who holds writing. Its error is what
+// the server said, if it said why it takes no more.
+func (p *Publisher) write(messages []byte, within time.Duration) error {
+	nc := p.cc.nc
+	nc.SetWriteDeadline(time.Now().Add(within))
+	n, err := nc.Write(messages)
+	p.cc.bytesOut.Add(int64(n))
+	if err == nil {
+		return nil
+	}
+	if !isTimeout(err) {
+		// The server has gone. Its last words may still be on their way through read.
+		timer := time.NewTimer(closeGrace)
+		defer timer.Stop()
+		select {
+		case <-p.done:
+		case <-timer.C:
+		}
+	}
+	return p.end(fmt.Errorf("rtmp: publishing: %w", err))
+}
+
+// replies is the output of a Publisher's connection, see ServerStream.SetOutput for
+// what an output is: it takes what the goroutine that reads has to answer.
+type replies struct{ p *Publisher }
+
+// maxReplies bounds the bytes of answers that wait until they can be written: there are
+// a few if all is well.
+const maxReplies = 64 << 10
+
+// errManyReplies is the error of a server that asks, and does not take the answers.
+var errManyReplies = errors.New("rtmp: server takes no answers")
+
+// Write leaves b to reply.
+func (r replies) Write(b []byte) (int, error) {
+	p := r.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.replies)+len(b) > maxReplies {
+		return 0, errManyReplies
+	}
+	p.replies = append(p.replies, b...)
+	if !p.isReplying {
+		p.isReplying = true
+		p.replying.Go(p.reply)
+	}
+	return len(b), nil
+}
+
+// reply writes replies until there are none.
+func (p *Publisher) reply() {
+	for p.writeReplies() {
+	}
+}
+
+// writeReplies writes the replies there are, and returns false if there are none or it
+// is too late for them.
+func (p *Publisher) writeReplies() bool {
+	p.writing <- struct{}{}
+	defer func() { <-p.writing }()
+	p.mu.Lock()
+	b := p.replies
+	p.replies = nil
+	p.isReplying = len(b) > 0 && !p.closed && p.failed == nil
+	goOn := p.isReplying
+	p.mu.Unlock()
+	if goOn {
+		p.write(b, p.cc.writeTimeout) // its error is noted, and ends what follows
+	}
+	return goOn
 }
 
 // maxScratch is how much memory a Publisher keeps between messages.
@@ -111,7 +223,8 @@ var metaDataPrefix = amf.AppendAMF0(nil, onMetaData)
 // WriteTag sends t as a message. Script tags named onMetaData go with
 // @setDataFrame before them, as servers expect. It keeps no reference to t.Data.
 // The error of a connection that the server ended is a *StatusError if it said
-// why.
+// why, also where the server took nothing any more: then WriteTag need not wait for the
+// end of Client.WriteTimeout.
 func (p *Publisher) WriteTag(t flv.Tag) error {
 	return p.WriteTags([]flv.Tag{t})
 }
@@ -119,13 +232,10 @@ func (p *Publisher) WriteTag(t flv.Tag) error {
 // WriteTags is WriteTag for several tags, in order, with one write for all of
 // them. If one of them cannot be sent, none is.
 func (p *Publisher) WriteTags(tags []flv.Tag) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		return fmt.Errorf("rtmp: publisher: %w", net.ErrClosed)
-	}
-	if p.failed != nil {
-		return p.failed
+	p.writing <- struct{}{}
+	defer func() { <-p.writing }()
+	if err := p.over(); err != nil {
+		return err
 	}
 	p.scratch = p.scratch[:0]
 	for _, t := range tags {
@@ -138,8 +248,11 @@ func (p *Publisher) WriteTags(tags []flv.Tag) error {
 	if len(p.scratch) == 0 {
 		return nil
 	}
-	if err := p.cc.send(p.scratch); err != nil {
-		return fmt.Errorf("rtmp: publishing: %w", err)
+	if err := p.write(p.scratch, p.cc.writeTimeout); err != nil {
+		if _, refused := errors.AsType[*StatusError](err); refused {
+			return err
+		}
+		return p.over()
 	}
 	if cap(p.scratch) > maxScratch {
 		p.scratch = nil
@@ -165,8 +278,9 @@ func outgoing(t flv.Tag) (flv.Tag, error) {
 }
 
 // Close ends the stream with FCUnpublish and deleteStream, waits a little for the
-// server to take everything, closes the connection and waits for its goroutine.
-// Every call but the first returns net.ErrClosed.
+// server to take everything, closes the connection and waits for its goroutines. A
+// WriteTag that is under way and does not end within half a second is broken. Every
+// call but the first returns net.ErrClosed.
 func (p *Publisher) Close() error {
 	p.mu.Lock()
 	if p.closed {
@@ -176,20 +290,18 @@ func (p *Publisher) Close() error {
 	p.closed = true
 	failed := p.failed
 	p.mu.Unlock()
+	defer p.replying.Wait() // no more are begun when read has ended
 	defer func() { <-p.done }()
 	defer p.cc.nc.Close()
 	if failed != nil {
 		return failed
 	}
-	cc := p.cc
-	b := appendCommand(nil, cc.size, 0, "FCUnpublish", float64(txnUnpublish), nil, cc.name)
-	b = appendCommand(b, cc.size, 0, "deleteStream", 0.0, nil, float64(cc.streamID))
-	if err := cc.send(b); err != nil {
-		return fmt.Errorf("rtmp: unpublishing: %w", err)
+	if err := p.unpublish(); err != nil {
+		return err
 	}
 	// Closing at once, with an acknowledgement unread, would reset the connection
 	// and lose what the server has not read yet.
-	if hc, ok := cc.nc.(interface{ CloseWrite() error }); ok && hc.CloseWrite() == nil {
+	if hc, ok := p.cc.nc.(interface{ CloseWrite() error }); ok && hc.CloseWrite() == nil {
 		timer := time.NewTimer(closeTimeout)
 		defer timer.Stop()
 		select {
@@ -198,4 +310,23 @@ func (p *Publisher) Close() error {
 		}
 	}
 	return nil
+}
+
+// errCutShort is the error of a stream that was closed during a write.
+var errCutShort error = timeoutError("rtmp: unpublishing: a message was not taken in time")
+
+// unpublish says that the stream ends.
+func (p *Publisher) unpublish() error {
+	timer := time.NewTimer(closeGrace)
+	defer timer.Stop()
+	select {
+	case p.writing <- struct{}{}:
+		defer func() { <-p.writing }()
+	case <-timer.C:
+		return p.end(errCutShort)
+	}
+	cc := p.cc
+	b := appendCommand(nil, cc.size, 0, "FCUnpublish", float64(txnUnpublish), nil, cc.name)
+	b = appendCommand(b, cc.size, 0, "deleteStream", 0.0, nil, float64(cc.streamID))
+	return p.write(b, min(cc.writeTimeout, closeTimeout))
 }
