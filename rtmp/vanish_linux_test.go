@@ -1,6 +1,7 @@
 package rtmp
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"syscall"
@@ -12,8 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// acceptedBy has srv take a connection, of which it returns the server's end.
-func acceptedBy(t *testing.T, srv *Server) syscall.RawConn {
+// acceptedBy has srv take a connection inside others, and returns the server's end of
+// it.
+func acceptedBy(t *testing.T, srv *Server, wrap func(net.Conn) net.Conn) syscall.RawConn {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer l.Close()
@@ -24,7 +26,7 @@ func acceptedBy(t *testing.T, srv *Server) syscall.RawConn {
 	require.NoError(t, err)
 	raw, err := nc.(*net.TCPConn).SyscallConn()
 	require.NoError(t, err)
-	srv.start(nc)
+	srv.start(wrap(nc))
 	t.Cleanup(func() { srv.Close() })
 	return raw
 }
@@ -38,19 +40,61 @@ func TestVanishTimeout(t *testing.T) {
 		{10 * time.Minute, 600_000, 300, 150},
 		{time.Second, 1000, 1, 1},
 	} {
-		raw := acceptedBy(t, &Server{Handler: &house{}, VanishTimeout: tt.set})
-		err := raw.Control(func(fd uintptr) {
-			option := func(level, name int) int {
-				v, err := unix.GetsockoptInt(int(fd), level, name)
-				assert.NoError(t, err)
-				return v
-			}
-			assert.Equal(t, tt.timeout, option(unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT))
-			assert.Equal(t, 1, option(unix.SOL_SOCKET, unix.SO_KEEPALIVE))
-			assert.Equal(t, tt.idle, option(unix.IPPROTO_TCP, unix.TCP_KEEPIDLE))
-			assert.Equal(t, tt.intervals, option(unix.IPPROTO_TCP, unix.TCP_KEEPINTVL))
-		})
-		require.NoError(t, err)
+		for name, wrap := range map[string]func(net.Conn) net.Conn{
+			"TCP":            func(nc net.Conn) net.Conn { return nc },
+			"TLS":            func(nc net.Conn) net.Conn { return tls.Server(nc, new(tls.Config)) },
+			"TLS in others":  func(nc net.Conn) net.Conn { return wrapped(tls.Server(inner{nc, nc}, new(tls.Config)), 3) },
+			"at most":        func(nc net.Conn) net.Conn { return wrapped(nc, maxWrapped-1) },
+			"without access": func(nc net.Conn) net.Conn { return withoutAccess{inner{nc, nc}} },
+		} {
+			raw := acceptedBy(t, &Server{Handler: &house{}, VanishTimeout: tt.set}, wrap)
+			err := raw.Control(func(fd uintptr) {
+				option := func(level, name int) int {
+					v, err := unix.GetsockoptInt(int(fd), level, name)
+					assert.NoError(t, err)
+					return v
+				}
+				assert.Equal(t, tt.timeout, option(unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT), name)
+				assert.Equal(t, 1, option(unix.SOL_SOCKET, unix.SO_KEEPALIVE), name)
+				assert.Equal(t, tt.idle, option(unix.IPPROTO_TCP, unix.TCP_KEEPIDLE), name)
+				assert.Equal(t, tt.intervals, option(unix.IPPROTO_TCP, unix.TCP_KEEPINTVL), name)
+			})
+			require.NoError(t, err)
+		}
+	}
+}
+
+// inner is a connection that hides what it is, and says what is inside it.
+type inner struct {
+	net.Conn
+	in net.Conn
+}
+
+func (c inner) NetConn() net.Conn { return c.in }
+
+// withoutAccess has a method for access to the system's side, which gives none.
+type withoutAccess struct{ inner }
+
+func (withoutAccess) SyscallConn() (syscall.RawConn, error) { return nil, errors.ErrUnsupported }
+
+// wrapped returns a connection inside n others.
+func wrapped(nc net.Conn, n int) net.Conn {
+	for range n {
+		nc = inner{nc, nc}
+	}
+	return nc
+}
+
+// Who has no such connection inside stays as he is, and there is an end to looking.
+func TestVanishTimeoutWithoutTCP(t *testing.T) {
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	endless := &inner{Conn: near}
+	endless.in = endless
+	for _, nc := range []net.Conn{near, inner{near, near}, inner{near, nil}, endless, tls.Server(near, new(tls.Config))} {
+		assert.Nil(t, rawConn(nc))
+		boundVanish(nc, time.Second)
 	}
 }
 
