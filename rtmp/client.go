@@ -52,10 +52,10 @@ const (
 	defaultReadTimeout = 60 * time.Second
 	defaultPort        = "1935"
 	// closeTimeout is how long a Publisher that closes waits for the server to take
-	// its last words, and then to have taken everything and close as well.
+	// its last words, and then to have taken everything and close as well; and how
+	// long one whose server has closed waits for that server's last words.
 	closeTimeout = 2 * time.Second
-	// closeGrace is how long it waits for a write under way before, and how long a
-	// write that failed waits for why the server closed.
+	// closeGrace is how long a Publisher that closes waits for a write under way.
 	closeGrace = 500 * time.Millisecond
 
 	publishFlashVer = "FMLE/3.0 (compatible; Sluice)"

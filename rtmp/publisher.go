@@ -153,8 +153,9 @@ func (p *Publisher) write(messages []byte, within time.Duration) error {
 		return nil
 	}
 	if !isTimeout(err) {
-		// The server has gone. Its last words may still be on their way through read.
-		timer := time.NewTimer(closeGrace)
+		// The server has gone. Its last words may still be on their way through read,
+		// which ends as well.
+		timer := time.NewTimer(closeTimeout)
 		defer timer.Stop()
 		select {
 		case <-p.done:

@@ -233,22 +233,9 @@ func TestCloseBreaksWrite(t *testing.T) {
 // Over TCP too.
 func TestCloseBreaksWriteOverTCP(t *testing.T) {
 	p, _, _ := tcpPublished(t)
-	write := during(func() error {
-		for {
-			if err := p.WriteTag(frame); err != nil {
-				return err
-			}
-		}
-	})
-	require.Eventually(t, func() bool { // one write takes longer than it should
-		select {
-		case p.writing <- struct{}{}:
-			<-p.writing
-			return false
-		case <-time.After(100 * time.Millisecond):
-			return true
-		}
-	}, 20*time.Second, time.Millisecond)
+	more := flv.Tag{Type: flv.TypeVideo, Data: make([]byte, 15<<20)} // together more than all buffers hold
+	write := during(func() error { return p.WriteTags([]flv.Tag{more, more, more, more}) })
+	require.Eventually(t, func() bool { return len(p.writing) > 0 }, 20*time.Second, time.Millisecond)
 	got := <-during(p.Close)
 	assert.ErrorIs(t, got.err, os.ErrDeadlineExceeded)
 	assert.Less(t, got.time, 10*time.Second)
