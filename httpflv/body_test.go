@@ -154,6 +154,51 @@ func TestTracks(t *testing.T) {
 	}
 }
 
+// Who asks for everything as it was sent gets the script data that stands in the flow,
+// where it stands, over both protocols. Who does not gets none: ffmpeg takes it for a
+// stream of its own.
+func TestScriptData(t *testing.T) {
+	const script = "onTextData:one@5080 onCuePoint:two@5080 onFI:three@5080 whatever:four@5080"
+	for query, gotScript := range map[string]bool{
+		"?track=all": true, "?track=all&onlyvideo=1": true, "?track=all&hevc=enhanced": true,
+		"": false, "?track=0": false, "?start=live": false, "?onlyvideo=1": false,
+	} {
+		h := newHouse(t)
+		s := h.publish()
+		s.send(start)
+		tapes := []*tape{newTape(t, h.get("/live/demo.flv"+query).Body), newTape(t, h.dialWS("/live/demo.flv"+query))}
+		for _, p := range tapes {
+			p.read(1) // they have begun
+		}
+		s.send("onTextData:early@5050", "P:4@5080", script, "meta:av P:5@5120 A:6@5130 onTextData:late@5140 P:7@5160")
+		s.Close()
+		for _, p := range tapes {
+			var all, texts []string
+			for {
+				tag, err := p.Next()
+				if err == io.EOF {
+					break
+				}
+				require.NoError(t, err)
+				kind, text, _ := strings.Cut(word(tag), ":")
+				text, _, _ = strings.Cut(text, "@")
+				all = append(all, kind+":"+text)
+				if tag.Type == flv.TypeScript && kind != "meta" {
+					texts = append(texts, text)
+				}
+			}
+			got := strings.Join(all, " ")
+			if gotScript {
+				assert.Equal(t, []string{"early", "one", "two", "three", "four", "late"}, texts, query)
+				assert.Contains(t, got, "onTextData:early P:4 onTextData:one onCuePoint:two onFI:three whatever:four P:5", query)
+			} else {
+				assert.Empty(t, texts, query)
+				assert.Contains(t, got, "P:4 P:5", query)
+			}
+		}
+	}
+}
+
 // Without metadata, a single track shows after a short look.
 func TestSingleTrackWithoutMetadata(t *testing.T) {
 	h := newHouse(t)

@@ -3,7 +3,8 @@
 //
 //	GET /APP/NAME.flv[?onlyaudio=1|onlyvideo=1]  the other track is left out
 //	                 [&start=live|&back=SECONDS]  begin at the live edge, or further back
-//	                 [&track=N|&track=all]        one track of several, or all as sent
+//	                 [&track=N|&track=all]        one track of several, or all as sent,
+//	                                              script data in the flow included
 //	                 [&hevc=legacy|enhanced]      the form of HEVC
 //	                 [&chunked=0]                 no chunks in an HTTP/1.1 body
 //

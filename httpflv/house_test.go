@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -121,7 +122,11 @@ var bodies = map[string]struct {
 	"M":  {flv.TypeAudio, "\x2f"},
 }
 
-// tag makes a tag of a word, KIND[:TEXT][@TIMESTAMP]; meta:av declares both tracks.
+// scripts are the names of script data that stands in the flow.
+var scripts = []string{"onTextData", "onCuePoint", "onFI", "whatever"}
+
+// tag makes a tag of a word, KIND[:TEXT][@TIMESTAMP]; meta:av declares both tracks, and
+// the name of script data is a kind.
 func tag(word string) flv.Tag {
 	var ts uint32
 	word, at, timed := strings.Cut(word, "@")
@@ -141,6 +146,9 @@ func tag(word string) flv.Tag {
 		}
 		return flv.Tag{Type: flv.TypeScript, Timestamp: ts, Data: amf.AppendAMF0(nil, "onMetaData", object)}
 	}
+	if slices.Contains(scripts, kind) {
+		return flv.Tag{Type: flv.TypeScript, Timestamp: ts, Data: amf.AppendAMF0(nil, kind, amf.Object{{Name: "text", Value: text}})}
+	}
 	b, ok := bodies[kind]
 	if !ok {
 		panic("no such tag: " + word)
@@ -159,6 +167,9 @@ func word(t flv.Tag) string {
 		}
 		tracks := ""
 		properties, _ := amf.Properties(values[1])
+		if name, _ := values[0].(string); slices.Contains(scripts, name) && len(properties) == 1 {
+			return fmt.Sprint(name, ":", properties[0].Value, at)
+		}
 		for _, p := range properties {
 			switch {
 			case p.Name == "hasAudio" && p.Value == true:

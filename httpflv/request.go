@@ -46,7 +46,9 @@ func parseRequest(r *http.Request) (request, error) {
 	}
 	query := r.URL.Query()
 	q.chunked = query.Get("chunked") != "0"
-	return q, q.opts.ReadQuery(query)
+	err = q.opts.ReadQuery(query)
+	q.opts.ScriptData = q.opts.Shape.Form == flv.FormAsSent // who asks for everything gets that, too
+	return q, err
 }
 
 func badRequest(format string, args ...any) *hub.Refusal {

@@ -237,9 +237,9 @@ func TestParseRequest(t *testing.T) {
 		"?start=gop&back=2.5":       {Shape: browser, Back: 2500 * time.Millisecond},
 		"?track=3":                  {Shape: flv.Shape{Form: flv.FormBrowser, Track: 3}},
 		"?track=3&track=x":          {Shape: flv.Shape{Form: flv.FormBrowser, Track: 3}},
-		"?track=all":                {Shape: flv.Shape{Form: flv.FormAsSent}},
+		"?track=all":                {Shape: flv.Shape{Form: flv.FormAsSent}, ScriptData: true},
 		"?hevc=legacy":              {Shape: flv.Shape{Form: flv.FormBrowser, HEVC: flv.HEVCLegacy}},
-		"?track=all&hevc=enhanced":  {Shape: flv.Shape{Form: flv.FormAsSent, HEVC: flv.HEVCEnhanced}},
+		"?track=all&hevc=enhanced":  {Shape: flv.Shape{Form: flv.FormAsSent, HEVC: flv.HEVCEnhanced}, ScriptData: true},
 		"?start=live&start=gop&x=1": {Shape: browser, Start: hub.StartLive},
 	} {
 		want.FixedCodecs, want.Remote = true, "192.0.2.1:1234" // of NewRequest
