@@ -3,6 +3,7 @@ package httpflv
 import (
 	"encoding/base64"
 	"fmt"
+	"iter"
 	"net/http"
 	"strings"
 
@@ -58,16 +59,55 @@ func badRequest(format string, args ...any) *hub.Refusal {
 // wantsWebSocket reports whether the request asks for an upgrade (RFC 6455 §4.2.1).
 func wantsWebSocket(r *http.Request) bool { return hasToken(r.Header, "Upgrade", "websocket") }
 
-// hasToken reports whether a header field, a list, names a token.
-func hasToken(header http.Header, field, token string) bool {
-	for _, v := range header.Values(field) {
-		for item := range strings.SplitSeq(v, ",") {
-			if strings.EqualFold(strings.TrimSpace(item), token) {
-				return true
+// items yields the elements of a header field that is a list (RFC 9110 §5.6.1), of
+// all its lines; empty ones mean nothing.
+func items(header http.Header, field string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, v := range header.Values(field) {
+			for item := range strings.SplitSeq(v, ",") {
+				if item = strings.Trim(item, " \t"); item != "" && !yield(item) {
+					return
+				}
 			}
 		}
 	}
+}
+
+// hasToken reports whether a header field, a list, names a token.
+func hasToken(header http.Header, field, token string) bool {
+	for item := range items(header, field) {
+		if strings.EqualFold(item, token) {
+			return true
+		}
+	}
 	return false
+}
+
+// isToken reports whether text is a token (RFC 9110 §5.6.2).
+func isToken(text string) bool {
+	for i := range len(text) {
+		switch c := text[i]; {
+		case '0' <= c && c <= '9', 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z':
+		case strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0:
+			return false
+		}
+	}
+	return text != ""
+}
+
+// offeredSubprotocol returns the first of the subprotocols that a WebSocket client
+// offers, "" for none (RFC 6455 §4.2.2). Pages offer one of any name, since some
+// servers want that, and then a browser wants it answered; what comes is FLV whatever
+// it is called. Where the offer does not begin with a token it is none: it can't be
+// answered, and whoever makes such an offer is served as if it had made none.
+func offeredSubprotocol(header http.Header) string {
+	for item := range items(header, "Sec-WebSocket-Protocol") {
+		if isToken(item) {
+			return item
+		}
+		return ""
+	}
+	return ""
 }
 
 // checkHandshake looks at everything that a handshake needs (RFC 6455 §4.2.1), so

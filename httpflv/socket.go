@@ -73,7 +73,11 @@ var upgradeOptions = websocket.AcceptOptions{
 
 // upgrade answers 101, or refuses.
 func (s *socket) upgrade(w http.ResponseWriter, r *http.Request, pool *fanout.Pool) error {
-	_, err := websocket.Accept(&handshake{ResponseWriter: w, socket: s, pool: pool}, r, &upgradeOptions)
+	options := upgradeOptions
+	if offered := offeredSubprotocol(r.Header); offered != "" {
+		options.Subprotocols = []string{offered}
+	}
+	_, err := websocket.Accept(&handshake{ResponseWriter: w, socket: s, pool: pool}, r, &options)
 	if errors.Is(err, errTaken) {
 		return nil
 	}

@@ -72,7 +72,7 @@ func TestWebSocketHandshake(t *testing.T) {
 	assert.True(t, strings.EqualFold("websocket", header.Get("Upgrade")))
 	assert.True(t, strings.EqualFold("upgrade", header.Get("Connection")))
 	assert.Empty(t, header.Values("Sec-WebSocket-Extensions"), "no compression")
-	assert.Empty(t, header.Values("Sec-WebSocket-Protocol"))
+	assert.Equal(t, []string{"flv"}, header.Values("Sec-WebSocket-Protocol"))
 	newTape(t, c).expect(started)
 }
 
