@@ -86,9 +86,9 @@ type Pool struct {
 	next    atomic.Uint32
 	cancel  context.CancelFunc
 	tails   tails
-	// running counts workers, goroutines of congested outlets and calls of
-	// Feed.Done.
-	running sync.WaitGroup
+	// running are workers, goroutines of congested outlets, calls of Feed.Done and
+	// connections that are being closed.
+	running tasks
 }
 
 // New starts a pool. It must be closed.
@@ -114,8 +114,51 @@ func New(cfg Config) *Pool {
 
 // Close breaks off what is still being served, with hub.ReasonShuttingDown, and
 // waits for every goroutine of the pool. End streams gently before, with
-// hub.Shutdown. No outlet may be made or attached to any more.
+// hub.Shutdown. Nobody is served any more: to attach to an outlet closes it.
 func (p *Pool) Close() {
 	p.cancel()
-	p.running.Wait()
+	p.running.wait()
+}
+
+// tasks are goroutines that somebody waits for. Unlike a sync.WaitGroup it may be
+// given another one while somebody waits for the last, as outlets are their owners'
+// to close at any time. The zero value has none.
+type tasks struct {
+	mu   sync.Mutex
+	n    int
+	none chan struct{} // closed when there is none; nil if nobody waits for that
+}
+
+// Go runs f in a goroutine.
+func (t *tasks) Go(f func()) {
+	t.mu.Lock()
+	t.n++
+	t.mu.Unlock()
+	go func() {
+		defer t.done()
+		f()
+	}()
+}
+
+func (t *tasks) done() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.n--
+	if t.n == 0 && t.none != nil {
+		close(t.none)
+		t.none = nil
+	}
+}
+
+// wait returns when there is no goroutine left, for a moment at least.
+func (t *tasks) wait() {
+	t.mu.Lock()
+	if t.n > 0 && t.none == nil {
+		t.none = make(chan struct{})
+	}
+	none := t.none
+	t.mu.Unlock()
+	if none != nil {
+		<-none
+	}
 }

@@ -24,7 +24,7 @@ type Conn interface {
 var ErrCongested = errors.New("fanout: too much waits for a connection that takes nothing")
 
 // Outlet is the write half of one connection. Its methods may be called from any
-// goroutine and never block on the connection.
+// goroutine, and but for Close never block on the connection.
 //
 //	            all of it taken
 //	              ┌─────┐
@@ -37,6 +37,10 @@ var ErrCongested = errors.New("fanout: too much waits for a connection that take
 //
 // An outlet without direct writing is draining for good; its goroutine sleeps
 // while nothing is due.
+//
+// Closing a connection may take its time: that of crypto/tls writes a last record,
+// and waits up to 5 s for that. So an outlet is closed under its lock, and then its
+// connection without any, in a goroutine of the pool; that ends a write under way.
 type Outlet struct {
 	pool   *Pool
 	worker *worker
@@ -52,6 +56,7 @@ type Outlet struct {
 	subs  *Subscription // and whatever follows by their next
 	err   error         // why it closed
 	empty chan struct{} // closed when nothing is left to write; nil if nobody waits for that
+	gone  chan struct{} // closed when the connection is; set, for good, when the outlet closes
 }
 
 type outletState uint8
@@ -77,7 +82,8 @@ type Feed struct {
 	// hub.ReasonClientLeft after Subscription.Close; if the outlet closed, with
 	// hub.ReasonClientLeft too where its owner or the peer did that, otherwise with
 	// hub.ReasonStalled, hub.ReasonShuttingDown (Pool.Close) or
-	// hub.ReasonConnection. Nothing of this feed is written any more.
+	// hub.ReasonConnection, and the connection is closed. Nothing of this feed is
+	// written any more.
 	Done func(end hub.Reason)
 
 	// Quiet says that nobody reads the connection, so that the pool has to find
@@ -187,8 +193,10 @@ func (o *Outlet) Attach(f Feed) *Subscription {
 	sub := &Subscription{feed: f, outlet: o}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.worker.add(sub)
 	sub.next, o.subs = o.subs, sub
+	if !o.worker.add(sub) {
+		o.closeLocked(errBrokenOff)
+	}
 	switch o.state {
 	case closed:
 		o.finishLocked(sub, reasonOf(o.err))
@@ -213,9 +221,14 @@ func (s *Subscription) Close() {
 	o.finishLocked(s, hub.ReasonClientLeft)
 }
 
-// Close ends everything that goes through the outlet, and closes the connection.
-func (o *Outlet) Close() { o.close(net.ErrClosed) }
+// Close ends everything that goes through the outlet, and returns when the connection
+// is closed, which may take as long as its Close does.
+func (o *Outlet) Close() {
+	o.close(net.ErrClosed)
+	<-o.gone
+}
 
+// close is Close for whoever must not wait for the connection.
 func (o *Outlet) close(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -228,14 +241,17 @@ func (o *Outlet) closeLocked(err error) {
 	}
 	why := &closedError{reasonOf(err), err}
 	o.dropTailLocked()
-	o.state, o.err, o.rest = closed, why, nil
+	gone := make(chan struct{})
+	o.state, o.err, o.rest, o.gone = closed, why, nil, gone
 	o.announceEmptyLocked()
 	for o.subs != nil {
 		o.finishLocked(o.subs, why.reason)
 	}
 	o.wakeDrain()
-	// Closing a socket can't block; a blocked write of the goroutine ends with it.
-	o.conn.Close()
+	o.pool.running.Go(func() {
+		defer close(gone)
+		o.conn.Close()
+	})
 }
 
 var errBrokenOff = errors.New("fanout: pool closed")
@@ -346,9 +362,16 @@ func (o *Outlet) finishLocked(sub *Subscription, why hub.Reason) {
 	}
 	*link, sub.next = sub.next, nil
 	o.worker.remove(sub)
-	if done := sub.feed.Done; done != nil {
-		o.pool.running.Go(func() { done(why) })
+	done, gone := sub.feed.Done, o.gone
+	if done == nil {
+		return
 	}
+	o.pool.running.Go(func() {
+		if gone != nil {
+			<-gone
+		}
+		done(why)
+	})
 }
 
 // peek looks whether the peer of a connection that nobody reads is still there.

@@ -175,8 +175,8 @@ func TestCongested(t *testing.T) {
 		}
 		assert.ErrorIs(t, err, ErrCongested)
 		assert.Greater(t, written, maxQueued)
-		assert.True(t, c.closed())
 		synctest.Wait()
+		assert.True(t, c.closed())
 		end, _ := v.ended()
 		assert.Equal(t, hub.ReasonStalled, end)
 		_, err = o.Write(message("m"))

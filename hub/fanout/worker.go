@@ -21,6 +21,7 @@ type worker struct {
 	mu     sync.Mutex
 	groups map[*hub.Stream]*group
 	due    []*group
+	over   bool // it serves nobody any more
 }
 
 // group is a worker's viewers of one stream. The stream wakes it.
@@ -44,11 +45,14 @@ func newWorker(p *Pool) *worker {
 	}
 }
 
-// add makes the worker serve a subscription.
-func (w *worker) add(sub *Subscription) {
+// add makes the worker serve a subscription, if it still serves anybody.
+func (w *worker) add(sub *Subscription) bool {
 	s := sub.feed.Viewer.Stream()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.over {
+		return false
+	}
 	g := w.groups[s]
 	if g == nil {
 		g = &group{worker: w, stream: s}
@@ -57,10 +61,14 @@ func (w *worker) add(sub *Subscription) {
 	}
 	sub.group = g
 	g.joined = append(g.joined, sub)
+	return true
 }
 
-// remove makes the worker let go of a subscription.
+// remove makes the worker let go of a subscription, if it has it.
 func (w *worker) remove(sub *Subscription) {
+	if sub.group == nil {
+		return
+	}
 	w.mu.Lock()
 	sub.group.left = append(sub.group.left, sub)
 	w.mu.Unlock()
@@ -198,8 +206,11 @@ func (w *worker) snapshot() []*group {
 	return groups
 }
 
-// breakOff closes every outlet that serves somebody.
+// breakOff closes every outlet that serves somebody, and lets no other begin.
 func (w *worker) breakOff() {
+	w.mu.Lock()
+	w.over = true
+	w.mu.Unlock()
 	for _, g := range w.snapshot() {
 		g.settle()
 		for _, sub := range g.subs {
