@@ -23,7 +23,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -49,12 +48,14 @@ type Handler struct {
 	// them.
 	Logger *slog.Logger
 
-	sessions sync.WaitGroup
-	lastID   atomic.Uint64
+	serving serving
+	lastID  atomic.Uint64
 }
 
-// Wait returns when every viewer has ended and its connection is closed.
-func (h *Handler) Wait() { h.sessions.Wait() }
+// Wait returns when every viewer has ended and its connection is closed. Whoever comes
+// once it was called is refused, with a status over WebSocket too: nobody is left then
+// to close what was upgraded.
+func (h *Handler) Wait() { h.serving.wait() }
 
 func (h *Handler) logger() *slog.Logger {
 	if h.Logger == nil {
@@ -66,6 +67,12 @@ func (h *Handler) logger() *slog.Logger {
 // ServeHTTP serves one viewer, or refuses it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	allowAnyOrigin(w.Header(), r)
+	if !h.serving.enter() {
+		writeRefusal(w, r, hub.ReasonShuttingDown.HTTPStatus(), &hub.Refusal{
+			Reason: hub.ReasonShuttingDown, Detail: "the server is shutting down"})
+		return
+	}
+	defer h.serving.leave()
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 	case http.MethodOptions:

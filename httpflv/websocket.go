@@ -39,7 +39,7 @@ func (h *Handler) serveWebSocket(w http.ResponseWriter, r *http.Request, q reque
 	// The rest of the session needs nothing of the HTTP server's, whose goroutine
 	// and buffers end with this call.
 	if refused != nil {
-		h.sessions.Go(func() {
+		h.serving.Go(func() {
 			h.logRefusal(q, refused)
 			v.close(refused)
 		})
@@ -82,7 +82,7 @@ func (v *socketViewer) listen() {
 			return
 		}
 	}
-	h.sessions.Go(v.hear)
+	h.serving.Go(v.hear)
 }
 
 // heard follows the client's first byte, or its end.
@@ -90,7 +90,7 @@ func (v *socketViewer) heard() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if !v.over { // so that Handler.Wait has something to wait for
-		v.handler.sessions.Go(v.hear)
+		v.handler.serving.Go(v.hear)
 	}
 }
 
@@ -107,7 +107,7 @@ func (v *socketViewer) start(q request) {
 		v.serve()
 		return
 	}
-	v.handler.sessions.Go(func() {
+	v.handler.serving.Go(func() {
 		if err := v.viewer.Wait(context.Background()); err != nil {
 			v.viewer.Close()
 			v.handler.logRefusal(q, err)

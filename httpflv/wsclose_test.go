@@ -107,8 +107,8 @@ func TestWebSocketClientVanishes(t *testing.T) {
 		}
 		c.Close()
 		h.waitViewers(0)
-		h.Wait()
 	}
+	h.Wait()
 	h.log.wait(t, "viewer ends", "session=ws-flv-2", `reason="client left"`)
 }
 
