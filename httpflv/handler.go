@@ -47,6 +47,8 @@ type Handler struct {
 	// Logger gets a line when a viewer begins and one when it ends; nil discards
 	// them.
 	Logger *slog.Logger
+	// AllowOrigins says pages of which origins may watch: any if empty.
+	AllowOrigins Origins
 
 	serving serving
 	lastID  atomic.Uint64
@@ -66,7 +68,7 @@ func (h *Handler) logger() *slog.Logger {
 
 // ServeHTTP serves one viewer, or refuses it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	allowAnyOrigin(w.Header(), r)
+	denied := h.answerOrigin(w.Header(), r)
 	if !h.serving.enter() {
 		writeRefusal(w, r, hub.ReasonShuttingDown.HTTPStatus(), &hub.Refusal{
 			Reason: hub.ReasonShuttingDown, Detail: "the server is shutting down"})
@@ -76,16 +78,21 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 	case http.MethodOptions:
-		boundAnswer(w, r)
-		w.Header().Set("Allow", allowedMethods)
-		w.WriteHeader(http.StatusNoContent)
-		return
+		if denied == nil {
+			boundAnswer(w, r)
+			w.Header().Set("Allow", allowedMethods)
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
 	default:
 		w.Header().Set("Allow", allowedMethods)
 		writeRefusal(w, r, http.StatusMethodNotAllowed, badRequest("a stream can be fetched with GET only"))
 		return
 	}
 	q, err := parseRequest(r)
+	if denied != nil {
+		err = denied
+	}
 	if wantsWebSocket(r) {
 		q.opts.Protocol = "ws-flv"
 		h.serveWebSocket(w, r, q, err)
@@ -123,13 +130,14 @@ func (h *Handler) head(w http.ResponseWriter, r *http.Request, key hub.Key) erro
 // allowedMethods is what a stream's URL answers to.
 const allowedMethods = "GET, HEAD, OPTIONS"
 
-// allowAnyOrigin lets a page of any origin read the answer, whatever it is.
-// Credentials are not allowed with it, and nothing here reads any.
-func allowAnyOrigin(header http.Header, r *http.Request) {
-	header.Set("Access-Control-Allow-Origin", "*")
-	header.Set("Access-Control-Expose-Headers", "*")
+// answerOrigin sets what a browser has to know before it lets a page of another origin
+// read the answer, whatever it is. An error is what to say to pages that may not.
+func (h *Handler) answerOrigin(header http.Header, r *http.Request) error {
+	if !h.AllowOrigins.Answer(header, r) {
+		return &hub.Refusal{Reason: hub.ReasonDenied, Detail: DeniedOrigin}
+	}
 	if r.Method != http.MethodOptions {
-		return
+		return nil
 	}
 	header.Set("Access-Control-Allow-Methods", allowedMethods)
 	header.Set("Access-Control-Max-Age", "86400")
@@ -141,6 +149,7 @@ func allowAnyOrigin(header http.Header, r *http.Request) {
 	if r.Header.Get("Access-Control-Request-Private-Network") == "true" {
 		header.Set("Access-Control-Allow-Private-Network", "true")
 	}
+	return nil
 }
 
 // streamHeader sets the header fields of a body that is a stream.

@@ -34,11 +34,12 @@ type house struct {
 
 // configs are what a test may change before its house begins to serve.
 type configs struct {
-	hub    hub.Config
-	pool   fanout.Config
-	deaf   bool                   // without an intake
-	server func(*httptest.Server) // starts it
-	wrap   func(http.Handler) http.Handler
+	hub     hub.Config
+	pool    fanout.Config
+	deaf    bool // without an intake
+	origins Origins
+	server  func(*httptest.Server) // starts it
+	wrap    func(http.Handler) http.Handler
 }
 
 // newHouse serves on loopback until the test ends; by then all viewers must have
@@ -54,7 +55,7 @@ func newHouse(t testing.TB, change ...func(*configs)) *house {
 		c(&cfg)
 	}
 	h := &house{t: t, hub: hub.New(cfg.hub), log: newLines()}
-	h.Handler = &Handler{Hub: h.hub, Pool: fanout.New(cfg.pool), Logger: h.log.logger()}
+	h.Handler = &Handler{Hub: h.hub, Pool: fanout.New(cfg.pool), Logger: h.log.logger(), AllowOrigins: cfg.origins}
 	var heard *intake.Pool
 	if !cfg.deaf {
 		heard = intake.New(intake.Config{})

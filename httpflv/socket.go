@@ -64,8 +64,7 @@ type socket struct {
 	ending  bool // somebody closes it, alone
 }
 
-// upgradeOptions welcome pages of any origin, as plain HTTP does: nothing here
-// depends on who the browser's user is.
+// upgradeOptions leave it to Handler.AllowOrigins of which origins pages are welcome.
 var upgradeOptions = websocket.AcceptOptions{
 	InsecureSkipVerify: true,
 	CompressionMode:    websocket.CompressionDisabled,
