@@ -145,7 +145,7 @@ func (a *asset) serve(w http.ResponseWriter, r *http.Request, cache string) {
 	h := w.Header()
 	data, etag := a.data, a.etag
 	if len(data) >= minCompress {
-		h.Set("Vary", "Accept-Encoding")
+		h.Add("Vary", "Accept-Encoding") // to what others may have said
 		if takesGzip(r.Header.Get("Accept-Encoding")) {
 			data = a.small()
 			etag = strings.TrimSuffix(etag, `"`) + `-gzip"`
