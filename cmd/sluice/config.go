@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/caarlos0/env/v11"
+
+	"sluice/httpflv"
 )
 
 // envPrefix begins the name of every variable that Sluice reads.
@@ -23,7 +25,7 @@ const envPrefix = "SLUICE_"
 // and its tags say the rest.
 //
 //	env         name without the prefix
-//	envDefault  value when the variable is unset or empty
+//	envDefault  value when the variable is unset or empty; without it that is empty
 //	min, max    bounds, inclusive, written like values of the field
 //	doc         meaning, for people who run Sluice
 type config struct {
@@ -46,6 +48,8 @@ type config struct {
 	MaxBitrate               bitRate `env:"MAX_BITRATE" envDefault:"0" min:"0" max:"100G" doc:"What a publisher may send, in bits per second, plain or with k, M or G, like 8M; one that sends more for several seconds is ended. 0 for no bound."`
 	MaxConnections           int     `env:"MAX_CONNECTIONS" envDefault:"0" min:"0" max:"10000000" doc:"How many connections may be open at a time, RTMP and HTTP together; 0 for as many as the limit of open files is good for, less a reserve."`
 	MaxConnectionsPerAddress int     `env:"MAX_CONNECTIONS_PER_ADDRESS" envDefault:"0" min:"0" max:"10000000" doc:"How many of them may come from one IP address (IPv6: from one /64 network); 0 for no bound. Behind a proxy all come from its address."`
+
+	AllowOrigins httpflv.Origins `env:"ALLOW_ORIGINS" doc:"Origins of web pages that may have streams and the API, scheme://host[:port] each, separated by ; or line ends. A * is one label of a host (https://*.example.com), null is for pages without an origin. Their requests may carry credentials; pages of other origins are refused, but for the server's own. Empty: any page may have streams, without credentials."`
 
 	memory int64 // bytes that there are, 0 if unknown; from setUpMemory
 }

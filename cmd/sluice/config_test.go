@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"log/slog"
 	"os"
 	"reflect"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"sluice/httpflv"
 )
 
 func TestConfigDefaults(t *testing.T) {
@@ -23,7 +26,7 @@ func TestConfigDefaults(t *testing.T) {
 	for name, environ := range map[string][]string{
 		"nothing set":    nil,
 		"others' names":  {"PATH=/bin", "HOME=/", "RTMP_ADDR=x", "SLUICEGATE=1", "XSLUICE_DEMO=1"},
-		"empty is unset": {"SLUICE_RTMP_ADDR=", "SLUICE_DEMO=", "SLUICE_COALESCE=", "SLUICE_MAX_LAG=", "SLUICE_GOP_MAX_BYTES="},
+		"empty is unset": {"SLUICE_RTMP_ADDR=", "SLUICE_DEMO=", "SLUICE_COALESCE=", "SLUICE_MAX_LAG=", "SLUICE_GOP_MAX_BYTES=", "SLUICE_ALLOW_ORIGINS="},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := loadConfig(environ)
@@ -88,6 +91,8 @@ func TestConfigValues(t *testing.T) {
 		{"MAX_BITRATE=100G", "MaxBitrate", bitRate(100_000_000_000)},
 		{"MAX_CONNECTIONS=20", "MaxConnections", 20},
 		{"MAX_CONNECTIONS_PER_ADDRESS=7", "MaxConnectionsPerAddress", 7},
+		{"ALLOW_ORIGINS=https://a.example", "AllowOrigins", originsOf(t, "https://a.example")},
+		{"ALLOW_ORIGINS=\n https://*.a.example:8443 ;null\n", "AllowOrigins", originsOf(t, "https://*.a.example:8443;null")},
 	} {
 		t.Run(c.set, func(t *testing.T) {
 			got, err := loadConfig([]string{envPrefix + c.set})
@@ -95,6 +100,13 @@ func TestConfigValues(t *testing.T) {
 			assert.Equal(t, c.want, reflect.ValueOf(got).FieldByName(c.field).Interface())
 		})
 	}
+}
+
+func originsOf(t *testing.T, text string) (list httpflv.Origins) {
+	t.Helper()
+	require.NoError(t, list.UnmarshalText([]byte(text)))
+	require.NotEmpty(t, list)
+	return list
 }
 
 // badSettings are settings that must be refused, and a part of the message.
@@ -158,6 +170,11 @@ var badSettings = []struct{ set, want string }{
 	{"MAX_CONNECTIONS=-1", "between 0 and 10000000"},
 	{"MAX_CONNECTIONS_PER_ADDRESS=99999999999999999999", "whole number"},
 	{"MAX_CONNECTIONS_PER_ADDRESS=-1", "between 0 and 10000000"},
+	{"ALLOW_ORIGINS=https://a.example;\nhttps://b.example/live", `"https://b.example/live": an origin has no path`},
+	{"ALLOW_ORIGINS=https://a.example https://b.example", "separated by ;"},
+	{"ALLOW_ORIGINS=*", `"*": an origin is scheme://host`},
+	{"ALLOW_ORIGINS=wss://a.example", "that of a page"},
+	{"ALLOW_ORIGINS=;", "an origin is scheme://host"},
 }
 
 func TestConfigBadValues(t *testing.T) {
@@ -275,7 +292,7 @@ func TestConfigSamePort(t *testing.T) {
 func TestHelpListsEveryVariable(t *testing.T) {
 	help := helpText()
 	for _, v := range variables() {
-		assert.Contains(t, help, "  "+v.Name+" (default "+v.Default+")\n")
+		assert.Contains(t, help, "  "+v.Name+" (default "+cmp.Or(v.Default, "empty")+")\n")
 		assert.NotEmpty(t, v.Doc, v.Name)
 		assert.Contains(t, strings.Join(strings.Fields(help), " "), v.Doc)
 		assert.Equal(t, v.Min == "", v.Max == "", "%s has one bound only", v.Name)
@@ -296,6 +313,7 @@ func TestVariableNames(t *testing.T) {
 		"SLUICE_COALESCE", "SLUICE_PUBLISHER_GRACE", "SLUICE_VIEWER_WAIT", "SLUICE_MAX_LAG",
 		"SLUICE_STALL_TIMEOUT", "SLUICE_GOP_MAX_BYTES", "SLUICE_LOG_DURATION", "SLUICE_FILL_SILENCE",
 		"SLUICE_MAX_VIEWERS", "SLUICE_MAX_BITRATE", "SLUICE_MAX_CONNECTIONS", "SLUICE_MAX_CONNECTIONS_PER_ADDRESS",
+		"SLUICE_ALLOW_ORIGINS",
 	}, names)
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"runtime/debug"
 	"strings"
@@ -51,7 +52,7 @@ It needs no configuration. These environment variables change it:
 
 `)
 	for _, v := range variables() {
-		fmt.Fprintf(&b, "  %s (default %s)\n", v.Name, v.Default)
+		fmt.Fprintf(&b, "  %s (default %s)\n", v.Name, cmp.Or(v.Default, "empty"))
 		for _, line := range wrap(v.Doc+v.boundsText(), 72) {
 			fmt.Fprintf(&b, "        %s\n", line)
 		}
@@ -68,7 +69,11 @@ func markdownTable() string {
 	var b strings.Builder
 	b.WriteString("| Variable | Default | Meaning |\n|---|---|---|\n")
 	for _, v := range variables() {
-		fmt.Fprintf(&b, "| `%s` | `%s` | %s%s |\n", v.Name, v.Default, v.Doc, v.boundsText())
+		def := "empty"
+		if v.Default != "" {
+			def = "`" + v.Default + "`"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s%s |\n", v.Name, def, v.Doc, v.boundsText())
 	}
 	return b.String()
 }

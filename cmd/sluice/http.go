@@ -15,6 +15,8 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"sluice/cmd/sluice/door"
+	"sluice/httpflv"
+	"sluice/hub"
 )
 
 // Bounds on HTTP requests and on ordinary answers. A viewer's answer may last
@@ -34,11 +36,17 @@ const (
 	idleTimeout = 60 * time.Second
 )
 
-// newHTTPServer returns the server of everything that is HTTP: streams answers
-// paths that end in .flv, page the rest.
-func newHTTPServer(page, streams http.Handler, log *slog.Logger) *http.Server {
+// site is everything that is HTTP.
+type site struct {
+	streams http.Handler    // of paths that end in .flv; knows origins by itself
+	page    http.Handler    // of the page and its API
+	origins httpflv.Origins // whose pages may have anything but streams
+}
+
+// newHTTPServer returns the server of a site.
+func newHTTPServer(s site, log *slog.Logger) *http.Server {
 	srv := &http.Server{
-		Handler:           routes(page, streams),
+		Handler:           s.routes(),
 		ReadHeaderTimeout: readHeaderTimeout,
 		WriteTimeout:      answerTimeout, // also of what net/http answers by itself
 		IdleTimeout:       idleTimeout,
@@ -87,7 +95,7 @@ func (s *silentConns) close() {
 
 // routes says which part answers which path. The ending decides first, so that
 // an app may be called "assets" or "api".
-func routes(page, streams http.Handler) http.Handler {
+func (s site) routes() http.Handler {
 	r := chi.NewRouter()
 	r.Use(func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -97,41 +105,44 @@ func routes(page, streams http.Handler) http.Handler {
 				http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 				w.Header().Set("Connection", "close")
 			}
-			if r.URL.Opaque != "" {
-				refuse(w, http.StatusBadRequest, "bad request", "the target is neither a path nor a URL")
-				return
+			switch {
+			case r.URL.Opaque != "":
+				s.refuse(w, r, http.StatusBadRequest, "bad request", "the target is neither a path nor a URL")
+			case strings.HasSuffix(r.URL.Path, httpflv.Suffix):
+				s.streams.ServeHTTP(w, r)
+			// Without a list, pages of other origins are not told that they may read the
+			// page and the API.
+			case len(s.origins) > 0 && !s.origins.Answer(w.Header(), r):
+				s.refuse(w, r, http.StatusForbidden, hub.ReasonDenied.String(), httpflv.DeniedOrigin)
+			default:
+				next.ServeHTTP(w, r)
 			}
-			if strings.HasSuffix(r.URL.Path, ".flv") {
-				streams.ServeHTTP(w, r)
-				return
-			}
-			next.ServeHTTP(w, r)
 		})
 	})
-	r.Handle("/", page)
-	r.Handle("/assets/*", page)
-	r.Handle("/api/v1/*", page)
-	r.NotFound(notFound)
-	r.MethodNotAllowed(notAllowed)
+	r.Handle("/", s.page)
+	r.Handle("/assets/*", s.page)
+	r.Handle("/api/v1/*", s.page)
+	r.NotFound(s.notFound)
+	r.MethodNotAllowed(s.notAllowed)
 	return r
 }
 
 // notFound answers for paths that nobody serves.
-func notFound(w http.ResponseWriter, _ *http.Request) {
-	refuse(w, http.StatusNotFound, "not found", "nothing is served here; streams are at /APP/NAME.flv")
+func (s site) notFound(w http.ResponseWriter, r *http.Request) {
+	s.refuse(w, r, http.StatusNotFound, "not found", "nothing is served here; streams are at /APP/NAME.flv")
 }
 
 // notAllowed answers methods that HTTP does not have.
-func notAllowed(w http.ResponseWriter, _ *http.Request) {
+func (s site) notAllowed(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Allow", "GET, HEAD")
-	refuse(w, http.StatusMethodNotAllowed, "method not allowed", "there is no such method; everything here takes GET")
+	s.refuse(w, r, http.StatusMethodNotAllowed, "method not allowed", "there is no such method; everything here takes GET")
 }
 
 // refuse answers in the form of all refusals.
-func refuse(w http.ResponseWriter, status int, what, reason string) {
+func (s site) refuse(w http.ResponseWriter, r *http.Request, status int, what, reason string) {
+	s.origins.Answer(w.Header(), r)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Access-Control-Allow-Origin", "*")
 	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(map[string]string{"error": what, "reason": reason})
 }

@@ -52,7 +52,7 @@ func inMemory(t *testing.T, test func(t *testing.T, c net.Conn)) {
 			require.NoError(t, p.Write(numbered(uint32(i))))
 		}
 		page := web.Handler(web.Config{Logger: slog.New(slog.DiscardHandler)})
-		srv := newHTTPServer(page, streams, slog.New(slog.DiscardHandler))
+		srv := newHTTPServer(site{page: page, streams: streams}, slog.New(slog.DiscardHandler))
 		l := make(pipes)
 		served := make(chan error, 1)
 		go func() { served <- srv.Serve(l) }()

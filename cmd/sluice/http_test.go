@@ -3,18 +3,21 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"sluice/httpflv"
 	"sluice/web"
 )
 
@@ -22,7 +25,7 @@ func TestRoutes(t *testing.T) {
 	says := func(who string) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, who) })
 	}
-	srv := httptest.NewServer(routes(says("page"), says("streams")))
+	srv := httptest.NewServer(site{page: says("page"), streams: says("streams")}.routes())
 	defer srv.Close()
 	for path, want := range map[string]string{
 		"/":                        "page",
@@ -68,7 +71,7 @@ func TestRoutes(t *testing.T) {
 // The page's own router works below ours.
 func TestPageIsServed(t *testing.T) {
 	page := web.Handler(web.Config{Logger: slog.New(slog.DiscardHandler)})
-	srv := httptest.NewServer(routes(page, http.HandlerFunc(notFound)))
+	srv := httptest.NewServer(site{page: page, streams: http.HandlerFunc(site{}.notFound)}.routes())
 	defer srv.Close()
 	for path, want := range map[string]int{
 		"/":                  http.StatusOK,
@@ -85,9 +88,57 @@ func TestPageIsServed(t *testing.T) {
 
 func TestNotFoundIsJSON(t *testing.T) {
 	w := httptest.NewRecorder()
-	notFound(w, httptest.NewRequest("GET", "/x", nil))
+	site{}.notFound(w, httptest.NewRequest("GET", "/x", nil))
 	assert.JSONEq(t, `{"error":"not found","reason":"nothing is served here; streams are at /APP/NAME.flv"}`, w.Body.String())
 	assert.Equal(t, "*", w.Header().Get("Access-Control-Allow-Origin"))
+}
+
+// With a list of origins, the page and its API answer to those pages alone, and to
+// whatever is no page; without one, as it was, nothing is said of them.
+func TestOriginsOfPage(t *testing.T) {
+	page := web.Handler(web.Config{Logger: slog.New(slog.DiscardHandler)})
+	ask := func(s site, path, origin string) *http.Response {
+		s.page, s.streams = page, http.HandlerFunc(s.notFound)
+		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, path, nil) // of example.com
+		if origin != "" {
+			r.Header.Set("Origin", origin)
+		}
+		s.routes().ServeHTTP(w, r)
+		return w.Result()
+	}
+	listed := site{origins: originsOf(t, "https://a.example")}
+	for path, status := range map[string]int{
+		"/": http.StatusOK, "/api/v1/streams": http.StatusOK, "/assets/style.css": http.StatusOK,
+		"/api/v1/nothing": http.StatusNotFound, "/nothing": http.StatusNotFound, "/x.flv": http.StatusNotFound,
+	} {
+		for _, origin := range []string{"https://a.example", "http://example.com", "https://example.com:443"} {
+			res := ask(listed, path, origin)
+			assert.Equal(t, status, res.StatusCode, path)
+			assert.Equal(t, origin, res.Header.Get("Access-Control-Allow-Origin"), path)
+			assert.Equal(t, "true", res.Header.Get("Access-Control-Allow-Credentials"), path)
+			assert.Contains(t, res.Header.Values("Vary"), "Origin", path)
+		}
+		res := ask(listed, path, "")
+		assert.Equal(t, status, res.StatusCode, path)
+		assert.Contains(t, res.Header.Values("Vary"), "Origin", path)
+		assert.Empty(t, res.Header.Get("Access-Control-Allow-Origin"), path)
+
+		if path != "/x.flv" { // of which the handler of streams knows by itself
+			res = ask(listed, path, "https://b.example")
+			assert.Equal(t, http.StatusForbidden, res.StatusCode, path)
+			assert.Empty(t, res.Header.Get("Access-Control-Allow-Origin"), path)
+			assert.Equal(t, []string{"Origin"}, res.Header.Values("Vary"), path)
+			var body map[string]string
+			require.NoError(t, json.NewDecoder(res.Body).Decode(&body))
+			assert.Equal(t, map[string]string{"error": "denied", "reason": httpflv.DeniedOrigin}, body)
+		}
+		res = ask(site{}, path, "https://b.example")
+		assert.Equal(t, status, res.StatusCode, path)
+		assert.NotContains(t, res.Header.Values("Vary"), "Origin", path)
+		ours := path == "/" || strings.HasPrefix(path, "/assets/") || strings.HasPrefix(path, "/api/")
+		assert.Equal(t, !ours, res.Header.Get("Access-Control-Allow-Origin") == "*", path)
+	}
+	assert.Equal(t, []string{"Origin", "Accept-Encoding"}, ask(listed, "/assets/style.css", "").Header.Values("Vary"))
 }
 
 func TestHTTPLogLevels(t *testing.T) {
@@ -103,7 +154,8 @@ func TestHTTPLogLevels(t *testing.T) {
 func TestShutdownDoesNotWaitForSilentConnections(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	srv := newHTTPServer(http.HandlerFunc(notFound), http.HandlerFunc(notFound), slog.New(slog.DiscardHandler))
+	nothing := http.HandlerFunc(site{}.notFound)
+	srv := newHTTPServer(site{page: nothing, streams: nothing}, slog.New(slog.DiscardHandler))
 	noted := make(chan http.ConnState, 16)
 	note := srv.ConnState
 	srv.ConnState = func(c net.Conn, s http.ConnState) { note(c, s); noted <- s }

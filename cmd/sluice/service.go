@@ -48,6 +48,7 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 	s.door = door.New(door.Config{
 		MaxConnections: cfg.MaxConnections,
 		MaxPerAddress:  cfg.MaxConnectionsPerAddress,
+		AnswerOrigin:   func(header http.Header, r *http.Request) { cfg.AllowOrigins.Answer(header, r) },
 		Logger:         log,
 	})
 	s.listeners = listeners{
@@ -81,14 +82,14 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 		// A viewer that takes nothing is for the pool to judge.
 		VanishTimeout: max(time.Minute, cfg.StallTimeout+10*time.Second),
 	}
-	s.flv = &httpflv.Handler{Hub: s.hub, Pool: s.pool, Intake: s.intake, Logger: log}
+	s.flv = &httpflv.Handler{Hub: s.hub, Pool: s.pool, Intake: s.intake, Logger: log, AllowOrigins: cfg.AllowOrigins}
 	page := web.Handler(web.Config{
 		Streams:  func() []web.Stream { return web.FromHub(s.hub.Streams(), time.Now()) },
 		RTMPPort: l.rtmp.Addr().(*net.TCPAddr).Port,
 		Version:  versionText(),
 		Logger:   log,
 	})
-	s.http = newHTTPServer(page, s.flv, log)
+	s.http = newHTTPServer(site{streams: s.flv, page: page, origins: cfg.AllowOrigins}, log)
 	s.door.Guard(s.http)
 	return s
 }

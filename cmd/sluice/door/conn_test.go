@@ -300,9 +300,13 @@ func TestTurnedAwayIsAnswered(t *testing.T) {
 		name   string
 		cfg    Config
 		reason string
+		origin string // which may read it
 	}{
-		{"in all", Config{MaxConnections: 1}, "the server has as many connections as it takes"},
-		{"of an address", Config{MaxPerAddress: 1}, "the server has as many connections from your address as it takes"},
+		{"in all", Config{MaxConnections: 1}, "the server has as many connections as it takes", "*"},
+		{"of an address", Config{MaxPerAddress: 1}, "the server has as many connections from your address as it takes", "*"},
+		{"for some pages", Config{MaxConnections: 1, AnswerOrigin: func(header http.Header, r *http.Request) {
+			header.Set("Access-Control-Allow-Origin", "https://"+r.Method)
+		}}, "the server has as many connections as it takes", "https://POST"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d, url := serveHTTP(t, c.cfg, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
@@ -324,7 +328,7 @@ func TestTurnedAwayIsAnswered(t *testing.T) {
 				require.NoError(t, err)
 				assert.Equal(t, http.StatusServiceUnavailable, res.StatusCode)
 				assert.Equal(t, "application/json", res.Header.Get("Content-Type"))
-				assert.Equal(t, "*", res.Header.Get("Access-Control-Allow-Origin"))
+				assert.Equal(t, c.origin, res.Header.Get("Access-Control-Allow-Origin"))
 				assert.NotEmpty(t, res.Header.Get("Retry-After"))
 				assert.True(t, res.Close)
 				var body map[string]string

@@ -34,9 +34,9 @@ func (d *Door) Guard(srv *http.Server) {
 		}
 		switch v.asks(r.ContentLength == 0) {
 		case turnedFull:
-			refuse(w, "the server has as many connections as it takes")
+			d.refuse(w, r, "the server has as many connections as it takes")
 		case turnedAlike:
-			refuse(w, "the server has as many connections from your address as it takes")
+			d.refuse(w, r, "the server has as many connections from your address as it takes")
 		default:
 			handler.ServeHTTP(w, r)
 		}
@@ -71,7 +71,7 @@ const refusalTimeout = time.Second
 
 // refuse answers a request on a connection that is one too many, in the form of all
 // refusals. The connection ends with it.
-func refuse(w http.ResponseWriter, detail string) {
+func (d *Door) refuse(w http.ResponseWriter, r *http.Request, detail string) {
 	c, deadline := http.NewResponseController(w), time.Now().Add(refusalTimeout)
 	c.SetReadDeadline(deadline)
 	c.SetWriteDeadline(deadline)
@@ -79,7 +79,7 @@ func refuse(w http.ResponseWriter, detail string) {
 	header.Set("Connection", "close")
 	header.Set("Content-Type", "application/json")
 	header.Set("Cache-Control", "no-store")
-	header.Set("Access-Control-Allow-Origin", "*")
+	d.cfg.AnswerOrigin(header, r)
 	header.Set("Retry-After", "5")
 	w.WriteHeader(hub.ReasonTooMany.HTTPStatus())
 	json.NewEncoder(w).Encode(map[string]string{
