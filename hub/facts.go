@@ -68,7 +68,7 @@ func (s *Stream) noteFormatsLocked(c *content) (changed bool) {
 		} else {
 			s.facts.audio = t.Audio
 		}
-		if differs && s.tracks.codecs[mainTrack(t.typ())] == t.codec() {
+		if differs {
 			s.startAnewLocked(t.typ(), 0)
 			changed = true
 		}

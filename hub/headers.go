@@ -249,13 +249,18 @@ func (s *Stream) noteHeadersLocked(c *content) skip {
 	}
 	s.noteFormatsLocked(c)
 	if c.main.Kind == flv.KindConfig && c.main.Track == 0 && i == audioTrack {
-		s.session.silence = c.silence
+		s.setSilenceLocked(c.silence)
 	}
 	lacked := s.codecLocked(c.tag.Type) == 0
 	s.headers = s.headers.withConfigs(s.session.firstConfig, configs...)
-	if lacked && s.session.decided && s.tracks.codecs[i] != 0 && s.codecLocked(c.tag.Type) != 0 {
-		// Who could make nothing of the track without its header now can.
-		s.settleLocked()
+	switch t := &s.session.tracks[i]; {
+	case !lacked, !s.session.decided, s.tracks.codecs[i] == 0, s.codecLocked(c.tag.Type) == 0:
+	case s.session.arrived-t.last >= goneAfter:
+		s.loseLocked(i) // its frames are long past
+	default:
+		// Who could make nothing of the track without its header now can, from here on:
+		// frames from before it may be of another format.
+		s.startHereLocked()
 		s.reviewLocked()
 		s.news = true
 	}

@@ -71,9 +71,10 @@ func (v *Viewer) trackInfo(h *headers) trackInfo {
 }
 
 // has reports whether there is a main track of the type for the viewer while the headers
-// are in force: what fills a gap is none for who gets everything as it was sent.
+// are in force: what fills a gap is none for who gets everything as it was sent, and can
+// be told so at any time.
 func (v *Viewer) has(h *headers, typ flv.Type) bool {
-	return h.track(typ) != 0 && !(typ == flv.TypeAudio && h.filled && v.everything())
+	return h.track(typ) != 0 && !(typ == flv.TypeAudio && h.filled && v.everything() && !v.fixedCodecs)
 }
 
 // codecID returns what stands for a codec in the viewer's metadata. A further track

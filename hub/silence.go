@@ -66,7 +66,7 @@ func readSilence(typ flv.Type, header *flv.Packet) *silence {
 type filling struct {
 	from   int64 // time of the last frame before it, ms
 	frames int64 // put in since
-	behind int64 // how far the sound was behind the picture, ms
+	behind int64 // how far the sound was behind the picture at its last frame, ms
 	last   int64 // time of the last frame put in, of this gap or an earlier one, ms
 	any    bool  // last is set
 
@@ -76,15 +76,31 @@ type filling struct {
 // beginFillLocked begins to fill the gap in the sound, which has been silent for long
 // enough.
 func (s *Stream) beginFillLocked() {
-	audio, video := s.timeline.Last(mainAudio), s.timeline.Last(mainVideo)
 	f := &s.session.filling
-	f.from, f.frames = audio, 0
-	f.behind = max(fillBehind.Milliseconds(), min(video-audio-s.session.tracks[audioTrack].silence.Milliseconds(), timeline.MaxSkew.Milliseconds()))
+	f.from, f.frames = s.timeline.Last(mainAudio), 0
 	s.headers = s.headers.withFilled(true)
 }
 
+// setSilenceLocked notes what can stand for the sound that a new codec header announces.
+func (s *Stream) setSilenceLocked(quiet *silence) {
+	s.session.silence = quiet
+	if !s.headers.filled {
+		return
+	}
+	if f := &s.session.filling; quiet != nil {
+		f.from, f.frames = max(f.from, f.last), 0 // frames may have another duration
+		return
+	}
+	s.endFillLocked()
+	s.session.tracks[audioTrack].state = trackLive // for now: nothing fills the gap
+}
+
 // endFillLocked says that the publisher's own sound goes on.
-func (s *Stream) endFillLocked() { s.headers = s.headers.withFilled(false) }
+func (s *Stream) endFillLocked() {
+	s.headers = s.headers.withFilled(false)
+	s.reviewLocked() // of those who get everything as it was sent, some were told of none
+	s.news = true    // and some wait for it
+}
 
 // fillLocked fills the gap in the sound up to a frame that is about to be appended at a
 // time, if there is one to be filled. It reports whether the frame is sound in whose
@@ -94,7 +110,7 @@ func (s *Stream) fillLocked(id timeline.ID, at int64) (late bool) {
 	filling := s.headers.filled
 	switch {
 	case id == mainVideo && filling:
-		s.fillUpLocked(at - f.behind)
+		s.fillUpLocked(at - max(f.behind, fillBehind.Milliseconds()))
 	case id == mainAudio && filling:
 		half := int64(s.session.silence.Samples) * 500 / int64(s.session.silence.Rate)
 		s.fillUpLocked(at - half)
@@ -102,6 +118,10 @@ func (s *Stream) fillLocked(id timeline.ID, at int64) (late bool) {
 	}
 	if id != mainAudio {
 		return false
+	}
+	f.behind = 0
+	if s.session.tracks[videoTrack].state == trackLive {
+		f.behind = min(s.timeline.Last(mainVideo)-at, timeline.MaxSkew.Milliseconds())
 	}
 	if late = f.any && at <= f.last; !late {
 		f.lateSince = 0

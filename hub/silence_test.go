@@ -86,7 +86,7 @@ func sounds(tags []flv.Tag) (own, filled []int) {
 
 // A publisher mutes for a while: who was there goes on, with silence in the gap, who
 // joins gets both tracks; what is sent again is in its place.
-func TestMute(t *testing.T) {
+func TestMuteIsFilled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{MaxLag: time.Hour})
 		p := newSpeaker(t, h, stereo)

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"time"
 
 	"sluice/flv"
@@ -56,14 +57,18 @@ const (
 	// oneFrameGone is goneAfter for a track of which there was one frame only: a
 	// picture every six seconds may follow.
 	oneFrameGone = 10 * time.Second
+	// resumeWait is how long a track may take to go on after the other one, where both
+	// had stopped for long.
+	resumeWait = maxPassed + 300*time.Millisecond
 	// paces is how many times a track's usual distance of frames it may be without one.
-	paces = 3
+	paces = 2
 	// maxPace bounds a distance of frames that counts as usual.
 	maxPace = 10 * time.Second
 	// maxPassed bounds how much time passes for a track with one frame of the other,
-	// beyond twice the distance at which those come: when a connection that hung goes
-	// on, all of its frames come at once.
+	// or twice the distance at which those come, up to maxSparse: when a connection that
+	// hung goes on, all of its frames come at once, and one of them alone says nothing.
 	maxPassed = 500 * time.Millisecond
+	maxSparse = 2 * time.Second
 )
 
 // Main tracks, those numbered 0.
@@ -102,8 +107,9 @@ type track struct {
 	last    time.Duration // when a frame arrived last, on the hub's clock
 	stamp   uint32        // its timestamp
 	frames  int           // up to 2
-	pace    time.Duration // the usual distance at which they arrive, a moving mean
 	silence time.Duration // for how long the other track has gone on since
+	gap     time.Duration // how long that was from the last frame but one to the last
+	pace    time.Duration // how long it usually is: the shorter one of the last two
 	burst   time.Duration // by how much a frame has been late of late: those of some encoders come in bursts
 
 	// Of video.
@@ -113,28 +119,29 @@ type track struct {
 
 // limit returns how long the track may be without a frame before it is silent, where
 // that would be filled, or else gone.
-func (t *track) limit(filled bool) time.Duration {
-	limit := goneAfter
+// Who joins can do so meanwhile if startable.
+func (t *track) limit(filled, startable bool) time.Duration {
 	switch {
 	case filled:
-		limit = silentAfter
-	case t.frames < 2:
-		limit = oneFrameGone
+		return silentAfter + 2*t.burst
+	case t.frames < 2 && startable:
+		return oneFrameGone
 	}
-	return max(limit+2*t.burst, paces*t.pace)
+	return max(goneAfter, paces*t.pace)
 }
 
 // arrive notes a frame. passed is how much of the time since its last one is to count
 // for the other track.
 func (t *track) arrive(now time.Duration, stamp uint32) (passed time.Duration) {
 	if t.frames > 0 {
-		gap := now - t.last
-		passed = min(gap, max(maxPassed, 2*t.pace))
-		const weight = 4 // of the mean before
-		if gap = min(gap, maxPace); t.frames == 1 {
-			t.pace = gap
-		} else {
-			t.pace += (gap - t.pace) / weight
+		passed = min(now-t.last, max(maxPassed, min(2*t.pace, maxSparse)))
+		if stamp != t.stamp { // else it is a part of the last one
+			gap := min(t.silence, maxPace)
+			if t.pace = gap; t.frames > 1 {
+				t.pace = min(gap, t.gap)
+			}
+			t.gap = gap
+			t.frames = 2
 		}
 		const fade = 512 // frames
 		t.burst -= t.burst / fade
@@ -142,7 +149,7 @@ func (t *track) arrive(now time.Duration, stamp uint32) (passed time.Duration) {
 			t.burst = late
 		}
 	}
-	t.frames = min(t.frames+1, 2)
+	t.frames = max(t.frames, 1)
 	t.last, t.stamp, t.silence = now, stamp, 0
 	return passed
 }
@@ -212,13 +219,18 @@ func (s *Stream) arriveLocked(i int, codec flv.Codec, stamp uint32) {
 			s.headers = s.headers.without(typeOf(i)) // of another codec
 		}
 	}
+	appears := !t.state.settled() || t.state == trackGone
 	t.state = trackLive
 	if other.state != trackLive {
 		return
 	}
-	other.silence += passed
-	canFill := s.canFillLocked(1 - i)
-	if !s.session.decided || other.silence < other.limit(canFill) {
+	canFill, gap := s.canFillLocked(1-i), t.last-other.last
+	limit := other.limit(canFill, s.log.hasGOP)
+	other.silence = min(other.silence+passed, gap)
+	if appears && gap >= limit { // both had stopped: this one goes on, and that one perhaps
+		other.silence = max(other.silence, limit-resumeWait)
+	}
+	if !s.session.decided || other.silence < limit {
 		return
 	}
 	if canFill {
@@ -226,10 +238,17 @@ func (s *Stream) arriveLocked(i int, codec flv.Codec, stamp uint32) {
 		s.beginFillLocked()
 		return
 	}
-	other.state, other.codec, other.keyed = trackGone, 0, 0
-	s.headers = s.headers.withTrack(1-i, 0)
-	s.session.decided = false
-	s.decideLocked()
+	s.loseLocked(1 - i)
+}
+
+// loseLocked notes that a track is gone.
+func (s *Stream) loseLocked(i int) {
+	t := &s.session.tracks[i]
+	t.state, t.codec, t.keyed = trackGone, 0, 0
+	s.headers = s.headers.withTrack(i, 0)
+	if s.session.decided {
+		s.decideLocked()
+	} // else when the frame that is on its way is in the log
 }
 
 // canFillLocked reports whether a gap in a track can be filled.
@@ -324,12 +343,15 @@ func (s *Stream) decideLocked() {
 func (s *Stream) settleLocked() {
 	first := max(s.session.first, s.log.tail)
 	video := s.tracks.codecs[videoTrack] != 0
-	if s.log.hasGOP {
-		if video && s.log.at(s.log.gop).kind != flv.TypeVideo {
-			s.log.forgetGOP() // a start point only while there was no video
-		} else {
-			first = max(first, s.log.gop)
-		}
+	switch {
+	case !video: // who joins starts a little behind the live edge
+		lead := max(audioLead, s.hub.cfg.LogDuration).Milliseconds()
+		first = s.log.since(s.timeline.Last(mainAudio)-lead, first)
+	case !s.log.hasGOP:
+	case s.log.at(s.log.gop).kind != flv.TypeVideo:
+		s.log.forgetGOP() // a start point only while there was no video
+	default:
+		first = max(first, s.log.gop)
 	}
 	if !video {
 		for seq := first; seq < s.log.head; seq++ {
@@ -344,17 +366,20 @@ func (s *Stream) settleLocked() {
 }
 
 // changeCodecLocked notices that a main track has, or is about to have, another codec
-// than viewers were told: what was decided is open again, and whoever joins starts
-// behind the change.
+// than it had, or than viewers were told: what was decided is open again, and whoever
+// joins starts behind the change.
 func (s *Stream) changeCodecLocked(i int, codec flv.Codec) {
-	had := s.tracks.codecs[i]
+	t := &s.session.tracks[i]
+	had := cmp.Or(t.codec, s.tracks.codecs[i])
 	if had == 0 || had == codec {
 		return
 	}
 	s.startAnewLocked(typeOf(i), anyTrack)
 	s.tracks.known, s.tracks.codecs[i] = false, 0
-	t := &s.session.tracks[i]
 	t.state, t.codec = trackUnknown, 0
+	if i == audioTrack {
+		s.session.silence, s.headers = nil, s.headers.withFilled(false)
+	}
 	s.session.begun = s.session.lastWrite
 	s.reopenLocked()
 }
@@ -366,6 +391,11 @@ const anyTrack = -1
 // follow. Whoever joins starts behind it.
 func (s *Stream) startAnewLocked(typ flv.Type, number int) {
 	s.breakTrackLocked(typ, number)
+	s.startHereLocked()
+}
+
+// startHereLocked makes the next packet the first at which anybody starts.
+func (s *Stream) startHereLocked() {
 	s.log.forgetGOP()
 	s.session.first, s.oldest = s.log.head, s.log.head
 }
@@ -389,9 +419,9 @@ func (s *Stream) offersTrackLocked(v *Viewer, i int) bool {
 	switch {
 	case codec == 0:
 		return false
-	case v.fixedCodecs && needsHeader(codec):
-		return s.codecLocked(typeOf(i)) == codec
-	case i == audioTrack && s.headers.filled && v.everything():
+	case v.fixedCodecs && needsHeader(codec) && s.codecLocked(typeOf(i)) != codec:
+		return false
+	case i == audioTrack && v.everything() && s.headers.filled:
 		return v.hasAudio // it had it when it started; who starts is told the truth
 	}
 	return true

@@ -148,7 +148,7 @@ func (t *Timeline) At(id ID, f Frame) int64 {
 	case t.first == nil:
 		out = t.open(tr, f.Timestamp, low)
 	case fresh:
-		out = t.enter(id, tr, f.Timestamp, low)
+		out = t.enter(id, tr, f, low)
 	default:
 		out = t.goOn(id, tr, f, low)
 	}
@@ -198,16 +198,18 @@ func (t *Timeline) open(tr *track, ts uint32, low int64) int64 {
 }
 
 // enter places the first frame of a track in a session that another track has begun:
-// by its clock, if the two are not too far apart for that. Where it would overlap
+// by its clock, if the two are not too far apart for that, or it came as much later than
+// the other one's last frame as it says. Where it would overlap
 // what the track had before, the session's clock moves on.
-func (t *Timeline) enter(id ID, tr *track, ts uint32, low int64) int64 {
+func (t *Timeline) enter(id ID, tr *track, f Frame, low int64) int64 {
+	ts := f.Timestamp
 	ref := t.reference(id)
 	if ref == nil {
 		ref = t.first
 	}
-	out := near(ref.last, ts, ref.clock)
+	out, paused := ref.pause(ref.last, f)
 	switch {
-	case abs(out-ref.last) > MaxSkew.Milliseconds():
+	case abs(out-ref.last) > MaxSkew.Milliseconds() && !paused:
 		t.jump(id)
 		out = max(ref.last, tr.after(low))
 		tr.set(uint32(out)-ts, out, true)
@@ -226,7 +228,7 @@ func (t *Timeline) enter(id ID, tr *track, ts uint32, low int64) int64 {
 // goOn places a frame of a track that the session has already.
 func (t *Timeline) goOn(id ID, tr *track, f Frame, low int64) int64 {
 	ts := f.Timestamp
-	if out, ok := tr.pause(ts, f.Arrived); ok && !tr.stood {
+	if out, ok := tr.pause(tr.next, f); ok && !tr.stood {
 		tr.leapt = false
 		return out
 	}
@@ -275,9 +277,9 @@ func (t *Timeline) jump(id ID) {
 // Last returns the time given out last to a track, or the end of all times for one that
 // had no frame.
 func (t *Timeline) Last(id ID) int64 {
-	tr := t.further[id]
-	if id.Number == 0 {
-		tr = &t.mains[id.main()]
+	tr := &t.mains[id.main()]
+	if id.Number != 0 {
+		tr = t.further[id]
 	}
 	if tr == nil || tr.session == 0 {
 		return math.MaxInt64

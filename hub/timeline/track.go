@@ -129,13 +129,13 @@ func (tr *track) follow(ref *track, ts uint32) (at int64, clock uint32, ok bool)
 	return at, clock, ok
 }
 
-// pause reports whether a frame is well ahead of its place by the track's own clock
-// because nothing was sent meanwhile: about as much time has passed until it arrived.
-// A picture every eight seconds is one such pause after the other.
-func (tr *track) pause(ts uint32, arrived int64) (at int64, ok bool) {
-	at = near(tr.next, ts, tr.clock)
-	step := at - tr.last
-	waited := arrived - tr.arrived
+// pause returns the place, nearest to ref, of a frame by the track's clock, and whether
+// it is well ahead of the track's last frame because nothing was sent meanwhile: about
+// as much time has passed until it arrived. A picture every eight seconds is one such
+// pause after the other.
+func (tr *track) pause(ref int64, f Frame) (at int64, paused bool) {
+	at = near(ref, f.Timestamp, tr.clock)
+	step, waited := at-tr.last, f.Arrived-tr.arrived
 	return at, step > maxTrust.Milliseconds() && abs(step-waited) <= min(step/4, maxStray.Milliseconds())
 }
 
