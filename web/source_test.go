@@ -52,7 +52,7 @@ const clipLength = 4000 // ms
 // the clip over and over, as the gateway would over WebSocket and HTTP.
 type source struct {
 	*httptest.Server
-	headers []byte    // FLV header, metadata and codec headers
+	headers []byte    // FLV header and codec headers
 	media   []flv.Tag // of one round
 	began   time.Time
 	wg      sync.WaitGroup
@@ -65,10 +65,12 @@ type source struct {
 	reason  string
 	refuse  uint16 // newcomers are refused with this code; 0: they are not
 	served  map[string]int
-	asked   string // the query of the last viewer
-	viewers int    // now
-	away    bool   // the publisher is gone, its viewers are held
-	proxy   bool   // something on the way does not pass WebSockets
+	asked   string                                // the query of the last viewer
+	viewers int                                   // now
+	joined  []time.Time                           // when viewers did
+	away    bool                                  // the publisher is gone, its viewers are held
+	sends   func(tag flv.Tag, at, since int) bool // which tags go out, if not all (sendOnly)
+	proxy   bool                                  // something on the way does not pass WebSockets
 }
 
 const abrupt = 1006 // the connection breaks, without a close frame
@@ -213,6 +215,7 @@ func (s *source) serve(w http.ResponseWriter, r *http.Request) {
 	s.served[over]++
 	s.asked = r.URL.RawQuery
 	s.viewers++
+	s.joined = append(s.joined, time.Now())
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -319,6 +322,39 @@ func (s *source) lastAsked() string {
 	return s.asked
 }
 
+// sendOnly has the publisher leave out what sends says no to: a tag's place in the
+// stream is at, and the viewer began since, both in ms. nil is for all.
+func (s *source) sendOnly(sends func(tag flv.Tag, at, since int) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sends = sends
+}
+
+func (s *source) isSent(tag flv.Tag, at, since int) bool {
+	s.mu.Lock()
+	sends := s.sends
+	s.mu.Unlock()
+	return sends == nil || sends(tag, at, since)
+}
+
+// announce makes the headers those of a stream with one track.
+func (s *source) announce(track flv.Type) {
+	tags, r := []byte(nil), flv.NewReader(bytes.NewReader(s.headers))
+	for tag, err := r.Next(); err == nil; tag, err = r.Next() {
+		if tag.Type == track {
+			tags = flv.AppendTag(tags, tag)
+		}
+	}
+	s.headers = append(flv.AppendHeader(nil, track == flv.TypeAudio, track == flv.TypeVideo), tags...)
+}
+
+// joins returns when viewers have joined so far.
+func (s *source) joins() []time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]time.Time(nil), s.joined...)
+}
+
 // play writes what a viewer gets: headers, the GOP, then the rest as time goes.
 func (s *source) play(back int, kill, gone <-chan struct{}, write func([]byte) error) error {
 	now := func() int { return int(time.Since(s.began).Milliseconds()) }
@@ -349,11 +385,16 @@ func (s *source) play(back int, kill, gone <-chan struct{}, write func([]byte) e
 				continue
 			}
 			missing = false
+			if !s.isSent(tag, at, at-base) {
+				continue
+			}
 			tag.Timestamp = uint32(at - base)
 			batch = flv.AppendTag(batch, tag)
 		}
-		if err := write(batch); err != nil {
-			return err
+		if len(batch) > 0 {
+			if err := write(batch); err != nil {
+				return err
+			}
 		}
 		batch = batch[:0]
 		select {

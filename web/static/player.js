@@ -8,15 +8,20 @@
 //        no publisher │              │    └──── dry ───────┘    │              │
 //                ▼    │              │         paused ◀─by hand─┤              │
 //             waiting ┘              └──────────┬───────────────┘              │
+//                                 standstill, or the end                       │
 //                                               ▼                              │
 //                                 ended | reconnecting | waiting ──────────────┘
+//
+//   standstill: data comes, and for 3 s neither time nor picture goes on. Not when
+//   paused by hand, hidden, or without a publisher.
 //
 //   failed: what trying again cannot heal; a button, or a new publisher, does.
 //
 // ended and reconnecting last until there is data again, so that a new attempt
-// does not flicker as "connecting".
+// does not flicker as "connecting"; after a standstill, until the picture goes on.
 
 import { Edge } from './edge.js';
+import { Standstill } from './standstill.js';
 import { ENDED, SHUTDOWN, LOST, loaderFor } from './loader.js';
 import { http, ws, back } from './addresses.js';
 import { seconds } from './format.js';
@@ -24,6 +29,7 @@ import { seconds } from './format.js';
 const tick = 200;            // between two looks at the video
 const waitShown = 600;       // without data for so long, say what we wait for
 const frozen = 700;          // without a new picture for so long, it has stalled
+const standing = 3000;       // with data but without a new picture for so long, it is opened anew
 const silent = 10000;        // without data for so long, the connection is dead
 const parked = 30000;        // paused for so long, the connection is given back
 const again = { first: 300, growth: 2, most: 15000, busy: 5000 };
@@ -37,7 +43,7 @@ export class Player {
   retryAt = 0;               // when the next attempt is due (performance.now), or 0
   figures = {
     bytes: 0, sessions: 0, reconnects: 0, stalls: 0, firstFrameMS: 0,
-    framesDecoded: 0, framesDropped: 0, closeCode: 0, closeReason: '',
+    framesDecoded: 0, framesDropped: 0, frozen: 0, closeCode: 0, closeReason: '',
   };
   media = null;              // what mpegts.js found out: {videoCodec, width, …}
 
@@ -51,6 +57,7 @@ export class Player {
   #known = null;             // what the server says of the stream: a state, '' for none, null for no idea
   #held = false;             // paused by hand
   #mediaErrors = 0;
+  #standstills = 0;          // since it last played for a while
   #unopened = 0;             // WebSockets in a row that did not get through
   #frames = { decoded: 0, dropped: 0 }; // of past sessions
 
@@ -95,7 +102,7 @@ export class Player {
 
   // tryNow opens anew, whatever the state.
   tryNow() {
-    this.#pause = this.#mediaErrors = this.#unopened = 0;
+    this.#pause = this.#mediaErrors = this.#unopened = this.#standstills = 0;
     this.#held = false;
     this.#freeze();
     this.#close();
@@ -138,6 +145,7 @@ export class Player {
     const now = performance.now();
     const session = this.#session = {
       began: now, opened: false, shown: 0, lastData: 0, moved: now, time: 0, ended: null,
+      standstill: new Standstill(),
     };
     const mine = (f) => (...args) => { if (this.#session === session) f(...args); };
     this.figures.sessions++;
@@ -149,6 +157,7 @@ export class Player {
       data: mine((n) => {
         this.figures.bytes += n;
         session.lastData = performance.now();
+        session.standstill.data(session.lastData);
       }),
       ended: mine((end) => this.#ended(end)),
     });
@@ -270,7 +279,19 @@ export class Player {
     }
     if (detail === MEDIA_FORMAT_UNSUPPORTED) return this.#fail('what the server sends is no FLV');
     if (++this.#mediaErrors >= mediaErrors) return this.#fail(`the browser cannot play this (${message})`);
-    this.reason = `the browser stumbled over the data (${message})`;
+    this.#reopen(`the browser stumbled over the data (${message})`);
+  }
+
+  // stands ends a session in which data comes and nothing moves.
+  #stands() {
+    this.figures.frozen++;
+    this.#standstills++;
+    this.#reopen(this.#session.shown ? 'the picture stood still although data came'
+      : 'no picture came although data did');
+  }
+
+  #reopen(reason) {
+    this.reason = reason;
     this.#freeze();
     this.#close();
     this.#set('reconnecting');
@@ -322,6 +343,10 @@ export class Player {
     if (now - session.lastData > silent && this.#known !== 'grace' && this.#known !== 'waiting') {
       return this.#ended({ code: LOST, reason: `no data for ${seconds(silent / 1000)}`, opened: true });
     }
+    const excused = this.#held || document.hidden || this.#known === 'grace' || this.#known === 'waiting';
+    // Where a picture never came, the line may be slow: each attempt has longer.
+    const still = session.standstill.look(video, decoded, excused, now);
+    if (still > standing + (session.shown ? 0 : this.#pause)) return this.#stands();
     if (this.#held) {
       if (session.heldAt && now - session.heldAt > parked) {
         this.#freeze();
@@ -339,12 +364,13 @@ export class Player {
     }
     const stuck = now - session.moved > frozen;
     if (session.shown && !stuck) {
+      if (now - session.shown > settled) this.#pause = this.#standstills = 0;
       this.reason = '';
       this.#set('playing');
     } else if (stuck && this.#known === 'grace') {
       this.reason = 'the publisher is gone; it may come back';
       this.#set('waiting');
-    } else {
+    } else if (session.shown || this.state !== 'reconnecting' || !this.#standstills) {
       if (this.state === 'playing') {
         this.figures.stalls++;
         this.#edge.stalled(now);
@@ -358,7 +384,8 @@ export class Player {
   #moves(session, now) {
     if (session.shown) return;
     session.shown = now;
-    this.#pause = this.#mediaErrors = 0;
+    this.#mediaErrors = 0;
+    if (!this.#standstills) this.#pause = 0; // else a moment of picture proves nothing
     this.#still.hidden = true;
   }
 
