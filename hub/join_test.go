@@ -201,3 +201,30 @@ func TestJoinLongAfter(t *testing.T) {
 		assert.Equal(t, uint32(360), got[12].Timestamp)
 	})
 }
+
+// A viewer with a duration is complete after that much of the stream, wherever it
+// began, and is given nothing behind it.
+func TestDuration(t *testing.T) {
+	for _, opts := range []hub.WatchOptions{
+		{Duration: time.Second},
+		{Duration: time.Second, FixedCodecs: true, Shape: browser},
+		{Duration: time.Second, Start: hub.StartLive},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHub(t, hub.Config{})
+			p := publish(t, h, hub.PublishOptions{})
+			p.send("meta:av vc:s ac:c K:0@0 A:0@0 P:1@40")
+			v, other := watch(t, h, opts), watch(t, h, hub.WatchOptions{})
+			p.sendEvery("P", 80, 40, 23) // up to 960
+			assert.Len(t, v.take(), 3+3+23)
+			assert.Equal(t, hub.ReasonNone, v.end)
+			p.send("A:2@999 P:3@1000 A:4@1022 K:5@1040")
+			assert.Equal(t, "A:2@999", v.read())
+			assert.Equal(t, hub.ReasonComplete, v.end)
+			p.send("A:6@1060")
+			assert.Empty(t, v.read())
+			assert.Equal(t, hub.ReasonComplete, v.end)
+			assert.Len(t, other.take(), 3+3+23+5)
+		})
+	}
+}

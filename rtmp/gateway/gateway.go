@@ -81,6 +81,7 @@ func (h *Handler) Play(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Playback, er
 		Protocol:   protocol,
 		Remote:     s.RemoteAddr().String(),
 		ScriptData: true,
+		Duration:   r.Duration,
 	}
 	opts.Shape.Form = form(&r.Capabilities)
 	if err := opts.ReadQuery(r.Query); err != nil {
@@ -181,8 +182,11 @@ func (p *playback) attach() {
 // appendEnd tells a player that its stream is over. One that leaves by itself is
 // told nothing.
 func (p *playback) appendEnd(dst []byte, end hub.Reason) []byte {
-	if end == hub.ReasonClientLeft {
+	switch end {
+	case hub.ReasonClientLeft:
 		return dst
+	case hub.ReasonComplete:
+		return p.stream.AppendPlayStop(dst)
 	}
 	return p.stream.AppendPlayEnd(dst)
 }

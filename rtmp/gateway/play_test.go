@@ -291,3 +291,27 @@ func TestDenied(t *testing.T) {
 	refusedWith(t, err, rtmp.CodePlayFailed)
 	assert.ErrorContains(t, err, "closed today")
 }
+
+// A player that asks for a time gets that much on the stream's own clock, and then
+// NetStream.Play.Stop (RTMP 1.0 §7.2.2.1).
+func TestPlayDuration(t *testing.T) {
+	h := newHouse(t)
+	publisher := h.publish("demo")
+	publisher.send(start)
+	p := h.dial("live")
+	stream := p.stream()
+	p.command(stream, "play", 5.0, nil, "demo", -1000.0, 1000.0)
+	p.expectStatus(rtmp.CodePlayReset)
+	p.expectStatus(rtmp.CodePlayStart)
+	publisher.send("P:4@5960 A:5@5999 K:6@6000 A:7@6022")
+	for _, want := range strings.Fields("vc:h264@0 ac:aac@0 K:1@0 A:2@10 P:3@40 P:4@960 A:5@999") {
+		_, _, got := p.next()
+		assert.Equal(t, want, got)
+	}
+	p.expectStatus(rtmp.CodePlayStop)
+	p.expectEOF()
+	assert.Equal(t, []byte{byte(stream)}, p.eofs)
+	h.log.wait(t, "session ends", "complete")
+	h.waitViewers(0)
+	publisher.send("P:8@6040") // who goes on
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"net/http"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -120,6 +121,17 @@ func TestRecordingHasItsLength(t *testing.T) {
 	for _, p := range pulls {
 		check(t, f, p.path, asked, ended[p])
 	}
+}
+
+// A player that asks for three seconds gets three seconds, and ends by itself.
+func TestPlayDuration(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	s.publish("live/x", both)
+	path := filepath.Join(t.TempDir(), "three.flv")
+	run(t, "rtmpdump", "--quiet", "--live", "--stop", "3", "-r", s.rtmpURL("live/x"), "-o", path)
+	assert.InDelta(t, 3, checkRecording(t, path, both).duration(t), 0.1)
+	s.watched("live/x", 0)
 }
 
 // check checks the length of a recording that was asked for and ended at these

@@ -140,36 +140,50 @@ func TestSecondPublisher(t *testing.T) {
 	checkRecording(t, viewer.path, both)
 }
 
-// The publisher comes back with a larger picture: the same codec, so everybody
-// goes on, with the new header before the first such picture.
+// The publisher comes back with a larger picture. HTTP viewers end properly, so that a
+// player opens the stream anew; RTMP viewers go on, with the new header before the first
+// such picture.
 func TestPublisherRestartsWithAnotherSize(t *testing.T) {
 	t.Parallel()
 	s := serve(t, longGrace)
 	publisher := s.publish("live/x", both)
-	pulls := []*pull{s.pull(ffmpegRTMP, "live/x"), s.pull(ffmpegHTTP, "live/x"), s.pull(rtmpdump, "live/x"), s.pull(curl, "live/x")}
-	for _, p := range pulls {
+	overHTTP := []*pull{s.pull(ffmpegHTTP, "live/x"), s.pull(curl, "live/x")}
+	overRTMP := []*pull{s.pull(ffmpegRTMP, "live/x"), s.pull(rtmpdump, "live/x")}
+	for _, p := range append(overHTTP, overRTMP...) {
 		p.reaches(2000)
 	}
 	publisher.kill()
 	s.state("live/x", "grace")
 	s.publish("live/x", source{size: "480x270"})
 	s.until("live/x", "larger", func(st stream) bool { return st.Video != nil && st.Video.Width == 480 })
-	goOn(pulls, 2000)
-	for _, p := range pulls {
+	for _, p := range overHTTP {
+		p.done()
+		checkRecording(t, p.path, both)
+	}
+	goOn(overRTMP, 2000)
+	for _, p := range overRTMP {
 		p.stop()
 	}
-	for _, p := range pulls[2:] { // ffmpeg copies the first header only
-		var widths []int
-		for _, tag := range read(t, p.path).tags {
-			if packet, err := tag.Packet(); err == nil && tag.Type == flv.TypeVideo && packet.Kind == flv.KindConfig {
-				format, err := flv.ParseVideoConfig(packet)
-				require.NoError(t, err)
-				widths = append(widths, format.Width)
-			}
+	again := s.pull(curl, "live/x")
+	again.reaches(2000)
+	again.stop()
+	checkRecording(t, again.path, both)
+	assert.Equal(t, []int{480}, widths(t, again.path))
+	assert.Equal(t, []int{320, 480}, widths(t, overRTMP[1].path)) // ffmpeg copies the first header only
+	checkFile(t, overRTMP[1].path, both)                          // decoded, the last small pictures may overlap with the first large ones
+}
+
+// widths returns the widths of the pictures in a file, by its codec headers.
+func widths(t *testing.T, path string) (widths []int) {
+	t.Helper()
+	for _, tag := range read(t, path).tags {
+		if packet, err := tag.Packet(); err == nil && tag.Type == flv.TypeVideo && packet.Kind == flv.KindConfig {
+			format, err := flv.ParseVideoConfig(packet)
+			require.NoError(t, err)
+			widths = append(widths, format.Width)
 		}
-		assert.Equal(t, []int{320, 480}, widths, p.what)
-		checkFile(t, p.path, both) // decoded, the last small pictures may overlap with the first large ones
 	}
+	return widths
 }
 
 // The publisher comes back with other codecs. HTTP viewers end properly, so that a
