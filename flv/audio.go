@@ -60,37 +60,35 @@ func ParseAudio(body []byte) (Packet, error) {
 	if body[0]>>4 == soundEnhanced {
 		return parseAudioEx(body)
 	}
-	return parseAudioClassic(body)
+	var p Packet
+	err := p.parseAudioClassic(body)
+	return p, err
 }
 
-// parseAudioClassic reads the classic form.
+// parseAudioClassic reads the classic form of a body, which is not empty, into p; p stays
+// zero if it fails.
 //
 //	format (4 bits)  rate (2 bits)  sample size (1 bit)  channels (1 bit)
 //	for AAC and its like: packet type (u8)
 //	payload
-func parseAudioClassic(body []byte) (Packet, error) {
-	format := body[0] >> 4
-	p := Packet{
-		Codec: soundCodecs[format],
-		Kind:  KindFrame,
-		Sound: body[0],
-	}
+func (p *Packet) parseAudioClassic(body []byte) error {
+	format, kind := body[0]>>4, KindFrame
 	b := body[1:]
 	if hasSoundPacketType(format) {
 		if len(b) < 1 {
-			return Packet{}, errShort
+			return errShort
 		}
 		switch b[0] {
 		case classicConfig:
-			p.Kind = KindConfig
+			kind = KindConfig
 		case classicFrame:
 		default:
-			p.Kind = KindUnknown
+			kind = KindUnknown
 		}
 		b = b[1:]
 	}
-	p.Payload = b
-	return p, nil
+	p.Codec, p.Kind, p.Sound, p.Payload = soundCodecs[format], kind, body[0], b
+	return nil
 }
 
 // parseAudioEx reads the form of Enhanced RTMP.

@@ -108,34 +108,42 @@ func (p *Packet) settle(track Packet) {
 // tracks, in their order: one packet where it has no multitrack form. It fails as
 // Packet does, and appends nothing then. A track that comes twice is told twice.
 func (t Tag) AppendPackets(dst []Packet) ([]Packet, error) {
-	if t.enhanced() {
+	if len(t.Data) == 0 || t.enhanced() {
 		return t.appendTracks(dst)
 	}
-	p, err := t.Packet()
+	var err error
+	all := append(dst, Packet{})
+	switch p := &all[len(dst)]; t.Type {
+	case TypeVideo:
+		err = p.parseVideoClassic(t.Data)
+	case TypeAudio:
+		err = p.parseAudioClassic(t.Data)
+	default:
+		_, err = t.Packet()
+	}
 	if err != nil {
 		return dst, err
 	}
-	return append(dst, p), nil
+	return all, nil
 }
 
-// enhanced reports whether the body has the form of Enhanced RTMP.
+// enhanced reports whether a body, which is not empty, has the form of Enhanced RTMP.
 func (t Tag) enhanced() bool {
-	switch t.Type {
-	case TypeVideo:
-		return len(t.Data) > 0 && t.Data[0]&exVideoBit != 0
-	case TypeAudio:
-		return len(t.Data) > 0 && t.Data[0]>>4 == soundEnhanced
-	}
-	return false
+	return t.Type == TypeVideo && t.Data[0]&exVideoBit != 0 || t.Type == TypeAudio && t.Data[0]>>4 == soundEnhanced
 }
 
-// appendTracks is AppendPackets for an enhanced body.
+// appendTracks is AppendPackets for an enhanced body, or an empty one.
 func (t Tag) appendTracks(dst []Packet) ([]Packet, error) {
 	all := dst
 	var err error
-	if t.Type == TypeVideo {
+	switch {
+	case len(t.Data) == 0:
+		var p Packet
+		p, err = t.Packet()
+		all = append(dst, p)
+	case t.Type == TypeVideo:
 		err = eachVideoEx(t.Data, func(p Packet) { all = append(all, p) })
-	} else {
+	default:
 		err = eachAudioEx(t.Data, func(p Packet) { all = append(all, p) })
 	}
 	if err != nil {

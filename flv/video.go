@@ -70,49 +70,46 @@ func ParseVideo(body []byte) (Packet, error) {
 	if body[0]&exVideoBit != 0 {
 		return parseVideoEx(body)
 	}
-	return parseVideoClassic(body)
+	var p Packet
+	err := p.parseVideoClassic(body)
+	return p, err
 }
 
-// parseVideoClassic reads the classic form.
+// parseVideoClassic reads the classic form of a body, which is not empty, into p; p stays
+// zero if it fails.
 //
 //	frame type (4 bits)  codec id (4 bits)
 //	for H.264 and its like: packet type (u8)  composition time (s24)
 //	payload
-func parseVideoClassic(body []byte) (Packet, error) {
-	id := body[0] & 0x0f
-	p := Packet{
-		Codec: videoCodecs[id],
-		Kind:  KindFrame,
-		Frame: FrameType(body[0] >> 4),
-	}
+func (p *Packet) parseVideoClassic(body []byte) error {
+	id, frame := body[0]&0x0f, FrameType(body[0]>>4)
+	kind := KindFrame
 	b := body[1:]
 	switch {
-	case p.Frame == FrameCommand:
-		p.Kind = KindCommand
+	case frame == FrameCommand:
+		kind = KindCommand
 	case hasPacketType(id):
-		if len(b) < 1 {
-			return Packet{}, errShort
-		}
-		if b[0] == classicEnd { // some end with two bytes
-			p.Kind = KindEnd
-			return p, nil
-		}
-		if len(b) < 4 {
-			return Packet{}, errShort
+		if len(b) < 1 || len(b) < 4 && b[0] != classicEnd { // some end with two bytes
+			return errShort
 		}
 		switch b[0] {
 		case classicConfig:
-			p.Kind = KindConfig
+			kind = KindConfig
 		case classicFrame:
 			p.CompositionTime = int24(b[1:])
+		case classicEnd:
+			kind = KindEnd
 		default:
-			p.Kind = KindUnknown
+			kind = KindUnknown
 		}
-		b = b[4:]
+		b = b[min(4, len(b)):]
 	}
-	p.Key = p.Kind == KindFrame && p.Frame == FrameKey
-	p.Payload = b
-	return p, nil
+	p.Codec, p.Kind, p.Frame = videoCodecs[id], kind, frame
+	if kind != KindEnd {
+		p.Key = kind == KindFrame && frame == FrameKey
+		p.Payload = b
+	}
+	return nil
 }
 
 // parseVideoEx reads the form of Enhanced RTMP.

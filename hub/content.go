@@ -40,7 +40,12 @@ func (p *Publisher) understand(c *content, t flv.Tag) {
 		return
 	}
 	p.packets, c.packets, c.main = packets, packets, mainOf(packets)
-	switch main := c.main; {
+	main := c.main
+	if main.Kind == flv.KindFrame && len(packets) == 1 && main.Track == 0 && !main.Key &&
+		main.Codec != 0 && main.Codec == p.codecs[mainTrack(t.Type)] {
+		return // as nearly all are
+	}
+	switch {
 	case main.Kind == flv.KindEnd && main.Enhanced:
 	case main.Kind == flv.KindCommand, main.Kind == flv.KindEnd:
 		c.skip = skipCommand

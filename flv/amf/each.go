@@ -14,9 +14,14 @@ import (
 // nothing else. References count from the value in which they stand: one to a value
 // outside of it is odd. f must not keep name's memory beyond the call.
 //
+// An object in AMF3, behind its marker in AMF0, is decoded whole.
+//
 // The error is ErrFormat or io.ErrUnexpectedEOF where what follows can't be told any
 // more, or where no object stands; f has been called for what came before.
 func EachProperty(b []byte, l Limits, f func(name []byte, value any, err error)) (rest []byte, err error) {
+	if len(b) > 0 && b[0] == amf0SwitchAMF3 {
+		return eachAMF3(b, l, f)
+	}
 	if b, err = objectHead(b); err != nil {
 		return nil, err
 	}
@@ -39,6 +44,22 @@ func EachProperty(b []byte, l Limits, f func(name []byte, value any, err error))
 		b = rest
 	}
 	return b, nil
+}
+
+// eachAMF3 is EachProperty for an object in AMF3, to which the limits hold as a whole.
+func eachAMF3(b []byte, l Limits, f func(name []byte, value any, err error)) (rest []byte, err error) {
+	v, rest, err := DecodeAMF0(b, l)
+	if err != nil {
+		return nil, err
+	}
+	props, ok := Properties(v)
+	if !ok {
+		return nil, fmt.Errorf("%w: no object", ErrFormat)
+	}
+	for _, p := range props {
+		f([]byte(p.Name), p.Value, nil)
+	}
+	return rest, nil
 }
 
 // objectHead passes over what stands before the first property of an object.
