@@ -20,6 +20,8 @@ type StreamInfo struct {
 	// Of what was published last; nil where there is no such track.
 	Video *flv.VideoFormat
 	Audio *flv.AudioFormat
+	// Muted says that the publisher sends no sound, and that viewers get silence instead.
+	Muted bool
 	// Further are the further tracks of a stream with several, video before audio, by
 	// number; Video and Audio are track 0.
 	Further []Track
@@ -63,6 +65,7 @@ func (s *Stream) info(now time.Time) (info StreamInfo, ok bool) {
 	if !s.tracks.known || s.tracks.codecs[audioTrack] != 0 {
 		info.Audio = s.facts.audio
 	}
+	info.Muted = s.headers.filled
 	info.Further = s.facts.further
 	row := 0 // viewers of one protocol, counted all at once
 	for i, v := range s.viewers {

@@ -111,6 +111,7 @@ func TestMuteIsFilled(t *testing.T) {
 		audio, video = truth.Tracks()
 		assert.True(t, !audio && video, "who gets all as it was sent is told the truth")
 		assert.True(t, strings.HasPrefix(truth.read(), "meta:v@0 vc:s@0 K:"))
+		assert.True(t, info(t, h).Muted)
 		p.muted = false
 		p.run(5 * time.Second)
 
@@ -140,6 +141,7 @@ func TestMuteIsFilled(t *testing.T) {
 		assert.Len(t, own, (20_000-4000-10_000)/20)
 		assert.Contains(t, truth.read(), " ac:"+stereo+"@1000 A:15000@1000 ", "the sound is back")
 		assert.NotZero(t, info(t, h).Filled)
+		assert.False(t, info(t, h).Muted)
 		assert.Empty(t, info(t, h).Skipped)
 		assert.Zero(t, info(t, h).Jumps)
 	})

@@ -93,6 +93,8 @@ type Audio struct {
 	Profile    string `json:"profile,omitempty"`
 	SampleRate int    `json:"sample_rate"` // Hz
 	Channels   int    `json:"channels"`
+	// Muted is true while the publisher sends no sound and viewers get silence instead.
+	Muted bool `json:"muted,omitempty"`
 }
 
 // Viewers counts those who watch or wait.

@@ -37,7 +37,7 @@ func TestStreamsForm(t *testing.T) {
 		Video:   &flv.VideoFormat{Codec: flv.CodecH264, Profile: "High", Width: 1280, Height: 720, FrameRate: 30},
 		Audio:   &flv.AudioFormat{Codec: flv.CodecAAC, Profile: "LC", SampleRate: 48000, Channels: 2},
 		Bitrate: 2_400_000, Viewers: 3, ViewersByProtocol: map[string]int{"http-flv": 1, "ws-flv": 2},
-		BytesIn: 18370200, BytesOut: 55110600, Dropped: 4,
+		BytesIn: 18370200, BytesOut: 55110600, Dropped: 4, Muted: true,
 		Further: []hub.Track{
 			{Number: 1, Video: &flv.VideoFormat{Codec: flv.CodecAV1, Profile: "Main", Width: 640, Height: 360, FrameRate: math.Inf(1)}},
 			{Number: 2, Audio: &flv.AudioFormat{Codec: flv.CodecOpus, SampleRate: 48000, Channels: 6}},
@@ -57,7 +57,7 @@ func TestStreamsForm(t *testing.T) {
 			"app": "live", "name": "demo", "key": "live/demo",
 			"state": "live", "protocol": "rtmp", "uptime_ms": 61234,
 			"video": {"codec": "H.264", "profile": "High", "width": 1280, "height": 720, "fps": 30},
-			"audio": {"codec": "AAC", "profile": "LC", "sample_rate": 48000, "channels": 2},
+			"audio": {"codec": "AAC", "profile": "LC", "sample_rate": 48000, "channels": 2, "muted": true},
 			"bitrate": 2400000, "viewers": {"total": 3, "by_protocol": {"http-flv": 1, "ws-flv": 2}},
 			"bytes_in": 18370200, "bytes_out": 55110600, "dropped": 4,
 			"tracks": [

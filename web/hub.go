@@ -24,6 +24,9 @@ func FromHub(infos []hub.StreamInfo, now time.Time) []Stream {
 			s.UptimeMS = max(0, now.Sub(info.Since).Milliseconds())
 		}
 		s.Video, s.Audio = videoOf(info.Video), audioOf(info.Audio)
+		if s.Audio != nil {
+			s.Audio.Muted = info.Muted
+		}
 		for _, t := range info.Further {
 			s.Tracks = append(s.Tracks, Track{Number: int(t.Number), Video: videoOf(t.Video), Audio: audioOf(t.Audio)})
 		}

@@ -51,7 +51,7 @@ export function audioCodec(audio) {
   const channels = { 1: 'mono', 2: 'stereo', 6: '5.1', 8: '7.1' }[audio.channels]
     || (audio.channels ? audio.channels + ' channels' : '');
   const rate = audio.sample_rate ? +(audio.sample_rate / 1000).toFixed(2) + ' kHz' : '';
-  return [audio.codec, [rate, channels].filter(Boolean).join(' ')].filter(Boolean).join(', ');
+  return [audio.codec, [rate, channels].filter(Boolean).join(' '), audio.muted && 'muted'].filter(Boolean).join(', ');
 }
 
 // tracks tells of further tracks: "1: AV1 Main, 640×360; 2: Opus, 48 kHz stereo".
