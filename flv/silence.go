@@ -11,6 +11,7 @@ type Silence struct {
 // SilentAAC returns the silence of a stream with the given AudioSpecificConfig. It
 // reports false for all but AAC-LC with one or two channels: what else may stand in
 // AAC (SBR, a program config element, further channels) takes frames of other makes.
+// The rate is one of those that AAC has a number for, or between them.
 func SilentAAC(config []byte) (Silence, bool) {
 	f, err := parseAudioSpecificConfig(config)
 	if err != nil || f.Profile != aacProfiles[aotLC] {
@@ -19,6 +20,10 @@ func SilentAAC(config []byte) (Silence, bool) {
 	r := &bitReader{b: config}
 	readAudioObjectType(r)
 	s := Silence{Samples: 1024, Rate: readAACRate(r)}
+	lowest, highest := aacSampleRates[len(aacSampleRates)-1], aacSampleRates[0]
+	if s.Rate < lowest || s.Rate > highest {
+		return Silence{}, false
+	}
 	switch r.read(4) {
 	case 1:
 		s.Frame = silentMono

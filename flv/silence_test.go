@@ -20,6 +20,8 @@ func TestSilentAAC(t *testing.T) {
 		"LC, 48 kHz, mono":                 {"1188", silentMono, 1024, 48000},
 		"LC, 960 samples in a frame":       {"1194", silentStereo, 960, 48000},
 		"LC, a rate of its own":            {"1780277810", silentStereo, 1024, 20208},
+		"LC, a rate of 16 MHz":             {"17fffffe10", nil, 0, 0},
+		"LC, a rate of 1 Hz":               {"1780000090", nil, 0, 0},
 		"LC, with what is known of no SBR": {"121056e500", silentStereo, 1024, 44100},
 		"5.1":                              {"11b0", nil, 0, 0},
 		"a program config element":         {"1180" + "04c4040120880d", nil, 0, 0},

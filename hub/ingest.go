@@ -121,7 +121,6 @@ func (s *Stream) takeFrameLocked(c *content) skip {
 		why = skipLate
 	}
 	s.appendLocked(entry(id, c.main, at, is), c.tag.Data)
-	s.decideIfSettledLocked()
 	if s.log.hasGOP && !couldStart {
 		s.news = true
 	}

@@ -263,15 +263,18 @@ func (l *log) keyBefore(time int64, floor uint64) (seq uint64, ok bool) {
 	return seq, ok
 }
 
-// since returns the first sequence number at or after floor whose packet is not
-// older than time. It looks at one after the other: times increase within a track
-// only, and tracks may be seconds apart.
-func (l *log) since(time int64, floor uint64) uint64 {
-	seq := max(floor, l.tail)
-	for seq < l.head && l.at(seq).time < time {
-		seq++
+// soundSince returns the sequence number, not before floor, that follows the last sound
+// of the main track from before a time. It looks at one packet after the other from the
+// head on: times increase within a track only, and tracks may be seconds apart.
+func (l *log) soundSince(time int64, floor uint64) uint64 {
+	floor = max(floor, l.tail)
+	for seq := l.head; seq > floor; seq-- {
+		p := l.at(seq - 1)
+		if p.kind == flv.TypeAudio && p.track == 0 && !p.is(markAside) && p.time < time {
+			return seq
+		}
 	}
-	return seq
+	return floor
 }
 
 // arrivedSince returns the first sequence number whose packet did not arrive

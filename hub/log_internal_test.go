@@ -234,15 +234,18 @@ func TestLargerSlot(t *testing.T) {
 	assert.Zero(t, l.bytes)
 }
 
-func TestSince(t *testing.T) {
+func TestSoundSince(t *testing.T) {
 	var l log
+	put := func(time int64, kind flv.Type, is marks) {
+		l.append(packet{time: time, arrived: time, kind: kind, marks: is}, noHeaders, []byte{1})
+	}
 	for i := range int64(10) {
-		l.entry(i*10, true, 1)
+		put(i*10, flv.TypeAudio, markStart)
 	}
 	l.trim(40*time.Millisecond, 1, noOne) // leaves the newest
 	assert.Equal(t, uint64(9), l.tail)
 	for i := range int64(10) {
-		l.entry(100+i*10, false, 1)
+		put(100+i*10, flv.TypeAudio, 0)
 	}
 	for _, test := range []struct {
 		time  int64
@@ -251,14 +254,15 @@ func TestSince(t *testing.T) {
 	}{
 		{0, 0, 9}, {90, 0, 9}, {91, 0, 10}, {150, 0, 15}, {155, 0, 16}, {150, 17, 17}, {1000, 0, 20},
 	} {
-		assert.Equal(t, test.want, l.since(test.time, test.floor), "%+v", test)
+		assert.Equal(t, test.want, l.soundSince(test.time, test.floor), "%+v", test)
 	}
-	for i := range int64(10) { // with another track, seconds behind
-		l.entry(200+i*10, false, 1)
-		l.entry(-2800+i*10, false, 1)
+	for i := range int64(10) { // with a picture that is seconds behind, and sound that is late
+		put(200+i*10, flv.TypeAudio, 0)
+		put(-2800+i*10, flv.TypeVideo, 0)
+		put(-2800+i*10, flv.TypeAudio, markAside)
 	}
-	for i := range int64(10) {
-		assert.Equal(t, uint64(20+2*i), l.since(200+i*10, 0))
+	for i := range int64(9) {
+		assert.Equal(t, uint64(21+3*i), l.soundSince(210+i*10, 0))
 	}
 }
 

@@ -191,3 +191,62 @@ func TestMetadataChanges(t *testing.T) {
 		assert.Equal(t, "meta:av@0 P:4@120", rtmpViewer.read())
 	})
 }
+
+// The metadata of a file that is published in a loop has an index of its key frames;
+// what is known and in bounds stays, what is too much is left out and counted.
+func TestMetadataTooLarge(t *testing.T) {
+	index := make(amf.StrictArray, 6000)
+	for i := range index {
+		index[i] = float64(i)
+	}
+	width, height := amf.Property{Name: "width", Value: 1920.0}, amf.Property{Name: "height", Value: 1080.0}
+	keyframes := amf.Property{Name: "keyframes", Value: amf.Object{{Name: "times", Value: index}, {Name: "filepositions", Value: index}}}
+	long := amf.Property{Name: "comment", Value: strings.Repeat("x", 100<<10)}
+	deep := any(nil)
+	for range 14 {
+		deep = amf.Object{{Name: "x", Value: deep}}
+	}
+	several := amf.ECMAArray{width, keyframes, long, {Name: strings.Repeat("n", 128), Value: 1.0}, {Name: "deep", Value: deep}, height}
+	for i := range 200 {
+		several = append(several, amf.Property{Name: fmt.Sprint("p", i), Value: true})
+	}
+	for name, test := range map[string]struct {
+		object any
+		kept   []amf.Property
+		excess uint64
+	}{
+		"an index before":     {amf.ECMAArray{keyframes, width, height}, []amf.Property{width, height}, 1},
+		"an index behind":     {amf.ECMAArray{width, height, keyframes}, []amf.Property{width, height}, 1},
+		"an index, object":    {amf.Object{width, keyframes, height}, []amf.Property{width, height}, 1},
+		"much of everything":  {several, []amf.Property{width, height}, 1 + 1 + 1 + 200 - 126},
+		"nothing but too big": {amf.Object{long}, []amf.Property{}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHub(t, hub.Config{})
+				p := publish(t, h, hub.PublishOptions{})
+				require.NoError(t, p.Write(flv.Tag{Type: flv.TypeScript, Data: amf.AppendAMF0(nil, "onMetaData", test.object)}))
+				p.send("vc:s ac:c K:1@0 A:1@0")
+				_, got := script(watch(t, h, hub.WatchOptions{}).take()[0])
+				require.GreaterOrEqual(t, len(got), len(test.kept))
+				assert.Equal(t, test.kept, []amf.Property(got[:len(test.kept)]))
+				assert.Equal(t, map[string]uint64{"excess metadata": test.excess}, info(t, h).Skipped)
+			})
+		})
+	}
+}
+
+// What can't be read any more spoils nothing that came before it.
+func TestMetadataCutShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{})
+		p := publish(t, h, hub.PublishOptions{})
+		body := amf.AppendAMF0(nil, "onMetaData", amf.Object{{Name: "width", Value: 640.0}, {Name: "x", Value: "cut"}})
+		require.NoError(t, p.Write(flv.Tag{Type: flv.TypeScript, Data: body[:len(body)-5]}))
+		require.NoError(t, p.Write(flv.Tag{Type: flv.TypeScript, Data: amf.AppendAMF0(nil, "onMetaData", strings.Repeat("x", 1<<20))}))
+		p.send("vc:s ac:c K:1@0 A:1@0")
+		_, got := script(watch(t, h, hub.WatchOptions{}).take()[0])
+		assert.Equal(t, amf.Property{Name: "width", Value: 640.0}, got[0])
+		assert.Equal(t, map[string]uint64{"excess metadata": 1, "unsafe script": 1}, info(t, h).Skipped)
+	})
+}

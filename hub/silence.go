@@ -66,7 +66,8 @@ func readSilence(typ flv.Type, header *flv.Packet) *silence {
 type filling struct {
 	from   int64 // time of the last frame before it, ms
 	frames int64 // put in since
-	behind int64 // how far the sound was behind the picture at its last frame, ms
+	behind int64 // how far the sound was behind the picture at that frame, ms
+	video  int64 // time of the last picture, ms
 	last   int64 // time of the last frame put in, of this gap or an earlier one, ms
 	any    bool  // last is set
 
@@ -77,7 +78,9 @@ type filling struct {
 // enough.
 func (s *Stream) beginFillLocked() {
 	f := &s.session.filling
-	f.from, f.frames = s.timeline.Last(mainAudio), 0
+	if f.frames = 0; f.any {
+		f.from = max(f.from, f.last)
+	}
 	s.headers = s.headers.withFilled(true)
 }
 
@@ -87,8 +90,8 @@ func (s *Stream) setSilenceLocked(quiet *silence) {
 	if !s.headers.filled {
 		return
 	}
-	if f := &s.session.filling; quiet != nil {
-		f.from, f.frames = max(f.from, f.last), 0 // frames may have another duration
+	if quiet != nil {
+		s.beginFillLocked() // anew: frames may have another duration
 		return
 	}
 	s.endFillLocked()
@@ -107,27 +110,32 @@ func (s *Stream) endFillLocked() {
 // place something else stands already.
 func (s *Stream) fillLocked(id timeline.ID, at int64) (late bool) {
 	f := &s.session.filling
-	filling := s.headers.filled
+	switch id {
+	case mainVideo:
+		if f.video = at; s.headers.filled {
+			s.fillUpLocked(at - max(f.behind, fillBehind.Milliseconds()))
+		}
+	case mainAudio:
+		if s.headers.filled {
+			half := int64(s.session.silence.Samples) * 500 / int64(s.session.silence.Rate)
+			s.fillUpLocked(at - half)
+			s.endFillLocked()
+		}
+		late = s.lateLocked(at)
+		if f.from, f.behind = at, 0; s.session.tracks[videoTrack].state == trackLive {
+			f.behind = min(f.video-at, timeline.MaxSkew.Milliseconds())
+		}
+	}
+	return late
+}
+
+// lateLocked reports whether sound at a time stands in the middle of what was put in.
+func (s *Stream) lateLocked(at int64) bool {
+	f, now := &s.session.filling, s.session.arrived
 	switch {
-	case id == mainVideo && filling:
-		s.fillUpLocked(at - max(f.behind, fillBehind.Milliseconds()))
-	case id == mainAudio && filling:
-		half := int64(s.session.silence.Samples) * 500 / int64(s.session.silence.Rate)
-		s.fillUpLocked(at - half)
-		s.endFillLocked()
-	}
-	if id != mainAudio {
-		return false
-	}
-	f.behind = 0
-	if s.session.tracks[videoTrack].state == trackLive {
-		f.behind = min(s.timeline.Last(mainVideo)-at, timeline.MaxSkew.Milliseconds())
-	}
-	if late = f.any && at <= f.last; !late {
+	case !f.any || at > f.last:
 		f.lateSince = 0
 		return false
-	}
-	switch now := s.session.arrived; {
 	case f.lateSince == 0:
 		f.lateSince = now
 	case now-f.lateSince > maxLate:

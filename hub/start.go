@@ -44,7 +44,7 @@ func (s *Stream) startLocked(v *Viewer) (seq uint64, ok bool) {
 			floor = s.oldest
 		}
 		now := min(s.timeline.Last(mainAudio), s.log.newest().time)
-		return s.log.since(now-max(back, audioLead.Milliseconds()), floor), true
+		return s.log.soundSince(now-max(back, audioLead.Milliseconds()), floor), true
 	}
 	if !s.log.hasGOP {
 		return 0, false

@@ -118,8 +118,7 @@ type track struct {
 }
 
 // limit returns how long the track may be without a frame before it is silent, where
-// that would be filled, or else gone.
-// Who joins can do so meanwhile if startable.
+// that would be filled, or else gone. startable says that who joins can start meanwhile.
 func (t *track) limit(filled, startable bool) time.Duration {
 	switch {
 	case filled:
@@ -193,6 +192,7 @@ func (s *Stream) noteFrameLocked(c *content) (is marks, why skip) {
 	if main {
 		s.arriveLocked(i, p.Codec, c.tag.Timestamp)
 		t.isKey = p.Key
+		s.decideIfSettledLocked()
 	}
 	if i == audioTrack && s.onlyAudioLocked() {
 		is |= markStart
@@ -248,7 +248,7 @@ func (s *Stream) loseLocked(i int) {
 	s.headers = s.headers.withTrack(i, 0)
 	if s.session.decided {
 		s.decideLocked()
-	} // else when the frame that is on its way is in the log
+	}
 }
 
 // canFillLocked reports whether a gap in a track can be filled.
@@ -346,7 +346,7 @@ func (s *Stream) settleLocked() {
 	switch {
 	case !video: // who joins starts a little behind the live edge
 		lead := max(audioLead, s.hub.cfg.LogDuration).Milliseconds()
-		first = s.log.since(s.timeline.Last(mainAudio)-lead, first)
+		first = s.log.soundSince(s.timeline.Last(mainAudio)-lead, first)
 	case !s.log.hasGOP:
 	case s.log.at(s.log.gop).kind != flv.TypeVideo:
 		s.log.forgetGOP() // a start point only while there was no video

@@ -11,6 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"sluice/flv"
+	"sluice/flv/amf"
 	"sluice/hub"
 	"sluice/rtmp"
 )
@@ -237,4 +239,26 @@ func TestStatus(t *testing.T) {
 	require.ErrorAs(t, err, &status)
 	assert.Equal(t, rtmp.LevelStatus, status.Level)
 	assert.NotErrorIs(t, err, net.ErrClosed)
+}
+
+// An index of 6,000 key frames, as files have that are published in a loop, costs the
+// metadata nothing else.
+func TestIndexInMetadata(t *testing.T) {
+	h := newHouse(t)
+	index := make(amf.StrictArray, 6000)
+	for i := range index {
+		index[i] = float64(i)
+	}
+	p := h.publish("demo")
+	require.NoError(t, p.WriteTag(flv.Tag{Type: flv.TypeScript, Data: amf.AppendAMF0(nil, "onMetaData", amf.ECMAArray{
+		{Name: "keyframes", Value: amf.Object{{Name: "times", Value: index}, {Name: "filepositions", Value: index}}},
+		{Name: "width", Value: 640.0},
+	})}))
+	p.send("vc:h264 ac:aac K:1 A:2")
+	first, err := h.play("demo").ReadTag()
+	require.NoError(t, err)
+	values, err := amf.DecodeAll(first.Data, amf.Limits{})
+	require.NoError(t, err)
+	width, _ := values[1].(amf.ECMAArray).Get("width")
+	assert.Equal(t, 640.0, width)
 }
