@@ -114,9 +114,20 @@ func (p *page) run(actions ...chromedp.Action[chromedp.Void]) {
 	require.NoError(p.t, chromedp.Do(ctx, actions...))
 }
 
+// click clicks on an element until it has heard it: on a busy machine the page may move
+// under the pointer.
 func (p *page) click(selector string) {
 	p.t.Helper()
-	p.run(chromedp.Click(chromedp.CSS(selector)))
+	listen := fmt.Sprintf(`window.clicked = false;
+		document.querySelector(%q).addEventListener("click", () => { window.clicked = true }, { once: true });`, selector)
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		p.until(fmt.Sprintf("!!document.querySelector(%q)", selector))
+		p.run(chromedp.Evaluate[chromedp.Void](listen), chromedp.Click(chromedp.CSS(selector)))
+		if eval[bool](p, "window.clicked") {
+			return
+		}
+	}
+	p.t.Fatalf("%s hears no click", selector)
 }
 
 func (p *page) open(url string) {

@@ -169,7 +169,7 @@ func (w *soak) openPlainHTTP(ctx context.Context, v *wish) (feed, error) {
 }
 
 func (w *soak) getHTTP(ctx context.Context, v *wish, query string) (*httpBody, error) {
-	v.fixed = true
+	v.fixed, v.scripts = true, v.track == "all"
 	v.in(flv.FormBrowser)
 	conn, err := w.dialFor(ctx, v, w.httpAddr)
 	if err != nil {
@@ -194,7 +194,7 @@ func (w *soak) getHTTP(ctx context.Context, v *wish, query string) (*httpBody, e
 }
 
 func (w *soak) openSocket(ctx context.Context, v *wish) (feed, error) {
-	v.fixed = true
+	v.fixed, v.scripts = true, v.track == "all"
 	v.in(flv.FormBrowser)
 	s, err := w.dialSocket(ctx, v)
 	if err != nil {
