@@ -348,11 +348,16 @@ func (s *source) announce(track flv.Type) {
 	s.headers = append(flv.AppendHeader(nil, track == flv.TypeAudio, track == flv.TypeVideo), tags...)
 }
 
-// joins returns when viewers have joined so far.
-func (s *source) joins() []time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return append([]time.Time(nil), s.joined...)
+// joins waits until so many viewers have joined, and returns when each did.
+func (s *source) joins(t *testing.T, viewers int) (joined []time.Time) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		joined = append([]time.Time(nil), s.joined...)
+		return len(joined) >= viewers
+	}, patience, 10*time.Millisecond)
+	return joined
 }
 
 // play writes what a viewer gets: headers, the GOP, then the rest as time goes.

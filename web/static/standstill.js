@@ -8,9 +8,9 @@
 const gap = 2000; // ms
 
 export class Standstill {
-  #since = 0;   // when the flow began, or something last moved in it
-  #arrived = 0; // when data last came
-  #looked = 0;
+  #since = 0;           // when the flow began, or something last moved in it
+  #arrived = -Infinity; // when data last came
+  #looked = -Infinity;
   #time = 0;
   #frames = 0;
 
