@@ -25,7 +25,7 @@ import (
 // Bounds of the model, in ms.
 const (
 	lifeMost  = 5200  // the 5 s within which everything has to be right, and a look at it
-	lifeRare  = 11000 // the same for a track that had a frame or two so far
+	lifeRare  = 21000 // the same for a track that had a frame or two so far, up to 10 s apart
 	lifeGone  = 4000  // from when on nobody who joins may be told of a track that is silent
 	lifeLeast = 2900  // from when on a track may be gone
 	lifeSoon  = 1200  // from when on a track that comes is told to whoever joins
