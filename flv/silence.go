@@ -11,7 +11,7 @@ type Silence struct {
 // SilentAAC returns the silence of a stream with the given AudioSpecificConfig. It
 // reports false for all but AAC-LC with one or two channels: what else may stand in
 // AAC (SBR, a program config element, further channels) takes frames of other makes.
-// The rate is one of those that AAC has a number for, or between them.
+// The rate must lie between the lowest and the highest that AAC has an index for.
 func SilentAAC(config []byte) (Silence, bool) {
 	f, err := parseAudioSpecificConfig(config)
 	if err != nil || f.Profile != aacProfiles[aotLC] {
@@ -32,7 +32,7 @@ func SilentAAC(config []byte) (Silence, bool) {
 	default:
 		return Silence{}, false
 	}
-	if short := r.flag(); short { // frameLengthFlag, §4.4.1
+	if r.flag() { // frameLengthFlag, §4.4.1
 		s.Samples = 960
 	}
 	return s, true

@@ -6,7 +6,8 @@ import (
 )
 
 // content is what a publisher's tag holds, as far as the bytes tell. It is found out
-// once, before the stream is locked; nobody looks into the body after that.
+// once, before the stream is locked; on its way into the log nobody looks into the body
+// after that.
 type content struct {
 	tag  flv.Tag
 	skip skip // why there is nothing in it to take; notSkipped as a rule
@@ -62,6 +63,9 @@ func (p *Publisher) understand(c *content, t flv.Tag) {
 		c.silence = readSilence(t.Type, c.main)
 	}
 }
+
+// hasMainHeader reports whether the tag holds the codec header of the main track.
+func (c *content) hasMainHeader() bool { return c.main.Kind == flv.KindConfig && c.main.Track == 0 }
 
 // mainOf returns the packet of track 0, or the first where there is none.
 func mainOf(packets []flv.Packet) *flv.Packet {

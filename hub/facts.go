@@ -7,9 +7,10 @@ import (
 	"sluice/flv"
 )
 
-// Track is a further track of a stream with several, as far as it is known.
+// Track is the format of one track, as far as it is known. Number is 0 for the main track
+// and 1 to 255 for a further one; in StreamInfo.Further it is never 0.
 type Track struct {
-	Number uint8 // 1 to 255
+	Number uint8
 	Video  *flv.VideoFormat
 	Audio  *flv.AudioFormat // one of the two
 }
@@ -47,48 +48,46 @@ func (s *Stream) findTrackLocked(typ flv.Type, number uint8) (int, bool) {
 }
 
 // noteFormatsLocked notes what a tag tells of the format of its tracks: codec, profile,
-// size, rates, channels. A change of it is one that players which are set up once can't
-// follow, as of a codec; what a tag does not tell is as it was. It reports whether the
-// main track has such a change.
-func (s *Stream) noteFormatsLocked(c *content) (changed bool) {
+// size, rates, channels. What a tag does not tell is as it was. It returns the numbers of
+// tracks of which it tells another format than before; a main track's codec is not
+// counted, since that is for changeCodecLocked.
+func (s *Stream) noteFormatsLocked(c *content) (changed []int) {
 	for _, t := range c.formats {
-		if t.Number != 0 {
-			s.noteFurtherLocked(t)
-			continue
+		known, differs := s.knownTrackLocked(t.typ(), t.Number), false
+		if t, differs = t.following(known); differs || t.Number != 0 && known != (Track{}) && known.codec() != t.codec() {
+			changed = append(changed, int(t.Number))
 		}
-		known := Track{Video: s.facts.video, Audio: s.facts.audio}
-		if t.Video != nil {
-			known.Audio = nil
-		} else {
-			known.Video = nil
-		}
-		t, differs := t.following(known)
-		if t.Video != nil {
-			s.facts.video = t.Video
-		} else {
-			s.facts.audio = t.Audio
-		}
-		if differs {
-			s.startAnewLocked(t.typ(), 0)
-			changed = true
-		}
+		s.setTrackLocked(t)
 	}
 	return changed
 }
 
-// noteFurtherLocked is noteFormatsLocked for a further track, codec included.
-func (s *Stream) noteFurtherLocked(t Track) {
-	i, found := s.findTrackLocked(t.typ(), t.Number)
+// knownTrackLocked returns what is known of a track, nothing at first.
+func (s *Stream) knownTrackLocked(typ flv.Type, number uint8) Track {
+	i, found := s.findTrackLocked(typ, number)
 	switch {
 	case found:
-		known := s.facts.further[i]
-		next, differs := t.following(known)
-		if differs || known.codec() != t.codec() {
-			s.breakTrackLocked(t.typ(), int(t.Number))
-		}
+		return s.facts.further[i]
+	case number == 0 && typ == flv.TypeVideo:
+		return Track{Video: s.facts.video}
+	case number == 0:
+		return Track{Audio: s.facts.audio}
+	}
+	return Track{}
+}
+
+// setTrackLocked sets what is known of a track.
+func (s *Stream) setTrackLocked(t Track) {
+	i, found := s.findTrackLocked(t.typ(), t.Number)
+	switch {
+	case t.Number == 0 && t.Video != nil:
+		s.facts.video = t.Video
+	case t.Number == 0:
+		s.facts.audio = t.Audio
+	case found:
 		// Who holds the old list may be reading it.
 		s.facts.further = slices.Clone(s.facts.further)
-		s.facts.further[i] = next
+		s.facts.further[i] = t
 	case len(s.facts.further) < maxTracks:
 		s.facts.further = slices.Insert(slices.Clip(s.facts.further), i, t)
 	}

@@ -41,8 +41,8 @@ func (v *Viewer) Fill(b *Batch, f Framer, limit int) (more bool, end Reason) {
 		b.Forget()
 		return false, ReasonClientLeft
 	case v.complete:
-		end = ReasonComplete
-		stop = v.cursor
+		b.Forget()
+		return false, ReasonComplete
 	case v.stop != ReasonNone:
 		end = v.stop
 	case s.state == stateEnded:

@@ -25,9 +25,10 @@ type headers struct {
 // (HDR colour information, a channel map).
 type config struct {
 	slot
-	codec  flv.Codec
-	data   []byte // the body as it was sent, which several tracks may share
-	number uint32 // how manieth config of its stream
+	codec    flv.Codec
+	enhanced bool   // it has the form of Enhanced RTMP
+	data     []byte // the body as it was sent, which several tracks may share
+	number   uint32 // of the tag that it came in, among the stream's tags of configs
 }
 
 // sharesBody reports whether c came in one body with o.
@@ -135,8 +136,7 @@ func (h *headers) enhanced(typ flv.Type) bool {
 		codec := h.track(typ)
 		return codec == flv.CodecVP8 || codec == flv.CodecVP9
 	}
-	p, err := flv.Tag{Type: typ, Data: h.configs[i].data}.Packet()
-	return err == nil && p.Enhanced
+	return h.configs[i].enhanced
 }
 
 // track returns the codec of the main track of the given type, 0 if it has no frames.
@@ -214,57 +214,6 @@ func (h *headers) settled(next *headers) *headers {
 // without returns headers without any config of typ: a track changed its codec.
 func (h *headers) without(typ flv.Type) *headers {
 	return h.with(slices.DeleteFunc(slices.Clone(h.configs), func(c config) bool { return c.typ == typ }))
-}
-
-// noteHeadersLocked keeps the codec headers of a body, one for each of its tracks,
-// beside the log, and what else belongs before frames. Viewers meet them with the next
-// frame. It returns why they are not kept.
-func (s *Stream) noteHeadersLocked(c *content) skip {
-	s.configs++
-	configs := make([]config, 0, 4)
-	for _, p := range c.packets {
-		next := config{slot{c.tag.Type, p.Kind, p.Track}, p.Codec, c.tag.Data, s.configs}
-		if !s.headers.hasRoom(next, len(configs)) {
-			return skipExcess
-		}
-		configs = append(configs, next)
-	}
-	if len(configs) == 0 {
-		return skipEmpty
-	}
-	i := mainTrack(c.tag.Type)
-	for n, p := range c.packets {
-		if p.Track != 0 {
-			continue
-		}
-		if p.Kind == flv.KindConfig {
-			s.changeCodecLocked(i, p.Codec)
-		}
-		if old := s.codecLocked(c.tag.Type); old != 0 && old != p.Codec {
-			s.headers = s.headers.without(c.tag.Type)
-		}
-		if c.tag.Type == flv.TypeVideo && !s.headers.has(configs[n]) {
-			s.timeline.NewHeader()
-		}
-	}
-	s.noteFormatsLocked(c)
-	if c.main.Kind == flv.KindConfig && c.main.Track == 0 && i == audioTrack {
-		s.setSilenceLocked(c.silence)
-	}
-	lacked := s.codecLocked(c.tag.Type) == 0
-	s.headers = s.headers.withConfigs(s.session.firstConfig, configs...)
-	switch t := &s.session.tracks[i]; {
-	case !lacked, !s.session.decided, s.tracks.codecs[i] == 0, s.codecLocked(c.tag.Type) == 0:
-	case s.session.arrived-t.last >= goneAfter:
-		s.loseLocked(i) // its frames are long past
-	default:
-		// Who could make nothing of the track without its header now can, from here on:
-		// frames from before it may be of another format.
-		s.startHereLocked()
-		s.reviewLocked()
-		s.news = true
-	}
-	return notSkipped
 }
 
 // codecLocked returns the codec of the main track's header of the given type, 0

@@ -145,7 +145,10 @@ func (h *Hub) Watch(key Key, opts WatchOptions) (*Viewer, error) {
 		shape:       opts.Shape,
 	}
 	if opts.Start != StartGOP || opts.Back > 0 || opts.Duration > 0 {
-		v.from = &from{live: opts.Start == StartLive, back: opts.Back, duration: opts.Duration.Milliseconds()}
+		v.from = &from{live: opts.Start == StartLive, back: opts.Back}
+		if opts.Duration > 0 {
+			v.from.duration = max(1, opts.Duration.Milliseconds())
+		}
 	}
 	if err := h.attach(v, key); err != nil {
 		return nil, err

@@ -78,7 +78,7 @@ func (s *Stream) info(now time.Time) (info StreamInfo, ok bool) {
 		}
 	}
 	for why, n := range s.facts.skipped {
-		if n > 0 && skip(why) != notSkipped {
+		if n > 0 {
 			info.Skipped[skip(why).String()] = n
 		}
 	}

@@ -133,3 +133,33 @@ func TestBitrate(t *testing.T) {
 		assert.EqualValues(t, 10*250*8, info(t, h).Bitrate, "counted anew after a long silence")
 	})
 }
+
+// What a frame tells of its track is known even if the frame is not taken.
+func TestFormatOfWhatIsNotTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{})
+		p := publish(t, h, hub.PublishOptions{})
+		p.send("P:1@0 K:2@40")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.NotNil(t, info(t, h).Video)
+		assert.Equal(t, flv.CodecH264, info(t, h).Video.Codec)
+	})
+	synctest.Test(t, func(t *testing.T) { // a further track that begins before the main one
+		h := newHub(t, hub.Config{})
+		p := publish(t, h, hub.PublishOptions{})
+		for _, track := range []uint8{1, 0, 1} {
+			body, err := flv.AppendVideo(nil, flv.Packet{
+				Codec: flv.CodecVP8, Kind: flv.KindFrame, Frame: flv.FrameKey, Enhanced: true, Multitrack: true, Track: track,
+				Payload: []byte{0x10, 0, 0, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01}, // 640x360
+			})
+			require.NoError(t, err)
+			require.NoError(t, p.Write(flv.Tag{Type: flv.TypeVideo, Data: body}))
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.Len(t, info(t, h).Further, 1)
+		assert.Equal(t, 640, info(t, h).Further[0].Video.Width)
+		watch(t, h, hub.WatchOptions{Shape: flv.Shape{Form: flv.FormSingle, Track: 1}})
+	})
+}

@@ -1,29 +1,35 @@
 package hub
 
 import (
+	"slices"
 	"time"
 
 	"sluice/flv"
 	"sluice/hub/timeline"
 )
 
-// The way of a tag, from a publisher into the log. Each stage is entered once for a
-// tag, and none looks into its bytes again.
+// The way of a tag, from a publisher into the log: each stage once, in this order.
 //
 //	Publisher.Write
 //	   │ understand (content.go): which tracks, codec, key frame or header, what format
 //	   ▼ the stream is locked
 //	takeLocked
 //	   ├─ script data ─▶ beside the log, or into it
-//	   ├─ header ─▶ noteHeadersLocked (headers.go), beside the log
-//	   └─ frame ─▶ noteFrameLocked (tracks.go): the life of its track, what viewers are told
-//	           ─▶ timeline.At: its time
-//	           ─▶ fillLocked (silence.go): the gap in the sound before it
-//	           ─▶ appendLocked: into the log, with the headers in force
+//	   ├─ headers ─▶ takeHeadersLocked: beside the log
+//	   └─ frame ─▶ takeFrameLocked
+//	        noteFrameLocked (tracks.go): the life of its track, and what viewers are told;
+//	                                     before its time, since not every frame is taken
+//	        timeline.At: its time
+//	        fillLocked (silence.go): the gap in the sound before it
+//	        appendLocked: into the log, with the headers in force
 //	   ▼ the stream is unlocked
 //	wake: pumps, and those who wait for something to start with
+//
+// On this way nobody looks into the body again. Where a viewer's shape asks for another
+// form, that is done when it is served.
 
-// skip is why a publisher's tag, or a part of one, did not enter the log.
+// skip is why a tag, or a part of one, did not enter the log, or (skipLate) entered it
+// only for viewers of everything as it was sent.
 type skip uint8
 
 const (
@@ -41,7 +47,7 @@ const (
 
 func (r skip) String() string {
 	return [...]string{
-		"none", "unreadable", "empty", "before key frame", "command", "unsafe script", "excess header",
+		"", "unreadable", "empty", "before key frame", "command", "unsafe script", "excess header",
 		"excess metadata", "late sound",
 	}[r]
 }
@@ -64,10 +70,12 @@ func (s *Stream) takeLocked(c *content, now time.Time) []Waker {
 		case c.main.Kind == flv.KindEnd:
 			why = s.takeEndLocked(c)
 		default:
-			why = s.noteHeadersLocked(c)
+			why = s.takeHeadersLocked(c)
 		}
 	}
-	s.facts.skipped[why]++
+	if why != notSkipped {
+		s.facts.skipped[why]++
+	}
 	if s.news {
 		return s.announceLocked()
 	}
@@ -82,7 +90,6 @@ func (s *Stream) takeLocked(c *content, now time.Time) []Waker {
 func (s *Stream) takeScriptLocked(c *content) {
 	if c.script.metadata {
 		s.session.declared = c.script.meta
-		s.session.names = c.script.names
 		s.headers = s.headers.withMetadata(c.script.meta)
 		s.facts.skipped[skipMetadata] += c.script.excess
 		return
@@ -92,6 +99,34 @@ func (s *Stream) takeScriptLocked(c *content) {
 		p.marks = markStart // so that it does not break the run of them
 	}
 	s.appendLocked(p, c.tag.Data)
+}
+
+// takeHeadersLocked keeps the codec headers of a body, one for each of its tracks, beside
+// the log, and what else belongs before frames. Viewers meet them with the next frame.
+func (s *Stream) takeHeadersLocked(c *content) skip {
+	s.configs++
+	configs := make([]config, 0, 4)
+	for _, p := range c.packets {
+		next := config{slot{c.tag.Type, p.Kind, p.Track}, p.Codec, p.Enhanced, c.tag.Data, s.configs}
+		if !s.headers.hasRoom(next, len(configs)) {
+			return skipExcess
+		}
+		configs = append(configs, next)
+	}
+	i := mainTrack(c.tag.Type)
+	s.noteHeaderLocked(i, c)
+	if c.tag.Type == flv.TypeVideo && slices.ContainsFunc(configs, func(c config) bool { return c.track == 0 && !s.headers.has(c) }) {
+		s.timeline.NewHeader()
+	}
+	if i == audioTrack && c.hasMainHeader() && !s.setSilenceLocked(c.silence) {
+		s.endSilenceLocked()
+	}
+	lacked := s.codecLocked(c.tag.Type) == 0
+	s.headers = s.headers.withConfigs(s.session.firstConfig, configs...)
+	if lacked && s.codecLocked(c.tag.Type) != 0 {
+		s.showTrackLocked(i)
+	}
+	return notSkipped
 }
 
 // takeEndLocked lets the end of a track's sequence flow by, for those who get
@@ -113,9 +148,13 @@ func (s *Stream) takeFrameLocked(c *content) skip {
 		return why
 	}
 	id := timeline.ID{Type: c.tag.Type, Number: c.main.Track}
-	at := s.timeline.At(id, timeline.Frame{
+	frame := timeline.Frame{
 		Timestamp: c.tag.Timestamp, Composition: c.main.CompositionTime, Key: c.main.Key, Arrived: s.session.arrived.Milliseconds(),
-	})
+	}
+	if id == mainAudio {
+		frame.Filled, frame.Stood = s.session.filling.last, s.session.filling.stood
+	}
+	at := s.timeline.At(id, frame)
 	if s.fillLocked(id, at) {
 		is |= markAside
 		why = skipLate

@@ -3,7 +3,6 @@ package hub_test
 import (
 	"encoding/binary"
 	"fmt"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -11,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"sluice/flv"
-	"sluice/hub"
 )
 
 // lifeFormat is what an encoder may send as a track: a codec, and what its header says.
@@ -166,14 +164,4 @@ func TestLifeHeaders(t *testing.T) {
 			assert.Equal(t, says[f.name], fmt.Sprint(a.Codec, " ", a.Profile, " ", a.SampleRate, " ", a.Channels))
 		}
 	}
-}
-
-// noFilling returns a Config with which no silent track is filled, false as long as
-// there is none.
-func noFilling() (cfg hub.Config, ok bool) {
-	field := reflect.ValueOf(&cfg).Elem().FieldByName("NoFillSilence")
-	if ok = field.IsValid(); ok {
-		field.SetBool(true)
-	}
-	return cfg, ok
 }

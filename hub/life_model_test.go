@@ -4,7 +4,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -302,11 +304,8 @@ func (p *player) firstOf(l *life, typ flv.Type) *sent {
 
 // lifeRun reports what is wrong with a life, and how it went; "" for nothing.
 func lifeRun(t *testing.T, do []byte) string {
-	cfg, fills := hub.Config{}, true
-	if plain, ok := noFilling(); ok && do[1]&0x80 != 0 {
-		cfg, fills = plain, false
-	}
-	l := live(t, do, cfg, fills)
+	fills := do[1]&0x80 == 0
+	l := live(t, do, hub.Config{NoFillSilence: !fills}, fills)
 	if l.fault == "" {
 		return ""
 	}
@@ -327,11 +326,15 @@ func lifeShrunk(t *testing.T, do []byte) (less []byte, fault string) {
 	return do, fault
 }
 
-// TestLife lets some hundred publishers live.
+// TestLife lets a hundred publishers live, or as many as LIFE_LIVES says.
 func TestLife(t *testing.T) {
-	const lives, mostFaults = 120, 3
+	const mostFaults = 3
+	lives := uint64(120)
+	if n, err := strconv.ParseUint(os.Getenv("LIFE_LIVES"), 10, 32); err == nil {
+		lives = n
+	}
 	faults := 0
-	for seed := range uint64(lives) {
+	for seed := range lives {
 		rng := rand.New(rand.NewPCG(seed, 8))
 		do := make([]byte, 2*(8+rng.IntN(8)))
 		for i := range do {

@@ -24,37 +24,39 @@ func (s *Stream) offersTrackLocked(v *Viewer, i int) bool {
 		return false
 	case v.fixedCodecs && needsHeader(codec) && s.codecLocked(typeOf(i)) != codec:
 		return false
-	case i == audioTrack && v.everything() && s.headers.filled:
-		return v.hasAudio // it had it when it started; who starts is told the truth
+	case v.everything() && s.session.tracks[i].state == trackSilent:
+		return v.hasAudio // as it was told at its start; a viewer that starts now is told the truth
 	}
 	return true
 }
 
-// reviewLocked ends, here and now, the viewers that can't follow a change of tracks and
-// for whom these are not those that they began with.
+// reviewLocked ends the viewers for whom the tracks are not those that they began with,
+// if they can't follow, and lets others who wait look again.
 func (s *Stream) reviewLocked() {
-	for _, v := range s.viewers {
-		if !v.fixedCodecs || !v.started || v.stop != ReasonNone {
-			continue
-		}
-		if audio, video := s.offersLocked(v); audio != v.hasAudio || video != v.hasVideo {
-			v.stop, v.stopAt = ReasonCodecChanged, s.log.head
-		}
-	}
+	s.news = true
+	s.endFixedLocked(func(v *Viewer) bool {
+		audio, video := s.offersLocked(v)
+		return audio != v.hasAudio || video != v.hasVideo
+	})
 }
 
-// breakTrackLocked ends, here and now, the viewers that can't go on with another
-// format of a track than they began with.
+// breakTrackLocked ends the viewers of a track who can't go on with another format of it
+// than they began with.
 func (s *Stream) breakTrackLocked(typ flv.Type, number int) {
-	for _, v := range s.viewers {
-		if !v.fixedCodecs || !v.started || v.stop != ReasonNone {
-			continue
-		}
+	s.endFixedLocked(func(v *Viewer) bool {
 		has := v.hasAudio
 		if typ == flv.TypeVideo {
 			has = v.hasVideo
 		}
-		if has && (number == anyTrack || v.track(typ) == uint8(number)) {
+		return has && (number == anyTrack || v.track(typ) == uint8(number))
+	})
+}
+
+// endFixedLocked ends, here and now, those of the viewers that can't follow a change for
+// whom something has become unfit.
+func (s *Stream) endFixedLocked(unfit func(*Viewer) bool) {
+	for _, v := range s.viewers {
+		if v.fixedCodecs && v.started && v.stop == ReasonNone && unfit(v) {
 			v.stop, v.stopAt = ReasonCodecChanged, s.log.head
 		}
 	}
@@ -70,17 +72,28 @@ func (s *Stream) startAnewLocked(typ flv.Type, number int) {
 	s.startHereLocked()
 }
 
+// changeFormatsLocked is a change of format of tracks of a type, here and now.
+func (s *Stream) changeFormatsLocked(typ flv.Type, numbers []int) {
+	for _, number := range numbers {
+		if number == 0 {
+			s.startAnewLocked(typ, 0)
+		} else {
+			s.breakTrackLocked(typ, number)
+		}
+	}
+}
+
 // startHereLocked makes the next packet the first at which anybody starts.
 func (s *Stream) startHereLocked() {
 	s.log.forgetGOP()
 	s.session.first, s.oldest = s.log.head, s.log.head
 }
 
-// settleLocked makes the packets that came before the decision what they would
+// rewriteUndecidedLocked makes the packets that came before the decision what they would
 // have been after it, for those who start there: without video each of them is a
 // start point; and their headers are those of both tracks, since players want all
 // headers before all frames, and none of a track without frames.
-func (s *Stream) settleLocked() {
+func (s *Stream) rewriteUndecidedLocked() {
 	first := max(s.session.first, s.log.tail)
 	video := s.tracks.codecs[videoTrack] != 0
 	switch {

@@ -7,7 +7,6 @@ type script struct {
 	safe     bool     // it may be sent to players
 	metadata bool     // it is onMetaData
 	meta     metadata // then
-	names    [2]bool  // whose codec it names, by main track
 	excess   uint64   // how many of its properties were too large, or too many
 }
 
@@ -40,5 +39,5 @@ func readScript(body []byte) *script {
 		return &script{safe: err == nil && len(body) <= scriptLimits.Bytes}
 	}
 	m, excess, ok := parseMetadata(rest)
-	return &script{safe: ok, metadata: true, meta: m, names: m.namesCodecs(), excess: excess}
+	return &script{safe: ok, metadata: true, meta: m, excess: excess}
 }

@@ -70,9 +70,8 @@ func (v *Viewer) trackInfo(h *headers) trackInfo {
 	return t
 }
 
-// has reports whether there is a main track of the type for the viewer while the headers
-// are in force: what fills a gap is none for who gets everything as it was sent, and can
-// be told so at any time.
+// has reports whether the viewer has a main track of the type while h is in force. Filled
+// sound does not count for a viewer of everything as sent that can follow changes.
 func (v *Viewer) has(h *headers, typ flv.Type) bool {
 	return h.track(typ) != 0 && !(typ == flv.TypeAudio && h.filled && v.everything() && !v.fixedCodecs)
 }

@@ -19,14 +19,12 @@ import (
 //
 // What is put in is for viewers of the main track, in any form but as it was sent:
 // those get what the publisher sent, and nothing else. The publisher's own frames go on
-// behind what was put in; of some that turn out to have been late only, those that
-// would stand in the middle of it are for viewers of everything as it was sent. An
-// encoder whose clock for sound stands while it is muted is told from that by the time
-// for which it goes on so: then its clock is set to where it has to be.
+// after the silence. Frames that were merely late, and whose place is filled already, go
+// only to viewers of everything as it was sent. If that lasts longer than maxLate, the
+// encoder's sound clock stood while it was muted, and it is set to where it has to be.
 const (
-	// fillBehind is how far what is put in keeps behind the picture, or as far as the
-	// sound was, if that is more: so that there is room for what the publisher sends
-	// when it goes on.
+	// fillBehind is how far silence stays behind the picture (farther if the sound itself
+	// was): room for what the publisher sends when it goes on.
 	fillBehind = 100 * time.Millisecond
 	// maxFill bounds what is put in at once; the rest stays a gap.
 	maxFill = 10 * time.Second
@@ -38,7 +36,7 @@ const (
 // silence is what can stand for a publisher's sound.
 type silence struct {
 	flv.Silence
-	packet flv.Packet // of which the sound's bodies are; a frame
+	packet flv.Packet // a frame with the head that the publisher's sound has
 	body   []byte     // in the form in which the publisher sends its own
 }
 
@@ -72,10 +70,10 @@ type filling struct {
 	any    bool  // last is set
 
 	lateSince time.Duration // when the first of the frames arrived that are late, on the hub's clock; 0 for none
+	stood     bool          // they are because the sound's clock stood
 }
 
-// beginFillLocked begins to fill the gap in the sound, which has been silent for long
-// enough.
+// beginFillLocked begins to fill the gap in the sound.
 func (s *Stream) beginFillLocked() {
 	f := &s.session.filling
 	if f.frames = 0; f.any {
@@ -84,25 +82,21 @@ func (s *Stream) beginFillLocked() {
 	s.headers = s.headers.withFilled(true)
 }
 
-// setSilenceLocked notes what can stand for the sound that a new codec header announces.
-func (s *Stream) setSilenceLocked(quiet *silence) {
-	s.session.silence = quiet
-	if !s.headers.filled {
-		return
-	}
-	if quiet != nil {
-		s.beginFillLocked() // anew: frames may have another duration
-		return
-	}
-	s.endFillLocked()
-	s.session.tracks[audioTrack].state = trackLive // for now: nothing fills the gap
-}
+// endFillLocked ends that.
+func (s *Stream) endFillLocked() { s.headers = s.headers.withFilled(false) }
 
-// endFillLocked says that the publisher's own sound goes on.
-func (s *Stream) endFillLocked() {
-	s.headers = s.headers.withFilled(false)
-	s.reviewLocked() // of those who get everything as it was sent, some were told of none
-	s.news = true    // and some wait for it
+// setSilenceLocked notes what can stand for the sound that a new codec header announces,
+// and reports whether anything can.
+func (s *Stream) setSilenceLocked(quiet *silence) bool {
+	s.session.silence = quiet
+	switch {
+	case !s.headers.filled:
+	case quiet == nil:
+		s.endFillLocked()
+	default:
+		s.beginFillLocked() // anew: frames may have another duration
+	}
+	return quiet != nil
 }
 
 // fillLocked fills the gap in the sound up to a frame that is about to be appended at a
@@ -112,7 +106,11 @@ func (s *Stream) fillLocked(id timeline.ID, at int64) (late bool) {
 	f := &s.session.filling
 	switch id {
 	case mainVideo:
-		if f.video = at; s.headers.filled {
+		f.video = at
+		if s.session.tracks[audioTrack].state == trackSilent {
+			if !s.headers.filled {
+				s.beginFillLocked()
+			}
 			s.fillUpLocked(at - max(f.behind, fillBehind.Milliseconds()))
 		}
 	case mainAudio:
@@ -121,7 +119,8 @@ func (s *Stream) fillLocked(id timeline.ID, at int64) (late bool) {
 			s.fillUpLocked(at - half)
 			s.endFillLocked()
 		}
-		late = s.lateLocked(at)
+		f.stood, late = false, f.any && at <= f.last
+		s.noteLateLocked(late)
 		if f.from, f.behind = at, 0; s.session.tracks[videoTrack].state == trackLive {
 			f.behind = min(f.video-at, timeline.MaxSkew.Milliseconds())
 		}
@@ -129,20 +128,18 @@ func (s *Stream) fillLocked(id timeline.ID, at int64) (late bool) {
 	return late
 }
 
-// lateLocked reports whether sound at a time stands in the middle of what was put in.
-func (s *Stream) lateLocked(at int64) bool {
+// noteLateLocked notes whether sound has come that stands in the middle of what was put
+// in.
+func (s *Stream) noteLateLocked(late bool) {
 	f, now := &s.session.filling, s.session.arrived
 	switch {
-	case !f.any || at > f.last:
+	case !late:
 		f.lateSince = 0
-		return false
 	case f.lateSince == 0:
 		f.lateSince = now
 	case now-f.lateSince > maxLate:
-		s.timeline.Stood(mainAudio)
-		f.lateSince = 0
+		f.lateSince, f.stood = 0, true
 	}
-	return true
 }
 
 // fillUpLocked puts silence in up to a time.
@@ -162,8 +159,5 @@ func (s *Stream) fillUpLocked(until int64) {
 		s.appendLocked(e, quiet.body)
 		f.last, f.any = next, true
 		s.facts.filled++
-	}
-	if f.any {
-		s.timeline.Filled(mainAudio, f.last)
 	}
 }

@@ -203,3 +203,33 @@ func TestMutedClockStands(t *testing.T) {
 		assert.EqualValues(t, 1, info(t, h).Jumps)
 	})
 }
+
+// A session that ends just when its sound's clock is known to have stood leaves nothing
+// of that to the next one.
+func TestStoodClockEndsWithItsSession(t *testing.T) {
+	for late := 900; late <= 1200; late += 20 { // ms of sound before the end
+		synctest.Test(t, func(t *testing.T) {
+			h := newHub(t, hub.Config{MaxLag: time.Hour})
+			p := newSpeaker(t, h, stereo)
+			p.run(3 * time.Second)
+			p.muted, p.stands = true, true
+			p.run(4 * time.Second)
+			p.muted = false
+			p.run(time.Duration(late) * time.Millisecond)
+			p.Close()
+			jumps := info(t, h).Jumps
+
+			p = newSpeaker(t, h, stereo)
+			p.run(200 * time.Millisecond)
+			v := watch(t, h, inBrowser)
+			p.muted = true // for less than it takes to be noticed
+			p.run(300 * time.Millisecond)
+			p.muted = false
+			p.run(time.Second)
+			own, filled := sounds(v.take())
+			assert.Empty(t, filled)
+			assert.Equal(t, 500, own[10]-own[0], "after %d ms", late)
+			assert.Equal(t, jumps, info(t, h).Jumps)
+		})
+	}
+}

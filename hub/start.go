@@ -13,7 +13,7 @@ type from struct {
 	live bool          // StartLive
 	back time.Duration // WatchOptions.Back
 
-	duration int64 // WatchOptions.Duration, in ms
+	duration int64 // WatchOptions.Duration, in ms; 0 for none
 
 	// lead is by how much the viewer's packets may be older than MaxLag allows, in
 	// ms: as old as they were at its start, and no more than they were since.
@@ -80,7 +80,7 @@ func (s *Stream) leadLocked(v *Viewer) {
 	if v.cursor < s.log.head {
 		f.lead = s.log.newest().arrived - s.log.at(v.cursor).arrived
 	}
-	if f.squeeze.window == 0 && f.back == 0 && f.duration <= 0 {
+	if f.squeeze.window == 0 && f.back == 0 && f.duration == 0 {
 		v.from = nil
 	}
 }

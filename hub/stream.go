@@ -95,10 +95,9 @@ type session struct {
 	arrived     time.Duration // lastWrite, on the hub's clock
 	begun       time.Time     // when its first frame came, or a codec changed that viewers were told
 	declared    metadata
-	names       [mainTracks]bool // whose codec metadata names
-	first       uint64           // its first packet, or that of the last change of codec or format
-	firstConfig uint32           // the number of its first codec header
-	tracks      [mainTracks]track
+	first       uint64 // its first packet, or that of the last change of codec or format
+	firstConfig uint32 // the number of its first codec header
+	tracks      [mainTracks]trackLife
 	decided     bool
 	timer       *time.Timer // decides, some time after the first frame
 	silence     *silence    // what can stand for its sound; nil if nothing can

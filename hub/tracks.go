@@ -11,24 +11,24 @@ import (
 // trackState is how far one of the two main tracks has come in a publish session. What
 // viewers are told of a stream's tracks follows from it, and from nothing else.
 //
-//	           metadata names          a frame
-//	           its codec
-//	unknown ─────────────▶ announced ───────────▶ live ◀─────────────┐
-//	 │ │ ▲                     │  ▲                │ no frame, while │ a frame
-//	 │ │ └── header of another │  └─ codec ────────┤ the other track │ (of video:
-//	 │ │                       │                   ▼ goes on         │ a key frame)
-//	 │ └───────────────────────┼────── a frame ──▶ live              │
-//	 │ 1 s after the           │ 4 s after it      │                 │
-//	 │ session's first frame   ▼                   │ 3 s             │
-//	 └───────────────────────▶ gone ◀──────────────┤ ────────────────┤
-//	                                               │ 1 s, AAC-LC     │
-//	                                               └──▶ silent ──────┘
+//	from                on                                                        to
+//	unknown             metadata names its codec                                  announced
+//	unknown             1 s after the session's first frame (or a change of codec) gone
+//	announced           4 s after that                                            gone
+//	any                 a frame (of video: a key frame)                           live
+//	live, silent        a frame or header of another codec                        unknown
+//	live                no frame for 1 s while the other track goes on, AAC-LC     silent
+//	live                no frame for 3 s while the other track goes on, others    gone
+//	silent              a header that names no AAC-LC any more                    live
+//	live                its first header, long after its last frame               gone
+//
+// The 3 s are more where a track's frames are usually further apart (trackLife.limit).
 //
 // Who joins waits until both tracks are live, silent or gone (session.decided). A track
 // that is silent is there: its gap is filled (silence.go). When one turns out to be gone,
 // or to be there after all, or goes on with another codec or picture size, viewers whose
-// player was set up for something else are ended, so that it is opened anew
-// (reviewLocked, breakTrackLocked); the others go on.
+// player was set up for something else are ended, so that it is opened anew (offers.go);
+// the others go on.
 type trackState uint8
 
 const (
@@ -39,8 +39,8 @@ const (
 	trackGone
 )
 
-// settled reports whether nobody waits for the track any more.
-func (t trackState) settled() bool { return t >= trackLive }
+// known reports whether nobody waits for the track any more.
+func (t trackState) known() bool { return t >= trackLive }
 
 // Times of a track's life.
 const (
@@ -58,15 +58,15 @@ const (
 	// picture every six seconds may follow.
 	oneFrameGone = 10 * time.Second
 	// resumeWait is how long a track may take to go on after the other one, where both
-	// had stopped for long.
+	// had stopped for long: more than a first frame proves, and as much as bursts take.
 	resumeWait = maxPassed + 300*time.Millisecond
 	// paces is how many times a track's usual distance of frames it may be without one.
 	paces = 2
 	// maxPace bounds a distance of frames that counts as usual.
 	maxPace = 10 * time.Second
-	// maxPassed bounds how much time passes for a track with one frame of the other,
-	// or twice the distance at which those come, up to maxSparse: when a connection that
-	// hung goes on, all of its frames come at once, and one of them alone says nothing.
+	// maxPassed bounds how much silence of a track one frame of the other proves: frames
+	// that were held up arrive all at once. Where that other track is itself sparse, it is
+	// twice its distance of frames, up to maxSparse.
 	maxPassed = 500 * time.Millisecond
 	maxSparse = 2 * time.Second
 )
@@ -99,8 +99,8 @@ func typeOf(track int) flv.Type {
 	return flv.TypeAudio
 }
 
-// track is a main track in the present publish session.
-type track struct {
+// trackLife is a main track in the present publish session.
+type trackLife struct {
 	state trackState
 	codec flv.Codec // of its frames; 0 unless it is live or silent
 
@@ -110,7 +110,7 @@ type track struct {
 	silence time.Duration // for how long the other track has gone on since
 	gap     time.Duration // how long that was from the last frame but one to the last
 	pace    time.Duration // how long it usually is: the shorter one of the last two
-	burst   time.Duration // by how much a frame has been late of late: those of some encoders come in bursts
+	burst   time.Duration // how late frames have lately been at most: some encoders send them in bursts
 
 	// Of video.
 	keyed flv.Codec // of the last key frame: what inter frames may follow
@@ -119,7 +119,7 @@ type track struct {
 
 // limit returns how long the track may be without a frame before it is silent, where
 // that would be filled, or else gone. startable says that who joins can start meanwhile.
-func (t *track) limit(filled, startable bool) time.Duration {
+func (t *trackLife) limit(filled, startable bool) time.Duration {
 	switch {
 	case filled:
 		return silentAfter + 2*t.burst
@@ -129,9 +129,9 @@ func (t *track) limit(filled, startable bool) time.Duration {
 	return max(goneAfter, paces*t.pace)
 }
 
-// arrive notes a frame. passed is how much of the time since its last one is to count
-// for the other track.
-func (t *track) arrive(now time.Duration, stamp uint32) (passed time.Duration) {
+// arrive notes a frame. It returns how much of the time since the track's last frame
+// counts as silence of the other track.
+func (t *trackLife) arrive(now time.Duration, stamp uint32) (passed time.Duration) {
 	if t.frames > 0 {
 		passed = min(now-t.last, max(maxPassed, min(2*t.pace, maxSparse)))
 		if stamp != t.stamp { // else it is a part of the last one
@@ -159,10 +159,14 @@ func (s *Stream) noteFrameLocked(c *content) (is marks, why skip) {
 	i, p := mainTrack(c.tag.Type), c.main
 	t := &s.session.tracks[i]
 	main := p.Track == 0
+	var changed []int
+	if c.formats != nil {
+		changed = s.noteFormatsLocked(c) // even of what is not taken
+	}
 	if i == videoTrack {
 		if main && p.Key {
 			// The slices of one picture may each have a message of their own.
-			if !t.isKey || c.tag.Timestamp != t.stamp || !s.log.hasGOP {
+			if !t.isKey || c.tag.Timestamp != t.stamp || !s.log.hasGOP || changed != nil {
 				is = markStart
 			}
 			t.keyed = p.Codec
@@ -176,18 +180,49 @@ func (s *Stream) noteFrameLocked(c *content) (is marks, why skip) {
 	if len(c.packets) > 1 {
 		is |= markMany
 	}
-	if s.noteFormatsLocked(c) && p.Key {
-		is |= markStart
+	if changed != nil {
+		s.changeFormatsLocked(c.tag.Type, changed)
 	}
 	if main {
 		s.arriveLocked(i, p.Codec, c.tag.Timestamp)
 		t.isKey = p.Key
-		s.decideIfSettledLocked()
+		s.decideIfKnownLocked()
 	}
 	if i == audioTrack && s.onlyAudioLocked() {
 		is |= markStart
 	}
 	return is, notSkipped
+}
+
+// noteHeaderLocked notes codec headers in the life of a main track and its further ones.
+func (s *Stream) noteHeaderLocked(i int, c *content) {
+	for _, p := range c.packets {
+		if p.Track != 0 {
+			continue
+		}
+		if p.Kind == flv.KindConfig {
+			s.changeCodecLocked(i, p.Codec)
+		}
+		if old := s.codecLocked(c.tag.Type); old != 0 && old != p.Codec {
+			s.headers = s.headers.without(c.tag.Type)
+		}
+	}
+	s.changeFormatsLocked(c.tag.Type, s.noteFormatsLocked(c))
+}
+
+// showTrackLocked notes that a main track has got its first codec header. Viewers that
+// could not use the track without it now can, from here on: frames from before may be of
+// another format.
+func (s *Stream) showTrackLocked(i int) {
+	if !s.session.decided || s.tracks.codecs[i] == 0 {
+		return
+	}
+	if s.session.arrived-s.session.tracks[i].last >= goneAfter {
+		s.loseLocked(i) // its frames are long past
+		return
+	}
+	s.startHereLocked()
+	s.reviewLocked()
 }
 
 // arriveLocked notes that a frame of a main track arrived: it is live, and time passes
@@ -209,26 +244,40 @@ func (s *Stream) arriveLocked(i int, codec flv.Codec, stamp uint32) {
 			s.headers = s.headers.without(typeOf(i)) // of another codec
 		}
 	}
-	appears := !t.state.settled() || t.state == trackGone
+	was := t.state
 	t.state = trackLive
-	if other.state != trackLive {
-		return
+	if was == trackSilent {
+		s.reviewLocked() // viewers of everything as sent may have been told that there is no sound
 	}
-	canFill, gap := s.canFillLocked(1-i), t.last-other.last
-	limit := other.limit(canFill, s.log.hasGOP)
-	other.silence = min(other.silence+passed, gap)
-	if appears && gap >= limit { // both had stopped: this one goes on, and that one perhaps
-		other.silence = max(other.silence, limit-resumeWait)
+	if other.state == trackLive {
+		s.passLocked(1-i, passed, !was.known() || was == trackGone)
 	}
-	if !s.session.decided || other.silence < limit {
-		return
+}
+
+// passLocked lets time pass for a main track with a frame of the other one, which may
+// have appeared with it: too much makes it silent or gone.
+func (s *Stream) passLocked(i int, passed time.Duration, appears bool) {
+	t, gap := &s.session.tracks[i], s.session.arrived-s.session.tracks[i].last
+	canFill := s.canFillLocked(i)
+	limit := t.limit(canFill, s.log.hasGOP)
+	t.silence = min(t.silence+passed, gap)
+	if appears && gap >= limit { // both had stopped: the other one goes on, and this one perhaps
+		t.silence = max(t.silence, limit-resumeWait)
 	}
-	if canFill {
-		other.state = trackSilent
-		s.beginFillLocked()
-		return
+	switch {
+	case !s.session.decided || t.silence < limit:
+	case canFill:
+		t.state = trackSilent
+	default:
+		s.loseLocked(i)
 	}
-	s.loseLocked(1 - i)
+}
+
+// endSilenceLocked notes that nothing can stand for the sound any more.
+func (s *Stream) endSilenceLocked() {
+	if t := &s.session.tracks[audioTrack]; t.state == trackSilent {
+		t.state = trackLive // and soon gone
+	}
 }
 
 // loseLocked notes that a track is gone.
@@ -247,20 +296,20 @@ func (s *Stream) canFillLocked(i int) bool {
 		s.session.tracks[i].codec == flv.CodecAAC
 }
 
-// decideIfSettledLocked decides on the tracks when nobody has to wait for another one,
+// decideIfKnownLocked decides on the tracks when nobody has to wait for another one,
 // and sees to it that it will be decided in time.
-func (s *Stream) decideIfSettledLocked() {
+func (s *Stream) decideIfKnownLocked() {
 	switch t := &s.session.tracks; {
 	case s.session.decided:
-	case t[audioTrack].state.settled() && t[videoTrack].state.settled():
+	case t[audioTrack].state.known() && t[videoTrack].state.known():
 		s.decideLocked()
 	case s.session.timer == nil:
-		s.awaitTracksLocked(s.session.lastWrite)
+		s.startDecisionTimerLocked(s.session.lastWrite)
 	}
 }
 
-// awaitTracksLocked lets the wait for a track that has not shown end in time.
-func (s *Stream) awaitTracksLocked(now time.Time) {
+// startDecisionTimerLocked lets the wait for a track that has not shown end in time.
+func (s *Stream) startDecisionTimerLocked(now time.Time) {
 	var timer *time.Timer
 	timer = time.AfterFunc(s.waitUntilLocked().Sub(now), func() { s.decideLate(&timer) })
 	s.session.timer = timer
@@ -269,10 +318,10 @@ func (s *Stream) awaitTracksLocked(now time.Time) {
 // waitUntilLocked returns until when to wait for a track that has not shown, by what
 // metadata says of it until now.
 func (s *Stream) waitUntilLocked() time.Time {
-	wait := trackWait
+	wait, names := trackWait, s.session.declared.namesCodecs()
 	for i := range s.session.tracks {
 		t := &s.session.tracks[i]
-		if t.state == trackUnknown && s.session.names[i] {
+		if t.state == trackUnknown && names[i] {
 			t.state = trackAnnounced
 		}
 		if t.state == trackAnnounced {
@@ -289,7 +338,7 @@ func (s *Stream) decideLate(timer **time.Timer) {
 	var wakers []Waker
 	if s.session.timer == *timer { // not stopped as it fired
 		if now := time.Now(); now.Before(s.waitUntilLocked()) {
-			s.awaitTracksLocked(now) // metadata has come since
+			s.startDecisionTimerLocked(now) // metadata has come since
 		} else {
 			s.decideLocked()
 			wakers = s.announceLocked()
@@ -308,7 +357,7 @@ func (s *Stream) decideLocked() {
 	now := trackSet{known: true}
 	for i := range s.session.tracks {
 		t := &s.session.tracks[i]
-		if !t.state.settled() {
+		if !t.state.known() {
 			t.state = trackGone
 		}
 		now.codecs[i] = t.codec
@@ -321,7 +370,7 @@ func (s *Stream) decideLocked() {
 	s.headers = s.headers.withMetadata(s.session.declared).
 		withTrack(audioTrack, now.codecs[audioTrack]).withTrack(videoTrack, now.codecs[videoTrack]).
 		sinceNumber(s.session.firstConfig)
-	s.settleLocked()
+	s.rewriteUndecidedLocked()
 	s.reviewLocked()
 	s.news = true
 }
@@ -339,7 +388,7 @@ func (s *Stream) changeCodecLocked(i int, codec flv.Codec) {
 	s.tracks.known, s.tracks.codecs[i] = false, 0
 	t.state, t.codec = trackUnknown, 0
 	if i == audioTrack {
-		s.session.silence, s.headers = nil, s.headers.withFilled(false)
+		s.setSilenceLocked(nil)
 	}
 	s.session.begun = s.session.lastWrite
 	s.reopenLocked()

@@ -33,6 +33,7 @@ var arrows = map[string][]string{
 	"flv/amf":           {},
 	"hub/...":           {"flv/...", "hub/..."},
 	"hub/intake":        {},
+	"hub/timeline":      {"flv"},
 	"rtmp":              {"flv/...", "rtmp/internal/..."},
 	"rtmp/internal/...": {"flv/...", "rtmp/internal/..."},
 	"rtmp/...":          {"flv/...", "hub/...", "rtmp/..."}, // what ties rtmp to the hub

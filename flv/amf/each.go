@@ -14,15 +14,20 @@ import (
 // nothing else. References count from the value in which they stand: one to a value
 // outside of it is odd. f must not keep name's memory beyond the call.
 //
-// An object in AMF3, behind its marker in AMF0, is decoded whole.
+// An object in AMF3, behind its marker in AMF0, is decoded whole, within the limits.
 //
-// The error is ErrFormat or io.ErrUnexpectedEOF where what follows can't be told any
-// more, or where no object stands; f has been called for what came before.
+// The error wraps ErrFormat, ErrLimit (nested deeper than 16, or an AMF3 object beyond the
+// limits) or io.ErrUnexpectedEOF where what follows can't be told any more, or where no
+// object stands; f has been called for what came before. An object whose end marker is
+// missing ends with b.
 func EachProperty(b []byte, l Limits, f func(name []byte, value any, err error)) (rest []byte, err error) {
 	if len(b) > 0 && b[0] == amf0SwitchAMF3 {
 		return eachAMF3(b, l, f)
 	}
-	if b, err = objectHead(b); err != nil {
+	if len(b) == 0 {
+		return nil, errEnd("object")
+	}
+	if b, err = objectHead(b[0], b[1:]); err != nil {
 		return nil, err
 	}
 	for len(b) > 0 {
@@ -62,12 +67,8 @@ func eachAMF3(b []byte, l Limits, f func(name []byte, value any, err error)) (re
 	return rest, nil
 }
 
-// objectHead passes over what stands before the first property of an object.
-func objectHead(b []byte) ([]byte, error) {
-	if len(b) == 0 {
-		return nil, errEnd("object")
-	}
-	marker, b := b[0], b[1:]
+// objectHead passes over what stands between an object's marker and its first property.
+func objectHead(marker byte, b []byte) ([]byte, error) {
 	switch marker {
 	case amf0Object:
 		return b, nil
@@ -80,7 +81,9 @@ func objectHead(b []byte) ([]byte, error) {
 	return nil, fmt.Errorf("%w: AMF0 marker %#02x is no object's", ErrFormat, marker)
 }
 
-// SkipAMF0 passes over the first value of b without decoding it.
+// SkipAMF0 returns what follows the first value of b. AMF0 takes no memory, up to a depth
+// of 16; a value in AMF3 is decoded, within the default limits. Errors are those of
+// EachProperty.
 func SkipAMF0(b []byte) (rest []byte, err error) { return skip(b, 0) }
 
 // skip passes over a value that has depth values around it. Unlike decoding, that
@@ -135,17 +138,9 @@ func skip(b []byte, depth int) ([]byte, error) {
 
 // skipProperties passes over an object whose marker is read already.
 func skipProperties(marker byte, b []byte, depth int) ([]byte, error) {
-	switch marker {
-	case amf0ECMAArray:
-		var err error
-		if b, err = skipBytes(b, 4, "array"); err != nil {
-			return nil, err
-		}
-	case amf0TypedObject:
-		var err error
-		if _, b, err = splitName(b); err != nil {
-			return nil, err
-		}
+	b, err := objectHead(marker, b)
+	if err != nil {
+		return nil, err
 	}
 	for len(b) > 0 {
 		if len(b) >= 3 && b[0] == 0 && b[1] == 0 && b[2] == amf0ObjectEnd {

@@ -119,6 +119,12 @@ type Frame struct {
 	// Arrived is when the frame arrived, in ms of any clock that runs at the pace of
 	// time.
 	Arrived int64
+	// Filled is up to where something else stands in the gap before the frame, in stream
+	// time, ms: a frame whose place can only be guessed follows that. 0 for nothing.
+	Filled int64
+	// Stood says that the clock of the track has stood for a while, unlike that of the
+	// other: the frame's place can only be guessed.
+	Stood bool
 }
 
 // BeginSession says that the next frame comes from a new publish session.
@@ -148,9 +154,9 @@ func (t *Timeline) At(id ID, f Frame) int64 {
 	case t.first == nil:
 		out = t.open(tr, f.Timestamp, low)
 	case fresh:
-		out = t.enter(id, tr, f, low)
+		out = t.enter(id, tr, &f, low)
 	default:
-		out = t.goOn(id, tr, f, low)
+		out = t.goOn(id, tr, &f, low)
 	}
 	tr.advance(t.session, out, f.Arrived)
 	if ref := t.reference(id); ref != nil {
@@ -170,14 +176,6 @@ func (t *Timeline) Front() int64 { return t.front }
 
 // Jumps returns how often the clock of a main track was set after a session's start.
 func (t *Timeline) Jumps() uint64 { return t.jumps }
-
-// Filled says that the gap in a track is filled with something else up to a time, in
-// ms: a frame that can only be guessed to follow the last one has to follow that.
-func (t *Timeline) Filled(id ID, until int64) { t.track(id).filled = until }
-
-// Stood says that the clock of a track has stood for a while, unlike that of the other: its
-// next frame follows what the gap is filled with, whatever its timestamp says.
-func (t *Timeline) Stood(id ID) { t.track(id).stood = true }
 
 // reorder bounds a composition time to what encoders do, in ms.
 func reorder(composition int32) int64 {
@@ -201,7 +199,7 @@ func (t *Timeline) open(tr *track, ts uint32, low int64) int64 {
 // by its clock, if the two are not too far apart for that, or it came as much later than
 // the other one's last frame as it says. Where it would overlap
 // what the track had before, the session's clock moves on.
-func (t *Timeline) enter(id ID, tr *track, f Frame, low int64) int64 {
+func (t *Timeline) enter(id ID, tr *track, f *Frame, low int64) int64 {
 	ts := f.Timestamp
 	ref := t.reference(id)
 	if ref == nil {
@@ -226,21 +224,21 @@ func (t *Timeline) enter(id ID, tr *track, f Frame, low int64) int64 {
 }
 
 // goOn places a frame of a track that the session has already.
-func (t *Timeline) goOn(id ID, tr *track, f Frame, low int64) int64 {
+func (t *Timeline) goOn(id ID, tr *track, f *Frame, low int64) int64 {
 	ts := f.Timestamp
-	if out, ok := tr.pause(tr.next, f); ok && !tr.stood {
+	if out, ok := tr.pause(tr.next, f); ok && !f.Stood {
 		tr.leapt = false
 		return out
 	}
 	ref := t.reference(id)
 	apart := ref != nil && ref.last-tr.last > maxApart.Milliseconds()
-	if !apart && !tr.stood {
+	if !apart && !f.Stood {
 		if out, clock, ok := tr.follow(ref, ts); ok {
 			out, clock = tr.straggle(ref, ts, out, clock)
 			return tr.settle(ref, out, clock)
 		}
 	}
-	if ref != nil && !tr.stood {
+	if ref != nil && !f.Stood {
 		out := near(ref.last, ts, ref.clock)
 		switch {
 		case abs(out-ref.last) > MaxSkew.Milliseconds():
@@ -258,8 +256,8 @@ func (t *Timeline) goOn(id ID, tr *track, f Frame, low int64) int64 {
 		}
 	}
 	t.jump(id)
-	tr.leapt, tr.stood = false, false
-	out := max(tr.next, tr.after(low), tr.filled)
+	tr.leapt = false
+	out := max(tr.next, tr.after(low), f.Filled)
 	if apart {
 		out = max(out, ref.last)
 	}
@@ -274,8 +272,8 @@ func (t *Timeline) jump(id ID) {
 	}
 }
 
-// Last returns the time given out last to a track, or the end of all times for one that
-// had no frame.
+// Last returns the stream time, in ms, given out last to a track; math.MaxInt64 for one
+// that has had no frame.
 func (t *Timeline) Last(id ID) int64 {
 	tr := &t.mains[id.main()]
 	if id.Number != 0 {

@@ -9,8 +9,6 @@ type track struct {
 	behind  int64 // by how much the last frame was moved up
 	slow    bool  // the last frame came later than expected: once is no pace
 	arrived int64 // when the last frame did
-	filled  int64 // up to where something else stands in its gap
-	stood   bool  // its clock did: the next frame follows that
 
 	clock    uint32 // its offset, modulo 2^31
 	since    int64  // when it took that on
@@ -133,7 +131,7 @@ func (tr *track) follow(ref *track, ts uint32) (at int64, clock uint32, ok bool)
 // it is well ahead of the track's last frame because nothing was sent meanwhile: about
 // as much time has passed until it arrived. A picture every eight seconds is one such
 // pause after the other.
-func (tr *track) pause(ref int64, f Frame) (at int64, paused bool) {
+func (tr *track) pause(ref int64, f *Frame) (at int64, paused bool) {
 	at = near(ref, f.Timestamp, tr.clock)
 	step, waited := at-tr.last, f.Arrived-tr.arrived
 	return at, step > maxTrust.Milliseconds() && abs(step-waited) <= min(step/4, maxStray.Milliseconds())
