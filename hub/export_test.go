@@ -23,7 +23,11 @@ func (h *Hub) Check() error {
 }
 
 func (s *Stream) check() error {
+	fixed := 0
 	for i, v := range s.viewers {
+		if v.isFixed() {
+			fixed++
+		}
 		if int(v.place) != i || v.stream.Load() != s {
 			return fmt.Errorf("viewer %d stands at %d", i, v.place)
 		}
@@ -33,6 +37,9 @@ func (s *Stream) check() error {
 		if err := s.checkHeld(v); err != nil {
 			return fmt.Errorf("viewer %d: %w", i, err)
 		}
+	}
+	if fixed != s.fixed {
+		return fmt.Errorf("%d viewers are fixed, and %d counted", fixed, s.fixed)
 	}
 	return s.log.check()
 }

@@ -104,18 +104,21 @@ func (v *Viewer) collect(b *Batch, l *log, h *headers, until uint64, limit int, 
 	for ; seq < until && size < limit; seq++ {
 		p := l.at(seq)
 		if v.from != nil {
-			v.arrive(p)
+			v.arrive(p, seq)
 		}
 		due := v.due(p, flags)
+		if v.from != nil {
+			if v.begun && v.isOver(p) {
+				v.complete = true
+				break
+			}
+			due = due && !(p.kind == flv.TypeAudio && v.deaf(seq))
+		}
 		if !v.begun {
 			if !due || p.kind == flv.TypeScript || p.is(markAside) {
 				continue
 			}
 			v.begun, v.base = true, v.beginning(p)
-		}
-		if v.from != nil && v.from.duration > 0 && v.time(p)-v.base >= v.from.duration {
-			v.complete = true
-			break
 		}
 		if v.headers != h {
 			size += v.appendHeaders(b, l, h, seq)
@@ -232,6 +235,9 @@ func (v *Viewer) stopLocked(l *log) uint64 {
 func (v *Viewer) appendHeaders(b *Batch, l *log, h *headers, seq uint64) (size int) {
 	p, had := l.at(seq), v.headers
 	v.headers = h
+	if v.deaf(seq) {
+		h = v.withLaterSound(l, h)
+	}
 	if had == nil || v.scriptData && !(slices.Equal(had.meta, h.meta) && v.trackInfo(had) == v.trackInfo(h)) {
 		size += b.add(flv.Tag{Type: flv.TypeScript, Data: h.meta.appendBody(nil, v.trackInfo(h))})
 	}

@@ -120,6 +120,22 @@ func (h *headers) withFilled(on bool) *headers {
 	return next
 }
 
+// withSoundOf returns headers with the configs and the codec of another one's sound.
+func (h *headers) withSoundOf(other *headers) *headers {
+	isSound := func(c config) bool { return c.typ == flv.TypeAudio }
+	configs := slices.DeleteFunc(slices.Clone(h.configs), isSound)
+	for _, c := range other.configs {
+		if isSound(c) {
+			configs = append(configs, c) // behind those of video
+		}
+	}
+	next := h.with(configs)
+	if codec := other.codecs[audioTrack]; codec != 0 {
+		next.codecs[audioTrack] = codec
+	}
+	return next
+}
+
 // with returns a copy of h with other configs.
 func (h *headers) with(configs []config) *headers {
 	next := *h

@@ -57,6 +57,7 @@ func (r skip) String() string {
 // is copied.
 func (s *Stream) takeLocked(c *content, now time.Time) []Waker {
 	s.session.lastWrite, s.session.arrived = now, now.Sub(s.hub.began)
+	s.session.arrivedMS = s.session.arrived.Milliseconds()
 	s.facts.in += uint64(c.tag.Size())
 	s.facts.rate.add(now, len(c.tag.Data))
 
@@ -149,10 +150,10 @@ func (s *Stream) takeFrameLocked(c *content) skip {
 	}
 	id := timeline.ID{Type: c.tag.Type, Number: c.main.Track}
 	frame := timeline.Frame{
-		Timestamp: c.tag.Timestamp, Composition: c.main.CompositionTime, Key: c.main.Key, Arrived: s.session.arrived.Milliseconds(),
+		Timestamp: c.tag.Timestamp, Composition: c.main.CompositionTime, Key: c.main.Key, Arrived: s.session.arrivedMS,
 	}
 	if id == mainAudio {
-		frame.Filled, frame.Stood = s.session.filling.last, s.session.filling.stood
+		frame.Filled, frame.Stood = s.session.filling.follows(), s.session.filling.stood
 	}
 	at := s.timeline.At(id, frame)
 	if s.fillLocked(id, at) {
@@ -177,7 +178,7 @@ func entry(id timeline.ID, p *flv.Packet, time int64, is marks) packet {
 
 // appendLocked appends to the log, with the headers now in force, and trims it.
 func (s *Stream) appendLocked(p packet, data []byte) {
-	p.arrived = s.session.arrived.Milliseconds()
+	p.arrived = s.session.arrivedMS
 	s.log.append(p, s.headers, data)
 	s.trimLocked()
 }

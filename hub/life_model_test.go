@@ -26,12 +26,14 @@ import (
 
 // Bounds of the model, in ms.
 const (
-	lifeMost  = 5200  // the 5 s within which everything has to be right, and a look at it
-	lifeRare  = 21000 // the same for a track that had a frame or two so far, up to 10 s apart
-	lifeGone  = 4000  // from when on nobody who joins may be told of a track that is silent
-	lifeLeast = 2900  // from when on a track may be gone
-	lifeSoon  = 1200  // from when on a track that comes is told to whoever joins
-	lifeBurst = 700   // between two looks at a track that goes on
+	lifeMost = 5200  // the 5 s within which everything has to be right, and a look at it
+	lifeRare = 21000 // the same for a track that had a frame or two so far, up to 10 s apart
+	// the same for a track that has stopped and gone on again and again
+	lifePaused = 32000
+	lifeGone   = 4000 // from when on nobody who joins may be told of a track that is silent
+	lifeLeast  = 2900 // from when on a track may be gone
+	lifeSoon   = 1200 // from when on a track that comes is told to whoever joins
+	lifeBurst  = 700  // between two looks at a track that goes on
 )
 
 func (l *life) failf(p *player, format string, args ...any) {
@@ -93,7 +95,24 @@ func (l *life) most(typ flv.Type) int64 {
 	if f := l.lastFrame(typ); f != nil && f.framesOfSession <= 4 { // two, in two messages each
 		return lifeRare
 	}
+	if l.pauses(typ) > 1 {
+		return lifePaused
+	}
 	return lifeMost
+}
+
+// pauses returns how often a track has stopped and gone on in this session.
+func (l *life) pauses(typ flv.Type) (n int) {
+	last := int64(-1)
+	for _, s := range l.sent {
+		if s.typ == typ && s.frame && s.session == l.session {
+			if last >= 0 && s.at-last >= lifeLeast {
+				n++
+			}
+			last = s.at
+		}
+	}
+	return n
 }
 
 // joins looks at what a player is told when it begins.
@@ -143,7 +162,9 @@ func (l *life) least(typ flv.Type) int64 {
 // lacksHeader reports whether a track needs a header that never came.
 func (l *life) lacksHeader(typ flv.Type) bool {
 	f := l.lastFrame(typ)
-	return f != nil && f.bare() && !f.stale && l.track(typ).header == nil
+	return f != nil && f.bare() && !f.stale && !slices.ContainsFunc(l.sent, func(s sent) bool {
+		return s.typ == typ && s.session == l.session && !s.frame
+	})
 }
 
 // waits looks at a player that has not begun.

@@ -53,14 +53,19 @@ func (s *Stream) breakTrackLocked(typ flv.Type, number int) {
 }
 
 // endFixedLocked ends, here and now, those of the viewers that can't follow a change for
-// whom something has become unfit.
+// whom something has become unfit. It looks at all viewers only if there are such.
 func (s *Stream) endFixedLocked(unfit func(*Viewer) bool) {
-	for _, v := range s.viewers {
-		if v.fixedCodecs && v.started && v.stop == ReasonNone && unfit(v) {
+	for i := 0; i < len(s.viewers) && s.fixed > 0; i++ {
+		if v := s.viewers[i]; v.isFixed() && unfit(v) {
 			v.stop, v.stopAt = ReasonCodecChanged, s.log.head
+			s.fixed--
 		}
 	}
 }
+
+// isFixed reports whether the viewer has started and would be ended by a change that it
+// can't follow.
+func (v *Viewer) isFixed() bool { return v.fixedCodecs && v.started && v.stop == ReasonNone }
 
 // anyTrack stands for all tracks of a type.
 const anyTrack = -1
@@ -69,7 +74,7 @@ const anyTrack = -1
 // follow. Whoever joins starts behind it.
 func (s *Stream) startAnewLocked(typ flv.Type, number int) {
 	s.breakTrackLocked(typ, number)
-	s.startHereLocked()
+	s.startHereLocked(typ)
 }
 
 // changeFormatsLocked is a change of format of tracks of a type, here and now.
@@ -83,8 +88,14 @@ func (s *Stream) changeFormatsLocked(typ flv.Type, numbers []int) {
 	}
 }
 
-// startHereLocked makes the next packet the first at which anybody starts.
-func (s *Stream) startHereLocked() {
+// startHereLocked makes the next packet the first at which anybody starts. Where only
+// the sound changes, the picture from before is as good as ever: those who start with it
+// get the sound from here on.
+func (s *Stream) startHereLocked(typ flv.Type) {
+	s.sound = s.log.head
+	if typ == flv.TypeAudio && s.session.tracks[videoTrack].state == trackLive {
+		return
+	}
 	s.log.forgetGOP()
 	s.session.first, s.oldest = s.log.head, s.log.head
 }
@@ -99,7 +110,7 @@ func (s *Stream) rewriteUndecidedLocked() {
 	switch {
 	case !video: // who joins starts a little behind the live edge
 		lead := max(audioLead, s.hub.cfg.LogDuration).Milliseconds()
-		first = s.log.soundSince(s.timeline.Last(mainAudio)-lead, first)
+		first = s.log.soundSince(s.soundEndLocked()-lead, first)
 	case !s.log.hasGOP:
 	case s.log.at(s.log.gop).kind != flv.TypeVideo:
 		s.log.forgetGOP() // a start point only while there was no video

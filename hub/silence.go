@@ -28,6 +28,9 @@ const (
 	fillBehind = 100 * time.Millisecond
 	// maxFill bounds what is put in at once; the rest stays a gap.
 	maxFill = 10 * time.Second
+	// maxAhead is by how much more silence may be put in than time has passed since the
+	// last frame of sound, whatever the timestamps of pictures say.
+	maxAhead = time.Second
 	// maxLate is for how long sound may come that stands in the middle of what was put
 	// in: beyond that it was not late, but its clock stood while it was muted.
 	maxLate = time.Second
@@ -60,23 +63,28 @@ func readSilence(typ flv.Type, header *flv.Packet) *silence {
 	return &silence{quiet, packet, body}
 }
 
-// filling is the gap in the sound that is being filled.
+// filling is the gap in the sound that is being filled. Times of the stream are in ms.
 type filling struct {
-	from   int64 // time of the last frame before it, ms
-	frames int64 // put in since
-	behind int64 // how far the sound was behind the picture at that frame, ms
-	video  int64 // time of the last picture, ms
-	last   int64 // time of the last frame put in, of this gap or an earlier one, ms
+	begun  bool          // there was a frame in this session
+	sound  int64         // time of the last frame of sound; if there was none, of the session's first frame
+	heard  time.Duration // when that arrived, on the hub's clock
+	behind int64         // how far the sound was behind the picture then
+	video  int64         // time of the last picture
+
+	from   int64 // time behind which silence is put in
+	frames int64 // so many frames of it
+	last   int64 // time of the last one, of this gap or an earlier one
 	any    bool  // last is set
 
-	lateSince time.Duration // when the first of the frames arrived that are late, on the hub's clock; 0 for none
-	stood     bool          // they are because the sound's clock stood
+	late      bool          // sound comes whose place is filled already
+	lateSince time.Duration // when that began, on the hub's clock
+	stood     bool          // its clock stood meanwhile
 }
 
 // beginFillLocked begins to fill the gap in the sound.
 func (s *Stream) beginFillLocked() {
 	f := &s.session.filling
-	if f.frames = 0; f.any {
+	if f.from, f.frames = f.sound, 0; f.any {
 		f.from = max(f.from, f.last)
 	}
 	s.headers = s.headers.withFilled(true)
@@ -104,47 +112,75 @@ func (s *Stream) setSilenceLocked(quiet *silence) bool {
 // place something else stands already.
 func (s *Stream) fillLocked(id timeline.ID, at int64) (late bool) {
 	f := &s.session.filling
+	if !f.begun && id.Number == 0 {
+		f.begun, f.sound, f.heard = true, at, s.session.arrived
+	}
 	switch id {
 	case mainVideo:
 		f.video = at
-		if s.session.tracks[audioTrack].state == trackSilent {
-			if !s.headers.filled {
-				s.beginFillLocked()
-			}
-			s.fillUpLocked(at - max(f.behind, fillBehind.Milliseconds()))
+		silent := s.session.tracks[audioTrack].state == trackSilent
+		if silent && !s.headers.filled {
+			s.beginFillLocked()
+		}
+		if silent || f.late {
+			s.fillUpLocked(f.until())
 		}
 	case mainAudio:
+		if late = f.any && at <= f.last; late {
+			s.noteLateLocked()
+			break
+		}
 		if s.headers.filled {
 			half := int64(s.session.silence.Samples) * 500 / int64(s.session.silence.Rate)
 			s.fillUpLocked(at - half)
 			s.endFillLocked()
 		}
-		f.stood, late = false, f.any && at <= f.last
-		s.noteLateLocked(late)
-		if f.from, f.behind = at, 0; s.session.tracks[videoTrack].state == trackLive {
+		s.noteInTimeLocked()
+		if f.sound, f.heard, f.behind = at, s.session.arrived, 0; s.session.tracks[videoTrack].state == trackLive {
 			f.behind = min(f.video-at, timeline.MaxSkew.Milliseconds())
 		}
 	}
 	return late
 }
 
-// noteLateLocked notes whether sound has come that stands in the middle of what was put
-// in.
-func (s *Stream) noteLateLocked(late bool) {
-	f, now := &s.session.filling, s.session.arrived
-	switch {
-	case !late:
-		f.lateSince = 0
-	case f.lateSince == 0:
-		f.lateSince = now
-	case now-f.lateSince > maxLate:
-		f.lateSince, f.stood = 0, true
+// until returns up to where silence is put in: as far behind the picture as the sound was.
+func (f *filling) until() int64 { return f.video - max(f.behind, fillBehind.Milliseconds()) }
+
+// follows returns where sound has to be that can only be guessed to follow, in ms.
+func (f *filling) follows() int64 {
+	if f.stood {
+		return max(f.last, f.until())
 	}
+	return f.last
+}
+
+// noteLateLocked notes that sound comes in whose place silence stands.
+func (s *Stream) noteLateLocked() {
+	f, now := &s.session.filling, s.session.arrived
+	if !f.late {
+		f.late, f.lateSince = true, now
+	}
+	f.stood = now-f.lateSince > maxLate
+}
+
+// noteInTimeLocked notes that sound comes at its place. If it was late before, it had
+// been held up: the next time it is waited for.
+func (s *Stream) noteInTimeLocked() {
+	f := &s.session.filling
+	if f.late && !f.stood {
+		t := &s.session.tracks[audioTrack]
+		t.burst = max(t.burst, min(f.lateSince-f.heard, goneAfter))
+	}
+	f.late, f.stood = false, false
 }
 
 // fillUpLocked puts silence in up to a time.
 func (s *Stream) fillUpLocked(until int64) {
 	f, quiet := &s.session.filling, s.session.silence
+	if quiet == nil {
+		return
+	}
+	until = min(until, f.sound+(s.session.arrived-f.heard+maxAhead).Milliseconds())
 	at := func(frame int64) int64 { return f.from + frame*int64(quiet.Samples)*1000/int64(quiet.Rate) }
 	if gap := until - at(f.frames); gap > maxFill.Milliseconds() {
 		f.frames += (gap - maxFill.Milliseconds()) * int64(quiet.Rate) / int64(quiet.Samples) / 1000

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"math"
 	"time"
 
 	"sluice/flv"
@@ -14,6 +15,10 @@ type from struct {
 	back time.Duration // WatchOptions.Back
 
 	duration int64 // WatchOptions.Duration, in ms; 0 for none
+
+	// sound is the packet before which there is no sound for the viewer: Stream.sound, if
+	// it starts before that.
+	sound uint64
 
 	// lead is by how much the viewer's packets may be older than MaxLag allows, in
 	// ms: as old as they were at its start, and no more than they were since.
@@ -43,7 +48,8 @@ func (s *Stream) startLocked(v *Viewer) (seq uint64, ok bool) {
 		if back > 0 {
 			floor = s.oldest
 		}
-		now := min(s.timeline.Last(mainAudio), s.log.newest().time)
+		floor = max(floor, s.sound)
+		now := min(s.soundEndLocked(), s.log.newest().time)
 		return s.log.soundSince(now-max(back, audioLead.Milliseconds()), floor), true
 	}
 	if !s.log.hasGOP {
@@ -57,6 +63,16 @@ func (s *Stream) startLocked(v *Viewer) (seq uint64, ok bool) {
 	return s.log.gop, true
 }
 
+// soundEndLocked returns where the sound has come to, silence in its place included, in
+// ms of stream time; math.MaxInt64 if there was none.
+func (s *Stream) soundEndLocked() int64 {
+	end := s.timeline.Last(mainAudio)
+	if f := &s.session.filling; f.any && (end == math.MaxInt64 || f.last > end) {
+		return f.last
+	}
+	return end
+}
+
 // hasTrackFor reports whether the stream has a track that the viewer wants, though it
 // may not be able to make anything of it yet.
 func (s *Stream) hasTrackFor(v *Viewer) bool {
@@ -66,6 +82,12 @@ func (s *Stream) hasTrackFor(v *Viewer) bool {
 // leadLocked settles what is particular about the start of a viewer that is about to
 // start at its cursor.
 func (s *Stream) leadLocked(v *Viewer) {
+	if v.hasAudio && v.cursor < s.sound {
+		if v.from == nil {
+			v.from = new(from)
+		}
+		v.from.sound = s.sound
+	}
 	f := v.from
 	if f == nil {
 		return
@@ -80,7 +102,7 @@ func (s *Stream) leadLocked(v *Viewer) {
 	if v.cursor < s.log.head {
 		f.lead = s.log.newest().arrived - s.log.at(v.cursor).arrived
 	}
-	if f.squeeze.window == 0 && f.back == 0 && f.duration == 0 {
+	if f.squeeze.window == 0 && f.back == 0 && f.duration == 0 && f.sound == 0 {
 		v.from = nil
 	}
 }
@@ -190,11 +212,29 @@ func (v *Viewer) squeezed(p *packet) bool {
 }
 
 // arrive lets a viewer that has come to the live edge be as all others are.
-func (v *Viewer) arrive(p *packet) {
+func (v *Viewer) arrive(p *packet, seq uint64) {
 	const caughtUp = 1000 // ms; a worker may let packets wait for some of it
 	f := v.from
-	if f.duration > 0 || f.lead > caughtUp || f.window != 0 && p.time < f.edge+timeline.MaxSkew.Milliseconds() {
+	if f.duration > 0 || seq < f.sound || f.lead > caughtUp || f.window != 0 && p.time < f.edge+timeline.MaxSkew.Milliseconds() {
 		return
 	}
 	v.from = nil
+}
+
+// isOver reports whether the viewer has had as much as it asked for when a packet comes.
+func (v *Viewer) isOver(p *packet) bool {
+	return v.from.duration > 0 && v.time(p)-v.base >= v.from.duration
+}
+
+// deaf reports whether the viewer gets no sound at a packet yet.
+func (v *Viewer) deaf(seq uint64) bool { return v.from != nil && seq < v.from.sound }
+
+// withLaterSound returns headers for a viewer that gets no sound yet: those of the sound
+// that it will get, as far as that has come, so that it is told of that first of all.
+func (v *Viewer) withLaterSound(l *log, h *headers) *headers {
+	later := noHeaders
+	if v.from.sound < l.head {
+		later, _ = l.headersAt(v.from.sound)
+	}
+	return h.withSoundOf(later)
 }

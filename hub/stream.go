@@ -62,6 +62,7 @@ type Stream struct {
 	reason   Reason        // why it ended
 	change   chan struct{} // closed and replaced when a waiting viewer should look again
 	viewers  []*Viewer     // each knows its place
+	fixed    int           // so many of them are Viewer.isFixed
 	held     hold
 	counted  int64   // bytes of the log, as counted among all
 	wakers   []Waker // copied when changed, so that it can be walked without mu
@@ -70,6 +71,7 @@ type Stream struct {
 	session  session
 	log      log
 	oldest   uint64 // no viewer starts before it: other tracks or codecs
+	sound    uint64 // no viewer that starts gets sound from before it: another codec or format
 	timeline timeline.Timeline
 	headers  *headers
 	configs  uint32   // how many codec headers came
@@ -93,7 +95,8 @@ type session struct {
 	since       time.Time
 	lastWrite   time.Time
 	arrived     time.Duration // lastWrite, on the hub's clock
-	begun       time.Time     // when its first frame came, or a codec changed that viewers were told
+	arrivedMS   int64
+	begun       time.Time // when its first frame came, or a codec changed that viewers were told
 	declared    metadata
 	first       uint64 // its first packet, or that of the last change of codec or format
 	firstConfig uint32 // the number of its first codec header
@@ -143,6 +146,9 @@ func (s *Stream) addLocked(v *Viewer) {
 
 // removeLocked lets a viewer go. The last one gets its place.
 func (s *Stream) removeLocked(v *Viewer) {
+	if v.isFixed() {
+		s.fixed--
+	}
 	last := len(s.viewers) - 1
 	moved := s.viewers[last]
 	s.viewers[v.place], moved.place = moved, v.place

@@ -42,35 +42,6 @@ const (
 // known reports whether nobody waits for the track any more.
 func (t trackState) known() bool { return t >= trackLive }
 
-// Times of a track's life.
-const (
-	// trackWait is how long after its first frame a publisher may take to show
-	// its other track, before viewers are told that there is none.
-	trackWait = time.Second
-	// declaredWait is the same where the publisher's metadata names the codec of that
-	// track: one of two may be seconds late.
-	declaredWait = 4 * time.Second
-	// silentAfter is how long a track may be without a frame, while the other one goes
-	// on, before its gap is filled; goneAfter is how long where nothing can fill it.
-	silentAfter = time.Second
-	goneAfter   = 3 * time.Second
-	// oneFrameGone is goneAfter for a track of which there was one frame only: a
-	// picture every six seconds may follow.
-	oneFrameGone = 10 * time.Second
-	// resumeWait is how long a track may take to go on after the other one, where both
-	// had stopped for long: more than a first frame proves, and as much as bursts take.
-	resumeWait = maxPassed + 300*time.Millisecond
-	// paces is how many times a track's usual distance of frames it may be without one.
-	paces = 2
-	// maxPace bounds a distance of frames that counts as usual.
-	maxPace = 10 * time.Second
-	// maxPassed bounds how much silence of a track one frame of the other proves: frames
-	// that were held up arrive all at once. Where that other track is itself sparse, it is
-	// twice its distance of frames, up to maxSparse.
-	maxPassed = 500 * time.Millisecond
-	maxSparse = 2 * time.Second
-)
-
 // Main tracks, those numbered 0.
 const (
 	audioTrack = iota
@@ -99,60 +70,6 @@ func typeOf(track int) flv.Type {
 	return flv.TypeAudio
 }
 
-// trackLife is a main track in the present publish session.
-type trackLife struct {
-	state trackState
-	codec flv.Codec // of its frames; 0 unless it is live or silent
-
-	last    time.Duration // when a frame arrived last, on the hub's clock
-	stamp   uint32        // its timestamp
-	frames  int           // up to 2
-	silence time.Duration // for how long the other track has gone on since
-	gap     time.Duration // how long that was from the last frame but one to the last
-	pace    time.Duration // how long it usually is: the shorter one of the last two
-	burst   time.Duration // how late frames have lately been at most: some encoders send them in bursts
-
-	// Of video.
-	keyed flv.Codec // of the last key frame: what inter frames may follow
-	isKey bool      // the last frame was a key frame
-}
-
-// limit returns how long the track may be without a frame before it is silent, where
-// that would be filled, or else gone. startable says that who joins can start meanwhile.
-func (t *trackLife) limit(filled, startable bool) time.Duration {
-	switch {
-	case filled:
-		return silentAfter + 2*t.burst
-	case t.frames < 2 && startable:
-		return oneFrameGone
-	}
-	return max(goneAfter, paces*t.pace)
-}
-
-// arrive notes a frame. It returns how much of the time since the track's last frame
-// counts as silence of the other track.
-func (t *trackLife) arrive(now time.Duration, stamp uint32) (passed time.Duration) {
-	if t.frames > 0 {
-		passed = min(now-t.last, max(maxPassed, min(2*t.pace, maxSparse)))
-		if stamp != t.stamp { // else it is a part of the last one
-			gap := min(t.silence, maxPace)
-			if t.pace = gap; t.frames > 1 {
-				t.pace = min(gap, t.gap)
-			}
-			t.gap = gap
-			t.frames = 2
-		}
-		const fade = 512 // frames
-		t.burst -= t.burst / fade
-		if late := t.silence - time.Duration(int32(stamp-t.stamp))*time.Millisecond; late > t.burst && late < goneAfter {
-			t.burst = late
-		}
-	}
-	t.frames = max(t.frames, 1)
-	t.last, t.stamp, t.silence = now, stamp, 0
-	return passed
-}
-
 // noteFrameLocked notes a frame in the life of its track, and returns what the log is
 // to know of it, or why it is not taken.
 func (s *Stream) noteFrameLocked(c *content) (is marks, why skip) {
@@ -169,8 +86,8 @@ func (s *Stream) noteFrameLocked(c *content) (is marks, why skip) {
 			if !t.isKey || c.tag.Timestamp != t.stamp || !s.log.hasGOP || changed != nil {
 				is = markStart
 			}
-			t.keyed = p.Codec
-		} else if t.keyed == 0 || main && t.keyed != p.Codec {
+			t.keyed, t.begun = p.Codec, true
+		} else if !t.begun || main && t.keyed != p.Codec {
 			return 0, skipBeforeKey
 		}
 		if p.Frame == flv.FrameKey {
@@ -221,7 +138,7 @@ func (s *Stream) showTrackLocked(i int) {
 		s.loseLocked(i) // its frames are long past
 		return
 	}
-	s.startHereLocked()
+	s.startHereLocked(typeOf(i))
 	s.reviewLocked()
 }
 
@@ -232,6 +149,7 @@ func (s *Stream) arriveLocked(i int, codec flv.Codec, stamp uint32) {
 	t, other := &s.session.tracks[i], &s.session.tracks[1-i]
 	if s.session.begun.IsZero() {
 		s.session.begun = s.session.lastWrite
+		t.last, other.last = s.session.arrived, s.session.arrived
 	}
 	passed := t.arrive(s.session.arrived, stamp)
 	if t.codec != codec {
@@ -259,7 +177,7 @@ func (s *Stream) arriveLocked(i int, codec flv.Codec, stamp uint32) {
 func (s *Stream) passLocked(i int, passed time.Duration, appears bool) {
 	t, gap := &s.session.tracks[i], s.session.arrived-s.session.tracks[i].last
 	canFill := s.canFillLocked(i)
-	limit := t.limit(canFill, s.log.hasGOP)
+	limit := t.limit(i == videoTrack, canFill, s.log.hasGOP)
 	t.silence = min(t.silence+passed, gap)
 	if appears && gap >= limit { // both had stopped: the other one goes on, and this one perhaps
 		t.silence = max(t.silence, limit-resumeWait)

@@ -253,6 +253,9 @@ func (s *Stream) admitLocked(v *Viewer, seq uint64) error {
 		return err
 	}
 	v.started, v.cursor, v.needKey = true, seq, true
+	if v.isFixed() {
+		s.fixed++
+	}
 	s.leadLocked(v)
 	s.holdLocked(seq)
 	return nil

@@ -262,6 +262,9 @@ func (t *Timeline) goOn(id ID, tr *track, f *Frame, low int64) int64 {
 		out = max(out, ref.last)
 	}
 	tr.set(uint32(out)-ts, out, true)
+	if f.Stood {
+		tr.since = math.MinInt64 // nobody else's clock was set
+	}
 	return out
 }
 
