@@ -210,7 +210,9 @@ func (s *Server) start(nc net.Conn) {
 	s.sessions[ss] = struct{}{}
 	s.work.Add(1)
 	s.mu.Unlock()
-	boundVanish(nc, s.vanishTimeout())
+	if err := boundVanish(nc, s.vanishTimeout()); err != nil {
+		ss.debug("rtmp client may vanish without being noticed soon", "error", err)
+	}
 	go func() {
 		if ss.run() {
 			s.over(ss)

@@ -1,6 +1,8 @@
 package rtmp
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"syscall"
 	"time"
@@ -10,25 +12,40 @@ import (
 
 // boundVanish makes the system break a connection whose other end has answered
 // nothing for d: neither what was sent to it nor, where nothing was, the probes that
-// ask whether it is still there. It holds for the connection below TLS too.
-// Connections that have no such options stay as they are.
-func boundVanish(nc net.Conn, d time.Duration) {
+// ask whether it is still there. It holds for the connection below TLS too. An error
+// says what could not be set; a connection that has no such options stays as it is.
+func boundVanish(nc net.Conn, d time.Duration) error {
 	raw := rawConn(nc)
 	if raw == nil {
-		return
+		return errNoRawConn
 	}
 	seconds := func(d time.Duration) int { return max(1, int(d/time.Second)) }
-	raw.Control(func(fd uintptr) {
-		// With the timeout set it alone says when to give up, instead of a number of
-		// probes or, for what was sent, some 15 minutes (tcp(7), tcp_retries2).
-		if unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds())) != nil {
-			return
+	var errs []error
+	err := raw.Control(func(fd uintptr) {
+		for _, o := range [...]struct {
+			name               string
+			level, opt, amount int
+		}{
+			// With the timeout set it alone says when to give up, instead of a number of
+			// probes or, for what was sent, some 15 minutes (tcp(7), tcp_retries2).
+			{"TCP_USER_TIMEOUT", unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds())},
+			{"SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+			{"TCP_KEEPIDLE", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, seconds(d / 2)},
+			{"TCP_KEEPINTVL", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, seconds(d / 4)},
+		} {
+			if err := unix.SetsockoptInt(int(fd), o.level, o.opt, o.amount); err != nil {
+				errs = append(errs, fmt.Errorf("rtmp: setting %s: %w", o.name, err))
+			}
 		}
-		unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
-		unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, seconds(d/2))
-		unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, seconds(d/4))
 	})
+	if err != nil {
+		errs = append(errs, fmt.Errorf("rtmp: setting socket options: %w", err))
+	}
+	return errors.Join(errs...)
 }
+
+// errNoRawConn is the error of a connection that is none of the system's.
+var errNoRawConn = errors.New("rtmp: no access to the socket of the connection")
 
 // maxWrapped bounds the connections inside one another: nobody has more than TLS over
 // one that counts or limits.

@@ -3,7 +3,9 @@ package rtmp
 import (
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"net"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -85,7 +87,7 @@ func wrapped(nc net.Conn, n int) net.Conn {
 	return nc
 }
 
-// Who has no such connection inside stays as he is, and there is an end to looking.
+// A connection without TCP inside is left alone, and the search ends.
 func TestVanishTimeoutWithoutTCP(t *testing.T) {
 	near, far := net.Pipe()
 	defer near.Close()
@@ -94,7 +96,55 @@ func TestVanishTimeoutWithoutTCP(t *testing.T) {
 	endless.in = endless
 	for _, nc := range []net.Conn{near, inner{near, near}, inner{near, nil}, endless, tls.Server(near, new(tls.Config))} {
 		assert.Nil(t, rawConn(nc))
-		boundVanish(nc, time.Second)
+		assert.ErrorIs(t, boundVanish(nc, time.Second), errNoRawConn)
+	}
+}
+
+// What the system refuses to set is said, and the rest is set.
+func TestVanishTimeoutThatCannotBeSet(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	nc, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	defer nc.Close()
+	err = boundVanish(nc, 100*time.Hour)
+	require.ErrorIs(t, err, unix.EINVAL, "longer than between probes can be")
+	assert.ErrorContains(t, err, "TCP_KEEPIDLE")
+	assert.NotContains(t, err.Error(), "TCP_USER_TIMEOUT")
+	require.NoError(t, rawConn(nc).Control(func(fd uintptr) {
+		ms, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)
+		assert.NoError(t, err)
+		assert.EqualValues(t, (100 * time.Hour).Milliseconds(), ms)
+	}))
+	nc.Close()
+	assert.ErrorIs(t, boundVanish(nc, time.Second), net.ErrClosed)
+
+	path := filepath.Join(t.TempDir(), "socket")
+	local, err := net.Listen("unix", path)
+	require.NoError(t, err)
+	defer local.Close()
+	nc, err = net.Dial("unix", path)
+	require.NoError(t, err)
+	defer nc.Close()
+	assert.ErrorIs(t, boundVanish(nc, time.Second), unix.EOPNOTSUPP)
+}
+
+// A session whose client may vanish unnoticed goes on, and the log says so to whoever
+// looks for it.
+func TestVanishTimeoutThatCannotBeSetIsLogged(t *testing.T) {
+	for level, want := range map[slog.Level]string{slog.LevelDebug: errNoRawConn.Error(), slog.LevelInfo: ""} {
+		var log logBuffer
+		srv := &Server{Handler: &house{}, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: level}))}
+		near, far := net.Pipe()
+		srv.start(near)
+		if want == "" {
+			assert.NotContains(t, log.String(), errNoRawConn.Error())
+		} else {
+			assert.Regexp(t, `level=DEBUG msg="[^"]*" session=1 remote=pipe error="`+want, log.String())
+		}
+		far.Close()
+		require.NoError(t, srv.Close())
 	}
 }
 
