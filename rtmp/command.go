@@ -99,12 +99,14 @@ const maxPlayDuration = 365 * 24 * time.Hour
 
 // playDuration reads the duration of play or the len of play2, in milliseconds: 0 for
 // none if it is absent, no number, not finite or not positive (-1 is "to the end").
+// Any other is at least 1 ms, so that it does not become none where it is rounded.
 func playDuration(v any) time.Duration {
 	ms, ok := v.(float64)
 	if !ok || !(ms > 0) || math.IsInf(ms, 0) {
 		return 0
 	}
-	return time.Duration(min(ms, float64(maxPlayDuration/time.Millisecond)) * float64(time.Millisecond))
+	ms = min(max(ms, 1), float64(maxPlayDuration/time.Millisecond))
+	return time.Duration(ms * float64(time.Millisecond))
 }
 
 // flag returns a boolean argument, or def if it is none.

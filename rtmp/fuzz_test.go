@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"time"
 
 	"sluice/flv"
 	"sluice/flv/amf"
@@ -184,7 +185,7 @@ func FuzzCommand(f *testing.F) {
 			c.streamID(i)
 			o := c.objectArg(i)
 			o.str("app")
-			if d := playDuration(c.arg(i)); d < 0 || d > maxPlayDuration {
+			if d := playDuration(c.arg(i)); d != 0 && d < time.Millisecond || d > maxPlayDuration {
 				t.Fatal(d)
 			}
 			caps := o.capabilities()

@@ -105,10 +105,10 @@ type Request struct {
 	Start float64
 
 	// Duration is for how long a player wants to play: 0 for none, which is to the
-	// end, at most a year. It comes from play's duration argument, or play2's len,
-	// both in milliseconds, as librtmp ("rtmpdump --live --stop") and Flash Player
-	// send them although RTMP 1.0 §7.2.2.1 says seconds. The Handler keeps it, and ends the
-	// play with ServerStream.AppendPlayStop and End.
+	// end, otherwise from 1 ms to a year. It comes from play's duration argument, or
+	// play2's len, both in milliseconds, as librtmp ("rtmpdump --live --stop") and
+	// Flash Player send them although RTMP 1.0 §7.2.2.1 says seconds. The Handler keeps
+	// it, and ends the play with ServerStream.AppendPlayStop and End.
 	Duration time.Duration
 
 	// TcURL is the URL of the connect command without its query, FlashVer the
