@@ -36,7 +36,7 @@ type Publisher struct {
 	// writing has a value in it while somebody writes. It is no mutex because Close
 	// waits for it a limited time.
 	writing chan struct{}
-	scratch []byte // of who holds writing
+	scratch []byte // owned by the holder of writing
 
 	replying sync.WaitGroup // reply
 
@@ -142,8 +142,9 @@ func (p *Publisher) over() error {
 // errPublisherClosed is the error of a Publisher that was closed.
 var errPublisherClosed = fmt.Errorf("rtmp: publisher: %w", net.ErrClosed)
 
-// write writes whole messages, within a time; for who holds writing. Its error is what
-// the server said, if it said why it takes no more.
+// write writes whole messages, within a time, or fails up to closeTimeout later. Its
+// error is what the server said, if it said why it takes no more. The caller holds
+// writing.
 func (p *Publisher) write(messages []byte, within time.Duration) error {
 	nc := p.cc.nc
 	nc.SetWriteDeadline(time.Now().Add(within))
@@ -232,6 +233,9 @@ func (p *Publisher) WriteTag(t flv.Tag) error {
 
 // WriteTags is WriteTag for several tags, in order, with one write for all of
 // them. If one of them cannot be sent, none is.
+//
+// After a write that failed because the server has gone, it waits up to 2 s for what
+// the server said before that, and other calls wait with it.
 func (p *Publisher) WriteTags(tags []flv.Tag) error {
 	p.writing <- struct{}{}
 	defer func() { <-p.writing }()
@@ -278,10 +282,11 @@ func outgoing(t flv.Tag) (flv.Tag, error) {
 	return t, nil
 }
 
-// Close ends the stream with FCUnpublish and deleteStream, waits a little for the
-// server to take everything, closes the connection and waits for its goroutines. A
-// WriteTag that is under way and does not end within half a second is broken. Every
-// call but the first returns net.ErrClosed.
+// Close ends the stream with FCUnpublish and deleteStream, waits for the server to take
+// everything, closes the connection and waits for its goroutines. A WriteTag that is
+// under way and does not end within half a second is broken; then the server has 2 s to
+// take the end and 2 s more to close, 4.5 s in all. Every call but the first returns
+// net.ErrClosed.
 func (p *Publisher) Close() error {
 	p.mu.Lock()
 	if p.closed {
