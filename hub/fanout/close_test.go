@@ -187,7 +187,8 @@ func TestPoolCloseWaitsForConnections(t *testing.T) {
 	})
 }
 
-// Whoever is late finds the pool closed: nobody who could serve it is left.
+// An outlet that is attached to after Pool.Close is closed: nobody is left who could
+// serve the viewer.
 func TestAttachToClosedPool(t *testing.T) {
 	onFakeClock(t, func(t *testing.T, wrap func(*pairConn) Conn) {
 		w := newWorld(t, Config{}, hub.Config{})
@@ -213,25 +214,24 @@ func TestAttachToClosedPool(t *testing.T) {
 	})
 }
 
-// Outlets are closed by their owners while the pool is, and after.
+// Outlets are closed by their owners while the pool is, and after. The connection is
+// closed when Close returns.
 func TestOutletsAndPoolClose(t *testing.T) {
 	for range 200 {
 		w := newWorld(t, Config{}, hub.Config{})
-		var outlets []*Outlet
-		for i := range 4 {
+		isClosed := make(chan bool)
+		const outlets = 4
+		for i := range outlets {
 			c, _ := newPair(t)
-			outlets = append(outlets, w.pool.NewOutlet([]Conn{c, struct{ Conn }{c}}[i%2]))
-		}
-		ended := make(chan struct{}, len(outlets))
-		for _, o := range outlets {
+			o := w.pool.NewOutlet([]Conn{c, struct{ Conn }{c}}[i%2])
 			go func() {
 				o.Close()
-				ended <- struct{}{}
+				isClosed <- c.closed()
 			}()
 		}
 		w.pool.Close()
 		for range outlets {
-			<-ended
+			assert.True(t, <-isClosed)
 		}
 	}
 }

@@ -228,7 +228,7 @@ func (o *Outlet) Close() {
 	<-o.gone
 }
 
-// close is Close for whoever must not wait for the connection.
+// close is Close without waiting for the connection.
 func (o *Outlet) close(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
