@@ -47,16 +47,16 @@ type Handler struct {
 	// Logger gets a line when a viewer begins and one when it ends; nil discards
 	// them.
 	Logger *slog.Logger
-	// AllowOrigins says pages of which origins may watch: any if empty.
+	// AllowOrigins lists the origins whose pages may watch; empty allows any.
 	AllowOrigins Origins
 
 	serving serving
 	lastID  atomic.Uint64
 }
 
-// Wait returns when every viewer has ended and its connection is closed. Whoever comes
-// once it was called is refused, with a status over WebSocket too: nobody is left then
-// to close what was upgraded.
+// Wait returns when every viewer has ended and its connection is closed. Requests that
+// come after Wait was called are refused, with a status over WebSocket too, since nobody
+// would be left to close an upgraded connection.
 func (h *Handler) Wait() { h.serving.wait() }
 
 func (h *Handler) logger() *slog.Logger {

@@ -48,7 +48,7 @@ func parseRequest(r *http.Request) (request, error) {
 	query := r.URL.Query()
 	q.chunked = query.Get("chunked") != "0"
 	err = q.opts.ReadQuery(query)
-	q.opts.ScriptData = q.opts.Shape.Form == flv.FormAsSent // who asks for everything gets that, too
+	q.opts.ScriptData = q.opts.Shape.Form == flv.FormAsSent // a viewer of everything gets script data too
 	return q, err
 }
 
@@ -98,8 +98,8 @@ func isToken(text string) bool {
 // offeredSubprotocol returns the first of the subprotocols that a WebSocket client
 // offers, "" for none (RFC 6455 §4.2.2). Pages offer one of any name, since some
 // servers want that, and then a browser wants it answered; what comes is FLV whatever
-// it is called. Where the offer does not begin with a token it is none: it can't be
-// answered, and whoever makes such an offer is served as if it had made none.
+// it is called. An offer that does not begin with a token can't be answered and is
+// ignored.
 func offeredSubprotocol(header http.Header) string {
 	for item := range items(header, "Sec-WebSocket-Protocol") {
 		if isToken(item) {

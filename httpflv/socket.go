@@ -64,7 +64,7 @@ type socket struct {
 	ending  bool // somebody closes it, alone
 }
 
-// upgradeOptions leave it to Handler.AllowOrigins of which origins pages are welcome.
+// upgradeOptions do not check the Origin: Handler.AllowOrigins does.
 var upgradeOptions = websocket.AcceptOptions{
 	InsecureSkipVerify: true,
 	CompressionMode:    websocket.CompressionDisabled,
