@@ -5,20 +5,21 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 )
 
-// Origins says pages of which web origins (RFC 6454) may have answers. Without any it
-// is all of them, but without credentials: a browser shows them nothing of an answer
-// to a request with cookies.
+// Origins lists the web origins (RFC 6454) whose pages may read answers. The empty list
+// allows every origin, but without credentials: a browser shows a page nothing of an
+// answer to a request with cookies.
 //
 // It is one rule for everything that is HTTP: a request whose Origin is listed is
-// answered so that the page can read it, one with another is denied, and one without
-// comes from no page of a browser and is none of the rule's business. Pages of the
-// server itself, of whose Origin the host is that of the request, are always allowed.
+// answered so that the page can read it, and one with another is denied. A request
+// without an Origin does not come from a page and is not restricted. The server's own
+// pages (the Origin's host is the request's Host) are always allowed.
 type Origins []origin
 
 // origin is a web origin in lower case, or a pattern for some.
@@ -60,12 +61,14 @@ func (o *Origins) UnmarshalText(text []byte) error {
 var (
 	errOrigin       = errors.New("an origin is scheme://host[:port], like https://example.com, and several are separated by ; or line ends")
 	errOriginPath   = errors.New("an origin has no path and nothing else behind its host")
-	errOriginScheme = errors.New("an origin is that of a page: http or https, over WebSocket too")
+	errOriginScheme = errors.New("an origin is that of a page: http or https, not ws or wss")
 	errOriginHost   = errors.New("the host is a name in ASCII or an address, and a * in it stands for one whole label beside others")
 	errOriginPort   = errors.New("the port is a number from 1 to 65535")
 )
 
-// parseOrigin reads an origin, as an entry of a list or as a browser sends it.
+// parseOrigin reads an origin, as an entry of a list or as a browser sends it. It is
+// stricter than url.Parse, which decodes hosts and takes an empty port or fragment for
+// none, and says what is wrong.
 func parseOrigin(text string) (origin, error) {
 	if strings.IndexFunc(text, func(r rune) bool { return r > unicode.MaxASCII }) >= 0 {
 		return origin{}, errOriginHost // some have an ASCII letter for their lower case
@@ -106,14 +109,8 @@ func parseOrigin(text string) (origin, error) {
 
 // isScheme reports whether text is the scheme of a URL, in lower case (RFC 3986 §3.1).
 func isScheme(text string) bool {
-	for i := range len(text) {
-		switch c := text[i]; {
-		case 'a' <= c && c <= 'z':
-		case i == 0, (c < '0' || c > '9') && c != '+' && c != '-' && c != '.':
-			return false
-		}
-	}
-	return text != ""
+	u, err := url.Parse(text + ":")
+	return err == nil && u.Scheme != "" && u.Scheme == text
 }
 
 // parseHost returns a host, in lower case, in the one form that it is compared in.
@@ -170,16 +167,15 @@ func (o Origins) Allows(from, host string) bool {
 
 // Answer sets those header fields of an answer by which a browser lets a page read it
 // (the CORS protocol of the Fetch standard), and reports false if the page is not
-// allowed to: then it sets none of them, and the request is to be denied.
+// allowed to: then it sets none of them, and the request is to be denied. It is for one
+// call for each answer.
 func (o Origins) Answer(header http.Header, r *http.Request) bool {
 	if len(o) == 0 {
 		header.Set("Access-Control-Allow-Origin", "*")
 		header.Set("Access-Control-Expose-Headers", "*")
 		return true
 	}
-	if !hasToken(header, "Vary", "Origin") { // for caches: the answer is for this page
-		header.Add("Vary", "Origin")
-	}
+	header.Add("Vary", "Origin") // for caches: the answer is for this page
 	from := strings.Join(r.Header.Values("Origin"), " ")
 	if from == "" {
 		return true

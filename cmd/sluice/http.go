@@ -105,14 +105,18 @@ func (s site) routes() http.Handler {
 				http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 				w.Header().Set("Connection", "close")
 			}
-			switch {
-			case r.URL.Opaque != "":
-				s.refuse(w, r, http.StatusBadRequest, "bad request", "the target is neither a path nor a URL")
-			case strings.HasSuffix(r.URL.Path, httpflv.Suffix):
+			isPath := r.URL.Opaque == ""
+			if isPath && strings.HasSuffix(r.URL.Path, httpflv.Suffix) {
 				s.streams.ServeHTTP(w, r)
+				return
+			}
 			// Without a list, pages of other origins are not told that they may read the
-			// page and the API.
-			case len(s.origins) > 0 && !s.origins.Answer(w.Header(), r):
+			// page and the API, but only what refuse says.
+			denied := len(s.origins) > 0 && !s.origins.Answer(w.Header(), r)
+			switch {
+			case !isPath:
+				s.refuse(w, r, http.StatusBadRequest, "bad request", "the target is neither a path nor a URL")
+			case denied:
 				s.refuse(w, r, http.StatusForbidden, hub.ReasonDenied.String(), httpflv.DeniedOrigin)
 			default:
 				next.ServeHTTP(w, r)
@@ -138,9 +142,12 @@ func (s site) notAllowed(w http.ResponseWriter, r *http.Request) {
 	s.refuse(w, r, http.StatusMethodNotAllowed, "method not allowed", "there is no such method; everything here takes GET")
 }
 
-// refuse answers in the form of all refusals.
+// refuse answers in the form of all refusals. Where there is a list of origins, routes
+// has said already who may read it.
 func (s site) refuse(w http.ResponseWriter, r *http.Request, status int, what, reason string) {
-	s.origins.Answer(w.Header(), r)
+	if len(s.origins) == 0 {
+		s.origins.Answer(w.Header(), r)
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)

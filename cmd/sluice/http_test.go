@@ -98,7 +98,8 @@ func TestNotFoundIsJSON(t *testing.T) {
 func TestOriginsOfPage(t *testing.T) {
 	page := web.Handler(web.Config{Logger: slog.New(slog.DiscardHandler)})
 	ask := func(s site, path, origin string) *http.Response {
-		s.page, s.streams = page, http.HandlerFunc(s.notFound)
+		s.page = page
+		s.streams = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, path, nil) // of example.com
 		if origin != "" {
 			r.Header.Set("Origin", origin)
@@ -109,7 +110,7 @@ func TestOriginsOfPage(t *testing.T) {
 	listed := site{origins: originsOf(t, "https://a.example")}
 	for path, status := range map[string]int{
 		"/": http.StatusOK, "/api/v1/streams": http.StatusOK, "/assets/style.css": http.StatusOK,
-		"/api/v1/nothing": http.StatusNotFound, "/nothing": http.StatusNotFound, "/x.flv": http.StatusNotFound,
+		"/api/v1/nothing": http.StatusNotFound, "/nothing": http.StatusNotFound,
 	} {
 		for _, origin := range []string{"https://a.example", "http://example.com", "https://example.com:443"} {
 			res := ask(listed, path, origin)
@@ -123,21 +124,26 @@ func TestOriginsOfPage(t *testing.T) {
 		assert.Contains(t, res.Header.Values("Vary"), "Origin", path)
 		assert.Empty(t, res.Header.Get("Access-Control-Allow-Origin"), path)
 
-		if path != "/x.flv" { // of which the handler of streams knows by itself
-			res = ask(listed, path, "https://b.example")
-			assert.Equal(t, http.StatusForbidden, res.StatusCode, path)
-			assert.Empty(t, res.Header.Get("Access-Control-Allow-Origin"), path)
-			assert.Equal(t, []string{"Origin"}, res.Header.Values("Vary"), path)
-			var body map[string]string
-			require.NoError(t, json.NewDecoder(res.Body).Decode(&body))
-			assert.Equal(t, map[string]string{"error": "denied", "reason": httpflv.DeniedOrigin}, body)
-		}
+		res = ask(listed, path, "https://b.example")
+		assert.Equal(t, http.StatusForbidden, res.StatusCode, path)
+		assert.Empty(t, res.Header.Get("Access-Control-Allow-Origin"), path)
+		assert.Equal(t, []string{"Origin"}, res.Header.Values("Vary"), path)
+		var body map[string]string
+		require.NoError(t, json.NewDecoder(res.Body).Decode(&body))
+		assert.Equal(t, map[string]string{"error": "denied", "reason": httpflv.DeniedOrigin}, body)
+
 		res = ask(site{}, path, "https://b.example")
 		assert.Equal(t, status, res.StatusCode, path)
 		assert.NotContains(t, res.Header.Values("Vary"), "Origin", path)
 		ours := path == "/" || strings.HasPrefix(path, "/assets/") || strings.HasPrefix(path, "/api/")
 		assert.Equal(t, !ours, res.Header.Get("Access-Control-Allow-Origin") == "*", path)
 	}
+	for _, s := range []site{listed, {}} { // the handler of streams knows by itself
+		res := ask(s, "/x.flv", "https://b.example")
+		assert.Equal(t, http.StatusNoContent, res.StatusCode)
+		assert.Empty(t, res.Header)
+	}
+	assert.Equal(t, []string{"Origin"}, ask(listed, "/nothing", "https://a.example").Header.Values("Vary"), "said once")
 	assert.Equal(t, []string{"Origin", "Accept-Encoding"}, ask(listed, "/assets/style.css", "").Header.Values("Vary"))
 }
 

@@ -48,7 +48,7 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 	s.door = door.New(door.Config{
 		MaxConnections: cfg.MaxConnections,
 		MaxPerAddress:  cfg.MaxConnectionsPerAddress,
-		AnswerOrigin:   func(header http.Header, r *http.Request) { cfg.AllowOrigins.Answer(header, r) },
+		AllowOrigins:   cfg.AllowOrigins,
 		Logger:         log,
 	})
 	s.listeners = listeners{

@@ -14,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sluice/httpflv"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -296,6 +298,9 @@ func TestHijackedStaysSettled(t *testing.T) {
 
 // Who comes over HTTP and is turned away learns why.
 func TestTurnedAwayIsAnswered(t *testing.T) {
+	const page = "https://a.example"
+	var listed httpflv.Origins
+	require.NoError(t, listed.UnmarshalText([]byte(page)))
 	for _, c := range []struct {
 		name   string
 		cfg    Config
@@ -304,9 +309,7 @@ func TestTurnedAwayIsAnswered(t *testing.T) {
 	}{
 		{"in all", Config{MaxConnections: 1}, "the server has as many connections as it takes", "*"},
 		{"of an address", Config{MaxPerAddress: 1}, "the server has as many connections from your address as it takes", "*"},
-		{"for some pages", Config{MaxConnections: 1, AnswerOrigin: func(header http.Header, r *http.Request) {
-			header.Set("Access-Control-Allow-Origin", "https://"+r.Method)
-		}}, "the server has as many connections as it takes", "https://POST"},
+		{"for some pages", Config{MaxConnections: 1, AllowOrigins: listed}, "the server has as many connections as it takes", page},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d, url := serveHTTP(t, c.cfg, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
@@ -324,7 +327,10 @@ func TestTurnedAwayIsAnswered(t *testing.T) {
 				return f.Open == 1 && f.Pending == 0
 			}, 10*time.Second, time.Millisecond)
 			for range 3 {
-				res, err := client.Post(url, "text/plain", strings.NewReader("hello"))
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader("hello"))
+				require.NoError(t, err)
+				req.Header.Set("Origin", page)
+				res, err := client.Do(req)
 				require.NoError(t, err)
 				assert.Equal(t, http.StatusServiceUnavailable, res.StatusCode)
 				assert.Equal(t, "application/json", res.Header.Get("Content-Type"))

@@ -25,10 +25,11 @@ package door
 import (
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"sync"
 	"time"
+
+	"sluice/httpflv"
 )
 
 // Config says how many connections there may be. The zero value bounds only what
@@ -45,9 +46,9 @@ type Config struct {
 	// Patience is how long a connection may be pending before it is given up for
 	// others: 2 s if 0.
 	Patience time.Duration
-	// AnswerOrigin sets those header fields of an answer by HTTP that say which web
-	// pages may read it; if nil, all may.
-	AnswerOrigin func(http.Header, *http.Request)
+	// AllowOrigins lists the origins whose pages may read an answer by HTTP; empty
+	// allows any.
+	AllowOrigins httpflv.Origins
 	// Logger gets a line now and then while connections are given up or turned
 	// away; nil discards it.
 	Logger *slog.Logger
@@ -106,9 +107,6 @@ type Figures struct {
 func New(cfg Config) *Door {
 	if cfg.Patience <= 0 {
 		cfg.Patience = defaultPatience
-	}
-	if cfg.AnswerOrigin == nil {
-		cfg.AnswerOrigin = func(header http.Header, _ *http.Request) { header.Set("Access-Control-Allow-Origin", "*") }
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

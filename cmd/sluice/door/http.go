@@ -79,7 +79,7 @@ func (d *Door) refuse(w http.ResponseWriter, r *http.Request, detail string) {
 	header.Set("Connection", "close")
 	header.Set("Content-Type", "application/json")
 	header.Set("Cache-Control", "no-store")
-	d.cfg.AnswerOrigin(header, r)
+	d.cfg.AllowOrigins.Answer(header, r)
 	header.Set("Retry-After", "5")
 	w.WriteHeader(hub.ReasonTooMany.HTTPStatus())
 	json.NewEncoder(w).Encode(map[string]string{
