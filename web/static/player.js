@@ -22,7 +22,8 @@
 
 import { Edge } from './edge.js';
 import { Standstill } from './standstill.js';
-import { ENDED, SHUTDOWN, LOST, loaderFor } from './loader.js';
+import { meaning } from './ends.js';
+import { LOST, loaderFor } from './loader.js';
 import { http, ws, back } from './addresses.js';
 import { seconds } from './format.js';
 
@@ -32,7 +33,7 @@ const frozen = 700;          // without a new picture for so long, it has stalle
 const standing = 3000;       // with data but without a new picture for so long, it is opened anew
 const silent = 10000;        // without data for so long, the connection is dead
 const parked = 30000;        // paused for so long, the connection is given back
-const again = { first: 300, growth: 2, most: 15000, busy: 5000 };
+const again = { first: 300, growth: 2, most: 15000 };
 const settled = 8000;        // an attempt that lasted so long begins the pauses anew
 const mediaErrors = 3;       // in a row, then it has failed
 
@@ -202,49 +203,23 @@ export class Player {
     this.#video.playbackRate = 1;
   }
 
-  // ended decides what an end means and whether it is tried again.
-  #ended({ code, reason, opened }) {
+  // ended goes on after an end as that means (ends.js).
+  #ended(end) {
     const session = this.#session, now = performance.now();
-    this.figures.closeCode = code;
-    this.figures.closeReason = reason;
+    this.figures.closeCode = end.code;
+    this.figures.closeReason = end.reason;
     if (now - session.began > settled) this.#pause = 0;
-    this.remedy = '';
-
-    let state = 'reconnecting', least = 0, words = reason;
-    switch (code) {
-      case ENDED:
-        if (/^codec changed/.test(reason)) break; // it goes on, in another form
-        // Without a picture there was nothing to end: still the old state.
-        state = session.shown || this.state === 'ended' ? 'ended' : 'waiting';
-        break;
-      case SHUTDOWN:
-        words ||= 'the server shuts down';
-        break;
-      case 4404:
-        state = this.state === 'ended' ? 'ended' : 'waiting';
-        words = '';
-        break;
-      case 4400: case 4403:
-        return this.#fail(words || 'the server refuses it');
-      case 4503: case 1013:
-        least = again.busy;
-        words ||= 'the server has too many viewers';
-        break;
-      case LOST:
-        words ||= opened ? 'the connection was lost' : 'the server cannot be reached';
-        if (!opened && this.#over === 'ws' && this.#known !== null && ++this.#unopened >= 2) {
-          words = 'the WebSocket does not get through, though the server answers; '
-            + 'a proxy on the way may not pass WebSockets';
-          this.remedy = 'http';
-        }
-        break;
-      default:
-        words ||= `the server closed the connection (${code})`;
-    }
+    const blocked = end.code === LOST && !end.opened && this.#over === 'ws' && this.#known !== null;
+    if (blocked) this.#unopened++;
+    const { state, least, words, remedy } = meaning(end, {
+      shown: session.shown, state: this.state, unopened: blocked ? this.#unopened : 0,
+    });
+    this.remedy = remedy;
+    if (state === 'failed') return this.#fail(words);
     this.reason = words;
     // What is buffered of a stream that is over is still shown.
     const left = state === 'ended' && !this.#held ? Math.min(1500, this.#edge.ahead * 1000) : 0;
-    session.ended = code;
+    session.ended = end.code;
     this.#set(state);
     session.drain = setTimeout(() => {
       this.#freeze();

@@ -1,0 +1,40 @@
+// What the end of a session means: whether it is tried again, and what to say.
+
+import { ENDED, SHUTDOWN, LOST } from './loader.js';
+
+const busy = 5000;           // the least pause where the server has too many viewers, ms
+
+// meaning returns the state that follows, 'failed' if it is not tried again, the least
+// pause before it is, in ms, what to say, and Player.remedy. The end is that of a
+// loader (loader.js). It came
+//   shown      after a picture was shown
+//   state      in this state of the player
+//   unopened   as the last of so many WebSockets in a row that did not get through
+//              although the server answers
+export function meaning({ code, reason, opened }, { shown, state, unopened }) {
+  const again = { state: 'reconnecting', least: 0, words: reason, remedy: '' };
+  switch (code) {
+    case ENDED:
+      if (/^codec changed/.test(reason)) return again; // it goes on, in another form
+      // Without a picture there was nothing to end: still the old state.
+      return { ...again, state: shown || state === 'ended' ? 'ended' : 'waiting' };
+    case SHUTDOWN:
+      return { ...again, words: reason || 'the server shuts down' };
+    case 4404:
+      return { ...again, state: state === 'ended' ? 'ended' : 'waiting', words: '' };
+    case 4400: case 4403:
+      return { ...again, state: 'failed', words: reason || 'the server refuses it' };
+    case 4503: case 1013:
+      return { ...again, least: busy, words: reason || 'the server has too many viewers' };
+    case LOST:
+      if (unopened >= 2) {
+        return {
+          ...again, remedy: 'http',
+          words: 'the WebSocket does not get through, though the server answers; '
+            + 'a proxy on the way may not pass WebSockets',
+        };
+      }
+      return { ...again, words: reason || (opened ? 'the connection was lost' : 'the server cannot be reached') };
+  }
+  return { ...again, words: reason || `the server closed the connection (${code})` };
+}
