@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -159,14 +158,14 @@ const (
 	slack = time.Second
 )
 
-// see waits until each viewer has a second of pictures that were sent since then, all
-// as large as those that the phone takes now. It returns whether they were in time:
-// the first one soon after that or after the viewer came, of the others none much
-// older than near on the screen, and the last one no older at all. What the server
-// takes to notice is allowed for.
+// see waits until each viewer has a second of pictures that were sent since then. It
+// returns whether all were as large as those that the phone takes now, and in time: the
+// first one soon after that or after the viewer came, of the others none much older than
+// near on the screen, and the last one no older at all. What the server takes to notice
+// is allowed for.
 func (a *audience) see(since time.Time, notice time.Duration, names ...string) bool {
 	a.t.Helper()
-	inTime := true
+	ok := true
 	width, height := a.phone.size()
 	for _, name := range names {
 		fresh := func(v view) []shown {
@@ -184,9 +183,13 @@ func (a *audience) see(since time.Time, notice time.Duration, names ...string) b
 		})
 		v := a.view(name)
 		f := fresh(v)
-		require.NotEmpty(a.t, f, "%s: %v", name, v)
+		if !a.is(len(f) > 0, "%s shows no present picture any more: %v", name, v) {
+			ok = false
+			continue
+		}
 		for _, picture := range f {
-			assert.Equal(a.t, [2]int{width, height}, [2]int{picture.Width, picture.Height}, "%s, picture %d", name, picture.N)
+			ok = a.is(picture.Width == width && picture.Height == height, "%s, picture %d: %d×%d instead of %d×%d",
+				name, picture.N, picture.Width, picture.Height, width, height) && ok
 		}
 		last := f[len(f)-1]
 		sent, _ := a.phone.sentAt(last.N, time.UnixMilli(last.At))
@@ -195,9 +198,9 @@ func (a *audience) see(since time.Time, notice time.Duration, names ...string) b
 		oldest := a.oldest(f, v.Now)
 		a.t.Logf("%-32s first picture after %4d ms, now %4d ms behind; never more than %4d ms; players %d, ended %d, jumps %d",
 			name, first.Milliseconds(), behind.Milliseconds(), oldest.Milliseconds(), v.Opened, v.Ended, v.Jumps)
-		inTime = inTime && behind <= near && first <= near+notice+slack && oldest <= near+notice+slack
+		ok = ok && behind <= near && first <= near+notice+slack && oldest <= near+notice+slack
 	}
-	return inTime
+	return ok
 }
 
 // oldest returns how old pictures grew on the screen, the last one until now.
@@ -221,11 +224,11 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// hear waits until each viewer has heard two more seconds, of a real sound or of
-// silence, and returns whether it is no further behind than pictures may be.
+// hear waits until each viewer has heard two more seconds, and returns whether they were
+// of a real sound or of silence, and it is no further behind than pictures may be.
 func (a *audience) hear(silence bool, names ...string) bool {
 	a.t.Helper()
-	inTime := true
+	ok := true
 	begun := map[string]view{}
 	for _, name := range names {
 		begun[name] = a.view(name)
@@ -243,40 +246,53 @@ func (a *audience) hear(silence bool, names ...string) bool {
 		ahead := time.Duration((v.End - v.Time) * float64(time.Second))
 		a.t.Logf("%-32s hears %5.0f bytes a second, with %4d ms more; players %d, ended %d",
 			name, perSecond, ahead.Milliseconds(), v.Opened, v.Ended)
-		assert.Positive(a.t, v.Sound, "sound of %s", name)
-		if silence {
-			assert.Less(a.t, perSecond, float64(leastSound)/2, "%s hears silence", name)
-		}
-		inTime = inTime && ahead <= near
+		ok = a.is(v.Sound > 0, "%s has no sound", name) && ok
+		ok = a.is(!silence || perSecond < leastSound/2, "%s does not hear silence", name) && ok
+		ok = ok && ahead <= near
 	}
-	return inTime
+	return ok
 }
 
 // leastSound is less than what two seconds of a film's sound take, and far more than
 // silence does, in bytes.
 const leastSound = 6000
 
-// unharmed asserts that no player of a viewer has failed.
-func (a *audience) unharmed(names ...string) {
+// unharmed returns whether no player of a viewer has failed.
+func (a *audience) unharmed(names ...string) bool {
 	a.t.Helper()
+	ok := true
 	for _, name := range names {
-		assert.Empty(a.t, a.view(name).Errors, "errors of %s", name)
+		errs := a.view(name).Errors
+		ok = a.is(len(errs) == 0, "errors of %s: %v", name, errs) && ok
 	}
+	return ok
 }
 
-// opened asserts how many players each viewer needed, of which none has failed.
-func (a *audience) opened(players int, names ...string) {
+// opened returns whether each viewer needed so many players, of which none has failed.
+func (a *audience) opened(players int, names ...string) bool {
 	a.t.Helper()
-	a.unharmed(names...)
+	ok := a.unharmed(names...)
 	for _, name := range names {
 		v := a.view(name)
-		assert.Equal(a.t, players, v.Opened, "players of %s", name)
-		assert.Equal(a.t, players-1, v.Ended, "players of %s whose stream ended", name)
+		ok = a.is(v.Opened == players && v.Ended == players-1, "%s opened %d players, of which %d ended, instead of %d and %d",
+			name, v.Opened, v.Ended, players, players-1) && ok
 	}
+	return ok
 }
 
-// attempt does something over and over, up to a few times, until it was in time: a
-// machine that is busy with other tests may take its time.
+// is returns ok, and logs what is the matter if it is not: that counts in the last
+// attempt only.
+func (a *audience) is(ok bool, format string, args ...any) bool {
+	a.t.Helper()
+	if !ok {
+		a.t.Logf("not as it should be: "+format, args...)
+	}
+	return ok
+}
+
+// attempt does something over and over, up to a few times, until all was as it should be
+// and in time. A machine that is busy with other tests may take its time, and hold up
+// the phone for so long that its stream is filled up, or ends.
 func attempt(t *testing.T, what string, do func() bool) {
 	t.Helper()
 	const attempts = 5
@@ -284,7 +300,7 @@ func attempt(t *testing.T, what string, do func() bool) {
 		if do() {
 			return
 		}
-		t.Logf("%s: not in time, attempt %d of %d", what, i+1, attempts)
+		t.Logf("%s: not as it should be, or not in time, attempt %d of %d", what, i+1, attempts)
 	}
-	t.Errorf("%s: never in time", what)
+	t.Errorf("%s: never as it should be and in time", what)
 }

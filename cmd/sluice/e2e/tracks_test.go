@@ -33,7 +33,7 @@ func TestPhone(t *testing.T) {
 		names := a.join("viewer")
 		ok := a.see(time.Now(), 0, names...)
 		ok = a.hear(false, names...) && ok
-		a.opened(1, names...)
+		ok = a.opened(1, names...) && ok
 		return ok
 	})
 }
@@ -73,7 +73,7 @@ func TestPhoneIsMuted(t *testing.T) {
 				at = ph.unmute()
 				ok = a.see(at, 0, everybody...) && ok
 				ok = a.hear(false, everybody...) && ok
-				a.opened(1, everybody...)
+				ok = a.opened(1, everybody...) && ok
 				return ok
 			})
 		})
@@ -107,9 +107,9 @@ func TestPhoneCameraOff(t *testing.T) {
 				}
 				everybody := slices.Concat(before, after)
 				ok = a.hear(false, everybody...) && ok
-				a.opened(2, before...)
+				ok = a.opened(2, before...) && ok
 				if !others.soon {
-					a.opened(1, after...)
+					ok = a.opened(1, after...) && ok
 					for _, name := range after {
 						assert.Empty(t, a.view(name).Shown, "pictures that %s saw", name)
 					}
@@ -120,8 +120,8 @@ func TestPhoneCameraOff(t *testing.T) {
 				ends.codecChanged()
 				ok = a.see(at, 0, everybody...) && ok
 				ok = a.hear(false, everybody...) && ok
-				a.opened(3, before...)
-				a.unharmed(after...) // how often those were ended depends on when they came
+				ok = a.opened(3, before...) && ok
+				ok = a.unharmed(after...) && ok // how often those were ended depends on when they came
 				return ok
 			})
 		})
@@ -155,12 +155,12 @@ func (a *audience) resized(turn func() time.Time) bool {
 		ends.codecChanged()
 		ok = a.see(at, 0, everybody...) && ok
 		ok = a.hear(false, everybody...) && ok
-		a.opened(2, everybody...)
+		ok = a.opened(2, everybody...) && ok
 		a.leave()
 		everybody = a.join("after")
 		ok = a.see(time.Now(), 0, everybody...) && ok
 		ok = a.hear(false, everybody...) && ok
-		a.opened(1, everybody...)
+		ok = a.opened(1, everybody...) && ok
 	}
 	return ok
 }
@@ -177,7 +177,7 @@ func TestPhoneWithoutSoundHeader(t *testing.T) {
 		after := a.join("after")
 		everybody := slices.Concat(before, after)
 		ok = a.see(time.Now(), 0, everybody...) && ok
-		a.opened(1, everybody...)
+		ok = a.opened(1, everybody...) && ok
 		for _, name := range everybody {
 			assert.Zero(t, a.view(name).Sound, "bytes that %s heard", name)
 		}
