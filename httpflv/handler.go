@@ -29,6 +29,7 @@ import (
 	"sluice/hub"
 	"sluice/hub/fanout"
 	"sluice/hub/intake"
+	"sluice/hub/waitgroup"
 )
 
 // Suffix ends the path of every stream that this package serves.
@@ -50,14 +51,16 @@ type Handler struct {
 	// AllowOrigins lists the origins whose pages may watch; empty allows any.
 	AllowOrigins Origins
 
-	serving serving
+	// serving is what Wait waits for: calls of ServeHTTP, from their beginning on, and
+	// the goroutines and sessions that they leave behind.
+	serving waitgroup.Group
 	lastID  atomic.Uint64
 }
 
 // Wait returns when every viewer has ended and its connection is closed. Requests that
 // come after Wait was called are refused, with a status over WebSocket too, since nobody
 // would be left to close an upgraded connection.
-func (h *Handler) Wait() { h.serving.wait() }
+func (h *Handler) Wait() { h.serving.Wait() }
 
 func (h *Handler) logger() *slog.Logger {
 	if h.Logger == nil {
@@ -69,12 +72,12 @@ func (h *Handler) logger() *slog.Logger {
 // ServeHTTP serves one viewer, or refuses it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	denied := h.answerOrigin(w.Header(), r)
-	if !h.serving.enter() {
+	if !h.serving.Enter() {
 		writeRefusal(w, r, hub.ReasonShuttingDown.HTTPStatus(), &hub.Refusal{
 			Reason: hub.ReasonShuttingDown, Detail: "the server is shutting down"})
 		return
 	}
-	defer h.serving.leave()
+	defer h.serving.Done()
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 	case http.MethodOptions:

@@ -23,7 +23,7 @@ func (h *Handler) session(viewer *hub.Viewer, opts hub.WatchOptions) session {
 
 // begin notes that the viewer's stream begins. Handler.Wait waits for end then.
 func (s *session) begin() {
-	s.handler.serving.add()
+	s.handler.serving.Add()
 	s.id = s.handler.lastID.Add(1)
 	s.began = time.Now()
 	s.log("viewer begins")
@@ -34,7 +34,7 @@ func (s *session) end(why hub.Reason) {
 	s.viewer.Close()
 	s.log("viewer ends", "reason", why.String(), "duration", time.Since(s.began).Round(time.Millisecond),
 		"bytes", s.viewer.Bytes(), "dropped", s.viewer.Dropped())
-	s.handler.serving.leave()
+	s.handler.serving.Done()
 }
 
 func (s *session) log(message string, more ...any) {

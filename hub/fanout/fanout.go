@@ -21,9 +21,10 @@ package fanout
 import (
 	"context"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"sluice/hub/waitgroup"
 )
 
 // Fixed bounds.
@@ -87,8 +88,9 @@ type Pool struct {
 	cancel  context.CancelFunc
 	tails   tails
 	// running are workers, goroutines of congested outlets, calls of Feed.Done and
-	// connections that are being closed.
-	running tasks
+	// connections that are being closed. Outlets are their owners' to close at any
+	// time, also while Close waits.
+	running waitgroup.Group
 }
 
 // New starts a pool. It must be closed.
@@ -117,48 +119,5 @@ func New(cfg Config) *Pool {
 // hub.Shutdown. Nobody is served any more: to attach to an outlet closes it.
 func (p *Pool) Close() {
 	p.cancel()
-	p.running.wait()
-}
-
-// tasks are goroutines that somebody waits for. Unlike a sync.WaitGroup it may be
-// given another one while somebody waits for the last, as outlets are their owners'
-// to close at any time. The zero value has none.
-type tasks struct {
-	mu   sync.Mutex
-	n    int
-	none chan struct{} // closed when there is none; nil if nobody waits for that
-}
-
-// Go runs f in a goroutine.
-func (t *tasks) Go(f func()) {
-	t.mu.Lock()
-	t.n++
-	t.mu.Unlock()
-	go func() {
-		defer t.done()
-		f()
-	}()
-}
-
-func (t *tasks) done() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.n--
-	if t.n == 0 && t.none != nil {
-		close(t.none)
-		t.none = nil
-	}
-}
-
-// wait returns when there is no goroutine left, for a moment at least.
-func (t *tasks) wait() {
-	t.mu.Lock()
-	if t.n > 0 && t.none == nil {
-		t.none = make(chan struct{})
-	}
-	none := t.none
-	t.mu.Unlock()
-	if none != nil {
-		<-none
-	}
+	p.running.Wait()
 }

@@ -19,40 +19,6 @@ import (
 	"sluice/hub/fanout"
 )
 
-func TestServing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var s serving
-		returned := make(chan int, 10)
-		wait := func(n int) {
-			go func() {
-				s.wait()
-				returned <- n
-			}()
-			synctest.Wait()
-		}
-		require.True(t, s.enter())
-		release := make(chan struct{})
-		s.Go(func() { <-release })
-		s.add()
-		s.leave()
-		wait(1)
-		assert.False(t, s.enter(), "somebody waits")
-		s.leave()
-		wait(2)
-		s.Go(func() { <-release }) // of the goroutine that is left
-		assert.Empty(t, returned)
-		close(release)
-		synctest.Wait()
-		assert.Len(t, returned, 2)
-		assert.False(t, s.enter())
-		s.wait()
-
-		var none serving
-		none.wait()
-		assert.False(t, none.enter())
-	})
-}
-
 // A request counts from its beginning, before there is a viewer, and whoever comes while
 // Wait waits is refused, with a status over both protocols.
 func TestWaitCountsRequests(t *testing.T) {
