@@ -34,6 +34,7 @@ var arrows = map[string][]string{
 	"hub/...":           {"flv/...", "hub/..."},
 	"hub/intake":        {},
 	"hub/timeline":      {"flv"},
+	"hub/waitgroup":     {},
 	"rtmp":              {"flv/...", "rtmp/internal/..."},
 	"rtmp/internal/...": {"flv/...", "rtmp/internal/..."},
 	"rtmp/...":          {"flv/...", "hub/...", "rtmp/..."}, // what ties rtmp to the hub
