@@ -134,10 +134,11 @@ func sizedByFrames(c flv.Codec) bool {
 }
 
 // needsHeader reports whether nothing can be made of a codec's frames before its codec
-// header has come, by players whose decoders are set up once.
+// header has come, by players whose decoders are set up once. MPEG-4 may have one, or may
+// carry what stands there in its key frames.
 func needsHeader(c flv.Codec) bool {
 	switch c {
-	case flv.CodecH264, flv.CodecHEVC, flv.CodecVVC, flv.CodecAV1, flv.CodecMPEG4,
+	case flv.CodecH264, flv.CodecHEVC, flv.CodecVVC, flv.CodecAV1,
 		flv.CodecAAC, flv.CodecOpus, flv.CodecFLAC:
 		return true
 	}

@@ -22,7 +22,10 @@ type hold struct {
 // trimLocked trims the log when a packet was appended.
 func (s *Stream) trimLocked() {
 	lead := audioLead
-	if s.session.decided && s.tracks.codecs[videoTrack] != 0 {
+	switch {
+	case !s.session.decided:
+		lead = 2 * declaredWait // whoever waits may start with all of it
+	case s.tracks.codecs[videoTrack] != 0:
 		lead = 0 // whoever joins starts with the newest GOP
 	}
 	lead = max(lead, s.hub.cfg.LogDuration)
@@ -81,6 +84,8 @@ func (s *Stream) lowestLocked() uint64 {
 	for _, v := range s.viewers {
 		stop := v.stopLocked(l)
 		switch {
+		case !v.started && v.early && s.onlyAudioLocked():
+			lowest = min(lowest, max(s.session.first, s.sound))
 		case !v.started, v.cursor >= min(lowest, stop), stop <= l.tail:
 		case v.wasPaused && v.flags.Load()&flagPaused != 0:
 		case v.cursor < late && v.from == nil && v.canJump(l, stop):

@@ -103,11 +103,14 @@ func (s *Stream) startHereLocked(typ flv.Type) {
 // rewriteUndecidedLocked makes the packets that came before the decision what they would
 // have been after it, for those who start there: without video each of them is a
 // start point; and their headers are those of both tracks, since players want all
-// headers before all frames, and none of a track without frames.
-func (s *Stream) rewriteUndecidedLocked() {
+// headers before all frames, and none of a track without frames. If it is decided again,
+// because a track is gone, they may be many: as far back as anybody starts is enough.
+func (s *Stream) rewriteUndecidedLocked(again bool) {
 	first := max(s.session.first, s.log.tail)
 	video := s.tracks.codecs[videoTrack] != 0
 	switch {
+	case !video && !again: // who has waited starts with all of it
+		s.holdLocked(first)
 	case !video: // who joins starts a little behind the live edge
 		lead := max(audioLead, s.hub.cfg.LogDuration).Milliseconds()
 		first = s.log.soundSince(s.soundEndLocked()-lead, first)

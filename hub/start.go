@@ -49,6 +49,9 @@ func (s *Stream) startLocked(v *Viewer) (seq uint64, ok bool) {
 			floor = s.oldest
 		}
 		floor = max(floor, s.sound)
+		if v.early && s.onlyAudioLocked() {
+			return max(floor, s.log.tail), true
+		}
 		now := min(s.soundEndLocked(), s.log.newest().time)
 		return s.log.soundSince(now-max(back, audioLead.Milliseconds()), floor), true
 	}

@@ -270,6 +270,7 @@ func (s *Stream) decideLate(timer **time.Timer) {
 // not shown are gone. Where they are not what viewers were told, those that can't
 // follow are ended.
 func (s *Stream) decideLocked() {
+	again := s.session.decided
 	s.reopenLocked()
 	s.session.decided = true
 	now := trackSet{known: true}
@@ -288,7 +289,7 @@ func (s *Stream) decideLocked() {
 	s.headers = s.headers.withMetadata(s.session.declared).
 		withTrack(audioTrack, now.codecs[audioTrack]).withTrack(videoTrack, now.codecs[videoTrack]).
 		sinceNumber(s.session.firstConfig)
-	s.rewriteUndecidedLocked()
+	s.rewriteUndecidedLocked(again)
 	s.reviewLocked()
 	s.news = true
 }

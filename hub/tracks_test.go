@@ -119,22 +119,34 @@ func TestAudioOnlyFirstPacket(t *testing.T) {
 	}
 }
 
-// Without metadata, the sound of the second in which a picture might have come is
-// there for those who start then.
+// The sound of the second in which a picture might have come is there for those who
+// have waited for it; who is to be live, or comes in that second, starts behind it.
 func TestAudioOnlyLateDecision(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
 		v, done := waiting(t, h, hub.WatchOptions{})
+		live, liveDone := waiting(t, h, hub.WatchOptions{Start: hub.StartLive})
+		synctest.Wait()
 		p := publish(t, h, hub.PublishOptions{})
-		p.send("ac:c")
-		for ts := range 50 {
-			p.sendEvery("A", ts*20, 20, 1)
+		p.send("ac:c A:0@0")
+		late, lateDone := waiting(t, h, hub.WatchOptions{})
+		for ts := 20; ts < 1000; ts += 20 {
+			p.sendEvery("A", ts, 20, 1)
 			time.Sleep(20 * time.Millisecond)
 		}
-		require.NoError(t, <-done)
+		time.Sleep(20 * time.Millisecond)
+		for _, done := range []<-chan error{done, liveDone, lateDone} {
+			require.NoError(t, <-done)
+		}
+		p.sendEvery("A", 1000, 20, 1)
 		tags := v.take()
-		require.Len(t, tags, 2+21)
-		assert.Equal(t, "A:580@0", word(tags[2]))
+		require.Len(t, tags, 2+51)
+		assert.Equal(t, "A:0@0", word(tags[2]))
+		for _, v := range []*sink{live, late} {
+			tags := v.take()
+			require.Len(t, tags, 2+22)
+			assert.Equal(t, "A:580@0", word(tags[2]))
+		}
 	})
 }
 

@@ -64,6 +64,7 @@ type Viewer struct {
 	shape              flv.Shape
 	audio, video       uint8 // which track of each type it gets
 	hasAudio, hasVideo bool  // what the stream had when it started
+	early              bool  // it has waited since before the first frame, and starts with it if there is only sound
 	begun              bool  // it had its first frame, and has its base
 	needKey            bool  // video is left out up to the next key frame
 	evicted            bool  // ... because packets before it were gone: that counts as dropped
@@ -229,6 +230,12 @@ func (v *Viewer) tryStart() (change chan struct{}, publishing bool, err error) {
 		seq, ok := s.startLocked(v)
 		if !ok {
 			change, publishing = s.change, s.state == stateLive
+			switch {
+			case !publishing || s.session.begun.IsZero():
+				v.early = v.from == nil || !v.from.live
+			case s.session.decided:
+				v.early = false
+			}
 			s.mu.Unlock()
 			return change, publishing, nil
 		}

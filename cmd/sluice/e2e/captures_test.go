@@ -152,14 +152,9 @@ func TestCapturesInBrowser(t *testing.T) {
 		}
 		s.watched(c.key, 2)
 	}
-	t.Run("publishers", func(t *testing.T) {
-		for _, c := range everyCapture {
-			t.Run(c.file, func(t *testing.T) {
-				t.Parallel()
-				s.in(t).replay(c.file)
-			})
-		}
-	})
+	for _, c := range everyCapture { // one after the other: the players would not wait until it is their turn in parallel
+		s.replay(c.file)
+	}
 	for name, c := range played {
 		if c.video == "" {
 			p.wait(name, "p.complete && p.time > 5")
