@@ -84,7 +84,7 @@ func (s *Stream) lowestLocked() uint64 {
 	for _, v := range s.viewers {
 		stop := v.stopLocked(l)
 		switch {
-		case !v.started && v.early && s.onlyAudioLocked():
+		case !v.started && v.early && s.session.whole && s.onlyAudioLocked():
 			lowest = min(lowest, max(s.session.first, s.sound))
 		case !v.started, v.cursor >= min(lowest, stop), stop <= l.tail:
 		case v.wasPaused && v.flags.Load()&flagPaused != 0:

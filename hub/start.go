@@ -49,7 +49,7 @@ func (s *Stream) startLocked(v *Viewer) (seq uint64, ok bool) {
 			floor = s.oldest
 		}
 		floor = max(floor, s.sound)
-		if v.early && s.onlyAudioLocked() {
+		if v.early && s.session.whole && s.onlyAudioLocked() {
 			return max(floor, s.log.tail), true
 		}
 		now := min(s.soundEndLocked(), s.log.newest().time)

@@ -99,6 +99,7 @@ type session struct {
 	begun       time.Time // when its first frame came, or a codec changed that viewers were told
 	declared    metadata
 	first       uint64 // its first packet, or that of the last change of codec or format
+	whole       bool   // who has waited since before its first frame is not too far behind if it starts there
 	firstConfig uint32 // the number of its first codec header
 	tracks      [mainTracks]trackLife
 	decided     bool

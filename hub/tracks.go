@@ -273,10 +273,14 @@ func (s *Stream) decideLocked() {
 	again := s.session.decided
 	s.reopenLocked()
 	s.session.decided = true
+	s.session.whole = s.session.whole || !again
 	now := trackSet{known: true}
 	for i := range s.session.tracks {
 		t := &s.session.tracks[i]
 		if !t.state.known() {
+			if t.state == trackAnnounced {
+				s.session.whole = false
+			}
 			t.state = trackGone
 		}
 		now.codecs[i] = t.codec

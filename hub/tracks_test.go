@@ -150,6 +150,23 @@ func TestAudioOnlyLateDecision(t *testing.T) {
 	})
 }
 
+// Where a picture was announced that does not come, the wait was too long for that.
+func TestAudioOnlyAnnouncedPicture(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{})
+		v, done := waiting(t, h, hub.WatchOptions{})
+		synctest.Wait()
+		p := publish(t, h, hub.PublishOptions{})
+		p.send("meta:av ac:c")
+		for ts := 0; ts <= 4000; ts += 20 {
+			p.sendEvery("A", ts, 20, 1)
+			time.Sleep(20 * time.Millisecond)
+		}
+		require.NoError(t, <-done)
+		assert.InDelta(t, 24, len(v.take()), 2)
+	})
+}
+
 // The lead does not reach back into an earlier session.
 func TestAudioOnlyStartAfterReconnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
