@@ -82,11 +82,15 @@ func (s *Stream) lowestLocked() uint64 {
 	late := l.arrivedSince(l.newest().arrived - s.hub.cfg.MaxLag.Milliseconds())
 	lowest := uint64(math.MaxUint64)
 	for _, v := range s.viewers {
+		if !v.started {
+			if whole, ok := s.wholeLocked(v); ok {
+				lowest = min(lowest, whole)
+			}
+			continue
+		}
 		stop := v.stopLocked(l)
 		switch {
-		case !v.started && v.early && s.session.whole && s.onlyAudioLocked():
-			lowest = min(lowest, max(s.session.first, s.sound))
-		case !v.started, v.cursor >= min(lowest, stop), stop <= l.tail:
+		case v.cursor >= min(lowest, stop), stop <= l.tail:
 		case v.wasPaused && v.flags.Load()&flagPaused != 0:
 		case v.cursor < late && v.from == nil && v.canJump(l, stop):
 			lowest = min(lowest, l.gop)

@@ -49,8 +49,8 @@ func (s *Stream) startLocked(v *Viewer) (seq uint64, ok bool) {
 			floor = s.oldest
 		}
 		floor = max(floor, s.sound)
-		if v.early && s.session.whole && s.onlyAudioLocked() {
-			return max(floor, s.log.tail), true
+		if whole, ok := s.wholeLocked(v); ok && back == 0 {
+			return whole, true
 		}
 		now := min(s.soundEndLocked(), s.log.newest().time)
 		return s.log.soundSince(now-max(back, audioLead.Milliseconds()), floor), true
@@ -64,6 +64,11 @@ func (s *Stream) startLocked(v *Viewer) (seq uint64, ok bool) {
 		}
 	}
 	return s.log.gop, true
+}
+
+// wholeLocked returns where a session of sound begins for a viewer that has waited for it.
+func (s *Stream) wholeLocked(v *Viewer) (seq uint64, ok bool) {
+	return max(s.session.first, s.sound, s.log.tail), v.early && s.session.whole && s.onlyAudioLocked()
 }
 
 // soundEndLocked returns where the sound has come to, silence in its place included, in

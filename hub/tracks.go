@@ -273,7 +273,9 @@ func (s *Stream) decideLocked() {
 	again := s.session.decided
 	s.reopenLocked()
 	s.session.decided = true
-	s.session.whole = s.session.whole || !again
+	if !again {
+		s.session.whole = true
+	}
 	now := trackSet{known: true}
 	for i := range s.session.tracks {
 		t := &s.session.tracks[i]

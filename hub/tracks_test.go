@@ -167,6 +167,30 @@ func TestAudioOnlyAnnouncedPicture(t *testing.T) {
 	})
 }
 
+// Who has waited and asks for a time back gets that, and not all that there is.
+func TestAudioOnlyBackOfWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{LogDuration: time.Minute, PublisherGrace: 10 * time.Second})
+		p := publish(t, h, hub.PublishOptions{})
+		send := func() {
+			for ts := 0; ts <= 3000; ts += 20 {
+				p.sendEvery("A", ts, 20, 1)
+				time.Sleep(20 * time.Millisecond)
+			}
+		}
+		p.send("meta:a ac:c")
+		send()
+		p.Close()
+		v, done := waiting(t, h, hub.WatchOptions{Back: 2 * time.Second})
+		synctest.Wait()
+		p = publish(t, h, hub.PublishOptions{})
+		p.send("meta:a ac:c")
+		send()
+		require.NoError(t, <-done)
+		assert.InDelta(t, 2+100+100, len(v.take()), 5, "2 s from 1 s after the reconnect, and what followed")
+	})
+}
+
 // The lead does not reach back into an earlier session.
 func TestAudioOnlyStartAfterReconnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
