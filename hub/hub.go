@@ -264,16 +264,12 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	h.mu.Unlock()
 
 	for _, s := range streams {
-		s.mu.Lock()
-		end := s.dismissLocked(refuse(ReasonShuttingDown, "the server is shutting down"))
-		var wakers []Waker
-		if s.state != stateEnded {
-			wakers = s.endLocked(ReasonShuttingDown)
-		}
-		s.mu.Unlock()
-		wake(wakers)
-		end()
-		h.forget(s)
+		s.update(func() {
+			s.dismissLocked(refuse(ReasonShuttingDown, "the server is shutting down"))
+			if s.state != stateEnded {
+				s.endLocked(ReasonShuttingDown)
+			}
+		})
 	}
 	select {
 	case <-h.idle:
@@ -297,17 +293,19 @@ func (v *Viewer) Close() {
 		h.mu.Unlock()
 		return
 	}
-	s := v.stream.Load()
-	s.mu.Lock()
-	s.removeLocked(v)
-	s.facts.out += v.bytes.Load()
-	s.facts.dropped += v.dropped.Load()
-	if v.from != nil && v.from.gone != nil {
-		close(v.from.gone) // its own Wait ends; others who wait need not look
-		v.from.gone = nil
-	}
-	h.forgetLocked(s)
-	s.mu.Unlock()
+	h.mu.Unlock()
+	s := v.stream.Load() // which it does not change any more
+	s.update(func() {
+		s.removeLocked(v)
+		s.facts.out += v.bytes.Load()
+		s.facts.dropped += v.dropped.Load()
+		if v.from != nil && v.from.gone != nil {
+			close(v.from.gone) // its own Wait ends; others who wait need not look
+			v.from.gone = nil
+		}
+		s.effects.forget = s.state == stateWaiting && len(s.viewers) == 0
+	})
+	h.mu.Lock()
 	h.viewers--
 	if h.closing && h.viewers == 0 {
 		close(h.idle)

@@ -23,7 +23,7 @@ import (
 //	        fillLocked (silence.go): the gap in the sound before it
 //	        appendLocked: into the log, with the headers in force
 //	   ▼ the stream is unlocked
-//	wake: pumps, and those who wait for something to start with
+//	update.go: pumps are woken, and those who wait for something to start with
 //
 // On this way nobody looks into the body again. Where a viewer's shape asks for another
 // form, that is done when it is served.
@@ -52,10 +52,9 @@ func (r skip) String() string {
 	}[r]
 }
 
-// takeLocked takes one tag of the present publisher into the stream, and returns whom
-// the caller has to wake once it has let go of the lock. What has to be kept of the tag
-// is copied.
-func (s *Stream) takeLocked(c *content, now time.Time) []Waker {
+// takeLocked takes one tag of the present publisher into the stream. What has to be kept
+// of the tag is copied.
+func (s *Stream) takeLocked(c *content, now time.Time) {
 	s.session.lastWrite, s.session.arrived = now, now.Sub(s.hub.began)
 	s.session.arrivedMS = s.session.arrived.Milliseconds()
 	s.facts.in += uint64(c.tag.Size())
@@ -78,12 +77,9 @@ func (s *Stream) takeLocked(c *content, now time.Time) []Waker {
 		s.facts.skipped[why]++
 	}
 	if s.news {
-		return s.announceLocked()
+		s.announceLocked()
 	}
-	if s.log.head == before {
-		return nil
-	}
-	return s.wakers
+	s.effects.wake = s.effects.wake || s.log.head != before
 }
 
 // takeScriptLocked keeps onMetaData beside the log, and lets other script data flow by

@@ -70,24 +70,21 @@ func (h *Hub) Publish(key Key, opts PublishOptions) (*Publisher, error) {
 			s.mu.Unlock()
 			return nil, refuse(ReasonBusy, "%s is being published already", key)
 		}
-		end := s.dismissLocked(refuse(ReasonReplaced, "another publisher took %s over", key))
-		p.stream = s
-		wakers := s.beginLocked(p, now)
-		s.mu.Unlock()
-		wake(wakers)
-		end()
+		s.updateLocked(func() {
+			s.dismissLocked(refuse(ReasonReplaced, "another publisher took %s over", key))
+			p.stream = s
+			s.beginLocked(p, now)
+		})
 		return p, nil
 	}
 }
 
-// dismissLocked makes the present publisher, if there is one, an ended one. The
-// caller replaces it or ends the stream, and calls end once it has let go of the
-// lock.
-func (s *Stream) dismissLocked(why *Refusal) (end func()) {
+// dismissLocked makes the present publisher, if there is one, an ended one, which will
+// be told. The caller replaces it or ends the stream.
+func (s *Stream) dismissLocked(why *Refusal) {
 	if p := s.pub; p != nil && p.finish(why) && p.opts.End != nil {
-		return func() { p.opts.End(why) }
+		s.effects.ended = func() { p.opts.End(why) }
 	}
-	return func() {}
 }
 
 // same reports whether identity proves its owner to be p's owner too.
@@ -104,44 +101,40 @@ func (p *Publisher) Write(t flv.Tag) error {
 	var c content
 	p.understand(&c, t)
 	now := time.Now()
-	s.mu.Lock()
-	if s.pub != p {
-		s.mu.Unlock()
-		return p.err()
-	}
-	if most := s.hub.cfg.MaxBitrate; most > 0 && !s.session.allowance.take(now, len(t.Data), most) {
-		why := refuse(ReasonTooMany, "more than the %d bits per second that are allowed", most)
-		p.finish(why)
-		wakers := s.leaveLocked()
-		s.mu.Unlock()
-		wake(wakers)
-		s.hub.forget(s)
-		return why
-	}
-	cuts := s.log.gopCut
-	wakers := s.takeLocked(&c, now)
-	cut := s.log.gopCut - cuts
-	s.mu.Unlock()
-	wake(wakers)
-	if cut > 0 {
+	var err error
+	cut := false
+	s.update(func() {
+		if s.pub != p {
+			err = p.err()
+			return
+		}
+		if most := s.hub.cfg.MaxBitrate; most > 0 && !s.session.allowance.take(now, len(t.Data), most) {
+			why := refuse(ReasonTooMany, "more than the %d bits per second that are allowed", most)
+			p.finish(why)
+			s.leaveLocked()
+			err = why
+			return
+		}
+		cuts := s.log.gopCut
+		s.takeLocked(&c, now)
+		cut = s.log.gopCut > cuts
+	})
+	if cut {
 		s.hub.cfg.Logger.Warn("GOP larger than its bound: new viewers wait for the next key frame",
 			"stream", s.key.String(), "max_bytes", s.hub.cfg.GOPMaxBytes)
 	}
-	return nil
+	return err
 }
 
 // Close ends the publish session. Viewers are held for the grace time.
 func (p *Publisher) Close() {
 	p.finish(refuse(ReasonClientLeft, "the publisher was closed"))
 	s := p.stream
-	s.mu.Lock()
-	var wakers []Waker
-	if s.pub == p {
-		wakers = s.leaveLocked()
-	}
-	s.mu.Unlock()
-	wake(wakers)
-	s.hub.forget(s)
+	s.update(func() {
+		if s.pub == p {
+			s.leaveLocked()
+		}
+	})
 }
 
 // finish notes why the publisher ends, if it hadn't ended.

@@ -77,6 +77,7 @@ type Stream struct {
 	configs  uint32   // how many codec headers came
 	tracks   trackSet // what viewers are told that there is
 	news     bool     // viewers who wait should look again
+	effects  effects
 	facts    struct {
 		video   *flv.VideoFormat // of the last header, whether the track has frames or not
 		audio   *flv.AudioFormat
@@ -160,25 +161,18 @@ func (s *Stream) removeLocked(v *Viewer) {
 	}
 }
 
-// announceLocked tells waiting viewers to look again and returns whom the caller
-// has to wake once it has let go of the lock.
-func (s *Stream) announceLocked() []Waker {
+// announceLocked tells waiting viewers to look again, and everybody else too.
+func (s *Stream) announceLocked() {
 	s.news = false
 	close(s.change)
 	s.change = make(chan struct{})
-	return s.wakers
-}
-
-func wake(wakers []Waker) {
-	for _, w := range wakers {
-		w.Wake()
-	}
+	s.effects.wake = true
 }
 
 // beginLocked starts a publish session: waiting or grace becomes live, or one
 // publisher follows another. Waiting viewers are told: their patience is now
 // with the first key frame.
-func (s *Stream) beginLocked(p *Publisher, now time.Time) []Waker {
+func (s *Stream) beginLocked(p *Publisher, now time.Time) {
 	s.stopTimersLocked()
 	s.state, s.pub = stateLive, p
 	s.session = session{since: now, lastWrite: now, first: s.log.head, firstConfig: s.configs + 1}
@@ -187,17 +181,18 @@ func (s *Stream) beginLocked(p *Publisher, now time.Time) []Waker {
 	s.log.forgetGOP()
 	s.facts.rate = rate{}
 	s.facts.further = nil
-	return s.announceLocked()
+	s.announceLocked()
 }
 
 // leaveLocked ends the present publish session: live becomes grace, and ended
 // when nobody comes back in time.
-func (s *Stream) leaveLocked() []Waker {
+func (s *Stream) leaveLocked() {
 	s.stopTimersLocked()
 	s.pub = nil
 	wait := s.hub.cfg.PublisherGrace
 	if wait <= 0 {
-		return s.endLocked(ReasonUnpublished)
+		s.endLocked(ReasonUnpublished)
+		return
 	}
 	s.state = stateGrace
 	if len(s.viewers) == 0 && s.hub.cfg.LogDuration == 0 {
@@ -206,25 +201,23 @@ func (s *Stream) leaveLocked() []Waker {
 	}
 	var grace *time.Timer
 	grace = time.AfterFunc(wait, func() {
-		s.mu.Lock()
-		var wakers []Waker
-		if s.grace == grace { // not stopped as it fired
-			wakers = s.endLocked(ReasonUnpublished)
-		}
-		s.mu.Unlock()
-		wake(wakers)
-		s.hub.forget(s)
+		s.update(func() {
+			if s.grace == grace { // not stopped as it fired
+				s.endLocked(ReasonUnpublished)
+			}
+		})
 	})
 	s.grace = grace
-	return s.announceLocked()
+	s.announceLocked()
 }
 
-// endLocked is the end of the stream. The caller then lets the hub forget it.
-func (s *Stream) endLocked(reason Reason) []Waker {
+// endLocked is the end of the stream.
+func (s *Stream) endLocked(reason Reason) {
 	s.stopTimersLocked()
 	s.state, s.reason, s.pub = stateEnded, reason, nil
 	s.recountLocked(0)
-	return s.announceLocked()
+	s.announceLocked()
+	s.effects.forget = true
 }
 
 func (s *Stream) stopTimersLocked() {

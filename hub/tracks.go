@@ -252,18 +252,16 @@ func (s *Stream) waitUntilLocked() time.Time {
 // decideLate decides on the tracks when their time is up. The timer, to be read
 // with the lock held, is the one that fired.
 func (s *Stream) decideLate(timer **time.Timer) {
-	s.mu.Lock()
-	var wakers []Waker
-	if s.session.timer == *timer { // not stopped as it fired
-		if now := time.Now(); now.Before(s.waitUntilLocked()) {
+	s.update(func() {
+		switch now := time.Now(); {
+		case s.session.timer != *timer: // stopped as it fired
+		case now.Before(s.waitUntilLocked()):
 			s.startDecisionTimerLocked(now) // metadata has come since
-		} else {
+		default:
 			s.decideLocked()
-			wakers = s.announceLocked()
+			s.announceLocked()
 		}
-	}
-	s.mu.Unlock()
-	wake(wakers)
+	})
 }
 
 // decideLocked ends the look at which tracks a publish session has: those that have

@@ -104,13 +104,13 @@ func (v *Viewer) Pause(on bool) {
 		return
 	}
 	s := v.lock()
-	v.flags.And(^flagPaused)
-	if v.started {
-		s.holdLocked(v.cursor)
-	}
-	wakers := s.wakers
-	s.mu.Unlock()
-	wake(wakers)
+	s.updateLocked(func() {
+		v.flags.And(^flagPaused)
+		if v.started {
+			s.holdLocked(v.cursor)
+		}
+		s.effects.wake = true
+	})
 }
 
 // ReceiveAudio leaves audio out, or in again.
