@@ -15,18 +15,16 @@ import (
 
 // serveBody serves a viewer over plain HTTP. It returns an error if the answer has
 // not begun.
-func (h *Handler) serveBody(w http.ResponseWriter, r *http.Request, q request) error {
-	viewer, err := h.Hub.Watch(q.key, q.opts)
+func (h *Handler) serveBody(w http.ResponseWriter, r *http.Request, watcher *hub.Session, q request) error {
+	viewer, err := h.Hub.Watch(watcher, q.opts)
 	if err != nil {
 		return err
 	}
-	// One that the server has set is for answers that do not wait for anybody.
-	http.NewResponseController(w).SetWriteDeadline(time.Time{})
 	if err := viewer.Wait(r.Context()); err != nil {
 		viewer.Close()
 		return err
 	}
-	s := &bodyViewer{session: h.session(viewer, q.opts)}
+	s := &bodyViewer{session: session{h, viewer}}
 	s.frame.audio, s.frame.video = viewer.Tracks()
 	s.begin()
 	chunked := r.ProtoAtLeast(1, 1) && q.chunked
@@ -64,7 +62,7 @@ type bodyViewer struct {
 
 // done follows the last byte of the body.
 func (s *bodyViewer) done(why hub.Reason) {
-	s.viewer.Close()
+	s.viewer.End(&hub.Refusal{Reason: why}) // before the client sees the end
 	s.outlet.Close()
 	s.end(why)
 }

@@ -35,9 +35,9 @@ func TestStream(t *testing.T) {
 	p.expectEnd(io.EOF)
 	h.waitViewers(0)
 	h.Wait()
-	line := h.log.wait(t, "viewer ends", "stream=live/demo", "reason=unpublished", "session=http-flv-1")
+	line := h.log.wait(t, "session ends", "stream=live/demo", "reason=unpublished", "protocol=http-flv")
 	assert.Regexp(t, `bytes=[1-9]`, line)
-	h.log.wait(t, "viewer begins", "session=http-flv-1")
+	h.log.wait(t, "session begins", "protocol=http-flv")
 }
 
 // The forms of the body, as they are on the wire.
@@ -221,7 +221,7 @@ func TestCodecChange(t *testing.T) {
 	p.expect("meta:v@0 vc:h264@0 K:1@0")
 	s.send("hc:hevc HK:2@40")
 	p.expectEnd(io.EOF)
-	h.log.wait(t, "viewer ends", `reason="codec changed"`)
+	h.log.wait(t, "session ends", `reason="codec changed"`)
 	p = newTape(t, h.get("/live/demo.flv").Body)
 	p.expect("meta:v@0 hc:hevc@0 HK:2@0")
 }
@@ -232,7 +232,7 @@ func TestStalledViewer(t *testing.T) {
 	s := h.publish()
 	s.send("meta:v vc:h264 K:" + strings.Repeat("x", 12<<20))
 	c := h.dial("GET /live/demo.flv HTTP/1.1\r\nHost: x\r\n\r\n")
-	h.log.wait(t, "viewer ends", "reason=stalled")
+	h.log.wait(t, "session ends", "reason=stalled")
 	res, err := http.ReadResponse(bufio.NewReader(c), nil)
 	require.NoError(t, err)
 	_, err = io.ReadAll(res.Body)
@@ -294,7 +294,7 @@ func TestClientLeaves(t *testing.T) {
 		s.send("P:5@5120")
 		return h.hub.Streams()[0].Viewers == 0
 	}, 10*time.Second, time.Millisecond)
-	h.log.wait(t, "viewer ends", `reason="client left"`)
+	h.log.wait(t, "session ends", `reason="client left"`)
 }
 
 // One that goes while nothing is sent is noticed too.

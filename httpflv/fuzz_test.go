@@ -105,8 +105,6 @@ func checkOptions(t *testing.T, o hub.WatchOptions) {
 	require.Contains(t, []flv.HEVC{flv.HEVCAsSent, flv.HEVCLegacy, flv.HEVCEnhanced}, o.Shape.HEVC)
 	require.True(t, 0 <= o.Back && o.Back <= time.Hour, o.Back)
 	require.True(t, o.FixedCodecs)
-	require.Empty(t, o.Remote)
-	require.Empty(t, o.Protocol)
 }
 
 // FuzzClientFrames: whatever a WebSocket client says, it is answered the same however

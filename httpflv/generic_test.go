@@ -58,7 +58,7 @@ func TestGenericStream(t *testing.T) {
 			p.expect(strings.TrimSpace(strings.Repeat("P:300000@80 ", 5)))
 			s.Close()
 			p.expectEnd(io.EOF)
-			h.log.wait(t, "viewer ends", "reason=unpublished")
+			h.log.wait(t, "session ends", "reason=unpublished")
 			assert.Equal(t, http.StatusNotFound, h.get("/live/demo.flv").StatusCode)
 		})
 	}
@@ -100,7 +100,7 @@ func TestGenericClientLeaves(t *testing.T) {
 					}
 					return h.hub.Streams()[0].Viewers == 0
 				}, 10*time.Second, time.Millisecond)
-				h.log.wait(t, "viewer ends", `reason="client left"`)
+				h.log.wait(t, "session ends", `reason="client left"`)
 			})
 		}
 	}
@@ -117,7 +117,7 @@ func TestGenericStalledViewer(t *testing.T) {
 			s := h.publish()
 			s.send("meta:v vc:h264 K:" + strings.Repeat("x", 12<<20))
 			res := h.get("/live/demo.flv")
-			h.log.wait(t, "viewer ends")
+			h.log.wait(t, "session ends")
 			_, err := io.ReadAll(res.Body)
 			assert.Error(t, err, "the body must not end properly")
 		})
@@ -142,7 +142,7 @@ func TestGenericBreakOff(t *testing.T) {
 				h.Wait()
 				_, err = io.ReadAll(res.Body)
 				assert.Error(t, err, "the body must not end properly")
-				h.log.wait(t, "viewer ends", `reason="shutting down"`)
+				h.log.wait(t, "session ends", `reason="shutting down"`)
 			})
 		}
 	}

@@ -21,9 +21,7 @@ package httpflv
 import (
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"sluice/hub"
@@ -45,29 +43,18 @@ type Handler struct {
 	// Intake waits for what WebSocket clients say, which is seldom anything; if nil,
 	// or where it can't, a goroutine for each does.
 	Intake *intake.Pool
-	// Logger gets a line when a viewer begins and one when it ends; nil discards
-	// them.
-	Logger *slog.Logger
 	// AllowOrigins lists the origins whose pages may watch; empty allows any.
 	AllowOrigins Origins
 
 	// serving is what Wait waits for: calls of ServeHTTP, from their beginning on, and
 	// the goroutines and sessions that they leave behind.
 	serving waitgroup.Group
-	lastID  atomic.Uint64
 }
 
 // Wait returns when every viewer has ended and its connection is closed. Requests that
 // come after Wait was called are refused, with a status over WebSocket too, since nobody
 // would be left to close an upgraded connection.
 func (h *Handler) Wait() { h.serving.Wait() }
-
-func (h *Handler) logger() *slog.Logger {
-	if h.Logger == nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	return h.Logger
-}
 
 // ServeHTTP serves one viewer, or refuses it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -96,27 +83,25 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if denied != nil {
 		err = denied
 	}
+	s := h.Hub.NewSession(hub.RoleWatch, q.key, clientOf(r))
 	if wantsWebSocket(r) {
-		q.opts.Protocol = "ws-flv"
-		h.serveWebSocket(w, r, q, err)
+		h.serveWebSocket(w, r, s, q, err)
 		return
 	}
-	q.opts.Protocol = "http-flv"
+	if err == nil {
+		// One that the server has set is for answers that do not wait for anybody.
+		http.NewResponseController(w).SetWriteDeadline(time.Time{})
+		err = s.AskAndWait(r.Context())
+	}
 	if err == nil && r.Method == http.MethodHead {
-		err = h.head(w, r, q.key)
+		err = h.head(w, r, s.Key())
 	} else if err == nil {
-		err = h.serveBody(w, r, q)
+		err = h.serveBody(w, r, s, q)
 	}
 	if err != nil {
-		h.logRefusal(q, err)
+		s.Refuse(err)
 		refuse(w, r, err)
 	}
-}
-
-// logRefusal notes that a viewer was refused, or left before its stream began.
-func (h *Handler) logRefusal(q request, err error) {
-	h.logger().Info("viewer refused", "protocol", q.opts.Protocol, "remote", q.opts.Remote,
-		"stream", q.key.String(), "reason", err.Error())
 }
 
 // head answers HEAD: what GET would begin with, for a stream that is live now.
@@ -168,7 +153,7 @@ func streamHeader(header http.Header) {
 // stream of an answer without a status.
 func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	refusal, ok := errors.AsType[*hub.Refusal](err)
-	if !ok {
+	if !ok || refusal.Reason == hub.ReasonClientLeft {
 		boundAnswer(w, r) // net/http reads the rest of a body even so
 		panic(http.ErrAbortHandler)
 	}

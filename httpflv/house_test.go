@@ -54,8 +54,10 @@ func newHouse(t testing.TB, change ...func(*configs)) *house {
 	for _, c := range change {
 		c(&cfg)
 	}
-	h := &house{t: t, hub: hub.New(cfg.hub), log: newLines()}
-	h.Handler = &Handler{Hub: h.hub, Pool: fanout.New(cfg.pool), Logger: h.log.logger(), AllowOrigins: cfg.origins}
+	h := &house{t: t, log: newLines()}
+	cfg.hub.Logger = h.log.logger()
+	h.hub = hub.New(cfg.hub)
+	h.Handler = &Handler{Hub: h.hub, Pool: fanout.New(cfg.pool), AllowOrigins: cfg.origins}
 	var heard *intake.Pool
 	if !cfg.deaf {
 		heard = intake.New(intake.Config{})
@@ -93,7 +95,7 @@ func (h *house) publishAs(app, name string) *source {
 	h.t.Helper()
 	key, err := hub.NewKey(app, name)
 	require.NoError(h.t, err)
-	p, err := h.hub.Publish(key, hub.PublishOptions{Protocol: "test"})
+	p, err := h.hub.Publish(h.hub.NewSession(hub.RolePublish, key, hub.Client{Protocol: "test"}), hub.PublishOptions{})
 	require.NoError(h.t, err)
 	h.t.Cleanup(p.Close)
 	return &source{p, h.t}

@@ -244,7 +244,7 @@ func TestAllowedOrigins(t *testing.T) {
 	}
 	s.Close()
 	h.waitViewers(0)
-	h.log.wait(t, "viewer refused", "stream=live/demo", "denied: "+DeniedOrigin)
+	h.log.wait(t, "session refused", "stream=live/demo", "reason=denied", DeniedOrigin)
 	assert.NotContains(t, h.log.String(), "b.example", "what a client says of itself")
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"sluice/flv"
@@ -27,7 +28,7 @@ type request struct {
 // further parameters means nothing. The error is a *hub.Refusal; what is known of the
 // request by then is there all the same.
 func parseRequest(r *http.Request) (request, error) {
-	q := request{opts: hub.WatchOptions{Remote: r.RemoteAddr, FixedCodecs: true}, chunked: true}
+	q := request{opts: hub.WatchOptions{FixedCodecs: true}, chunked: true}
 	q.opts.Shape.Form = flv.FormBrowser
 	path, ok := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), Suffix)
 	if !ok {
@@ -50,6 +51,22 @@ func parseRequest(r *http.Request) (request, error) {
 	err = q.opts.ReadQuery(query)
 	q.opts.ScriptData = q.opts.Shape.Form == flv.FormAsSent // a viewer of everything gets script data too
 	return q, err
+}
+
+// clientOf returns what a client shows of itself; of a query that is too long, nothing.
+func clientOf(r *http.Request) hub.Client {
+	c := hub.Client{
+		Protocol: "http-flv", Secure: r.TLS != nil, Agent: r.UserAgent(), Name: r.URL.Path, Host: r.Host,
+		Origin: r.Header.Get("Origin"), Referer: r.Referer(), Authorization: r.Header.Get("Authorization"),
+	}
+	if wantsWebSocket(r) {
+		c.Protocol = "ws-flv"
+	}
+	if len(r.URL.RawQuery) <= maxQuery {
+		c.Query = r.URL.Query()
+	}
+	c.Address, _ = netip.ParseAddrPort(r.RemoteAddr)
+	return c
 }
 
 func badRequest(format string, args ...any) *hub.Refusal {

@@ -1,6 +1,7 @@
 package httpflv
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -88,16 +89,16 @@ func TestOtherMethods(t *testing.T) {
 // A refusal is a status from the hub's table and a reason in words.
 func TestRefusals(t *testing.T) {
 	h := newHouse(t, notWaiting, func(c *configs) {
-		c.hub.Authorize = func(a hub.Access) error {
-			switch {
-			case a.Publish:
-				return nil
-			case a.Key.Name == "secret":
-				return errors.New("not for you")
-			case a.Key.Name == "full":
-				return &hub.Refusal{Reason: hub.ReasonTooMany, Detail: "no seats left"}
+		c.hub.Authorize = func(_ context.Context, s *hub.Session) (grant hub.Grant, err error) {
+			switch s.Key().Name {
+			case "secret":
+				err = errors.New("not for you")
+			case "full":
+				err = &hub.Refusal{Reason: hub.ReasonTooMany, Detail: "no seats left"}
+			case "other":
+				grant.Key = hub.Key{App: "live", Name: "demo"}
 			}
-			return nil
+			return grant, err
 		}
 	})
 	s := h.publish()
@@ -138,7 +139,9 @@ func TestRefusals(t *testing.T) {
 		assert.Contains(t, said["reason"], want.words, path)
 	}
 	assert.Len(t, h.hub.Streams(), 1, "nothing is left of the refused")
-	h.log.wait(t, "viewer refused", "stream=live/secret", "not for you")
+	h.log.wait(t, "session refused", "stream=live/secret", "not for you")
+	res := h.do(http.MethodHead, "/live/other.flv", nil)
+	assert.Equal(t, http.StatusOK, res.StatusCode, "the policy names another stream")
 }
 
 func TestSeveralAppSegments(t *testing.T) {
@@ -203,7 +206,7 @@ func TestClientLeavesWhileWaiting(t *testing.T) {
 	c.Close()
 	h.waitViewers(0)
 	assert.Empty(t, h.hub.Streams())
-	h.log.wait(t, "viewer refused", "context canceled")
+	h.log.wait(t, "session refused", "context canceled")
 
 	half := h.dial("GET /live/demo.flv HTTP/1.1\r\nHost: x\r\n\r\n")
 	h.waitViewers(1)
@@ -242,7 +245,7 @@ func TestParseRequest(t *testing.T) {
 		"?track=all&hevc=enhanced":  {Shape: flv.Shape{Form: flv.FormAsSent, HEVC: flv.HEVCEnhanced}, ScriptData: true},
 		"?start=live&start=gop&x=1": {Shape: browser, Start: hub.StartLive},
 	} {
-		want.FixedCodecs, want.Remote = true, "192.0.2.1:1234" // of NewRequest
+		want.FixedCodecs = true
 		got, err := parseRequest(httptest.NewRequest(http.MethodGet, "/live/demo.flv"+query, nil))
 		require.NoError(t, err, query)
 		assert.Equal(t, hub.Key{App: "live", Name: "demo"}, got.key, query)

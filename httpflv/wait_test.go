@@ -2,6 +2,7 @@ package httpflv
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -29,9 +30,9 @@ func TestWaitCountsRequests(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				asked, answer := make(chan struct{}), make(chan error)
 				h := &Handler{Pool: fanout.New(fanout.Config{})}
-				h.Hub = hub.New(hub.Config{Authorize: func(hub.Access) error {
+				h.Hub = hub.New(hub.Config{Authorize: func(context.Context, *hub.Session) (hub.Grant, error) {
 					close(asked)
-					return <-answer
+					return hub.Grant{}, <-answer
 				}})
 				l := onceListener{conn: make(chan net.Conn)}
 				srv := &http.Server{Handler: h}
@@ -133,7 +134,7 @@ func TestClientsComeDuringShutdown(t *testing.T) {
 			h.Pool.Close()
 			h.Wait()
 			assert.Zero(t, waiters())
-			begun, ended := strings.Count(h.log.String(), "viewer begins"), strings.Count(h.log.String(), "viewer ends")
+			begun, ended := strings.Count(h.log.String(), "session begins"), strings.Count(h.log.String(), "session ends")
 			assert.Equal(t, begun, ended)
 			for _, how := range []string{"http", "ws"} {
 				assert.Equal(t, http.StatusServiceUnavailable, request(how))

@@ -12,14 +12,14 @@ import (
 
 // serveWebSocket upgrades the connection whatever the request was for, and then
 // serves the viewer, or closes with the code and words of the refusal.
-func (h *Handler) serveWebSocket(w http.ResponseWriter, r *http.Request, q request, refused error) {
+func (h *Handler) serveWebSocket(w http.ResponseWriter, r *http.Request, watcher *hub.Session, q request, refused error) {
 	if r.Method != http.MethodGet {
 		w.Header().Set("Allow", http.MethodGet)
 		writeRefusal(w, r, http.StatusMethodNotAllowed, badRequest("a WebSocket is opened with GET"))
 		return
 	}
 	if status, refusal := checkHandshake(w, r); refusal != nil {
-		h.logRefusal(q, refusal)
+		watcher.Refuse(refusal)
 		if status == http.StatusUpgradeRequired { // RFC 9110 §15.5.22, RFC 6455 §4.2.2
 			w.Header().Set("Upgrade", "websocket")
 			w.Header().Set("Connection", "Upgrade")
@@ -28,48 +28,54 @@ func (h *Handler) serveWebSocket(w http.ResponseWriter, r *http.Request, q reque
 		writeRefusal(w, r, status, refusal)
 		return
 	}
-	v := new(socketViewer)
+	v := &socketViewer{session: session{handler: h}, watcher: watcher}
 	if err := v.upgrade(w, r, h.Pool); err != nil {
+		watcher.Refuse(err)
 		return // answered by the library
-	}
-	var viewer *hub.Viewer
-	if refused == nil {
-		viewer, refused = h.Hub.Watch(q.key, q.opts)
 	}
 	// The rest of the session needs nothing of the HTTP server's, whose goroutine
 	// and buffers end with this call.
 	if refused != nil {
-		h.serving.Go(func() {
-			h.logRefusal(q, refused)
-			v.close(refused)
-		})
+		v.refuse(refused)
 		return
 	}
-	v.session = h.session(viewer, q.opts)
 	v.leaving = v.leave
+	ctx, cancel := context.WithCancel(context.Background())
+	v.cancel = cancel
 	v.listen()
-	v.start(q)
+	h.serving.Add()
+	watcher.Ask(ctx, func(err error) {
+		defer h.serving.Done()
+		cancel()
+		if err != nil {
+			v.refuse(err)
+			return
+		}
+		v.watch(q)
+	})
 }
 
-// socketViewer is a viewer over WebSocket. It may leave at any time: before its
-// stream has begun, too.
+// socketViewer is a viewer over WebSocket. It may leave at any time: while it is asked
+// about, and before its stream has begun, too.
 //
 // What it says has to be read, but as a rule it says nothing. So where the intake
 // can wait for that, nobody else does: a goroutine reads from the first byte on,
 // until the end.
 //
-//	upgrade ─▶ listen ─────▶ heard ─▶ hear ─▶ leave
-//	             │                              │
-//	             └─▶ start ─▶ served by the pool ─▶ done
+//	upgrade ─▶ listen ──────────────────▶ heard ─▶ hear ─▶ leave
+//	             │                                           │
+//	             └─▶ Ask ─▶ watch ─▶ served by the pool ─▶ done
 type socketViewer struct {
 	socket
 	session
-	frame message
+	watcher *hub.Session
+	frame   message
 
-	mu   sync.Mutex
-	left bool // no media follows
-	over bool // and nobody needs to read any more
-	sub  *fanout.Subscription
+	mu     sync.Mutex
+	cancel context.CancelFunc // ends the question whether it may watch; nil after the answer
+	left   bool               // no media follows
+	over   bool               // and nobody needs to read any more
+	sub    *fanout.Subscription
 }
 
 // listen has the connection read.
@@ -100,31 +106,50 @@ func (v *socketViewer) hear() {
 	v.leave()
 }
 
-// start hands the viewer to the pool, now or when the stream has something to
-// start with.
-func (v *socketViewer) start(q request) {
-	if v.viewer.Wait(overdue) == nil {
-		v.serve()
-		return
-	}
+// refuse closes the connection of a viewer that is not to be.
+func (v *socketViewer) refuse(err error) {
+	v.watcher.Refuse(err)
 	v.handler.serving.Go(func() {
-		if err := v.viewer.Wait(context.Background()); err != nil {
-			v.viewer.Close()
-			v.handler.logRefusal(q, err)
-			v.close(err)
-			v.finish()
-			return
-		}
-		v.serve()
+		v.close(err)
+		v.finish()
 	})
 }
 
-// overdue is a context that lets nobody wait.
-var overdue = func() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
-}()
+// watch makes the viewer, and hands it to the pool, now or when the stream has something
+// to start with.
+func (v *socketViewer) watch(q request) {
+	viewer, err := v.handler.Hub.Watch(v.watcher, q.opts)
+	if err != nil {
+		v.refuse(err)
+		return
+	}
+	v.mu.Lock()
+	v.viewer, v.cancel = viewer, nil
+	left := v.left
+	v.mu.Unlock()
+	if left {
+		viewer.Close() // and the start fails
+	}
+	switch started, err := viewer.TryStart(); {
+	case err != nil:
+		viewer.Close()
+		v.refuse(err)
+	case started:
+		v.serve()
+	default:
+		v.handler.serving.Go(v.wait)
+	}
+}
+
+// wait waits for the stream's start.
+func (v *socketViewer) wait() {
+	if err := v.viewer.Wait(context.Background()); err != nil {
+		v.viewer.Close()
+		v.refuse(err)
+		return
+	}
+	v.serve()
+}
 
 // serve hands the viewer to the pool.
 func (v *socketViewer) serve() {
@@ -162,9 +187,12 @@ func (v *socketViewer) leave() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.left = true
-	if v.sub != nil {
+	switch {
+	case v.sub != nil:
 		v.sub.Close()
-	} else {
+	case v.viewer != nil:
 		v.viewer.Close() // which may be waiting
+	case v.cancel != nil:
+		v.cancel()
 	}
 }

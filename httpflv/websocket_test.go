@@ -2,6 +2,7 @@ package httpflv
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -41,7 +42,7 @@ func TestWebSocketStream(t *testing.T) {
 	c.expectClose(1000, "unpublished")
 	h.waitViewers(0)
 	h.Wait()
-	h.log.wait(t, "viewer ends", "session=ws-flv-1", "reason=unpublished", "stream=live/demo")
+	h.log.wait(t, "session ends", "protocol=ws-flv", "reason=unpublished", "stream=live/demo")
 }
 
 func TestWebSocketTracks(t *testing.T) {
@@ -169,16 +170,16 @@ func TestWebSocketWhereNothingCanBeTakenOver(t *testing.T) {
 func TestWebSocketRefusals(t *testing.T) {
 	long := strings.Repeat("ü", 200)
 	h := newHouse(t, notWaiting, func(c *configs) {
-		c.hub.Authorize = func(a hub.Access) error {
-			switch a.Key.Name {
+		c.hub.Authorize = func(_ context.Context, s *hub.Session) (hub.Grant, error) {
+			switch s.Key().Name {
 			case "secret":
-				return errors.New("not for you")
+				return hub.Grant{}, errors.New("not for you")
 			case "full":
-				return &hub.Refusal{Reason: hub.ReasonTooMany}
+				return hub.Grant{}, &hub.Refusal{Reason: hub.ReasonTooMany}
 			case "long":
-				return errors.New(long)
+				return hub.Grant{}, errors.New(long)
 			}
-			return nil
+			return hub.Grant{}, nil
 		}
 	})
 	s := h.publish()
@@ -226,7 +227,7 @@ func TestWebSocketWaitExpires(t *testing.T) {
 	h := newHouse(t, func(c *configs) { c.hub.ViewerWait = 30 * time.Millisecond })
 	h.dialWS("/live/demo.flv").expectClose(4404, "not found: no publisher for live/demo within 30ms")
 	h.Wait()
-	h.log.wait(t, "viewer refused", "protocol=ws-flv", "no publisher")
+	h.log.wait(t, "session refused", "protocol=ws-flv", "no publisher")
 }
 
 // Clients that go while they wait, with and without a word.

@@ -66,7 +66,7 @@ func TestClientCloses(t *testing.T) {
 		if slices.Contains([]int{1002, 1007, 1008, 1009}, c.code) {
 			reason = `reason="protocol error"` // as the client says
 		}
-		h.log.wait(t, "viewer ends", reason)
+		h.log.wait(t, "session ends", reason)
 	}
 }
 
@@ -109,7 +109,7 @@ func TestWebSocketClientVanishes(t *testing.T) {
 		h.waitViewers(0)
 	}
 	h.Wait()
-	h.log.wait(t, "viewer ends", "session=ws-flv-2", `reason="client left"`)
+	h.log.wait(t, "session ends", "protocol=ws-flv", `reason="client left"`)
 }
 
 // For one that takes nothing, there is no way to tell it why.
@@ -118,7 +118,7 @@ func TestWebSocketStalls(t *testing.T) {
 	s := h.publish()
 	s.send("meta:v vc:h264 K:" + strings.Repeat("x", 12<<20))
 	c := h.dialWS("/live/demo.flv")
-	h.log.wait(t, "viewer ends", "reason=stalled")
+	h.log.wait(t, "session ends", "reason=stalled")
 	h.Wait()
 	_, err := io.Copy(io.Discard, c)
 	assert.Error(t, err)

@@ -162,6 +162,6 @@ func TestWebSocketEndsFromBothSides(t *testing.T) {
 		<-ended
 		h.waitViewers(0)
 		h.Wait()
-		assert.Zero(t, strings.Count(h.log.String(), "viewer begins")-strings.Count(h.log.String(), "viewer ends"))
+		assert.Zero(t, strings.Count(h.log.String(), "session begins")-strings.Count(h.log.String(), "session ends"))
 	}
 }

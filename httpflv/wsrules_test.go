@@ -78,7 +78,7 @@ func TestClientBreaksRules(t *testing.T) {
 			c.expectNothing()
 			h.Wait()
 			h.waitViewers(0)
-			h.log.wait(t, "viewer ends", `reason="protocol error"`)
+			h.log.wait(t, "session ends", `reason="protocol error"`)
 		})
 	}
 }
@@ -114,7 +114,7 @@ func TestClientFloods(t *testing.T) {
 					n, err = c.Conn.Write(flood)
 					sent += n
 				}
-				h.log.wait(t, "viewer ends", "session=ws-flv-2", `reason="protocol error"`)
+				h.log.wait(t, "session ends", "protocol=ws-flv", `reason="protocol error"`)
 				<-ended
 				if reads && c.code != 1006 { // a reset overtakes what it has not read
 					assert.Equal(t, "1008 the client says too much", fmt.Sprint(c.code, " ", c.reason))
@@ -183,7 +183,7 @@ func TestHalfClosedClient(t *testing.T) {
 		assert.NoError(t, err)
 		assert.Equal(t, 1006, c.code)
 		h.Wait()
-		h.log.wait(t, "viewer ends", `reason="client left"`)
+		h.log.wait(t, "session ends", `reason="client left"`)
 	}
 }
 

@@ -71,7 +71,7 @@ func (discard) AppendTags(dst []byte, tags []flv.Tag) []byte { return dst }
 
 // audience is a hub's stream of load with viewers who are up to date.
 func audience(b *testing.B, h *hub.Hub, n int) (*hub.Publisher, *load, []*hub.Viewer) {
-	p, err := h.Publish(key, hub.PublishOptions{})
+	p, err := h.Publish(publisher(h, key), hub.PublishOptions{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func audience(b *testing.B, h *hub.Hub, n int) (*hub.Publisher, *load, []*hub.Vi
 	var batch hub.Batch
 	viewers := make([]*hub.Viewer, n)
 	for i := range viewers {
-		v, err := h.Watch(key, hub.WatchOptions{Protocol: "http-flv"})
+		v, err := h.Watch(viewer(h, key), hub.WatchOptions{})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -180,7 +180,7 @@ func BenchmarkWrite(b *testing.B) {
 func BenchmarkStreams(b *testing.B) {
 	h := hub.New(hub.Config{})
 	for range 9000 {
-		v, err := h.Watch(key, hub.WatchOptions{Protocol: "http-flv"})
+		v, err := h.Watch(viewer(h, key), hub.WatchOptions{})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -198,7 +198,7 @@ func BenchmarkJoin(b *testing.B) {
 	audience(b, h, 9000)
 	b.ReportAllocs()
 	for b.Loop() {
-		v, err := h.Watch(key, hub.WatchOptions{Protocol: "http-flv"})
+		v, err := h.Watch(viewer(h, key), hub.WatchOptions{})
 		if err != nil {
 			b.Fatal(err)
 		}

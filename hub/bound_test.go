@@ -24,8 +24,8 @@ import (
 func TestGOPCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		h := newHub(t, hub.Config{GOPMaxBytes: 32 << 10, Logger: slog.New(slog.NewTextHandler(&out, nil))})
-		p := publish(t, h, hub.PublishOptions{})
+		h := newHub(t, hub.Config{GOPMaxBytes: 32 << 10, Logger: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+		p := publish(t, h, client{})
 		p.send("meta:v vc:s K:0@0")
 		v := watch(t, h, hub.WatchOptions{})
 		v.read()
@@ -83,7 +83,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHub(t, hub.Config{GOPMaxBytes: bound})
-			p := publish(t, h, hub.PublishOptions{})
+			p := publish(t, h, client{})
 			p.send("meta:v vc:s K:0@0")
 			watch(t, h, hub.WatchOptions{}) // takes nothing, so that the log is kept
 			before := heap()
@@ -148,13 +148,13 @@ func TestRecyclingUnderViewers(t *testing.T) {
 	var all sync.WaitGroup
 	for n := range streams {
 		k := hub.Key{App: "live", Name: itoa(n)}
-		p, err := h.Publish(k, hub.PublishOptions{})
+		p, err := h.Publish(publisher(h, k), hub.PublishOptions{})
 		require.NoError(t, err)
 		sendSummed(t, p, 0, true, 10)
 		started := make(chan struct{}, viewers)
 		for i := range viewers {
 			all.Go(func() {
-				v, err := h.Watch(k, hub.WatchOptions{NoAudio: true})
+				v, err := h.Watch(viewer(h, k), hub.WatchOptions{NoAudio: true})
 				if !assert.NoError(t, err) {
 					return
 				}
@@ -239,7 +239,7 @@ func TestMaxBytes(t *testing.T) {
 		h := newHub(t, hub.Config{MaxBytes: most})
 		publishAs := func(name string) *source {
 			s := &source{t: t}
-			p, err := h.Publish(hub.Key{App: "live", Name: name}, hub.PublishOptions{})
+			p, err := h.Publish(publisher(h, hub.Key{App: "live", Name: name}), hub.PublishOptions{})
 			require.NoError(t, err)
 			t.Cleanup(p.Close)
 			s.Publisher = p
@@ -265,7 +265,7 @@ func TestMaxBytes(t *testing.T) {
 		for _, s := range h.Streams() {
 			assert.Equal(t, s.Name == "small", s.GOPCuts == 0, s.Name)
 		}
-		v, err := h.Watch(hub.Key{App: "live", Name: "small"}, hub.WatchOptions{})
+		v, err := h.Watch(viewer(h, hub.Key{App: "live", Name: "small"}), hub.WatchOptions{})
 		require.NoError(t, err)
 		defer v.Close()
 		assert.NoError(t, v.Wait(t.Context()))
@@ -276,13 +276,13 @@ func TestMaxBytes(t *testing.T) {
 func TestNothingHeldForNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send("meta:av vc:s ac:s K:1 A:1 P:2@40")
 		p.Close()
 		assert.Equal(t, "grace", info(t, h).State)
 		held, _ := h.Logged()
 		assert.Zero(t, held)
-		p = publish(t, h, hub.PublishOptions{})
+		p = publish(t, h, client{})
 		p.send("meta:av vc:s ac:s K:3 A:3")
 		assert.Equal(t, "meta:av@0 vc:s@0 ac:s@0 K:3@0 A:3@0", watch(t, h, hub.WatchOptions{}).read())
 		assert.NoError(t, h.Check())
@@ -294,11 +294,11 @@ func TestWaitingListed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
 		for i := range 1200 {
-			v, err := h.Watch(hub.Key{App: "live", Name: itoa(i)}, hub.WatchOptions{})
+			v, err := h.Watch(viewer(h, hub.Key{App: "live", Name: itoa(i)}), hub.WatchOptions{})
 			require.NoError(t, err)
 			defer v.Close()
 		}
-		publish(t, h, hub.PublishOptions{}).send("meta:av vc:s ac:s K:1 A:1")
+		publish(t, h, client{}).send("meta:av vc:s ac:s K:1 A:1")
 		assert.Len(t, h.Streams(), 1001)
 	})
 }

@@ -31,7 +31,9 @@ func TestChaos(t *testing.T) {
 func chaos(t *testing.T, seed uint64) {
 	random := func(n int) *rand.Rand { return rand.New(rand.NewPCG(seed, uint64(n))) }
 	rng := random(0)
+	w := newWitness(t)
 	h := newHub(t, hub.Config{
+		Observe:        w.observe,
 		PublisherGrace: time.Duration(rng.IntN(4)-1) * time.Second,
 		ViewerWait:     time.Duration(rng.IntN(4)-1) * time.Second,
 		MaxLag:         time.Duration(rng.IntN(3)) * time.Second,
@@ -41,6 +43,7 @@ func chaos(t *testing.T, seed uint64) {
 		LogDuration:    time.Duration(rng.IntN(3)) * 4 * time.Second,
 	})
 	over, cancel := context.WithCancel(t.Context())
+	defer w.check(h)
 	defer cancel()
 	var all sync.WaitGroup
 	for n := range 6 {
@@ -82,10 +85,11 @@ func chaoticKey(rng *rand.Rand) hub.Key {
 func chaoticPublisher(t *testing.T, h *hub.Hub, rng *rand.Rand, over context.Context) {
 	for over.Err() == nil {
 		ended := make(chan *hub.Refusal, 2)
-		p, err := h.Publish(chaoticKey(rng), hub.PublishOptions{
+		p, err := h.Publish(client{
 			Protocol: "rtmp",
 			Identity: []string{"", "a", "b"}[rng.IntN(3)],
-			End:      func(r *hub.Refusal) { ended <- r },
+		}.session(h, hub.RolePublish, chaoticKey(rng)), hub.PublishOptions{
+			End: func(r *hub.Refusal) { ended <- r },
 		})
 		if err != nil {
 			reason := refusedWith(t, err)
@@ -138,8 +142,7 @@ func chaoticPublisher(t *testing.T, h *hub.Hub, rng *rand.Rand, over context.Con
 
 func chaoticViewer(t *testing.T, h *hub.Hub, rng *rand.Rand, over context.Context) {
 	for over.Err() == nil {
-		v, err := h.Watch(chaoticKey(rng), hub.WatchOptions{
-			Protocol:    "http-flv",
+		v, err := h.Watch(client{Protocol: "http-flv"}.session(h, hub.RoleWatch, chaoticKey(rng)), hub.WatchOptions{
 			FixedCodecs: rng.IntN(2) == 0,
 			ScriptData:  rng.IntN(2) == 0,
 			NoAudio:     rng.IntN(5) == 0,

@@ -94,7 +94,7 @@ func TestCodecChange(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHub(t, hub.Config{})
-				p := publish(t, h, hub.PublishOptions{})
+				p := publish(t, h, client{})
 				p.send(test.first)
 				fixed := watch(t, h, hub.WatchOptions{FixedCodecs: true})
 				follows := watch(t, h, hub.WatchOptions{})
@@ -105,7 +105,7 @@ func TestCodecChange(t *testing.T) {
 
 				if test.reconnect {
 					p.Close()
-					p = publish(t, h, hub.PublishOptions{})
+					p = publish(t, h, client{})
 				}
 				p.send(test.change)
 				assert.Equal(t, test.fixed, fixed.read())
@@ -136,12 +136,12 @@ func TestTrackLess(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHub(t, hub.Config{})
-				p := publish(t, h, hub.PublishOptions{})
+				p := publish(t, h, client{})
 				p.send(av)
 				fixed := watch(t, h, hub.WatchOptions{FixedCodecs: true})
 				fixed.read()
 				p.Close()
-				p = publish(t, h, hub.PublishOptions{})
+				p = publish(t, h, client{})
 				p.send(test.change)
 				time.Sleep(time.Second - time.Nanosecond)
 				assert.Equal(t, test.fixed, fixed.read())
@@ -162,7 +162,7 @@ func TestTrackLess(t *testing.T) {
 func TestCodecChangeWithOneTrack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send(av)
 		v := watch(t, h, hub.WatchOptions{FixedCodecs: true, NoAudio: true})
 		v.read()
@@ -176,16 +176,16 @@ func TestCodecChangeWithOneTrack(t *testing.T) {
 func TestMetadataAfterCodecChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send("meta:v vc:s K:1@0")
 		rtmp := watch(t, h, hub.WatchOptions{ScriptData: true})
 		assert.Equal(t, "meta:v@0 vc:s@0 K:1@0", rtmp.read())
 		p.Close()
-		p = publish(t, h, hub.PublishOptions{})
+		p = publish(t, h, client{})
 		p.send("meta:av vc:s ac:c K:2@0 A:2@0")
 		assert.Equal(t, "meta:av@0 ac:c@20 K:2@20 A:2@20", rtmp.read())
 		p.Close()
-		p = publish(t, h, hub.PublishOptions{})
+		p = publish(t, h, client{})
 		p.send("meta:a ac:c A:3@0")
 		assert.Equal(t, "meta:av@0 A:3@40", rtmp.read(), "a picture may still come")
 		time.Sleep(time.Second)
@@ -199,7 +199,7 @@ func TestMetadataAfterCodecChange(t *testing.T) {
 func TestCodecChangeBeforeTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		v, done := waiting(t, h, hub.WatchOptions{FixedCodecs: true})
 		p.send("vc:s ac:c A:1@0 hc:h")
 		time.Sleep(100 * time.Millisecond)

@@ -23,7 +23,7 @@ func TestPause(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHub(t, hub.Config{})
-				p := publish(t, h, hub.PublishOptions{})
+				p := publish(t, h, client{})
 				p.send("meta:v vc:s K:1@0 P:2@40")
 				v := watch(t, h, hub.WatchOptions{})
 				v.read()
@@ -45,7 +45,7 @@ func TestPause(t *testing.T) {
 func TestPauseWithoutEffect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send("meta:v vc:s K:1@0 P:2@40")
 		v := watch(t, h, hub.WatchOptions{})
 		v.Pause(true)
@@ -63,7 +63,7 @@ func TestPauseWithoutEffect(t *testing.T) {
 func TestEndOfPausedViewer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{PublisherGrace: -1})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send(av)
 		v := watch(t, h, hub.WatchOptions{})
 		v.read()
@@ -79,7 +79,7 @@ func TestEndOfPausedViewer(t *testing.T) {
 func TestReceiveVideo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send(av)
 		v := watch(t, h, hub.WatchOptions{})
 		v.read()
@@ -97,7 +97,7 @@ func TestReceiveVideo(t *testing.T) {
 func TestReceiveVideoWithoutEffect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send(av)
 		v := watch(t, h, hub.WatchOptions{})
 		v.read()
@@ -113,7 +113,7 @@ func TestReceiveVideoWithoutEffect(t *testing.T) {
 func TestReceiveAudio(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send(av)
 		v := watch(t, h, hub.WatchOptions{})
 		v.read()
@@ -131,7 +131,7 @@ func TestReceiveAudio(t *testing.T) {
 func TestReceiveVideoBeforeTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send("meta:av vc:s ac:c K:1@100 A:1@110 P:2@140")
 		v := watch(t, h, hub.WatchOptions{})
 		v.ReceiveVideo(false)

@@ -124,3 +124,52 @@ func completeAudio(f, other flv.AudioFormat) flv.AudioFormat {
 	f.SampleRate, f.Channels = cmp.Or(f.SampleRate, other.SampleRate), cmp.Or(f.Channels, other.Channels)
 	return f
 }
+
+// shownTracks are the tracks of which was told last.
+type shownTracks struct {
+	codecs  [mainTracks]flv.Codec
+	video   flv.VideoFormat
+	audio   flv.AudioFormat
+	further []Track
+}
+
+// tellTracksLocked tells what tracks viewers are told of, if these are others than before.
+func (s *Stream) tellTracksLocked() {
+	if s.pub == nil || !s.session.decided {
+		return
+	}
+	now := shownTracks{codecs: s.tracks.codecs, further: s.facts.further}
+	if f := s.videoLocked(); f != nil && now.codecs[videoTrack] != 0 {
+		now.video = *f
+	}
+	if f := s.facts.audio; f != nil && now.codecs[audioTrack] != 0 {
+		now.audio = *f
+	}
+	if now.equal(&s.shown) {
+		return
+	}
+	s.shown = now
+	s.tellLocked(Event{Kind: EventTracks, Session: s.pub.session, Tracks: now.tracks()})
+}
+
+func (t *shownTracks) equal(other *shownTracks) bool {
+	return t.codecs == other.codecs && t.video == other.video && t.audio == other.audio &&
+		slices.EqualFunc(t.further, other.further, func(a, b Track) bool {
+			return a.Number == b.Number && a.typ() == b.typ() &&
+				(a.Video == nil || *a.Video == *b.Video) && (a.Audio == nil || *a.Audio == *b.Audio)
+		})
+}
+
+// tracks returns them in a list, video before audio, by number.
+func (t *shownTracks) tracks() []Track {
+	var all []Track
+	if t.codecs[videoTrack] != 0 {
+		all = append(all, Track{Video: &t.video})
+	}
+	if t.codecs[audioTrack] != 0 {
+		all = append(all, Track{Audio: &t.audio})
+	}
+	all = append(all, t.further...)
+	slices.SortStableFunc(all, func(a, b Track) int { return -cmp.Compare(a.typ(), b.typ()) })
+	return all
+}

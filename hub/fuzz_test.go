@@ -65,7 +65,7 @@ func FuzzWrite(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		const bound = 4 << 10
 		h := hub.New(hub.Config{PublisherGrace: time.Hour, ViewerWait: -1, GOPMaxBytes: bound, LogDuration: time.Minute})
-		p, err := h.Publish(key, hub.PublishOptions{})
+		p, err := h.Publish(publisher(h, key), hub.PublishOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +76,7 @@ func FuzzWrite(f *testing.F) {
 			switch b[0] {
 			case fuzzRepublish:
 				p.Close()
-				if p, err = h.Publish(key, hub.PublishOptions{}); err != nil {
+				if p, err = h.Publish(publisher(h, key), hub.PublishOptions{}); err != nil {
 					t.Fatal(err)
 				}
 			case fuzzPause, fuzzResume, fuzzVideoOff, fuzzVideoOn:
@@ -131,7 +131,7 @@ type fuzzViewer struct {
 // newFuzzViewer adds a viewer, if there is anything to be watched.
 func newFuzzViewer(t *testing.T, h *hub.Hub, opts hub.WatchOptions) *fuzzViewer {
 	open := func(limit int) *sink {
-		v, err := h.Watch(key, opts)
+		v, err := h.Watch(viewer(h, key), opts)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -261,7 +261,7 @@ func FuzzMetadata(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, frames := range []string{"vc:s ac:c K:1@0 A:1@0", "vc:s K:1@0", "ac:c A:1@0", "hc:h HK:1@0 M:1@0"} {
 			h := hub.New(hub.Config{PublisherGrace: -1, ViewerWait: -1})
-			p, err := h.Publish(key, hub.PublishOptions{})
+			p, err := h.Publish(publisher(h, key), hub.PublishOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -276,7 +276,7 @@ func FuzzMetadata(f *testing.F) {
 				}
 			}
 			for _, opts := range fuzzViewers[:4] {
-				v, err := h.Watch(key, opts)
+				v, err := h.Watch(viewer(h, key), opts)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -28,7 +28,7 @@ func TestReconnect(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHub(t, hub.Config{})
-				p := publish(t, h, hub.PublishOptions{})
+				p := publish(t, h, client{})
 				p.send("meta:av vc:s ac:c K:1@0 A:1@0 P:2@40")
 				viewers := map[string]*sink{
 					"fixed":  watch(t, h, hub.WatchOptions{FixedCodecs: true}),
@@ -44,7 +44,7 @@ func TestReconnect(t *testing.T) {
 				}
 				assert.Equal(t, "grace", info(t, h).State)
 				time.Sleep(7999 * time.Millisecond)
-				publish(t, h, hub.PublishOptions{}).send(test.second)
+				publish(t, h, client{}).send(test.second)
 				for name, v := range viewers {
 					assert.Equal(t, test.want, v.read(), name)
 				}
@@ -62,16 +62,16 @@ func TestReconnect(t *testing.T) {
 func TestReconnectWithOtherMetadata(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send("meta:av vc:s ac:c K:1@0 A:1@0")
 		rtmp := watch(t, h, hub.WatchOptions{ScriptData: true})
 		rtmp.read()
 		p.Close()
-		p = publish(t, h, hub.PublishOptions{})
+		p = publish(t, h, client{})
 		p.send("meta:av vc:s ac:c K:2@0 A:2@0")
 		assert.Equal(t, "K:2@20 A:2@20", rtmp.read())
 		p.Close()
-		publish(t, h, hub.PublishOptions{}).send("meta:a vc:s ac:c K:3@0 A:3@0")
+		publish(t, h, client{}).send("meta:a vc:s ac:c K:3@0 A:3@0")
 		assert.Equal(t, "meta:av@0 K:3@40 A:3@40", rtmp.read())
 	})
 }
@@ -80,14 +80,14 @@ func TestReconnectWithOtherMetadata(t *testing.T) {
 func TestManyReconnects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send(av)
 		v := watch(t, h, hub.WatchOptions{FixedCodecs: true})
 		v.read()
 		for i := range 100 {
 			p.Close()
 			time.Sleep(time.Second)
-			p = publish(t, h, hub.PublishOptions{})
+			p = publish(t, h, client{})
 			p.send("meta:av vc:s ac:c K:k@" + itoa(i*1000) + " A:a@" + itoa(i*1000))
 			at := itoa(20 * (i + 1))
 			assert.Equal(t, "K:k@"+at+" A:a@"+at, v.read())
@@ -110,7 +110,7 @@ func TestGraceOver(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHub(t, hub.Config{PublisherGrace: test.grace})
-				p := publish(t, h, hub.PublishOptions{})
+				p := publish(t, h, client{})
 				p.send("meta:av vc:s ac:c K:1@0 A:1@0")
 				quick := watch(t, h, hub.WatchOptions{})
 				slow := watch(t, h, hub.WatchOptions{FixedCodecs: true})
@@ -151,11 +151,11 @@ func TestGraceOver(t *testing.T) {
 func TestAfterTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{PublisherGrace: -1})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send(av)
 		old := watch(t, h, hub.WatchOptions{})
 		p.Close()
-		publish(t, h, hub.PublishOptions{}).send("vc:n ac:n K:9@50 A:9@50")
+		publish(t, h, client{}).send("vc:n ac:n K:9@50 A:9@50")
 		joined := watch(t, h, hub.WatchOptions{})
 		assert.Equal(t, "meta:av@0 vc:s@0 ac:c@0 K:1@0 A:1@0", old.read())
 		assert.Equal(t, hub.ReasonUnpublished, old.end)
@@ -172,11 +172,11 @@ func TestAfterTheEnd(t *testing.T) {
 func TestJoinAfterReconnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send("meta:av vc:s ac:c K:1@0 A:1@0 P:2@40")
 		watch(t, h, hub.WatchOptions{})
 		p.Close()
-		p = publish(t, h, hub.PublishOptions{})
+		p = publish(t, h, client{})
 		v, done := waiting(t, h, hub.WatchOptions{})
 		p.send("meta:av vc:t ac:c A:3@0 P:3@0")
 		synctest.Wait()

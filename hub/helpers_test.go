@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"testing"
@@ -148,17 +150,38 @@ type source struct {
 	clock uint32
 }
 
-func publish(t *testing.T, h *hub.Hub, opts hub.PublishOptions) *source {
+// client is what a publisher shows.
+type client struct{ Protocol, Remote, Identity string }
+
+func (c client) session(h *hub.Hub, role hub.Role, key hub.Key) *hub.Session {
+	shown := hub.Client{Protocol: c.Protocol}
+	if c.Remote != "" {
+		shown.Address = netip.MustParseAddrPort(c.Remote)
+	}
+	if c.Identity != "" {
+		shown.Query = url.Values{"key": {c.Identity}}
+	}
+	return h.NewSession(role, key, shown)
+}
+
+// publisher and viewer make sessions of a test's own.
+func publisher(h *hub.Hub, key hub.Key) *hub.Session {
+	return client{}.session(h, hub.RolePublish, key)
+}
+func viewer(h *hub.Hub, key hub.Key) *hub.Session { return client{}.session(h, hub.RoleWatch, key) }
+
+func publish(t *testing.T, h *hub.Hub, c client) *source {
 	t.Helper()
-	s, err := tryPublish(t, h, opts)
+	s, err := tryPublish(t, h, c)
 	require.NoError(t, err)
 	return s
 }
 
-func tryPublish(t *testing.T, h *hub.Hub, opts hub.PublishOptions) (*source, error) {
+func tryPublish(t *testing.T, h *hub.Hub, c client) (*source, error) {
 	s := &source{t: t}
-	opts.End = func(r *hub.Refusal) { s.ended = append(s.ended, r.Reason) }
-	p, err := h.Publish(key, opts)
+	p, err := h.Publish(c.session(h, hub.RolePublish, key), hub.PublishOptions{
+		End: func(r *hub.Refusal) { s.ended = append(s.ended, r.Reason) },
+	})
 	s.Publisher = p
 	if err == nil {
 		t.Cleanup(p.Close)
@@ -203,7 +226,12 @@ type sink struct {
 
 func newSink(t *testing.T, h *hub.Hub, opts hub.WatchOptions) *sink {
 	t.Helper()
-	v, err := h.Watch(key, opts)
+	return newSinkOf(t, h, client{}, opts)
+}
+
+func newSinkOf(t *testing.T, h *hub.Hub, c client, opts hub.WatchOptions) *sink {
+	t.Helper()
+	v, err := h.Watch(c.session(h, hub.RoleWatch, key), opts)
 	require.NoError(t, err)
 	t.Cleanup(v.Close)
 	return &sink{Viewer: v, t: t, limit: 64 << 10}

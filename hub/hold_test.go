@@ -21,7 +21,7 @@ type film struct {
 }
 
 func newFilm(t *testing.T, h *hub.Hub, gop int) *film {
-	p := publish(t, h, hub.PublishOptions{})
+	p := publish(t, h, client{})
 	p.live = true
 	p.send("meta:v vc:s")
 	return &film{source: p, gop: gop}
@@ -80,7 +80,7 @@ func TestViewersUpToDateHoldNothing(t *testing.T) {
 func TestListenersUpToDateHoldNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.live = true
 		p.send("meta:a ac:c A:0@0")
 		v := watch(t, h, hub.WatchOptions{})
@@ -146,7 +146,7 @@ func TestStalledViewerHoldsNothingForLong(t *testing.T) {
 func TestStalledViewerAtItsEndHoldsNothingForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{MaxLag: 3 * time.Second})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.live = true
 		p.send("meta:v vc:s K:0@0")
 		stalled := watch(t, h, hub.WatchOptions{FixedCodecs: true})

@@ -13,8 +13,8 @@ package hub
 import (
 	"cmp"
 	"context"
-	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -57,21 +57,22 @@ type Config struct {
 	// silence, for all viewers but those who get everything as it was sent.
 	NoFillSilence bool
 
-	// Authorize is asked before anybody publishes or watches, without any lock
-	// held; everybody may if it is nil. Its error refuses, with ReasonDenied unless
-	// it is a *Refusal.
-	Authorize func(Access) error
-	// Logger gets a line for what concerns a stream and no single session; nil
-	// discards them.
+	// Authorize is asked before a client publishes or watches (Session.Ask), in a
+	// goroutine of its own, 1,024 sessions at a time; every client may if it is nil. It
+	// may take its time, and should return soon after ctx ends, when nobody is
+	// interested any more. Its error refuses, with ReasonDenied unless it is a *Refusal.
+	Authorize func(ctx context.Context, s *Session) (Grant, error)
+	// AuthorizeTimeout bounds the wait for its answer, the time in the queue included:
+	// 10 s if 0.
+	AuthorizeTimeout time.Duration
+	// Observe is told what happens, one event after the other, those of a stream in
+	// their order; nobody waits for it. It is called by one goroutine at a time, and
+	// should return soon: while more than 100,000 events wait for it, further ones are
+	// lost, of which an EventLost tells.
+	Observe func(Event)
+	// Logger gets a line when a session begins, ends or is refused, and for what concerns
+	// a stream and no single session; nil discards them.
 	Logger *slog.Logger
-}
-
-// Access is what somebody wants to do, for Config.Authorize.
-type Access struct {
-	Publish  bool // otherwise watch
-	Key      Key
-	Protocol string
-	Remote   string
 }
 
 // Hub holds the streams. Its methods may be called from any goroutine.
@@ -81,6 +82,8 @@ type Hub struct {
 	logged struct {
 		bytes, streams atomic.Int64 // in all logs, and how many hold something
 	}
+	asker  *asker
+	ledger ledger
 
 	// mu guards what follows. It may be taken before a stream's mutex, never after.
 	mu      sync.Mutex
@@ -103,6 +106,7 @@ func New(cfg Config) *Hub {
 	setDuration(&cfg.PublisherGrace, 8*time.Second)
 	setDuration(&cfg.ViewerWait, 10*time.Second)
 	setDuration(&cfg.MaxLag, 5*time.Second)
+	setDuration(&cfg.AuthorizeTimeout, 10*time.Second)
 	if cfg.GOPMaxBytes <= 0 {
 		cfg.GOPMaxBytes = 32 << 20
 	}
@@ -112,32 +116,21 @@ func New(cfg Config) *Hub {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Hub{cfg: cfg, began: time.Now(), streams: make(map[Key]*Stream), idle: make(chan struct{})}
+	h := &Hub{cfg: cfg, began: time.Now(), streams: make(map[Key]*Stream), idle: make(chan struct{})}
+	h.asker = newAsker(&h.cfg)
+	h.ledger.observe = cfg.Observe
+	return h
 }
 
-// authorize asks the policy.
-func (h *Hub) authorize(a Access) error {
-	if h.cfg.Authorize == nil {
-		return nil
-	}
-	err := h.cfg.Authorize(a)
-	if err == nil {
-		return nil
-	}
-	if refusal, ok := errors.AsType[*Refusal](err); ok {
-		return refusal
-	}
-	return refuse(ReasonDenied, "%v", err)
-}
-
-// Watch makes a viewer of the stream, which need not be published yet. The viewer
-// must be closed. The error is a *Refusal.
-func (h *Hub) Watch(key Key, opts WatchOptions) (*Viewer, error) {
-	if err := h.authorize(Access{Key: key, Protocol: opts.Protocol, Remote: opts.Remote}); err != nil {
-		return nil, err
+// Watch makes a session the viewer of its stream, which need not be published yet. Where
+// there is a policy, Session.Ask has granted it. The viewer must be ended. The error is a
+// *Refusal, and has been told.
+func (h *Hub) Watch(s *Session, opts WatchOptions) (*Viewer, error) {
+	if err := s.check(); err != nil {
+		return nil, s.refused(err)
 	}
 	v := &Viewer{
-		protocol:    opts.Protocol,
+		session:     s,
 		fixedCodecs: opts.FixedCodecs,
 		scriptData:  opts.ScriptData,
 		noAudio:     opts.NoAudio,
@@ -150,8 +143,8 @@ func (h *Hub) Watch(key Key, opts WatchOptions) (*Viewer, error) {
 			v.from.duration = max(1, opts.Duration.Milliseconds())
 		}
 	}
-	if err := h.attach(v, key); err != nil {
-		return nil, err
+	if err := h.attach(v, s.key); err != nil {
+		return nil, s.refused(err)
 	}
 	return v, nil
 }
@@ -159,34 +152,48 @@ func (h *Hub) Watch(key Key, opts WatchOptions) (*Viewer, error) {
 // attach puts a viewer that has not started into the present stream of the key.
 func (h *Hub) attach(v *Viewer, key Key) error {
 	h.mu.Lock()
-	defer h.mu.Unlock()
+	s, err := h.roomLocked(v, key)
+	if err != nil {
+		h.mu.Unlock()
+		return err
+	}
+	old := v.stream.Load()
+	if old != nil {
+		old.mu.Lock() // as long as v.stream says that this guards the viewer
+		old.removeLocked(v)
+	} else {
+		h.viewers++
+	}
+	s.mu.Lock()
+	s.updateLocked(func() {
+		s.addLocked(v)
+		v.stream.Store(s)
+		if old != nil {
+			old.mu.Unlock()
+		}
+		h.mu.Unlock()
+	})
+	return nil
+}
+
+// roomLocked returns the present stream of the key, if it has room for the viewer.
+func (h *Hub) roomLocked(v *Viewer, key Key) (*Stream, error) {
 	if v.closed() {
-		return errViewerClosed
+		return nil, errViewerClosed
 	}
 	s, err := h.streamLocked(key, h.cfg.MaxStreams)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if most := h.cfg.MaxViewers; most > 0 {
 		s.mu.RLock()
 		viewers := len(s.viewers) // more come with h.mu held only
 		s.mu.RUnlock()
 		if viewers >= most {
-			return refuse(ReasonTooMany, "%s has %d viewers already", key, viewers)
+			return nil, refuse(ReasonTooMany, "%s has %d viewers already", key, viewers)
 		}
 	}
-	if old := v.stream.Load(); old != nil {
-		old.mu.Lock() // as long as v.stream says that this guards the viewer
-		defer old.mu.Unlock()
-		old.removeLocked(v)
-	} else {
-		h.viewers++
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.addLocked(v)
-	v.stream.Store(s)
-	return nil
+	return s, nil
 }
 
 // streamLocked returns the present stream of the key, a new one if there is none and
@@ -194,7 +201,7 @@ func (h *Hub) attach(v *Viewer, key Key) error {
 // forgotten under h.mu, or is replaced here.
 func (h *Hub) streamLocked(key Key, most int) (*Stream, error) {
 	if h.closing {
-		return nil, refuse(ReasonShuttingDown, "the server is shutting down")
+		return nil, errShuttingDown
 	}
 	if s := h.streams[key]; s != nil {
 		s.mu.RLock()
@@ -217,20 +224,17 @@ func (h *Hub) streamLocked(key Key, most int) (*Stream, error) {
 // for.
 func (h *Hub) forget(s *Stream) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	h.forgetLocked(s)
-}
-
-// forgetLocked is forget where h.mu and s.mu are held.
-func (h *Hub) forgetLocked(s *Stream) {
-	if s.state == stateWaiting && len(s.viewers) == 0 {
-		s.endLocked(ReasonNotFound)
-	}
-	if s.state == stateEnded && h.streams[s.key] == s {
-		delete(h.streams, s.key)
-	}
+	s.updateLocked(func() {
+		defer h.mu.Unlock()
+		if s.state == stateWaiting && len(s.viewers) == 0 {
+			s.endLocked(ReasonNotFound)
+		}
+		if s.state == stateEnded && h.streams[s.key] == s {
+			delete(h.streams, s.key)
+		}
+		s.effects.forget = false
+	})
 }
 
 // Live reports whether somebody publishes the stream now.
@@ -246,9 +250,20 @@ func (h *Hub) Live(key Key) bool {
 	return s.state == stateLive
 }
 
-// Shutdown refuses whoever comes from now on, ends every publisher and every
-// viewer with ReasonShuttingDown, and waits until the last viewer is closed or
-// ctx ends, whose error it then returns.
+// errShuttingDown refuses and ends everybody when the hub shuts down.
+var errShuttingDown = refuse(ReasonShuttingDown, "the server is shutting down")
+
+// all returns the streams that there are.
+func (h *Hub) all() []*Stream {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Collect(maps.Values(h.streams))
+}
+
+// Shutdown refuses everybody who comes from now on, ends every publisher and every
+// viewer with ReasonShuttingDown, and waits until the last viewer is closed and all of it
+// has been told (Config.Observe), or ctx ends, whose error it then returns if viewers are
+// left.
 func (h *Hub) Shutdown(ctx context.Context) error {
 	h.mu.Lock()
 	if !h.closing {
@@ -257,15 +272,12 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 			close(h.idle)
 		}
 	}
-	streams := make([]*Stream, 0, len(h.streams))
-	for _, s := range h.streams {
-		streams = append(streams, s)
-	}
 	h.mu.Unlock()
 
-	for _, s := range streams {
+	h.asker.close(ctx)
+	for _, s := range h.all() {
 		s.update(func() {
-			s.dismissLocked(refuse(ReasonShuttingDown, "the server is shutting down"))
+			s.dismissLocked(errShuttingDown)
 			if s.state != stateEnded {
 				s.endLocked(ReasonShuttingDown)
 			}
@@ -273,9 +285,9 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	}
 	select {
 	case <-h.idle:
-		return nil
 	case <-ctx.Done():
 	}
+	h.ledger.wait(ctx)
 	select {
 	case <-h.idle: // as well, and that is what counts
 		return nil
@@ -284,9 +296,12 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	}
 }
 
-// Close ends the viewer. Only the first call has an effect. Whoever drives the
-// viewer may still be in Wait or Fill, which then end.
-func (v *Viewer) Close() {
+// Close is End for a viewer that left.
+func (v *Viewer) Close() { v.End(&Refusal{Reason: ReasonClientLeft}) }
+
+// End ends the viewer and its session, because of why. Only the first call has an effect.
+// Whoever drives the viewer may still be in Wait or Fill, which then end.
+func (v *Viewer) End(why *Refusal) {
 	h := v.stream.Load().hub
 	h.mu.Lock()
 	if v.flags.Or(flagClosed)&flagClosed != 0 {
@@ -299,6 +314,7 @@ func (v *Viewer) Close() {
 		s.removeLocked(v)
 		s.facts.out += v.bytes.Load()
 		s.facts.dropped += v.dropped.Load()
+		s.endSessionLocked(EventLeft, v.session, why, v.bytes.Load(), v.dropped.Load())
 		if v.from != nil && v.from.gone != nil {
 			close(v.from.gone) // its own Wait ends; others who wait need not look
 			v.from.gone = nil
@@ -320,12 +336,7 @@ const maxWaitingListed = 1000
 // Streams returns what is known of every stream, sorted by key; of those that are only
 // waited for, a thousand at the most.
 func (h *Hub) Streams() []StreamInfo {
-	h.mu.Lock()
-	streams := make([]*Stream, 0, len(h.streams))
-	for _, s := range h.streams {
-		streams = append(streams, s)
-	}
-	h.mu.Unlock()
+	streams := h.all()
 	now := time.Now()
 	infos := make([]StreamInfo, 0, len(streams))
 	waiting := 0

@@ -2,7 +2,6 @@ package hub_test
 
 import (
 	"context"
-	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,71 +12,27 @@ import (
 	"sluice/hub"
 )
 
-// The policy is asked once, with all it needs, and its error refuses.
-func TestAuthorize(t *testing.T) {
-	for _, test := range []struct {
-		name   string
-		err    error
-		reason hub.Reason
-		says   string
-	}{
-		{"allowed", nil, hub.ReasonNone, ""},
-		{"an error", errors.New("bad token"), hub.ReasonDenied, "denied: bad token"},
-		{"a refusal", &hub.Refusal{Reason: hub.ReasonTooMany, Detail: "3 of 3"}, hub.ReasonTooMany, "too many: 3 of 3"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var asked []hub.Access
-				var h *hub.Hub
-				h = newHub(t, hub.Config{Authorize: func(a hub.Access) error {
-					asked = append(asked, a)
-					h.Streams() // no lock is held
-					return test.err
-				}})
-				p, err := h.Publish(key, hub.PublishOptions{Protocol: "rtmp", Remote: "10.0.0.1:5"})
-				v, err2 := h.Watch(key, hub.WatchOptions{Protocol: "ws-flv", Remote: "10.0.0.2:6"})
-				assert.Equal(t, []hub.Access{
-					{Publish: true, Key: key, Protocol: "rtmp", Remote: "10.0.0.1:5"},
-					{Key: key, Protocol: "ws-flv", Remote: "10.0.0.2:6"},
-				}, asked)
-				if test.err == nil {
-					require.NoError(t, err)
-					require.NoError(t, err2)
-					p.Close()
-					v.Close()
-					return
-				}
-				for _, err := range []error{err, err2} {
-					assert.Equal(t, test.reason, reasonOf(t, err))
-					assert.EqualError(t, err, test.says)
-				}
-				assert.Empty(t, h.Streams())
-			})
-		})
-	}
-}
-
 func TestMaxStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{MaxStreams: 2, PublisherGrace: -1})
-		one := publish(t, h, hub.PublishOptions{})
-		two, err := h.Watch(hub.Key{App: "live", Name: "two"}, hub.WatchOptions{})
+		one := publish(t, h, client{})
+		two, err := h.Watch(viewer(h, hub.Key{App: "live", Name: "two"}), hub.WatchOptions{})
 		require.NoError(t, err)
 		third := hub.Key{App: "live", Name: "three"}
-		_, err = h.Watch(third, hub.WatchOptions{})
+		_, err = h.Watch(viewer(h, third), hub.WatchOptions{})
 		assert.Equal(t, hub.ReasonTooMany, reasonOf(t, err))
 		newSink(t, h, hub.WatchOptions{}).Close() // of a stream that is there
 
 		// Those who only wait can't keep publishers out.
-		three, err := h.Publish(third, hub.PublishOptions{})
+		three, err := h.Publish(publisher(h, third), hub.PublishOptions{})
 		require.NoError(t, err)
-		four, err := h.Publish(hub.Key{App: "live", Name: "four"}, hub.PublishOptions{})
+		four, err := h.Publish(publisher(h, hub.Key{App: "live", Name: "four"}), hub.PublishOptions{})
 		require.NoError(t, err)
-		_, err = h.Publish(hub.Key{App: "live", Name: "five"}, hub.PublishOptions{})
+		_, err = h.Publish(publisher(h, hub.Key{App: "live", Name: "five"}), hub.PublishOptions{})
 		assert.Equal(t, hub.ReasonTooMany, reasonOf(t, err))
 
 		two.Close()
-		five, err := h.Publish(hub.Key{App: "live", Name: "five"}, hub.PublishOptions{})
+		five, err := h.Publish(publisher(h, hub.Key{App: "live", Name: "five"}), hub.PublishOptions{})
 		require.NoError(t, err)
 		for _, p := range []interface{ Close() }{one, three, four, five} {
 			p.Close()
@@ -92,7 +47,7 @@ func TestLive(t *testing.T) {
 		assert.False(t, h.Live(key))
 		v := newSink(t, h, hub.WatchOptions{})
 		assert.False(t, h.Live(key), "waited for")
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		assert.True(t, h.Live(key))
 		p.Close()
 		assert.False(t, h.Live(key), "held")
@@ -108,15 +63,15 @@ func TestShutdown(t *testing.T) {
 	for name, prepare := range map[string]func(t *testing.T, h *hub.Hub) *source{
 		"waiting": func(t *testing.T, h *hub.Hub) *source { return nil },
 		"live, without a picture": func(t *testing.T, h *hub.Hub) *source {
-			return publish(t, h, hub.PublishOptions{})
+			return publish(t, h, client{})
 		},
 		"live": func(t *testing.T, h *hub.Hub) *source {
-			p := publish(t, h, hub.PublishOptions{})
+			p := publish(t, h, client{})
 			p.send(av)
 			return p
 		},
 		"grace": func(t *testing.T, h *hub.Hub) *source {
-			p := publish(t, h, hub.PublishOptions{})
+			p := publish(t, h, client{})
 			p.send(av)
 			p.Close()
 			return nil
@@ -145,9 +100,9 @@ func TestShutdown(t *testing.T) {
 					assert.Equal(t, []hub.Reason{hub.ReasonShuttingDown}, p.ended)
 					assert.Equal(t, hub.ReasonShuttingDown, reasonOf(t, p.Write(tag("K:1"))))
 				}
-				_, err = h.Watch(key, hub.WatchOptions{})
+				_, err = h.Watch(viewer(h, key), hub.WatchOptions{})
 				assert.Equal(t, hub.ReasonShuttingDown, reasonOf(t, err))
-				_, err = h.Publish(key, hub.PublishOptions{})
+				_, err = h.Publish(publisher(h, key), hub.PublishOptions{})
 				assert.Equal(t, hub.ReasonShuttingDown, reasonOf(t, err))
 
 				begun := time.Now()
@@ -167,7 +122,7 @@ func TestShutdown(t *testing.T) {
 func TestShutdownGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		publish(t, h, hub.PublishOptions{}).send(av)
+		publish(t, h, client{}).send(av)
 		v := watch(t, h, hub.WatchOptions{})
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
@@ -183,7 +138,7 @@ func TestShutdownGivesUp(t *testing.T) {
 func TestShutdownWithNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send("ac:c A:1") // starts the look for another track
 		assert.NoError(t, h.Shutdown(t.Context()))
 		time.Sleep(time.Hour)

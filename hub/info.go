@@ -72,8 +72,8 @@ func (s *Stream) info(now time.Time) (info StreamInfo, ok bool) {
 		info.BytesOut += v.bytes.Load()
 		info.Dropped += v.dropped.Load()
 		row++
-		if i+1 == len(s.viewers) || s.viewers[i+1].protocol != v.protocol {
-			info.ViewersByProtocol[v.protocol] += row
+		if i+1 == len(s.viewers) || s.viewers[i+1].session.Protocol() != v.session.Protocol() {
+			info.ViewersByProtocol[v.session.Protocol()] += row
 			row = 0
 		}
 	}
@@ -83,8 +83,8 @@ func (s *Stream) info(now time.Time) (info StreamInfo, ok bool) {
 		}
 	}
 	if s.pub != nil {
-		info.Protocol = s.pub.opts.Protocol
-		info.Publisher = s.pub.opts.Remote
+		info.Protocol = s.pub.session.Protocol()
+		info.Publisher = s.pub.session.Client().Remote()
 		info.Since = s.session.since
 		info.Bitrate = s.facts.rate.perSecond(now) * 8
 	}

@@ -18,7 +18,7 @@ func TestStreams(t *testing.T) {
 		h := newHub(t, hub.Config{})
 		assert.Empty(t, h.Streams())
 
-		web := newSink(t, h, hub.WatchOptions{Protocol: "ws-flv"})
+		web := newSinkOf(t, h, client{Protocol: "ws-flv"}, hub.WatchOptions{})
 		assert.Equal(t, hub.StreamInfo{
 			App: "live", Name: "demo", State: "waiting",
 			Viewers: 1, ViewersByProtocol: map[string]int{"ws-flv": 1}, Skipped: map[string]uint64{},
@@ -26,7 +26,7 @@ func TestStreams(t *testing.T) {
 
 		time.Sleep(5 * time.Second)
 		began := time.Now()
-		p := publish(t, h, hub.PublishOptions{Protocol: "rtmp", Remote: "10.0.0.1:5"})
+		p := publish(t, h, client{Protocol: "rtmp", Remote: "10.0.0.1:5"})
 		time.Sleep(time.Second)
 		sent := "meta:av vc:s ac:c K:1@0 A:1@0 P:2@40"
 		size := 0
@@ -36,7 +36,8 @@ func TestStreams(t *testing.T) {
 		p.send(sent)
 		require.NoError(t, web.Wait(t.Context()))
 		web.read()
-		curl := watch(t, h, hub.WatchOptions{Protocol: "http-flv"})
+		curl := newSinkOf(t, h, client{Protocol: "http-flv"}, hub.WatchOptions{})
+		require.NoError(t, curl.Wait(t.Context()))
 
 		got := info(t, h)
 		assert.NotZero(t, web.Bytes())
@@ -76,7 +77,7 @@ func TestStreams(t *testing.T) {
 func TestStreamFormats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send("ac:\x11\x90 K:1 A:1") // AAC LC, 48 kHz, stereo
 		assert.Equal(t, &flv.AudioFormat{Codec: flv.CodecAAC, Profile: "LC", SampleRate: 48000, Channels: 2}, info(t, h).Audio)
 		assert.Equal(t, &flv.VideoFormat{Codec: flv.CodecH264}, info(t, h).Video, "no header: the codec alone")
@@ -87,7 +88,7 @@ func TestStreamsAreSorted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
 		for _, k := range []hub.Key{{App: "b", Name: "a"}, {App: "a", Name: "c"}, {App: "a/x", Name: "a"}, {App: "a", Name: "b"}} {
-			v, err := h.Watch(k, hub.WatchOptions{})
+			v, err := h.Watch(viewer(h, k), hub.WatchOptions{})
 			require.NoError(t, err)
 			defer v.Close()
 		}
@@ -103,7 +104,7 @@ func TestStreamsAreSorted(t *testing.T) {
 func TestBitrate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		assert.Zero(t, info(t, h).Bitrate)
 		frame := flv.Tag{Type: flv.TypeVideo, Data: append([]byte{0x17, 1, 0, 0, 0}, make([]byte, 245)...)}
 		second := func(frames int) {
@@ -138,7 +139,7 @@ func TestBitrate(t *testing.T) {
 func TestFormatOfWhatIsNotTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send("P:1@0 K:2@40")
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -147,7 +148,7 @@ func TestFormatOfWhatIsNotTaken(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) { // a further track that begins before the main one
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		for _, track := range []uint8{1, 0, 1} {
 			body, err := flv.AppendVideo(nil, flv.Packet{
 				Codec: flv.CodecVP8, Kind: flv.KindFrame, Frame: flv.FrameKey, Enhanced: true, Multitrack: true, Track: track,

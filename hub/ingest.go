@@ -58,6 +58,7 @@ func (s *Stream) takeLocked(c *content, now time.Time) {
 	s.session.lastWrite, s.session.arrived = now, now.Sub(s.hub.began)
 	s.session.arrivedMS = s.session.arrived.Milliseconds()
 	s.facts.in += uint64(c.tag.Size())
+	s.pub.bytes += uint64(c.tag.Size())
 	s.facts.rate.add(now, len(c.tag.Data))
 
 	why, before := c.skip, s.log.head

@@ -102,7 +102,7 @@ func TestJoin(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHub(t, hub.Config{})
-				publish(t, h, hub.PublishOptions{}).send(test.sent)
+				publish(t, h, client{}).send(test.sent)
 				v := watch(t, h, test.opts)
 				assert.Equal(t, test.want, v.read())
 				assert.Equal(t, hub.ReasonNone, v.end)
@@ -116,7 +116,7 @@ func TestJoin(t *testing.T) {
 func TestJoinedViewerGetsEverything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send("meta:av vc:s ac:c K:0@0 A:0@0")
 		v := watch(t, h, hub.WatchOptions{})
 		assert.Equal(t, "meta:av@0 vc:s@0 ac:c@0 K:0@0 A:0@0", v.read())
@@ -135,7 +135,7 @@ func TestJoinedViewerGetsEverything(t *testing.T) {
 func TestBytesAreEqual(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send("meta:av vc:s ac:c K:0@0 A:0@0")
 		v := watch(t, h, hub.WatchOptions{})
 		v.read()
@@ -160,7 +160,7 @@ func TestBytesAreEqual(t *testing.T) {
 func TestFillLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		publish(t, h, hub.PublishOptions{}).send("meta:av vc:s ac:c K:1@0 A:2@0 P:3@40 A:4@23")
+		publish(t, h, client{}).send("meta:av vc:s ac:c K:1@0 A:2@0 P:3@40 A:4@23")
 		v := watch(t, h, hub.WatchOptions{})
 		v.limit = 1
 		var got []string
@@ -186,7 +186,7 @@ func TestFillLimit(t *testing.T) {
 func TestJoinLongAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send("meta:av vc:s ac:c K:0@0 A:0@0")
 		ts := 40
 		for range 1000 { // GOPs of 400 ms
@@ -212,7 +212,7 @@ func TestDuration(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHub(t, hub.Config{})
-			p := publish(t, h, hub.PublishOptions{})
+			p := publish(t, h, client{})
 			p.send("meta:av vc:s ac:c K:0@0 A:0@0 P:1@40")
 			v, other := watch(t, h, opts), watch(t, h, hub.WatchOptions{})
 			p.sendEvery("P", 80, 40, 23) // up to 960

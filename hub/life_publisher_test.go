@@ -224,7 +224,7 @@ func (l *life) start(e *encoder, on bool) {
 func (l *life) connect(audio, video bool, clock int64) {
 	l.session++
 	l.begin, l.clock, l.flushed, l.first = l.now, clock, l.now, -1
-	l.p = publish(l.t, l.h, hub.PublishOptions{})
+	l.p = publish(l.t, l.h, client{})
 	for _, e := range []*encoder{&l.audio, &l.video} {
 		e.stale, e.header = e.stale || e.header != nil, nil
 		e.keyed, e.named, e.shown, e.last, e.frames, e.since = false, false, false, -1, 0, 0

@@ -25,7 +25,7 @@ type lifeSource struct {
 
 func publishLife(t *testing.T, h *hub.Hub, words ...string) *lifeSource {
 	t.Helper()
-	s := &lifeSource{source: publish(t, h, hub.PublishOptions{})}
+	s := &lifeSource{source: publish(t, h, client{})}
 	s.send(words...)
 	return s
 }

@@ -99,7 +99,7 @@ func newWorld(t *testing.T, streams, viewers int) *world {
 	w := &world{t: t, hub: newHub(t, hub.Config{})}
 	for i := range streams {
 		k := hub.Key{App: "live", Name: itoa(i)}
-		p, err := w.hub.Publish(k, hub.PublishOptions{})
+		p, err := w.hub.Publish(publisher(w.hub, k), hub.PublishOptions{})
 		require.NoError(t, err)
 		t.Cleanup(p.Close)
 		s := &stream{Publisher: p, load: newLoad(uint64(i)), phase: time.Duration(i) * 2 * time.Second / time.Duration(streams)}
@@ -107,7 +107,7 @@ func newWorld(t *testing.T, streams, viewers int) *world {
 			require.NoError(t, p.Write(tag(header)))
 		}
 		for range viewers {
-			v, err := w.hub.Watch(k, hub.WatchOptions{})
+			v, err := w.hub.Watch(viewer(w.hub, k), hub.WatchOptions{})
 			require.NoError(t, err)
 			t.Cleanup(v.Close)
 			s.viewers = append(s.viewers, v)

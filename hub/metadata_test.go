@@ -21,7 +21,7 @@ func forwarded(t *testing.T, opts hub.WatchOptions, values ...any) (props []amf.
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		require.NoError(t, p.Write(flv.Tag{
 			Type: flv.TypeScript, Timestamp: 777, Data: amf.AppendAMF0(nil, append([]any{"onMetaData"}, values...)...),
 		}))
@@ -164,7 +164,7 @@ func TestMetadataCodecs(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHub(t, hub.Config{})
-			publish(t, h, hub.PublishOptions{}).send(sent)
+			publish(t, h, client{}).send(sent)
 			_, meta := script(watch(t, h, hub.WatchOptions{}).take()[0])
 			video, _ := meta.Get("videocodecid")
 			audio, _ := meta.Get("audiocodecid")
@@ -177,7 +177,7 @@ func TestMetadataCodecs(t *testing.T) {
 func TestMetadataChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send(av)
 		flvViewer := watch(t, h, hub.WatchOptions{})
 		rtmpViewer := watch(t, h, hub.WatchOptions{ScriptData: true})
@@ -224,7 +224,7 @@ func TestMetadataTooLarge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHub(t, hub.Config{})
-				p := publish(t, h, hub.PublishOptions{})
+				p := publish(t, h, client{})
 				require.NoError(t, p.Write(flv.Tag{Type: flv.TypeScript, Data: amf.AppendAMF0(nil, "onMetaData", test.object)}))
 				p.send("vc:s ac:c K:1@0 A:1@0")
 				_, got := script(watch(t, h, hub.WatchOptions{}).take()[0])
@@ -240,7 +240,7 @@ func TestMetadataTooLarge(t *testing.T) {
 func TestMetadataCutShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		body := amf.AppendAMF0(nil, "onMetaData", amf.Object{{Name: "width", Value: 640.0}, {Name: "x", Value: "cut"}})
 		require.NoError(t, p.Write(flv.Tag{Type: flv.TypeScript, Data: body[:len(body)-5]}))
 		require.NoError(t, p.Write(flv.Tag{Type: flv.TypeScript, Data: amf.AppendAMF0(nil, "onMetaData", strings.Repeat("x", 1<<20))}))

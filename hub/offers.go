@@ -80,6 +80,7 @@ func (s *Stream) startAnewLocked(typ flv.Type, number int) {
 // changeFormatsLocked is a change of format of tracks of a type, here and now.
 func (s *Stream) changeFormatsLocked(typ flv.Type, numbers []int) {
 	for _, number := range numbers {
+		s.news = true // of a format that is told
 		if number == 0 {
 			s.startAnewLocked(typ, 0)
 		} else {

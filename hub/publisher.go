@@ -9,17 +9,8 @@ import (
 	"sluice/hub/timeline"
 )
 
-// PublishOptions says who a publisher is.
+// PublishOptions says how a publisher is ended.
 type PublishOptions struct {
-	Protocol string // "rtmp": a bounded set, shown in figures
-	Remote   string // address, for logs and figures
-
-	// Identity is what the publisher proved of itself, such as a hash of the secret
-	// in its URL. One that shows the same identity as the present publisher, and
-	// any at all, takes the stream over at once. It is compared in constant time
-	// and never shown.
-	Identity string
-
 	// End is called at most once, without a lock held, when the hub ends the
 	// publisher: it was replaced, or the server shuts down. That may be before
 	// Publish has returned. It must not block and
@@ -31,8 +22,10 @@ type PublishOptions struct {
 // Publisher appends to one stream. Write must not be called by two goroutines at
 // a time; Close may be called at any time.
 type Publisher struct {
-	stream *Stream
-	opts   PublishOptions
+	stream  *Stream
+	session *Session
+	opts    PublishOptions
+	bytes   uint64 // of tags taken; guarded by stream.mu
 
 	mu    sync.Mutex // may be taken after the stream's mutex
 	ended *Refusal   // why it publishes no more; set before stream.pub is another
@@ -44,20 +37,20 @@ type Publisher struct {
 	packets []flv.Packet
 }
 
-// Publish makes the caller the publisher of the stream. The error is a *Refusal:
-// ReasonBusy where another one publishes it that is neither silent nor shows the
-// same identity.
-func (h *Hub) Publish(key Key, opts PublishOptions) (*Publisher, error) {
-	if err := h.authorize(Access{Publish: true, Key: key, Protocol: opts.Protocol, Remote: opts.Remote}); err != nil {
-		return nil, err
+// Publish makes a session the publisher of its stream. Where there is a policy,
+// Session.Ask has granted it. The error is a *Refusal, and has been told: ReasonBusy
+// where another one publishes the stream that is neither silent nor has the same identity.
+func (h *Hub) Publish(who *Session, opts PublishOptions) (*Publisher, error) {
+	if err := who.check(); err != nil {
+		return nil, who.refused(err)
 	}
-	p := &Publisher{opts: opts}
+	p, key := &Publisher{session: who, opts: opts}, who.key
 	for {
 		h.mu.Lock()
 		s, err := h.streamLocked(key, 2*h.cfg.MaxStreams)
 		if err != nil {
 			h.mu.Unlock()
-			return nil, err
+			return nil, who.refused(err)
 		}
 		s.mu.Lock()
 		h.mu.Unlock()
@@ -66,9 +59,9 @@ func (h *Hub) Publish(key Key, opts PublishOptions) (*Publisher, error) {
 			continue
 		}
 		now := time.Now()
-		if s.pub != nil && !s.pub.same(opts.Identity) && !s.silentLocked(now) {
+		if s.pub != nil && !s.pub.same(who) && !s.silentLocked(now) {
 			s.mu.Unlock()
-			return nil, refuse(ReasonBusy, "%s is being published already", key)
+			return nil, who.refused(refuse(ReasonBusy, "%s is being published already", key))
 		}
 		s.updateLocked(func() {
 			s.dismissLocked(refuse(ReasonReplaced, "another publisher took %s over", key))
@@ -82,14 +75,17 @@ func (h *Hub) Publish(key Key, opts PublishOptions) (*Publisher, error) {
 // dismissLocked makes the present publisher, if there is one, an ended one, which will
 // be told. The caller replaces it or ends the stream.
 func (s *Stream) dismissLocked(why *Refusal) {
-	if p := s.pub; p != nil && p.finish(why) && p.opts.End != nil {
-		s.effects.ended = func() { p.opts.End(why) }
+	p := s.pub
+	if p == nil || !s.finishLocked(p, why) || p.opts.End == nil {
+		return
 	}
+	s.effects.ended = func() { p.opts.End(why) }
 }
 
-// same reports whether identity proves its owner to be p's owner too.
-func (p *Publisher) same(identity string) bool {
-	return identity != "" && subtle.ConstantTimeCompare([]byte(p.opts.Identity), []byte(identity)) == 1
+// same reports whether a session has proved that it is p's owner too.
+func (p *Publisher) same(who *Session) bool {
+	own, other := p.session.identity(), who.identity()
+	return other != "" && subtle.ConstantTimeCompare([]byte(own), []byte(other)) == 1
 }
 
 // Write appends a tag to the stream. Its timestamp is on the publisher's own
@@ -110,7 +106,7 @@ func (p *Publisher) Write(t flv.Tag) error {
 		}
 		if most := s.hub.cfg.MaxBitrate; most > 0 && !s.session.allowance.take(now, len(t.Data), most) {
 			why := refuse(ReasonTooMany, "more than the %d bits per second that are allowed", most)
-			p.finish(why)
+			s.finishLocked(p, why)
 			s.leaveLocked()
 			err = why
 			return
@@ -126,26 +122,33 @@ func (p *Publisher) Write(t flv.Tag) error {
 	return err
 }
 
-// Close ends the publish session. Viewers are held for the grace time.
-func (p *Publisher) Close() {
-	p.finish(refuse(ReasonClientLeft, "the publisher was closed"))
+// Close is End for a publisher that left.
+func (p *Publisher) Close() { p.End(&Refusal{Reason: ReasonClientLeft}) }
+
+// End ends the publisher and its session, because of why. Only the first call has an
+// effect, if the hub has not ended it. Viewers are held for the grace time.
+func (p *Publisher) End(why *Refusal) {
 	s := p.stream
 	s.update(func() {
+		s.finishLocked(p, why)
 		if s.pub == p {
 			s.leaveLocked()
 		}
 	})
 }
 
-// finish notes why the publisher ends, if it hadn't ended.
-func (p *Publisher) finish(why *Refusal) bool {
+// finishLocked notes and tells why a publisher of the stream ends, if it hadn't ended.
+func (s *Stream) finishLocked(p *Publisher, why *Refusal) bool {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.ended != nil {
-		return false
+	first := p.ended == nil
+	if first {
+		p.ended = why
 	}
-	p.ended = why
-	return true
+	p.mu.Unlock()
+	if first {
+		s.endSessionLocked(EventUnpublished, p.session, why, p.bytes, 0)
+	}
+	return first
 }
 
 func (p *Publisher) err() error {

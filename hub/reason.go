@@ -1,6 +1,8 @@
 package hub
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net"
 )
@@ -116,6 +118,19 @@ func (r *Refusal) Error() string {
 
 // Unwrap makes every refusal a closed one to errors.Is.
 func (r *Refusal) Unwrap() error { return net.ErrClosed }
+
+// refusalOf returns what an error, which is not nil, comes to: a *Refusal in its chain, the
+// end of a context as that of a client that left, and otherwise a denial.
+func refusalOf(err error) *Refusal {
+	refusal, ok := errors.AsType[*Refusal](err)
+	switch {
+	case ok:
+		return refusal
+	case errors.Is(err, context.Canceled):
+		return refuse(ReasonClientLeft, "%v", err)
+	}
+	return refuse(ReasonDenied, "%v", err)
+}
 
 func refuse(reason Reason, format string, args ...any) *Refusal {
 	return &Refusal{Reason: reason, Detail: fmt.Sprintf(format, args...)}

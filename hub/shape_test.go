@@ -71,7 +71,7 @@ var (
 func TestShapeOfOneTrack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		h264 := flv.Packet{Codec: flv.CodecH264, Kind: flv.KindConfig, Payload: []byte("avcC")}
 		aac := flv.Packet{Codec: flv.CodecAAC, Kind: flv.KindConfig, Payload: []byte("asc")}
 		key := flv.Packet{Codec: flv.CodecH264, Kind: flv.KindFrame, Key: true, CompositionTime: 80, Payload: []byte("key")}
@@ -114,7 +114,7 @@ func TestShapeOfOneTrack(t *testing.T) {
 func TestShapeOfManyTracks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		const config, frames, key, inter = 0, 1, 0x96, 0xa6 // Ex, multitrack
 		sent := []flv.Tag{
 			video(0, many(flv.TypeVideo, key, config, flv.CodecVP9, 1, 0, 2)),
@@ -164,7 +164,7 @@ func TestShapeOfManyTracks(t *testing.T) {
 func TestFurtherTracks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		second := flv.Packet{Codec: flv.CodecAAC, Enhanced: true, Multitrack: true, Track: 1}
 		config, frame := second, second
 		config.Kind, config.Payload = flv.KindConfig, []byte("asc1")
@@ -203,7 +203,7 @@ func TestMetadataInShape(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHub(t, hub.Config{})
-			p := publish(t, h, hub.PublishOptions{})
+			p := publish(t, h, client{})
 			config, key := test.sent, test.sent
 			config.Kind, config.Payload = flv.KindConfig, []byte("header")
 			key.Kind, key.Key, key.Payload = flv.KindFrame, true, []byte("key")
@@ -220,7 +220,7 @@ func TestMetadataInShape(t *testing.T) {
 func TestFurtherTrackChangesCodec(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		further := flv.Packet{Codec: flv.CodecOpus, Kind: flv.KindFrame, Enhanced: true, Multitrack: true, Track: 1}
 		p.send("meta:av vc:s ac:s K:1 A:1")
 		p.write(audio(0, body(t, flv.TypeAudio, further)))
@@ -241,7 +241,7 @@ func TestFurtherTrackChangesCodec(t *testing.T) {
 func TestHeaderReplacedInPart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		both := video(0, many(flv.TypeVideo, 0x96, 0, flv.CodecAV1, 0, 1))
 		packet := flv.Packet{Codec: flv.CodecAV1, Kind: flv.KindConfig, Enhanced: true, Payload: []byte("new")}
 		one := video(0, body(t, flv.TypeVideo, packet))
@@ -255,7 +255,7 @@ func TestHeaderReplacedInPart(t *testing.T) {
 func TestHeadersEndWithTheirSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		both := many(flv.TypeVideo, 0x96, 0, flv.CodecVP9, 0, 1)
 		color := body(t, flv.TypeVideo, flv.Packet{Codec: flv.CodecVP9, Kind: flv.KindMetadata, Enhanced: true, Payload: []byte{5}})
 		key := body(t, flv.TypeVideo, flv.Packet{Codec: flv.CodecVP9, Kind: flv.KindFrame, Key: true, Enhanced: true})
@@ -264,14 +264,14 @@ func TestHeadersEndWithTheirSession(t *testing.T) {
 		assert.Equal(t, []flv.Tag{video(0, both), video(0, color), video(0, key)}, watch(t, h, hub.WatchOptions{}).media())
 		p.Close()
 
-		p = publish(t, h, hub.PublishOptions{})
+		p = publish(t, h, client{})
 		one := body(t, flv.TypeVideo, flv.Packet{Codec: flv.CodecVP9, Kind: flv.KindConfig, Enhanced: true, Payload: []byte("new")})
 		p.send("meta:v")
 		p.write(video(0, one), video(0, key))
 		assert.Equal(t, []flv.Tag{video(0, one), video(0, key)}, watch(t, h, hub.WatchOptions{}).media())
 		p.Close()
 
-		p = publish(t, h, hub.PublishOptions{}) // which says the same again
+		p = publish(t, h, client{}) // which says the same again
 		p.send("meta:v")
 		p.write(video(0, one), video(0, key))
 		assert.Equal(t, []flv.Tag{video(0, one), video(0, key)}, watch(t, h, hub.WatchOptions{}).media())

@@ -51,7 +51,7 @@ func TestShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, 2))
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send("meta:av vc:s ac:s K:0@0 A:0@1")
 		type pair struct {
 			shared, alone *hub.Viewer

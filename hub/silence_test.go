@@ -35,7 +35,7 @@ type speaker struct {
 }
 
 func newSpeaker(t *testing.T, h *hub.Hub, header string) *speaker {
-	p := &speaker{source: publish(t, h, hub.PublishOptions{}), header: header, begun: time.Now()}
+	p := &speaker{source: publish(t, h, client{}), header: header, begun: time.Now()}
 	p.send("meta:av vc:s")
 	require.NoError(t, p.Write(flv.Tag{Type: flv.TypeAudio, Data: append([]byte{0xaf, 0}, header...)}))
 	return p
@@ -159,7 +159,7 @@ func TestLateSoundIsNotFilled(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{MaxLag: time.Hour})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send("meta:av vc:s")
 		require.NoError(t, p.Write(flv.Tag{Type: flv.TypeAudio, Data: append([]byte{0xaf, 0}, stereo...)}))
 		v, done := waiting(t, h, inBrowser)

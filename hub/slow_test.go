@@ -17,7 +17,7 @@ import (
 func TestSlowViewerJumps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{}) // MaxLag 5 s
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.live = true
 		p.send("meta:v vc:s K:0@0")
 		slow, quick := watch(t, h, hub.WatchOptions{}), watch(t, h, hub.WatchOptions{})
@@ -46,7 +46,7 @@ func TestLagWithinBound(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHub(t, hub.Config{})
-			p := publish(t, h, hub.PublishOptions{})
+			p := publish(t, h, client{})
 			p.live = true
 			p.send("meta:v vc:s K:0@0")
 			v := watch(t, h, hub.WatchOptions{})
@@ -61,7 +61,7 @@ func TestLagWithinBound(t *testing.T) {
 func TestHeadersAfterAJump(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.live = true
 		p.send(av)
 		v := watch(t, h, hub.WatchOptions{})
@@ -76,7 +76,7 @@ func TestHeadersAfterAJump(t *testing.T) {
 func TestBacklogOfThePublisher(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send(av)
 		v := watch(t, h, hub.WatchOptions{})
 		v.read()
@@ -91,7 +91,7 @@ func TestBacklogOfThePublisher(t *testing.T) {
 func TestSlowListenerJumps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.live = true
 		p.send("meta:a ac:c A:0@0")
 		v := watch(t, h, hub.WatchOptions{})
@@ -107,7 +107,7 @@ func TestSlowListenerJumps(t *testing.T) {
 func TestLongGOP(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.live = true
 		p.send("meta:v vc:s K:0@0")
 		keepsUp := watch(t, h, hub.WatchOptions{})
@@ -135,7 +135,7 @@ func TestLongGOP(t *testing.T) {
 func TestEvictedViewer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{GOPMaxBytes: 20 << 10})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.live = true
 		p.send(av)
 		v := watch(t, h, hub.WatchOptions{})
@@ -169,7 +169,7 @@ func TestEvictedViewer(t *testing.T) {
 func TestEvictedBeforeItsFirstFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{GOPMaxBytes: 20 << 10})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.live = true
 		p.send(av)
 		v := watch(t, h, hub.WatchOptions{})
@@ -185,7 +185,7 @@ func TestEvictedBeforeItsFirstFrame(t *testing.T) {
 func TestNoJumpBeyondTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{GOPMaxBytes: 8 << 10})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.live = true
 		p.send(av)
 		v := watch(t, h, hub.WatchOptions{FixedCodecs: true})

@@ -32,7 +32,7 @@ func (s *source) runs(from, frames, gop int) {
 func TestStartLive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send("meta:av vc:s ac:s")
 		p.runs(0, 90, 100)
 		live := watch(t, h, hub.WatchOptions{Start: hub.StartLive})
@@ -78,7 +78,7 @@ func TestStartLive(t *testing.T) {
 func TestStartLiveReordersNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.live = true
 		// Decoded I P B B P B B …, 40 ms apart.
 		shown := []int{0, 3, 1, 2}
@@ -114,7 +114,7 @@ func TestStartLiveReordersNothing(t *testing.T) {
 func TestStartLiveAtTheEdge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send("meta:av vc:s ac:s")
 		p.runs(0, 2, 100)
 		assert.Equal(t, "meta:av@0 vc:s@0 ac:s@0 K:0@0 A:0@0 P:40@40 A:40@40",
@@ -136,7 +136,7 @@ func TestBack(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHub(t, hub.Config{LogDuration: 6 * time.Second, MaxLag: time.Second})
-			p := publish(t, h, hub.PublishOptions{})
+			p := publish(t, h, client{})
 			p.send("meta:av vc:s ac:s")
 			p.runs(0, 250, 25)
 			v := watch(t, h, hub.WatchOptions{Back: test.back})
@@ -155,7 +155,7 @@ func payload(t flv.Tag) string { return fmt.Sprintf("P:%s", t.Data[5:]) }
 func TestBackIsNotLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{LogDuration: 10 * time.Second, MaxLag: 2 * time.Second})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send("meta:av vc:s ac:s")
 		p.runs(0, 250, 25)
 		slow := watch(t, h, hub.WatchOptions{Back: 9 * time.Second})
@@ -182,10 +182,10 @@ func TestBackIsNotLate(t *testing.T) {
 func TestBackAcrossSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{LogDuration: time.Minute})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send("meta:av vc:s ac:s K:1 A:1 K:2@1000 A:2@1000")
 		p.Close()
-		p = publish(t, h, hub.PublishOptions{})
+		p = publish(t, h, client{})
 		p.send("meta:av vc:s ac:s K:3 A:3")
 		assert.Equal(t, "K:1@0", word(watch(t, h, hub.WatchOptions{Back: time.Minute}).take()[3]))
 		p.send("hc:s HK:4@1000 A:4@1000 HK:5@2000 A:5@2000")
@@ -197,7 +197,7 @@ func TestBackAcrossSessions(t *testing.T) {
 func TestBackWithoutVideo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{LogDuration: 10 * time.Second})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.live = true
 		p.send("meta:a ac:s")
 		p.sendEvery("A", 0, 20, 600)
@@ -210,7 +210,7 @@ func TestBackWithoutVideo(t *testing.T) {
 func TestLogDuration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{LogDuration: 10 * time.Second})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send("meta:av vc:s ac:s")
 		p.runs(0, 1000, 25)
 		assert.InDelta(t, 2*250, h.Held(key), 2*25)
@@ -258,10 +258,10 @@ func TestReadQuery(t *testing.T) {
 func TestMaxViewers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{MaxViewers: 2})
-		publish(t, h, hub.PublishOptions{}).send("meta:av vc:s ac:s K:1 A:1")
+		publish(t, h, client{}).send("meta:av vc:s ac:s K:1 A:1")
 		one := watch(t, h, hub.WatchOptions{})
 		watch(t, h, hub.WatchOptions{})
-		_, err := h.Watch(key, hub.WatchOptions{})
+		_, err := h.Watch(viewer(h, key), hub.WatchOptions{})
 		assert.Equal(t, hub.ReasonTooMany, reasonOf(t, err))
 		one.Close()
 		watch(t, h, hub.WatchOptions{}).Close()
@@ -276,7 +276,7 @@ func TestMaxBitrate(t *testing.T) {
 		frame := func(p *source, n int) error {
 			return p.Write(flv.Tag{Type: flv.TypeAudio, Data: append([]byte{0x2f}, make([]byte, n-1)...)})
 		}
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		for range 100 {
 			require.NoError(t, frame(p, 10_000))
 			time.Sleep(time.Second)
@@ -296,6 +296,6 @@ func TestMaxBitrate(t *testing.T) {
 		assert.Less(t, sent, 60)
 		assert.Equal(t, hub.ReasonTooMany, reasonOf(t, frame(p, 1)), "it is over")
 		assert.Equal(t, "grace", info(t, h).State, "viewers are held as with any other end")
-		publish(t, h, hub.PublishOptions{}) // who sends less
+		publish(t, h, client{}) // who sends less
 	})
 }

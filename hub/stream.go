@@ -77,6 +77,8 @@ type Stream struct {
 	configs  uint32   // how many codec headers came
 	tracks   trackSet // what viewers are told that there is
 	news     bool     // viewers who wait should look again
+	wanted   bool     // EventWanted was told, and EventUnwanted was not
+	shown    shownTracks
 	effects  effects
 	facts    struct {
 		video   *flv.VideoFormat // of the last header, whether the track has frames or not
@@ -164,6 +166,7 @@ func (s *Stream) removeLocked(v *Viewer) {
 // announceLocked tells waiting viewers to look again, and everybody else too.
 func (s *Stream) announceLocked() {
 	s.news = false
+	s.tellTracksLocked()
 	close(s.change)
 	s.change = make(chan struct{})
 	s.effects.wake = true
@@ -181,6 +184,8 @@ func (s *Stream) beginLocked(p *Publisher, now time.Time) {
 	s.log.forgetGOP()
 	s.facts.rate = rate{}
 	s.facts.further = nil
+	s.shown = shownTracks{}
+	s.beginSessionLocked(EventPublished, p.session)
 	s.announceLocked()
 }
 
@@ -233,7 +238,7 @@ func (s *Stream) stopTimersLocked() {
 // be back with it: others have to wait for as long as they would if it had left.
 func (s *Stream) silentLocked(now time.Time) bool {
 	enough := takeoverSilence
-	if s.pub.opts.Identity != "" {
+	if s.pub.session.identity() != "" {
 		enough = max(enough, s.hub.cfg.PublisherGrace)
 	}
 	return now.Sub(s.session.lastWrite) >= enough

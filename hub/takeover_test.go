@@ -35,23 +35,23 @@ func TestSecondPublisher(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHub(t, hub.Config{})
-				first := publish(t, h, hub.PublishOptions{Identity: test.first, Remote: "first"})
+				first := publish(t, h, client{Identity: test.first, Remote: "10.0.0.1:1"})
 				time.Sleep(time.Minute)
 				first.send(av) // silence counts from here
 				time.Sleep(test.silent)
 
-				second, err := tryPublish(t, h, hub.PublishOptions{Identity: test.second, Remote: "second"})
+				second, err := tryPublish(t, h, client{Identity: test.second, Remote: "10.0.0.2:2"})
 				if test.busy {
 					assert.Equal(t, hub.ReasonBusy, reasonOf(t, err))
 					first.send("P:2@40")
 					assert.Empty(t, first.ended)
-					assert.Equal(t, "first", info(t, h).Publisher)
+					assert.Equal(t, "10.0.0.1:1", info(t, h).Publisher)
 					return
 				}
 				require.NoError(t, err)
 				assert.Equal(t, []hub.Reason{hub.ReasonReplaced}, first.ended)
 				assert.Equal(t, hub.ReasonReplaced, reasonOf(t, first.Write(tag("P:2@40"))))
-				assert.Equal(t, "second", info(t, h).Publisher)
+				assert.Equal(t, "10.0.0.2:2", info(t, h).Publisher)
 				second.send("P:2@40")
 				assert.Empty(t, second.ended)
 			})
@@ -63,12 +63,12 @@ func TestSecondPublisher(t *testing.T) {
 func TestSilenceCountsFromTheBeginning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		publish(t, h, hub.PublishOptions{})
+		publish(t, h, client{})
 		time.Sleep(1400 * time.Millisecond)
-		_, err := tryPublish(t, h, hub.PublishOptions{})
+		_, err := tryPublish(t, h, client{})
 		assert.Equal(t, hub.ReasonBusy, reasonOf(t, err))
 		time.Sleep(100 * time.Millisecond)
-		publish(t, h, hub.PublishOptions{})
+		publish(t, h, client{})
 	})
 }
 
@@ -77,13 +77,13 @@ func TestSilenceCountsFromTheBeginning(t *testing.T) {
 func TestTakeOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		first := publish(t, h, hub.PublishOptions{})
+		first := publish(t, h, client{})
 		first.send("meta:av vc:s ac:c K:1@5000 A:1@5000 P:2@5040 A:2@5023")
 		v := watch(t, h, hub.WatchOptions{FixedCodecs: true})
 		assert.Equal(t, "meta:av@0 vc:s@0 ac:c@0 K:1@0 A:1@0 P:2@40 A:2@23", v.read())
 
 		time.Sleep(2 * time.Second)
-		second := publish(t, h, hub.PublishOptions{})
+		second := publish(t, h, client{})
 		second.send("meta:av vc:s ac:c K:3@0 A:3@0")
 		first.Close()
 		first.Close()
@@ -102,10 +102,10 @@ func TestTakeOver(t *testing.T) {
 func TestClosedPublisher(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.Close()
 		assert.Equal(t, hub.ReasonClientLeft, reasonOf(t, p.Write(tag("K:1"))))
-		publish(t, h, hub.PublishOptions{})
+		publish(t, h, client{})
 		require.NoError(t, h.Shutdown(t.Context()))
 		assert.Empty(t, p.ended)
 	})
@@ -120,7 +120,7 @@ func (f *wakeFunc) Wake() { (*f)() }
 func TestWriteAtShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send(av)
 		v := watch(t, h, hub.WatchOptions{})
 		var met error
@@ -139,7 +139,7 @@ func TestWriteAtShutdown(t *testing.T) {
 func TestWakers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{PublisherGrace: -1})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send(av)
 		v := watch(t, h, hub.WatchOptions{})
 		woken, others := 0, 0

@@ -99,7 +99,7 @@ func (e *torturer) reconnect(f *tortured, ms, ahead int64) {
 }
 
 func (e *torturer) connect() {
-	e.p = publish(e.t, e.h, hub.PublishOptions{})
+	e.p = publish(e.t, e.h, client{})
 	switch e.only {
 	case 0:
 		e.p.send("meta:av vc:s ac:c")

@@ -41,7 +41,7 @@ func TestTracks(t *testing.T) {
 				h := newHub(t, hub.Config{})
 				begun := time.Now()
 				v, done := waiting(t, h, hub.WatchOptions{})
-				p := publish(t, h, hub.PublishOptions{})
+				p := publish(t, h, client{})
 				p.send(test.sent)
 				require.NoError(t, <-done)
 				assert.Equal(t, test.after, time.Since(begun))
@@ -77,7 +77,7 @@ func TestInterFramesBeforeTheFirstKeyFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
 		v, done := waiting(t, h, hub.WatchOptions{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send("meta:av vc:s ac:c P:1@0 A:1@0 P:2@40 A:2@23 P:3@80 A:3@46")
 		synctest.Wait()
 		assert.Empty(t, done, "started without a key frame")
@@ -92,7 +92,7 @@ func TestInterFramesBeforeTheFirstKeyFrame(t *testing.T) {
 func TestAudioOnlyStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send("meta:a ac:c")
 		ts := p.sendEvery("A", 1000, 20, 500)
 		tags := watch(t, h, hub.WatchOptions{}).take()
@@ -112,7 +112,7 @@ func TestAudioOnlyFirstPacket(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHub(t, hub.Config{})
 			v, done := waiting(t, h, hub.WatchOptions{})
-			publish(t, h, hub.PublishOptions{}).send(sent)
+			publish(t, h, client{}).send(sent)
 			require.NoError(t, <-done)
 			assert.Equal(t, "meta:a@0 ac:c@0 A:1@0 A:2@23 A:3@46", v.read())
 		})
@@ -127,7 +127,7 @@ func TestAudioOnlyLateDecision(t *testing.T) {
 		v, done := waiting(t, h, hub.WatchOptions{})
 		live, liveDone := waiting(t, h, hub.WatchOptions{Start: hub.StartLive})
 		synctest.Wait()
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send("ac:c A:0@0")
 		late, lateDone := waiting(t, h, hub.WatchOptions{})
 		for ts := 20; ts < 1000; ts += 20 {
@@ -156,7 +156,7 @@ func TestAudioOnlyAnnouncedPicture(t *testing.T) {
 		h := newHub(t, hub.Config{})
 		v, done := waiting(t, h, hub.WatchOptions{})
 		synctest.Wait()
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send("meta:av ac:c")
 		for ts := 0; ts <= 4000; ts += 20 {
 			p.sendEvery("A", ts, 20, 1)
@@ -171,7 +171,7 @@ func TestAudioOnlyAnnouncedPicture(t *testing.T) {
 func TestAudioOnlyBackOfWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{LogDuration: time.Minute, PublisherGrace: 10 * time.Second})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		send := func() {
 			for ts := 0; ts <= 3000; ts += 20 {
 				p.sendEvery("A", ts, 20, 1)
@@ -183,7 +183,7 @@ func TestAudioOnlyBackOfWaiting(t *testing.T) {
 		p.Close()
 		v, done := waiting(t, h, hub.WatchOptions{Back: 2 * time.Second})
 		synctest.Wait()
-		p = publish(t, h, hub.PublishOptions{})
+		p = publish(t, h, client{})
 		p.send("meta:a ac:c")
 		send()
 		require.NoError(t, <-done)
@@ -195,10 +195,10 @@ func TestAudioOnlyBackOfWaiting(t *testing.T) {
 func TestAudioOnlyStartAfterReconnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send("meta:a ac:c A:1@0 A:2@23")
 		p.Close()
-		publish(t, h, hub.PublishOptions{}).send("meta:a M:3@0 M:4@23")
+		publish(t, h, client{}).send("meta:a M:3@0 M:4@23")
 		v := watch(t, h, hub.WatchOptions{})
 		assert.Equal(t, "meta:a@0 M:3@0 M:4@23", v.read())
 	})
@@ -234,7 +234,7 @@ func TestLateTrack(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHub(t, hub.Config{})
-				p := publish(t, h, hub.PublishOptions{})
+				p := publish(t, h, client{})
 				p.send(test.first)
 				time.Sleep(1500 * time.Millisecond)
 				follows := watch(t, h, hub.WatchOptions{})
@@ -260,7 +260,7 @@ func TestLateTrack(t *testing.T) {
 func TestLateAudioHeaderFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send("vc:s K:1@0")
 		time.Sleep(1500 * time.Millisecond)
 		p.send("P:2@40 ac:c A:3@80")
@@ -273,7 +273,7 @@ func TestLateAudioHeaderFirst(t *testing.T) {
 func TestSkippedTags(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send("meta:av vc:s ac:c K:1@0 A:1@0")
 		v := watch(t, h, hub.WatchOptions{})
 		v.read()

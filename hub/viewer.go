@@ -8,11 +8,8 @@ import (
 	"sluice/flv"
 )
 
-// WatchOptions says who a viewer is and what it is to get.
+// WatchOptions says what a viewer is to get.
 type WatchOptions struct {
-	Protocol string // "rtmp", "http-flv", "ws-flv": a bounded set, shown in figures
-	Remote   string // address, for logs
-
 	// FixedCodecs is for viewers that can't follow a change of codecs or tracks,
 	// such as browsers: at a change they end with ReasonCodecChanged, so that the
 	// player opens the stream anew.
@@ -46,8 +43,8 @@ type Viewer struct {
 	bytes, dropped atomic.Uint64
 	flags          atomic.Uint32
 
+	session                                   *Session
 	fixedCodecs, scriptData, noAudio, noVideo bool // WatchOptions
-	protocol                                  string
 
 	// Guarded by stream.mu, held for writing: the stream's.
 	place   int32 // in stream.viewers
@@ -145,8 +142,27 @@ func (v *Viewer) lock() *Stream {
 // tracks are known and, with video, a key frame. It returns a *Refusal when
 // nobody publishes the stream within Config.ViewerWait, when the stream has none
 // of the tracks wanted, or at shutdown; ctx's error when ctx ends first; and
-// net.ErrClosed (wrapped) after Close. A viewer that was refused must be closed.
+// net.ErrClosed (wrapped) after Close. Such an error has been told. A viewer that was
+// refused must be closed.
 func (v *Viewer) Wait(ctx context.Context) error {
+	err := v.wait(ctx)
+	if err != nil {
+		v.session.Refuse(err)
+	}
+	return err
+}
+
+// TryStart is Wait for a caller that does not wait: started is false where the stream has
+// nothing to start with yet.
+func (v *Viewer) TryStart() (started bool, err error) {
+	change, _, err := v.tryStart()
+	if err != nil {
+		v.session.Refuse(err)
+	}
+	return err == nil && change == nil, err
+}
+
+func (v *Viewer) wait(ctx context.Context) error {
 	change, publishing, err := v.tryStart()
 	if err != nil || change == nil {
 		return err // which most viewers do
@@ -227,8 +243,11 @@ func (v *Viewer) tryStart() (change chan struct{}, publishing bool, err error) {
 			}
 			continue
 		}
-		seq, ok := s.startLocked(v)
-		if !ok {
+		s.updateLocked(func() {
+			if seq, ok := s.startLocked(v); ok {
+				publishing, err = true, s.admitLocked(v, seq)
+				return
+			}
 			change, publishing = s.change, s.state == stateLive
 			switch {
 			case !publishing || s.session.begun.IsZero():
@@ -236,12 +255,8 @@ func (v *Viewer) tryStart() (change chan struct{}, publishing bool, err error) {
 			case s.session.decided:
 				v.early = false
 			}
-			s.mu.Unlock()
-			return change, publishing, nil
-		}
-		err := s.admitLocked(v, seq)
-		s.mu.Unlock()
-		return nil, true, err
+		})
+		return change, publishing, err
 	}
 }
 
@@ -265,5 +280,6 @@ func (s *Stream) admitLocked(v *Viewer, seq uint64) error {
 	}
 	s.leadLocked(v)
 	s.holdLocked(seq)
+	s.beginSessionLocked(EventJoined, v.session)
 	return nil
 }

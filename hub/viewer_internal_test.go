@@ -11,7 +11,7 @@ import (
 // one does not arrive there, where nobody would close it again.
 func TestClosedViewerIsNotAttached(t *testing.T) {
 	h := New(Config{})
-	v, err := h.Watch(Key{"live", "demo"}, WatchOptions{})
+	v, err := h.Watch(h.NewSession(RoleWatch, Key{"live", "demo"}, Client{}), WatchOptions{})
 	require.NoError(t, err)
 	v.Close()
 	assert.ErrorIs(t, h.attach(v, Key{"live", "demo"}), errViewerClosed)

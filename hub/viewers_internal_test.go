@@ -15,7 +15,7 @@ func TestViewersComeAndGo(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	h := New(Config{})
 	k := Key{"live", "demo"}
-	p, err := h.Publish(k, PublishOptions{})
+	p, err := h.Publish(h.NewSession(RolePublish, k, Client{}), PublishOptions{})
 	require.NoError(t, err)
 	defer p.Close()
 	protocols := []string{"rtmp", "http-flv", "ws-flv"}
@@ -23,7 +23,7 @@ func TestViewersComeAndGo(t *testing.T) {
 	change := func(come int) {
 		for range 2000 {
 			if len(viewers) == 0 || rng.IntN(100) < come {
-				v, err := h.Watch(k, WatchOptions{Protocol: protocols[rng.IntN(3)]})
+				v, err := h.Watch(h.NewSession(RoleWatch, k, Client{Protocol: protocols[rng.IntN(3)]}), WatchOptions{})
 				require.NoError(t, err)
 				viewers = append(viewers, v)
 				continue
@@ -37,7 +37,7 @@ func TestViewersComeAndGo(t *testing.T) {
 		require.NoError(t, h.Check())
 		want := map[string]int{}
 		for _, v := range viewers {
-			want[v.protocol]++
+			want[v.session.Protocol()]++
 		}
 		info := h.Streams()[0]
 		assert.Equal(t, want, info.ViewersByProtocol)

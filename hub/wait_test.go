@@ -25,7 +25,7 @@ func TestViewersBeforeThePublisher(t *testing.T) {
 		assert.Equal(t, 2, info(t, h).Viewers)
 
 		time.Sleep(9 * time.Second)
-		publish(t, h, hub.PublishOptions{}).send(av)
+		publish(t, h, client{}).send(av)
 		require.NoError(t, <-done1)
 		require.NoError(t, <-done2)
 		const want = "meta:av@0 vc:s@0 ac:c@0 K:1@0 A:1@0"
@@ -68,13 +68,13 @@ func TestViewerWaitExpires(t *testing.T) {
 func TestNoViewerWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{ViewerWait: -1})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send(av)
 		watch(t, h, hub.WatchOptions{}) // has started already
 
 		// And one whose publisher is there waits for its first picture.
 		h2 := newHub(t, hub.Config{ViewerWait: -1})
-		p2 := publish(t, h2, hub.PublishOptions{})
+		p2 := publish(t, h2, client{})
 		_, done := waiting(t, h2, hub.WatchOptions{})
 		time.Sleep(5 * time.Second)
 		p2.send(av)
@@ -89,7 +89,7 @@ func TestPublisherAtTheLastMoment(t *testing.T) {
 		h := newHub(t, hub.Config{})
 		_, done := waiting(t, h, hub.WatchOptions{})
 		time.Sleep(9900 * time.Millisecond)
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		time.Sleep(3 * time.Second)
 		p.send(av)
 		require.NoError(t, <-done)
@@ -101,7 +101,7 @@ func TestNoKeyFrame(t *testing.T) {
 	for _, sent := range []string{"", "meta:av vc:s ac:c", "meta:v vc:s P:1@0 P:2@40"} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHub(t, hub.Config{})
-			publish(t, h, hub.PublishOptions{}).send(sent)
+			publish(t, h, client{}).send(sent)
 			begun := time.Now()
 			_, done := waiting(t, h, hub.WatchOptions{})
 			err := <-done
@@ -122,7 +122,7 @@ func TestPublisherWithoutKeyFrame(t *testing.T) {
 				h := newHub(t, hub.Config{PublisherGrace: grace})
 				v, done := waiting(t, h, hub.WatchOptions{})
 				time.Sleep(8 * time.Second)
-				p := publish(t, h, hub.PublishOptions{})
+				p := publish(t, h, client{})
 				p.send("meta:av vc:s ac:c A:1 P:1")
 				time.Sleep(500 * time.Millisecond)
 				p.Close()
@@ -130,7 +130,7 @@ func TestPublisherWithoutKeyFrame(t *testing.T) {
 				assert.Empty(t, done)
 				assert.Equal(t, 1, info(t, h).Viewers)
 
-				publish(t, h, hub.PublishOptions{}).send("meta:av vc:t ac:d K:9@0 A:9@0")
+				publish(t, h, client{}).send("meta:av vc:t ac:d K:9@0 A:9@0")
 				require.NoError(t, <-done)
 				assert.Equal(t, "meta:av@0 vc:t@0 ac:d@0 K:9@0 A:9@0", v.read())
 				assert.Equal(t, 1, info(t, h).Viewers)
@@ -143,14 +143,14 @@ func TestPublisherWithoutKeyFrame(t *testing.T) {
 func TestWaitDuringGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send(av)
 		p.Close()
 		assert.Equal(t, "grace", info(t, h).State)
 		v, done := waiting(t, h, hub.WatchOptions{})
 		time.Sleep(7 * time.Second)
 		assert.Empty(t, done, "started with what is over")
-		publish(t, h, hub.PublishOptions{}).send("meta:av vc:s ac:c K:7@0 A:7@0")
+		publish(t, h, client{}).send("meta:av vc:s ac:c K:7@0 A:7@0")
 		require.NoError(t, <-done)
 		assert.Equal(t, "meta:av@0 vc:s@0 ac:c@0 K:7@0 A:7@0", v.read())
 	})
@@ -160,14 +160,14 @@ func TestWaitDuringGrace(t *testing.T) {
 func TestWaitBeyondGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p := publish(t, h, hub.PublishOptions{})
+		p := publish(t, h, client{})
 		p.send(av)
 		p.Close()
 		time.Sleep(5 * time.Second)
 		v, done := waiting(t, h, hub.WatchOptions{})
 		time.Sleep(4 * time.Second)
 		assert.Equal(t, "waiting", info(t, h).State, "a new stream")
-		publish(t, h, hub.PublishOptions{}).send(av)
+		publish(t, h, client{}).send(av)
 		require.NoError(t, <-done)
 		assert.Equal(t, "meta:av@0 vc:s@0 ac:c@0 K:1@0 A:1@0", v.read())
 		assert.Equal(t, key, v.Stream().Key())
@@ -202,7 +202,7 @@ func TestCloseAsTheStreamEnds(t *testing.T) {
 	for range 200 {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHub(t, hub.Config{PublisherGrace: -1})
-			p := publish(t, h, hub.PublishOptions{})
+			p := publish(t, h, client{})
 			v, done := waiting(t, h, hub.WatchOptions{})
 			synctest.Wait()
 			go p.Close()
@@ -228,7 +228,7 @@ func TestNoSuchTrack(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHub(t, hub.Config{})
-				publish(t, h, hub.PublishOptions{}).send(test.sent)
+				publish(t, h, client{}).send(test.sent)
 				err := newSink(t, h, test.opts).Wait(t.Context())
 				assert.Equal(t, hub.ReasonNotFound, reasonOf(t, err))
 				assert.ErrorContains(t, err, test.says)

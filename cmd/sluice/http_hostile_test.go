@@ -228,7 +228,7 @@ func TestSecretsAreNotLogged(t *testing.T) {
 	exchangeHead(t, s.watch, "GET /live/a%20%3D%20b%22.flv HTTP/1.1\r\nHost: x\r\n\r\n")
 	exchangeHead(t, s.watch, "GET /live/a%20level=ERROR%20b.flv HTTP/1.1\r\nHost: x\r\n\r\n")
 	out.find(t, `stream="live/a level=ERROR b"`)
-	out.find(t, `msg="viewer ends".*session=ws-flv`)
+	out.find(t, `msg="session ends".*protocol=ws-flv`)
 	assert.NotContains(t, out.String(), secret)
 	assert.NotContains(t, out.String(), "Bearer")
 	quoted := regexp.MustCompile(`"(\\.|[^"\\])*"`)

@@ -46,7 +46,7 @@ func inMemory(t *testing.T, test func(t *testing.T, c net.Conn)) {
 		streams := &httpflv.Handler{Hub: h, Pool: pool}
 		key, err := hub.NewKey("live", "demo")
 		require.NoError(t, err)
-		p, err := h.Publish(key, hub.PublishOptions{})
+		p, err := h.Publish(h.NewSession(hub.RolePublish, key, hub.Client{}), hub.PublishOptions{})
 		require.NoError(t, err)
 		for i := range 20 {
 			require.NoError(t, p.Write(numbered(uint32(i))))

@@ -87,16 +87,6 @@ func (e endpoint) url(scheme, path string) string {
 	return scheme + "://" + host + path
 }
 
-// loopbackURL returns an RTMP URL by which this process reaches its own listener.
-func loopbackURL(l net.Listener, path string) string {
-	tcp := l.Addr().(*net.TCPAddr)
-	host := tcp.IP.String()
-	if tcp.IP.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	return "rtmp://" + net.JoinHostPort(host, strconv.Itoa(tcp.Port)) + path
-}
-
 // announce tells where to publish and where to watch: in words, or, where the
 // log is JSON, as one line of it. It does so at every log level, since a port
 // that was chosen freely is told nowhere else.

@@ -12,6 +12,7 @@ import (
 
 	"sluice/cmd/sluice/demo"
 	"sluice/cmd/sluice/door"
+	"sluice/flv"
 	"sluice/httpflv"
 	"sluice/hub"
 	"sluice/hub/fanout"
@@ -82,7 +83,7 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 		// A viewer that takes nothing is for the pool to judge.
 		VanishTimeout: max(time.Minute, cfg.StallTimeout+10*time.Second),
 	}
-	s.flv = &httpflv.Handler{Hub: s.hub, Pool: s.pool, Intake: s.intake, Logger: log, AllowOrigins: cfg.AllowOrigins}
+	s.flv = &httpflv.Handler{Hub: s.hub, Pool: s.pool, Intake: s.intake, AllowOrigins: cfg.AllowOrigins}
 	page := web.Handler(web.Config{
 		Streams:  func() []web.Stream { return web.FromHub(s.hub.Streams(), time.Now()) },
 		RTMPPort: l.rtmp.Addr().(*net.TCPAddr).Port,
@@ -151,22 +152,32 @@ func (s *service) Start() <-chan error {
 	s.stop = cancel
 	s.running.Go(func() { collectWhenQuiet(ctx) })
 	if s.demo {
-		url := loopbackURL(s.listeners.rtmp, "/live/demo")
-		s.running.Go(func() { demo.Run(ctx, publishTo(url), s.log) })
+		s.running.Go(func() { demo.Run(ctx, s.publishDemo, s.log) })
 	}
 	return failed
 }
 
-// publishTo returns what opens a publish session to url, for demo.Run.
-func publishTo(url string) func(context.Context) (demo.Session, error) {
-	return func(ctx context.Context) (demo.Session, error) {
-		var c rtmp.Client
-		p, err := c.Publish(ctx, url)
-		if err != nil {
-			return nil, err // not p, which as an interface would not be nil
-		}
-		return p, nil
+// publishDemo begins a publish session of the demo.
+func (s *service) publishDemo(context.Context) (demo.Session, error) {
+	session := s.hub.NewSession(hub.RolePublish, demoKey, hub.Client{Protocol: "demo"})
+	p, err := s.hub.Publish(session, hub.PublishOptions{})
+	if err != nil {
+		return nil, err
 	}
+	return demoSession{p}, nil
+}
+
+// demoKey is the stream of the demo.
+var demoKey = hub.Key{App: "live", Name: "demo"}
+
+// demoSession is a publisher of the hub as demo.Run takes it.
+type demoSession struct{ p *hub.Publisher }
+
+func (d demoSession) WriteTag(t flv.Tag) error { return d.p.Write(t) }
+
+func (d demoSession) Close() error {
+	d.p.Close()
+	return nil
 }
 
 // lastGrace bounds the wait for what was cut off; it is a matter of

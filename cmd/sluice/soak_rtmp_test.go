@@ -238,7 +238,7 @@ func (p *rawPlay) take(w *soak, m rawMessage) error {
 		w.count("viewer saw the end")
 		return c.wrap(c.end(io.EOF))
 	case "NetStream.Play.StreamNotFound", "NetStream.Play.Failed":
-		w.count("viewer refused")
+		w.count("session refused")
 		if p.now != nil && p.next == nil {
 			return p.now.wrap(fmt.Errorf("failed in the middle"))
 		}

@@ -103,7 +103,7 @@ func (w *soak) watch(rng *rand.Rand) {
 			w.count("watch " + kind.name)
 			w.judge(newChecker(w, v), kind.name, next, rng)
 		case errors.Is(err, errRefused):
-			w.count("viewer refused")
+			w.count("session refused")
 		case !w.over():
 			w.fail("%s of %s%s: %v", kind.name, v.key, v.query, err)
 		}

@@ -58,12 +58,12 @@ func TestTails(t *testing.T) {
 func tailKey(t *testing.T, h *hub.Hub, name string) hub.TailKey {
 	t.Helper()
 	stream := hub.Key{App: "live", Name: name}
-	p, err := h.Publish(stream, hub.PublishOptions{})
+	p, err := h.Publish(h.NewSession(hub.RolePublish, stream, hub.Client{Protocol: "test"}), hub.PublishOptions{})
 	require.NoError(t, err)
 	t.Cleanup(p.Close)
 	require.NoError(t, p.Write(flv.Tag{Type: flv.TypeScript, Data: metadata}))
 	require.NoError(t, p.Write(flv.Tag{Type: flv.TypeVideo, Data: append([]byte{0x17, 1, 0, 0, 0}, make([]byte, 64<<10)...)}))
-	v, err := h.Watch(stream, hub.WatchOptions{})
+	v, err := h.Watch(h.NewSession(hub.RoleWatch, stream, hub.Client{Protocol: "test"}), hub.WatchOptions{})
 	require.NoError(t, err)
 	t.Cleanup(v.Close)
 	require.NoError(t, v.Wait(t.Context()))

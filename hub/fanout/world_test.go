@@ -60,7 +60,7 @@ type source struct {
 func (w *world) publish(name string) *source {
 	w.t.Helper()
 	s := &source{t: w.t, key: hub.Key{App: "live", Name: name}, step: 10}
-	p, err := w.hub.Publish(s.key, hub.PublishOptions{Protocol: "test"})
+	p, err := w.hub.Publish(w.hub.NewSession(hub.RolePublish, s.key, hub.Client{Protocol: "test"}), hub.PublishOptions{})
 	require.NoError(w.t, err)
 	s.Publisher = p
 	w.t.Cleanup(p.Close)
@@ -110,7 +110,7 @@ func (v *viewer) ended() (hub.Reason, bool) {
 // watch makes a viewer that has waited for its stream.
 func (w *world) watch(key hub.Key) *viewer {
 	w.t.Helper()
-	hv, err := w.hub.Watch(key, hub.WatchOptions{Protocol: "test"})
+	hv, err := w.hub.Watch(w.hub.NewSession(hub.RoleWatch, key, hub.Client{Protocol: "test"}), hub.WatchOptions{})
 	require.NoError(w.t, err)
 	w.t.Cleanup(hv.Close)
 	require.NoError(w.t, hv.Wait(w.t.Context()))

@@ -6,11 +6,12 @@ package gateway
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
-	"net/url"
+	"io"
+	"net"
 	"slices"
 	"sync/atomic"
+	"syscall"
 
 	"sluice/flv"
 	"sluice/hub"
@@ -33,13 +34,15 @@ var _ rtmp.Handler = (*Handler)(nil)
 func (h *Handler) Publish(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Publication, error) {
 	key, err := hub.NewKey(r.App, r.Name)
 	if err != nil {
+		h.session(hub.RolePublish, hub.Key{}, s, r).Refuse(err)
 		return nil, publishStatus(err)
 	}
-	p, err := h.Hub.Publish(key, hub.PublishOptions{
-		Protocol: protocol,
-		Remote:   s.RemoteAddr().String(),
-		Identity: identity(r.Query),
-		End:      func(why *hub.Refusal) { s.Fail(publishStatus(why)) },
+	session := h.session(hub.RolePublish, key, s, r)
+	if err := session.AskAndWait(context.Background()); err != nil {
+		return nil, publishStatus(err)
+	}
+	p, err := h.Hub.Publish(session, hub.PublishOptions{
+		End: func(why *hub.Refusal) { s.Fail(publishStatus(why)) },
 	})
 	if err != nil {
 		return nil, publishStatus(err)
@@ -57,17 +60,42 @@ func (p *publication) WriteTag(t flv.Tag) error {
 	return nil
 }
 
-func (p *publication) Close(error) { p.p.Close() }
+func (p *publication) Close(err error) { p.p.End(ending(err)) }
 
-// identity returns what the query of a publisher's URL proves of it: whoever
-// knows the same secret is the same publisher. A URL without a query proves
-// nothing.
-func identity(query url.Values) string {
-	if len(query) == 0 {
-		return ""
+// ending returns why a session ended with whose connection it was over: nil for the
+// client's own wish.
+func ending(err error) *hub.Refusal {
+	if err == nil {
+		return &hub.Refusal{Reason: hub.ReasonClientLeft}
 	}
-	sum := sha256.Sum256([]byte(query.Encode()))
-	return string(sum[:])
+	if refusal, ok := errors.AsType[*hub.Refusal](err); ok {
+		return refusal
+	}
+	why := &hub.Refusal{Reason: hub.ReasonConnection, Detail: err.Error()}
+	switch {
+	case errors.Is(err, rtmp.ErrProtocol), errors.Is(err, rtmp.ErrFlood):
+		why.Reason = hub.ReasonProtocol
+	case errors.Is(err, rtmp.ErrPublishIdle):
+		why.Reason = hub.ReasonIdle
+	case errors.Is(err, rtmp.ErrServerClosed):
+		why.Reason = hub.ReasonShuttingDown
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		why.Reason = hub.ReasonClientLeft
+	}
+	return why
+}
+
+// session makes the hub's session of what a client asks for.
+func (h *Handler) session(role hub.Role, key hub.Key, s *rtmp.ServerStream, r *rtmp.Request) *hub.Session {
+	c := hub.Client{
+		Protocol: protocol, Agent: r.FlashVer, Name: r.Key(), Query: r.Query,
+		TCURL: r.TcURL,
+	}
+	if tcp, ok := s.RemoteAddr().(*net.TCPAddr); ok {
+		c.Address = tcp.AddrPort()
+	}
+	return h.Hub.NewSession(role, key, c)
 }
 
 // Play makes a viewer of the hub, which the pool serves. One that has to wait for
@@ -75,20 +103,29 @@ func identity(query url.Values) string {
 func (h *Handler) Play(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Playback, error) {
 	key, err := hub.NewKey(r.App, r.Name)
 	if err != nil {
+		h.session(hub.RoleWatch, hub.Key{}, s, r).Refuse(err)
 		return nil, playStatus(err)
 	}
 	opts := hub.WatchOptions{
-		Protocol:   protocol,
-		Remote:     s.RemoteAddr().String(),
 		ScriptData: true,
 		Duration:   r.Duration,
 	}
 	opts.Shape.Form = form(&r.Capabilities)
+	session := h.session(hub.RoleWatch, key, s, r)
 	if err := opts.ReadQuery(r.Query); err != nil {
+		session.Refuse(err)
 		return nil, playStatus(err)
 	}
-	viewer, err := h.Hub.Watch(key, opts)
+	if err := session.AskAndWait(context.Background()); err != nil {
+		return nil, playStatus(err)
+	}
+	viewer, err := h.Hub.Watch(session, opts)
 	if err != nil {
+		return nil, playStatus(err)
+	}
+	started, err := viewer.TryStart()
+	if err != nil {
+		viewer.Close()
 		return nil, playStatus(err)
 	}
 	outlet, ok := s.Output().(*fanout.Outlet)
@@ -97,12 +134,12 @@ func (h *Handler) Play(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Playback, er
 		s.SetOutput(outlet)
 	}
 	p := &playback{stream: s, viewer: viewer, outlet: outlet}
-	if viewer.Wait(ended) == nil {
+	if started {
 		p.attach()
 		return p, nil
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	w := &patience{cancel: cancel, done: make(chan struct{})}
+	w := &pendingStart{cancel: cancel, done: make(chan struct{})}
 	p.waiting.Store(w)
 	go func() {
 		defer close(w.done)
@@ -134,26 +171,19 @@ func announces(c *rtmp.Capabilities, codecs ...string) bool {
 	})
 }
 
-// ended lets a viewer start at once or not at all.
-var ended = func() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
-}()
-
 // playback is one player on one message stream.
 type playback struct {
 	stream *rtmp.ServerStream
 	viewer *hub.Viewer
 	outlet *fanout.Outlet
 
-	waiting atomic.Pointer[patience] // until sub is set, or never will be
-	sub     *fanout.Subscription     // read after waiting
-	counted atomic.Bool              // the viewer's bytes, into the session's
+	waiting atomic.Pointer[pendingStart] // until sub is set, or never will be
+	sub     *fanout.Subscription         // read after waiting
+	counted atomic.Bool                  // the viewer's bytes, into the session's
 }
 
-// patience is a goroutine that waits for a stream.
-type patience struct {
+// pendingStart is a goroutine that waits for a stream.
+type pendingStart struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 }
@@ -193,7 +223,7 @@ func (p *playback) appendEnd(dst []byte, end hub.Reason) []byte {
 
 // done follows the last byte of the viewer.
 func (p *playback) done(end hub.Reason) {
-	defer p.viewer.Close() // who sees that it is gone sees what follows from it
+	defer p.viewer.End(&hub.Refusal{Reason: end}) // who sees that it is gone sees what follows from it
 	p.count()
 	switch end {
 	case hub.ReasonClientLeft:

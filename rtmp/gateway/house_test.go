@@ -70,14 +70,16 @@ func serve(t testing.TB, l net.Listener, change ...func(*configs)) *house {
 	for _, c := range change {
 		c(&cfg)
 	}
-	h := &house{t: t, hub: hub.New(cfg.hub), pool: fanout.New(cfg.pool), server: &cfg.server, log: &lines{}}
-	h.server.Handler = &Handler{Hub: h.hub, Pool: h.pool}
-	if _, pipes := l.(*pipeListener); !pipes {
-		h.await()
-	}
+	h := &house{t: t, pool: fanout.New(cfg.pool), server: &cfg.server, log: &lines{}}
 	h.server.Logger = slog.New(slog.NewTextHandler(h.log, nil))
 	if cfg.handler != nil {
 		h.server.Logger = slog.New(cfg.handler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	cfg.hub.Logger = h.server.Logger
+	h.hub = hub.New(cfg.hub)
+	h.server.Handler = &Handler{Hub: h.hub, Pool: h.pool}
+	if _, pipes := l.(*pipeListener); !pipes {
+		h.await()
 	}
 	served := make(chan error, 1)
 	go func() { served <- h.server.Serve(l) }()

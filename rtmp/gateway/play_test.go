@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -279,10 +280,9 @@ func TestPlayOverPipe(t *testing.T) {
 // Whether somebody may watch is the hub's to say.
 func TestDenied(t *testing.T) {
 	h := newHouse(t, func(c *configs) {
-		c.hub.Authorize = func(a hub.Access) error {
-			assert.Equal(t, "rtmp", a.Protocol)
-			assert.NotEmpty(t, a.Remote)
-			return &hub.Refusal{Reason: hub.ReasonDenied, Detail: "closed today"}
+		c.hub.Authorize = func(_ context.Context, s *hub.Session) (hub.Grant, error) {
+			assert.Equal(t, "rtmp", s.Protocol())
+			return hub.Grant{}, &hub.Refusal{Reason: hub.ReasonDenied, Detail: "closed today"}
 		}
 	})
 	_, err := h.client.Publish(t.Context(), h.url+"demo")

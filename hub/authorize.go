@@ -1,0 +1,370 @@
+package hub
+
+import (
+	"container/heap"
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// Grant is a policy's leave to publish or to watch.
+type Grant struct {
+	// Identity says who this is, whatever else the client shows: a publisher with the
+	// identity of the present one takes its stream over at once. Empty proves nothing.
+	// It is compared in constant time and never shown.
+	Identity string
+	// Until is when the grant ends; the zero Time for never.
+	Until time.Time
+	// Key is the stream to publish or watch instead of the one that was asked for; the
+	// zero Key for that one.
+	Key Key
+}
+
+// Bounds on questions to the policy.
+const (
+	// maxQuestions is how many are asked at a time.
+	maxQuestions = 1024
+	// maxQueuedQuestions is how many more wait for their turn. Beyond it, addresses with
+	// the most questions in the queue give way first: the last of theirs is refused.
+	maxQueuedQuestions = 8192
+	// addressBits is how much of an IPv6 address counts: who has one has all of its /64.
+	addressBits = 64
+)
+
+// Ask asks the policy (Config.Authorize) whether the session may be, and calls done with
+// its answer exactly once: nil, or a *Refusal. Where there is no policy it does so before
+// it returns, otherwise from another goroutine; done must not block.
+//
+// The question is given up when ctx ends, such as that of a client that left, and when
+// Config.AuthorizeTimeout is over; no goroutine waits with it, but that which runs the
+// policy. A refusal has been told when done is called.
+func (s *Session) Ask(ctx context.Context, done func(error)) {
+	if s.hub.cfg.Authorize == nil {
+		done(nil)
+		return
+	}
+	q := &question{session: s, done: done, from: addressOf(s.address.Addr())}
+	q.ctx, q.cancel = context.WithTimeoutCause(ctx, s.hub.cfg.AuthorizeTimeout, errNoAnswer)
+	s.hub.asker.add(q)
+}
+
+// AskAndWait is Ask for a caller that has a goroutine to wait with.
+func (s *Session) AskAndWait(ctx context.Context) error {
+	answer := make(chan error, 1)
+	s.Ask(ctx, func(err error) { answer <- err })
+	return <-answer
+}
+
+// check looks again, when a granted session is about to enter its stream, at what may have
+// changed since the policy was asked.
+func (s *Session) check() error {
+	if s.grant != nil && !s.grant.Until.IsZero() && !time.Now().Before(s.grant.Until) {
+		return refuse(ReasonDenied, "the permission has ended")
+	}
+	return nil
+}
+
+// Why questions end without the policy's answer.
+var (
+	errNoAnswer   = errors.New("permission was not answered in time")
+	errManyAskers = refuse(ReasonTooMany, "too many wait for permission")
+)
+
+// question is one session about which the policy is, or will be, asked.
+type question struct {
+	session *Session
+	ctx     context.Context
+	cancel  context.CancelFunc
+	done    func(error)
+	from    netip.Addr // those of one address have it in common
+
+	// Guarded by asker.mu.
+	state   questionState
+	unwatch func() bool   // keeps expire from being called
+	place   *list.Element // in asker.queue
+	alike   *list.Element // among those of its address
+}
+
+type questionState uint8
+
+const (
+	questionNew questionState = iota
+	questionQueued
+	questionAsked // a goroutine runs the policy
+	questionOver
+)
+
+// asker asks the policy, a bounded number of questions at a time.
+//
+//	add ──▶ asked ──────────────────────────▶ over: answered, ctx ended, hub shut down
+//	 │        ▲ the oldest, when one is over
+//	 ├──▶ queued ───────────────────────────▶ over: ctx ended, gave way, hub shut down
+//	 └──▶ over: the queue is full, and no address has more in it
+//
+// A policy that does not return when its context ends keeps its place, so that there are
+// never more goroutines than places; those whom it keeps waiting are refused in time all
+// the same.
+type asker struct {
+	authorize func(context.Context, *Session) (Grant, error)
+	panicked  func(value any, stack []byte) // writes a line
+
+	mu        sync.Mutex
+	closed    bool
+	asked     map[*question]struct{}
+	running   int           // goroutines
+	idle      chan struct{} // closed when there is none; nil if nobody waits for that
+	queue     list.List     // of *question, the oldest first
+	addresses map[netip.Addr]*queuedAddress
+	greediest greediest
+}
+
+// queuedAddress are the questions of one address in the queue.
+type queuedAddress struct {
+	from      netip.Addr
+	questions list.List // the oldest first
+	place     int       // in asker.greediest
+}
+
+// greediest is a heap of the addresses in the queue, that with the most questions first.
+type greediest []*queuedAddress
+
+// What container/heap asks for.
+
+func (g greediest) Len() int           { return len(g) }
+func (g greediest) Less(i, j int) bool { return g[i].questions.Len() > g[j].questions.Len() }
+
+func (g greediest) Swap(i, j int) {
+	g[i], g[j] = g[j], g[i]
+	g[i].place, g[j].place = i, j
+}
+
+func (g *greediest) Push(x any) {
+	a := x.(*queuedAddress)
+	a.place = len(*g)
+	*g = append(*g, a)
+}
+
+func (g *greediest) Pop() any {
+	last := len(*g) - 1
+	a := (*g)[last]
+	(*g)[last] = nil
+	*g = (*g)[:last]
+	return a
+}
+
+func newAsker(cfg *Config) *asker {
+	return &asker{
+		authorize: cfg.Authorize,
+		panicked: func(value any, stack []byte) {
+			cfg.Logger.Error("the policy panicked", "panic", fmt.Sprint(value), "stack", string(stack))
+		},
+		asked:     make(map[*question]struct{}),
+		addresses: make(map[netip.Addr]*queuedAddress),
+	}
+}
+
+// add asks a question, or queues it.
+func (a *asker) add(q *question) {
+	refused, why := a.admit(q)
+	if refused != nil {
+		refused.answer(Grant{}, why)
+	}
+}
+
+// admit finds a place for a question, and returns the one that is refused for that.
+func (a *asker) admit(q *question) (refused *question, why *Refusal) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	q.unwatch = context.AfterFunc(q.ctx, func() { a.expire(q) })
+	switch {
+	case a.closed:
+		q.state = questionOver
+		return q, errShuttingDown
+	case a.running < maxQuestions:
+		a.running++
+		a.askLocked(q)
+		go a.run(q)
+		return nil, nil
+	}
+	if a.queue.Len() >= maxQueuedQuestions {
+		refused = a.giveWayLocked(q)
+		refused.state = questionOver
+	}
+	if refused != q {
+		a.queueLocked(q)
+	}
+	return refused, errManyAskers
+}
+
+func (a *asker) askLocked(q *question) {
+	q.state = questionAsked
+	a.asked[q] = struct{}{}
+}
+
+// run asks one question after the other until none is queued.
+func (a *asker) run(q *question) {
+	for q != nil {
+		if grant, err := a.ask(q); q.ctx.Err() == nil {
+			a.finish(q, grant, err)
+		} else { // what a policy says that was told to give up means nothing
+			a.expire(q)
+		}
+		q = a.next()
+	}
+}
+
+// next returns the question that has waited longest, and ends the goroutine's part if
+// there is none.
+func (a *asker) next() *question {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if oldest := a.queue.Front(); oldest != nil {
+		q := oldest.Value.(*question)
+		a.unqueueLocked(q)
+		a.askLocked(q)
+		return q
+	}
+	a.running--
+	if a.running == 0 && a.idle != nil {
+		close(a.idle)
+		a.idle = nil
+	}
+	return nil
+}
+
+// ask runs the policy. One that panics has said no.
+func (a *asker) ask(q *question) (grant Grant, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			a.panicked(v, debug.Stack())
+			err = refuse(ReasonDenied, "permission could not be decided")
+		}
+	}()
+	return a.authorize(q.ctx, q.session)
+}
+
+// expire ends a question whose context has ended.
+func (a *asker) expire(q *question) {
+	cause := context.Cause(q.ctx)
+	why := refuse(ReasonClientLeft, "left while permission was asked for")
+	if errors.Is(cause, errNoAnswer) {
+		why = refuse(ReasonDenied, "%v", errNoAnswer)
+	}
+	a.finish(q, Grant{}, why)
+}
+
+// finish ends a question with the policy's answer, or without. Only the first call counts.
+func (a *asker) finish(q *question, grant Grant, err error) {
+	a.mu.Lock()
+	was := q.state
+	q.state = questionOver
+	switch was {
+	case questionQueued:
+		a.unqueueLocked(q)
+	case questionAsked:
+		delete(a.asked, q)
+	}
+	a.mu.Unlock()
+	if was != questionOver {
+		q.answer(grant, err)
+	}
+}
+
+// answer tells the session, and then who asked.
+func (q *question) answer(grant Grant, err error) {
+	q.unwatch()
+	q.cancel()
+	if err != nil {
+		q.done(q.session.refused(refusalOf(err)))
+		return
+	}
+	if grant.Key != (Key{}) {
+		q.session.key = grant.Key
+	}
+	q.session.grant = &grant
+	q.done(nil)
+}
+
+// giveWayLocked returns the question that is refused where the queue is full: that of a
+// newcomer whose address has as many in it as any, otherwise the last one of the address
+// that has most, which is taken out of the queue.
+func (a *asker) giveWayLocked(newcomer *question) *question {
+	most := a.greediest[0]
+	if own := a.addresses[newcomer.from]; own != nil && own.questions.Len() >= most.questions.Len() {
+		return newcomer
+	}
+	last := most.questions.Back().Value.(*question)
+	a.unqueueLocked(last)
+	return last
+}
+
+func (a *asker) queueLocked(q *question) {
+	q.state = questionQueued
+	q.place = a.queue.PushBack(q)
+	of := a.addresses[q.from]
+	if of == nil {
+		of = &queuedAddress{from: q.from}
+		a.addresses[q.from] = of
+		heap.Push(&a.greediest, of)
+	}
+	q.alike = of.questions.PushBack(q)
+	heap.Fix(&a.greediest, of.place)
+}
+
+func (a *asker) unqueueLocked(q *question) {
+	a.queue.Remove(q.place)
+	of := a.addresses[q.from]
+	of.questions.Remove(q.alike)
+	if of.questions.Len() > 0 {
+		heap.Fix(&a.greediest, of.place)
+		return
+	}
+	heap.Remove(&a.greediest, of.place)
+	delete(a.addresses, q.from)
+}
+
+// addressOf returns what the clients of one address have in common.
+func addressOf(a netip.Addr) netip.Addr {
+	a = a.Unmap().WithZone("")
+	if a.Is6() {
+		network, _ := a.Prefix(addressBits)
+		a = network.Addr()
+	}
+	return a
+}
+
+// close refuses all questions, and those to come, and waits until the policy has returned
+// from each or ctx ends.
+func (a *asker) close(ctx context.Context) {
+	a.mu.Lock()
+	a.closed = true
+	var all []*question
+	for q := range a.asked {
+		all = append(all, q)
+	}
+	for e := a.queue.Front(); e != nil; e = e.Next() {
+		all = append(all, e.Value.(*question))
+	}
+	a.mu.Unlock()
+	for _, q := range all {
+		a.finish(q, Grant{}, errShuttingDown)
+	}
+	a.mu.Lock()
+	if a.running > 0 && a.idle == nil {
+		a.idle = make(chan struct{})
+	}
+	idle := a.idle
+	a.mu.Unlock()
+	if idle == nil {
+		return
+	}
+	select {
+	case <-idle:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,220 @@
+package hub
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// EventKind is what happened.
+type EventKind uint8
+
+// What happens to sessions and streams. Each of the first three pairs begins and ends
+// exactly once: an end for each beginning, and no other.
+const (
+	EventPublished   EventKind = iota // a publisher began
+	EventUnpublished                  // and ended; the stream may go on for its grace time
+	EventJoined                       // a viewer began: it gets its first frame
+	EventLeft                         // and ended
+	EventWanted                       // there are viewers for a stream that nobody publishes; Session is the first
+	EventUnwanted                     // nobody waits for it or watches it any more
+	EventRefused                      // a session never began
+	EventTracks                       // viewers are told of other tracks, codecs or formats than before
+	EventLost                         // Lost events were not told, since too many were waiting
+	eventKinds                        // how many there are
+)
+
+// String returns the kind in one word.
+func (k EventKind) String() string {
+	return [eventKinds]string{
+		"published", "unpublished", "joined", "left", "wanted", "unwanted", "refused", "tracks", "lost",
+	}[k]
+}
+
+// Event is something that happened, for Config.Observe.
+type Event struct {
+	Kind EventKind
+	Time time.Time
+	Key  Key
+	// Session is the one that began, ended or was refused; the publisher's with
+	// EventTracks. It is nil with EventUnwanted and EventLost.
+	Session *Session
+	// Reason says why a session ended or was refused, and Detail the same in a sentence
+	// where there is more to say. Detail may quote the client.
+	Reason Reason
+	Detail string
+
+	// Of a session that ended.
+	Duration time.Duration
+	Bytes    uint64 // of tags taken from a publisher, or sent to a viewer in its protocol's form
+	Dropped  uint64 // packets that a viewer was not sent because it was too slow
+
+	Tracks []Track // with EventTracks: video before audio, by number. Never changed
+	Lost   uint64  // with EventLost
+}
+
+// ends reports whether the event is the end of a session that had begun.
+func (e *Event) ends() bool { return e.Kind == EventUnpublished || e.Kind == EventLeft }
+
+// maxEvents bounds the events that wait for an observer.
+const maxEvents = 100_000
+
+// ledger keeps what happened: events until they are told, and sums for good. Events of one
+// stream are entered under its lock, and so stand in their order.
+type ledger struct {
+	observe func(Event)
+
+	mu      sync.Mutex // the last of all locks
+	totals  map[totalsKey]*SessionTotals
+	queue   []Event
+	lost    uint64
+	telling bool          // a goroutine tells them
+	told    chan struct{} // closed when none is left; nil if nobody waits for that
+}
+
+// enter takes an event. It neither blocks nor calls anybody.
+func (l *ledger) enter(e Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.countLocked(&e)
+	switch {
+	case l.observe == nil:
+		return
+	case len(l.queue) >= maxEvents:
+		l.lost++
+		return
+	}
+	l.queue = append(l.queue, e)
+	if !l.telling {
+		l.telling = true
+		go l.tellAll()
+	}
+}
+
+// tellAll calls the observer for each event that waits, one after the other.
+func (l *ledger) tellAll() {
+	for {
+		l.mu.Lock()
+		batch, lost := l.queue, l.lost
+		l.queue, l.lost = nil, 0
+		if len(batch) == 0 {
+			l.telling = false
+			if l.told != nil {
+				close(l.told)
+				l.told = nil
+			}
+			l.mu.Unlock()
+			return
+		}
+		l.mu.Unlock()
+		for _, e := range batch {
+			l.observe(e)
+		}
+		if lost > 0 {
+			l.observe(Event{Kind: EventLost, Time: time.Now(), Lost: lost})
+		}
+	}
+}
+
+// wait returns when no event waits any more, or ctx ends.
+func (l *ledger) wait(ctx context.Context) {
+	l.mu.Lock()
+	if !l.telling {
+		l.mu.Unlock()
+		return
+	}
+	if l.told == nil {
+		l.told = make(chan struct{})
+	}
+	told := l.told
+	l.mu.Unlock()
+	select {
+	case <-told:
+	case <-ctx.Done():
+	}
+}
+
+// tell enters an event that belongs to no stream's change, and writes its line.
+func (h *Hub) tell(e Event) {
+	e.Time = time.Now()
+	h.ledger.enter(e)
+	h.log(&e)
+}
+
+// tellLocked enters an event of a stream; its line follows when the stream is unlocked.
+func (s *Stream) tellLocked(e Event) {
+	e.Time, e.Key = time.Now(), s.key
+	s.hub.ledger.enter(e)
+	s.effects.events = append(s.effects.events, e)
+}
+
+// beginSessionLocked tells that a session begins.
+func (s *Stream) beginSessionLocked(kind EventKind, who *Session) {
+	if who.stage.CompareAndSwap(stageNew, stageBegun) {
+		who.begun = time.Since(s.hub.began)
+		s.tellLocked(Event{Kind: kind, Session: who})
+	}
+}
+
+// endSessionLocked tells that a session ended, or that it was refused if it had not begun.
+func (s *Stream) endSessionLocked(kind EventKind, who *Session, why *Refusal, bytes, dropped uint64) {
+	switch who.stage.Swap(stageOver) {
+	case stageNew:
+		s.tellLocked(Event{Kind: EventRefused, Session: who, Reason: why.Reason, Detail: why.Detail})
+	case stageBegun:
+		s.tellLocked(Event{
+			Kind: kind, Session: who, Reason: why.Reason, Detail: why.Detail,
+			Duration: time.Since(s.hub.began) - who.begun, Bytes: bytes, Dropped: dropped,
+		})
+	}
+}
+
+// reviewWantedLocked tells when a stream that nobody publishes has its first viewer, and
+// when it has none any more.
+func (s *Stream) reviewWantedLocked() {
+	switch wanted := len(s.viewers) > 0 && s.state != stateEnded; {
+	case wanted == s.wanted:
+	case !wanted:
+		s.wanted = false
+		s.tellLocked(Event{Kind: EventUnwanted})
+	case s.pub == nil:
+		s.wanted = true
+		s.tellLocked(Event{Kind: EventWanted, Session: s.viewers[0].session})
+	}
+}
+
+// log writes the line of an event. There are the same lines for sessions of every
+// protocol.
+func (h *Hub) log(e *Event) {
+	level, message := slog.LevelInfo, ""
+	switch e.Kind {
+	case EventPublished, EventJoined:
+		message = "session begins"
+	case EventUnpublished, EventLeft:
+		message = "session ends"
+	case EventRefused:
+		message = "session refused"
+	default:
+		level, message = slog.LevelDebug, "stream "+e.Kind.String()
+	}
+	ctx := context.Background()
+	if !h.cfg.Logger.Enabled(ctx, level) {
+		return
+	}
+	attrs := []slog.Attr{slog.String("stream", e.Key.String())}
+	if e.Session != nil {
+		attrs = e.Session.attrs()
+	}
+	if e.Reason != ReasonNone {
+		attrs = append(attrs, slog.String("reason", e.Reason.String()))
+	}
+	if e.Detail != "" {
+		attrs = append(attrs, slog.String("detail", e.Detail))
+	}
+	if e.ends() {
+		attrs = append(attrs, slog.Duration("duration", e.Duration.Round(time.Millisecond)),
+			slog.Uint64("bytes", e.Bytes), slog.Uint64("dropped", e.Dropped))
+	}
+	h.cfg.Logger.LogAttrs(ctx, level, message, attrs...)
+}

@@ -1,0 +1,197 @@
+package hub
+
+import (
+	"crypto/sha256"
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"sync/atomic"
+	"time"
+	"unique"
+)
+
+// Role is what a session does with its stream.
+type Role uint8
+
+// The roles.
+const (
+	RolePublish Role = iota
+	RoleWatch
+	roles // how many there are
+)
+
+// String returns the role as logs and figures call it.
+func (r Role) String() string { return [roles]string{"publish", "watch"}[r] }
+
+// Client is what a client shows of itself, in whichever protocol it does that. Nothing
+// of it is proved, and everything below Agent may hold a secret: a Client prints itself
+// without these, and who prints its fields must not print those.
+type Client struct {
+	Protocol string         // "rtmp", "http-flv", "ws-flv": one of a few, shown in figures
+	Address  netip.AddrPort // its end of the connection; the zero AddrPort for a part of this process
+	Secure   bool           // its connection is encrypted
+	Agent    string         // flashVer of RTMP, User-Agent of HTTP: its own words, to be quoted
+
+	Name          string     // of the stream, as it was written; for one of which no Key could be made
+	Query         url.Values // of all parts of the address. Never changed
+	TCURL         string     // tcUrl of RTMP's connect
+	PageURL       string     // pageUrl of RTMP's connect
+	SWFURL        string     // swfUrl of RTMP's connect
+	Host          string     // under which it knows this server, with a port if it wrote one
+	Origin        string     // of HTTP, as is Referer
+	Referer       string
+	Authorization string
+}
+
+// Remote returns the client's address, "" for a part of this process.
+func (c Client) Remote() string {
+	if !c.Address.IsValid() {
+		return ""
+	}
+	return c.Address.String()
+}
+
+// LogValue returns what may be printed.
+func (c Client) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("protocol", c.Protocol), slog.String("remote", c.Remote()), slog.String("agent", c.Agent))
+}
+
+// String returns what may be printed, and GoString the same.
+func (c Client) String() string { return c.Protocol + " " + c.Remote() }
+
+// GoString keeps %#v from printing secrets.
+func (c Client) GoString() string { return c.String() }
+
+// maxShown bounds each text that a session keeps of what its client shows, in bytes.
+const maxShown = 4 << 10
+
+// Session is one publisher or viewer of a stream, whatever its protocol, from the moment
+// at which it asks to be one. Logs, figures and everybody who is told of it know it by
+// its id. Its methods may be called from any goroutine.
+//
+//	NewSession ─▶ Ask ─granted─▶ Hub.Publish, Hub.Watch and Wait ─▶ begun ─▶ ended
+//	   │           │                           │
+//	   └───────────┴──────────refused──────────┴─▶ over
+//
+// It is told that a session was refused, or that it began and then ended, each exactly
+// once (Config.Observe).
+type Session struct {
+	hub  *Hub
+	id   uint64
+	role Role
+
+	// There may be many thousands of sessions, most of which show the same.
+	address netip.AddrPort
+	query   url.Values
+	appear  unique.Handle[appearance]
+	key     Key    // what it is about; that of the grant once it names one
+	grant   *Grant // the policy's; nil where there is none
+	stage   atomic.Uint32
+	begun   time.Duration // when it began, on the hub's clock; guarded by its stream's lock
+}
+
+// appearance is what many clients have in common.
+type appearance struct {
+	protocol, agent, name, tcURL, pageURL, swfURL, host, origin, referer, authorization string
+	secure                                                                              bool
+}
+
+// Stages of a session, of which it goes through each once at the most.
+const (
+	stageNew uint32 = iota
+	stageBegun
+	stageOver // refused or ended
+)
+
+// lastSession is the id that was given last in this process.
+var lastSession atomic.Uint64
+
+// NewSession makes the session of a client that wants to publish or to watch a stream.
+// The zero Key is for one whose name makes none: it can only be refused. Texts of more
+// than 4 KiB are cut.
+func (h *Hub) NewSession(role Role, key Key, c Client) *Session {
+	cut := func(s string) string { return s[:min(len(s), maxShown)] }
+	return &Session{
+		hub:     h,
+		id:      lastSession.Add(1),
+		role:    role,
+		key:     key,
+		address: c.Address,
+		query:   c.Query,
+		appear: unique.Make(appearance{
+			protocol: c.Protocol, agent: cut(c.Agent), name: cut(c.Name), tcURL: cut(c.TCURL), pageURL: cut(c.PageURL),
+			swfURL: cut(c.SWFURL), host: cut(c.Host), origin: cut(c.Origin), referer: cut(c.Referer),
+			authorization: cut(c.Authorization), secure: c.Secure,
+		}),
+	}
+}
+
+// ID returns the session's id, which no other session of this process has.
+func (s *Session) ID() uint64 { return s.id }
+
+// Role returns what the session does.
+func (s *Session) Role() Role { return s.role }
+
+// Key returns the stream that the session is about. It is that which the client asked for
+// until a grant has named another.
+func (s *Session) Key() Key { return s.key }
+
+// Protocol returns Client.Protocol.
+func (s *Session) Protocol() string { return s.appear.Value().protocol }
+
+// Client returns what the client shows.
+func (s *Session) Client() Client {
+	a := s.appear.Value()
+	return Client{
+		Protocol: a.protocol, Address: s.address, Secure: a.secure, Agent: a.agent, Name: a.name, Query: s.query,
+		TCURL: a.tcURL, PageURL: a.pageURL, SWFURL: a.swfURL, Host: a.host, Origin: a.origin, Referer: a.referer,
+		Authorization: a.authorization,
+	}
+}
+
+// LogValue returns what may be printed of the session.
+func (s *Session) LogValue() slog.Value { return slog.GroupValue(s.attrs()...) }
+
+// attrs are what each line of the log says of the session.
+func (s *Session) attrs() []slog.Attr {
+	c := s.Client()
+	stream := slog.String("stream", s.key.String())
+	if s.key == (Key{}) {
+		stream = slog.String("name", c.Name)
+	}
+	return []slog.Attr{
+		slog.Uint64("session", s.id), slog.String("role", s.role.String()), slog.String("protocol", c.Protocol),
+		slog.String("remote", c.Remote()), stream, slog.String("agent", c.Agent),
+	}
+}
+
+// Refuse notes that the session is not to be, because of err: a *Refusal, or what else
+// ended it before it began, such as its context. Only the first word about a session
+// counts; hub and grants have had theirs when they return an error.
+func (s *Session) Refuse(err error) {
+	if s.stage.CompareAndSwap(stageNew, stageOver) {
+		why := refusalOf(err)
+		s.hub.tell(Event{Kind: EventRefused, Key: s.key, Session: s, Reason: why.Reason, Detail: why.Detail})
+	}
+}
+
+// refused is Refuse on the way out of a function.
+func (s *Session) refused(err error) error {
+	s.Refuse(err)
+	return err
+}
+
+// identity returns what the session has proved of itself: what its grant says, or where
+// there is no policy, that it knows the secrets in its address. An address without a query
+// proves nothing.
+func (s *Session) identity() string {
+	switch {
+	case s.grant != nil:
+		return s.grant.Identity
+	case len(s.query) == 0:
+		return ""
+	}
+	sum := sha256.Sum256([]byte(s.query.Encode()))
+	return string(sum[:])
+}
