@@ -153,6 +153,9 @@ func (s *Session) Client() Client {
 // LogValue returns what may be printed of the session.
 func (s *Session) LogValue() slog.Value { return slog.GroupValue(s.attrs()...) }
 
+// maxAgentPrinted bounds what is printed of a client's words for itself, in bytes.
+const maxAgentPrinted = 128
+
 // attrs are what each line of the log says of the session.
 func (s *Session) attrs() []slog.Attr {
 	c := s.Client()
@@ -162,7 +165,7 @@ func (s *Session) attrs() []slog.Attr {
 	}
 	return []slog.Attr{
 		slog.Uint64("session", s.id), slog.String("role", s.role.String()), slog.String("protocol", c.Protocol),
-		slog.String("remote", c.Remote()), stream, slog.String("agent", c.Agent),
+		slog.String("remote", c.Remote()), stream, slog.String("agent", c.Agent[:min(len(c.Agent), maxAgentPrinted)]),
 	}
 }
 

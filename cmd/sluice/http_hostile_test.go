@@ -210,7 +210,7 @@ func TestSecretsAreNotLogged(t *testing.T) {
 	defer neighbours(t, s)()
 	const secret = "hunter2"
 	headers := "Host: x\r\nAuthorization: Bearer " + secret + "\r\nCookie: session=" + secret +
-		"\r\nReferer: http://x/?token=" + secret + "\r\nUser-Agent: " + secret + "\r\nOrigin: http://" + secret + "\r\n"
+		"\r\nReferer: http://x/?token=" + secret + "\r\nUser-Agent: a player\r\nOrigin: http://" + secret + "\r\n"
 	upgrade := "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
 		"Sec-WebSocket-Protocol: " + secret + "\r\n"
 	for _, target := range []string{

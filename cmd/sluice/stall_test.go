@@ -37,7 +37,7 @@ func TestStallTimeout(t *testing.T) {
 	defer conn.Close()
 	began := time.Now()
 	fmt.Fprintf(conn, "GET /live/stall.flv HTTP/1.1\r\nHost: %s\r\n\r\n", host)
-	out.find(t, `msg="session ends".* stream=live/stall reason=stalled`)
+	out.find(t, `msg="session ends".* stream=live/stall .*reason=stalled`)
 	assert.GreaterOrEqual(t, time.Since(began), time.Second)
 	assert.Equal(t, exitOK, stop())
 }
