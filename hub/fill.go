@@ -22,7 +22,7 @@ type Batch struct {
 	share share
 	// shaped are the bodies that were changed for the viewer.
 	shaped []byte
-	last   last
+	large  lastLarge
 }
 
 // Fill appends to b.Bytes, in f's form, what is due to the viewer: up to about
@@ -56,7 +56,7 @@ func (v *Viewer) Fill(b *Batch, f Framer, limit int) (more bool, end Reason) {
 	v.catchUp(s, stop)
 	stamper, form := formOf(f)
 	shared := form != 0 && len(b.Bytes) == 0 && v.shareable(&s.log, stop, flags)
-	if shared && b.again(v, s, form, stamper, stop, limit) {
+	if shared && b.reuse(v, s, form, stamper, stop, limit) {
 		return false, end
 	}
 	from := v.cursor
@@ -74,8 +74,8 @@ func (v *Viewer) Fill(b *Batch, f Framer, limit int) (more bool, end Reason) {
 	}
 	if len(b.tags) > 0 {
 		b.Bytes = f.AppendTags(b.Bytes, b.tags)
-		_, b.last.key.form = formOf(f) // which it may not have had before
-		b.last.end = len(b.Bytes)
+		_, b.large.key.form = formOf(f) // which it may not have had before
+		b.large.end = len(b.Bytes)
 		if len(b.tags) > dirtyTags {
 			clear(b.tags)
 		}
@@ -84,7 +84,7 @@ func (v *Viewer) Fill(b *Batch, f Framer, limit int) (more bool, end Reason) {
 		return true, ReasonNone
 	}
 	if shared && len(b.tags) > 0 {
-		b.remember(v, s, form, from)
+		b.store(v, s, form, from)
 	}
 	return false, end
 }
@@ -137,7 +137,7 @@ func (v *Viewer) collect(b *Batch, l *log, h *headers, until uint64, limit int, 
 		}
 		size += b.add(t)
 		b.share.times = append(b.share.times, p.time)
-		b.last.note(v, seq, t)
+		b.large.note(v, seq, t)
 	}
 	v.cursor = seq
 	return size

@@ -6,12 +6,12 @@ import (
 	"sluice/flv"
 )
 
-// Stamper is a Framer whose viewers differ in nothing but their timestamps: what was
-// framed for one of them can be given to the next with others.
+// Stamper is a Framer whose viewers differ only in their timestamps: what was framed for
+// one of them can be given to the next with other timestamps.
 type Stamper interface {
 	Framer
-	// Form tells which framers make the same bytes of the same tags: those with the
-	// same form. 0 is for one whose next bytes are like no other's.
+	// Form identifies framers that make the same bytes of the same tags: those with
+	// the same form do. 0 is for a framer whose next bytes are like no other's.
 	Form() uint64
 	// Stamp gives the tags in framed, all of which a framer of the same form has made
 	// in one call of AppendTags, these timestamps, one for each. It returns false,
@@ -19,29 +19,29 @@ type Stamper interface {
 	Stamp(framed []byte, timestamps []uint32) bool
 }
 
-// share is what a batch was last filled with, for the next viewer to be given as
-// well. A pass fills the same packets for thousands of viewers, one after the other.
+// share is what a batch was last filled with, to be given to the next viewer as well.
+// A pass fills the same packets for thousands of viewers, one after the other.
 type share struct {
-	stream   *Stream
-	from, to uint64 // packets
-	headers  *headers
-	form     uint64
-	wishes   wishes
-	framed   []byte  // where it stands in Batch.Bytes
-	times    []int64 // of the tags, ms on the stream's clock, in their order
-	stamps   []uint32
-	last     last
+	stream    *Stream
+	from, to  uint64 // packets
+	headers   *headers
+	form      uint64
+	selection selection
+	framed    []byte  // where it stands in Batch.Bytes
+	times     []int64 // of the tags, ms on the stream's clock, in their order
+	stamps    []uint32
+	large     lastLarge
 }
 
-// wishes are what decides on which packets a viewer gets.
-type wishes struct {
+// selection decides which packets a viewer gets.
+type selection struct {
 	noAudio, noVideo, hasAudio, hasVideo, fixedCodecs, scriptData bool
 	shape                                                         flv.Shape
 	audio, video                                                  uint8
 }
 
-func (v *Viewer) wishes() wishes {
-	return wishes{
+func (v *Viewer) selection() selection {
+	return selection{
 		v.noAudio, v.noVideo, v.hasAudio, v.hasVideo, v.fixedCodecs, v.scriptData,
 		v.shape, v.audio, v.video,
 	}
@@ -58,13 +58,13 @@ func (v *Viewer) shareable(l *log, stop uint64, flags uint32) bool {
 	return h == v.headers && until >= stop
 }
 
-// again fills the batch with what the viewer before was given, if this one is to get
+// reuse fills the batch with what the viewer before was given, if this one is to get
 // the same.
-func (b *Batch) again(v *Viewer, s *Stream, form uint64, f Stamper, stop uint64, limit int) bool {
+func (b *Batch) reuse(v *Viewer, s *Stream, form uint64, f Stamper, stop uint64, limit int) bool {
 	sh := &b.share
 	if sh.stream != s || sh.from != v.cursor || sh.to != stop || sh.form != form || sh.headers != v.headers ||
 		len(sh.framed) > min(limit, cap(b.Bytes)) || unsafe.SliceData(sh.framed) != unsafe.SliceData(b.Bytes) ||
-		sh.wishes != v.wishes() {
+		sh.selection != v.selection() {
 		return false
 	}
 	sh.stamps = sh.stamps[:0]
@@ -80,32 +80,31 @@ func (b *Batch) again(v *Viewer, s *Stream, form uint64, f Stamper, stop uint64,
 	}
 	b.Bytes = b.Bytes[:len(sh.framed)]
 	v.cursor = stop
-	b.last = sh.last
+	b.large = sh.large
 	if n := len(sh.stamps); n > 0 {
-		b.last.stamp(sh.stamps[n-1])
+		b.large.stamp(sh.stamps[n-1])
 	}
 	return true
 }
 
-// remember notes what the batch was filled with from an empty one on.
-func (b *Batch) remember(v *Viewer, s *Stream, form, from uint64) {
+// store notes what the batch was filled with from an empty one on.
+func (b *Batch) store(v *Viewer, s *Stream, form, from uint64) {
 	sh := &b.share
 	sh.stream, sh.from, sh.to, sh.headers = s, from, v.cursor, v.headers
-	sh.form, sh.wishes, sh.framed, sh.last = form, v.wishes(), b.Bytes, b.last
+	sh.form, sh.selection, sh.framed, sh.large = form, v.selection(), b.Bytes, b.large
 }
 
-// Forget makes the next Fill frame everything anew. Whoever has written to Bytes by
-// other means than Fill, or appended to nothing that Fill left, has to call it before
-// the batch is used again; and whoever is done with it for a while should, since it
-// keeps the stream in memory.
+// Forget makes the next Fill frame everything anew. It must be called before the batch
+// is used again if anything but Fill has changed what stood in Bytes. It should be
+// called when the batch is not used for a while, since it keeps the stream in memory.
 func (b *Batch) Forget() {
 	b.share.stream, b.share.headers, b.share.framed = nil, nil, nil
-	b.share.last, b.last = last{}, last{}
+	b.share.large, b.large = lastLarge{}, lastLarge{}
 }
 
-// TailKey names the end of what was framed: batches that give the same key have the
-// same bytes from Batch.Tail's offset on. The zero key names nothing.
-type TailKey struct {
+// FrameKey identifies a large framed tag: batches that give the same key have the same
+// bytes from the offset on that LargeFrame returns. The zero key identifies nothing.
+type FrameKey struct {
 	stream *Stream
 	packet uint64
 	form   uint64
@@ -113,46 +112,46 @@ type TailKey struct {
 	stamp  uint32
 }
 
-// Tails of less are not worth a key, in bytes.
-const minTail = 32 << 10
+// minLarge is the size, in bytes, from which a frame is worth a key.
+const minLarge = 32 << 10
 
-// stampMargin is more than what a frame has, at the head of its body, that may differ
-// from viewer to viewer, in bytes.
+// stampMargin is more, in bytes, than what may differ from viewer to viewer at the
+// beginning of a framed body.
 const stampMargin = 64
 
-// Tail returns what names the end of Bytes, from offset from on, if the last thing that
-// Fill appended is a large frame, and the same for all viewers of its kind.
-func (b *Batch) Tail() (key TailKey, from int, ok bool) {
-	l := &b.last
-	if l.size < minTail || l.end != len(b.Bytes) || l.key.form == 0 {
-		return TailKey{}, 0, false
+// LargeFrame returns the key of the end of Bytes, from offset from on, if the last thing
+// that Fill appended is a large frame that is the same for all viewers of its kind.
+func (b *Batch) LargeFrame() (key FrameKey, from int, ok bool) {
+	l := &b.large
+	if l.size < minLarge || l.end != len(b.Bytes) || l.key.form == 0 {
+		return FrameKey{}, 0, false
 	}
 	return l.key, len(b.Bytes) - l.size + stampMargin, true
 }
 
-// last is the last tag that a batch was filled with, if it is large.
-type last struct {
-	key  TailKey
+// lastLarge is the last tag that a batch was filled with, if it is large.
+type lastLarge struct {
+	key  FrameKey
 	size int // of its body; 0 if it is small
 	end  int // of Bytes
 }
 
 // note notes a tag that is added to the batch.
-func (l *last) note(v *Viewer, seq uint64, t flv.Tag) {
-	*l = last{}
-	if len(t.Data) < minTail || v.from != nil {
+func (l *lastLarge) note(v *Viewer, seq uint64, t flv.Tag) {
+	*l = lastLarge{}
+	if len(t.Data) < minLarge || v.from != nil {
 		return
 	}
 	shape := v.shape
 	shape.Track = v.track(t.Type)
-	l.key = TailKey{stream: v.stream.Load(), packet: seq, shape: shape}
+	l.key = FrameKey{stream: v.stream.Load(), packet: seq, shape: shape}
 	l.size = len(t.Data)
 	l.stamp(t.Timestamp)
 }
 
-// stamp notes the tag's timestamp, where a protocol may repeat it in the middle of a
-// frame (RTMP 1.0 §5.3.1.3).
-func (l *last) stamp(timestamp uint32) {
+// stamp notes the tag's timestamp if it is one that a protocol may repeat in the middle
+// of a frame (RTMP 1.0 §5.3.1.3).
+func (l *lastLarge) stamp(timestamp uint32) {
 	const extended = 1<<24 - 1
 	l.key.stamp = 0
 	if timestamp >= extended {

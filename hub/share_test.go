@@ -45,8 +45,8 @@ type unshared struct{ s stamped }
 
 func (p unshared) AppendTags(dst []byte, tags []flv.Tag) []byte { return p.s.AppendTags(dst, tags) }
 
-// Viewers who share a batch get what they would get each from a batch of their own,
-// wherever they began and whatever they want.
+// Viewers that share a batch get what each would get from a batch of its own, wherever
+// they began and whatever they want.
 func TestShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, 2))
@@ -102,7 +102,7 @@ func TestShare(t *testing.T) {
 					limit = 1
 				}
 				batch.Bytes = batch.Bytes[:0]
-				if rng.IntN(20) == 0 { // who is paused is told something else
+				if rng.IntN(20) == 0 { // one that is paused is sent something else
 					x.shared.Pause(true)
 					x.shared.Fill(&batch, stamped{x.form, &stamps}, 1)
 					batch.Bytes = append(batch.Bytes, "something else"...)[:0]

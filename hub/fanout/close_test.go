@@ -36,9 +36,9 @@ func (c *slowCloser) Close() error {
 	return c.pairConn.Close()
 }
 
-// However an outlet comes to its end, nobody waits for its connection but who closes
-// the outlet, or the pool: not its owner's other calls, nor the other viewers of the
-// same worker. Done does not come before the connection is closed, which happens once.
+// However an outlet comes to its end, only Outlet.Close and Pool.Close wait until its
+// connection is closed: not its owner's other calls, nor the other viewers of the same
+// worker. Done does not come before the connection is closed, which happens once.
 func TestClosingTakesItsTime(t *testing.T) {
 	for name, end := range map[string]struct {
 		by   func(w *world, s *source, o *Outlet, p *peer)
@@ -187,7 +187,7 @@ func TestPoolCloseWaitsForConnections(t *testing.T) {
 	})
 }
 
-// An outlet that is attached to after Pool.Close is closed: nobody is left who could
+// An outlet that is attached to after Pool.Close is closed: no worker is left that could
 // serve the viewer.
 func TestAttachToClosedPool(t *testing.T) {
 	onFakeClock(t, func(t *testing.T, wrap func(*pairConn) Conn) {

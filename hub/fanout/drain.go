@@ -9,7 +9,7 @@ import (
 	"sluice/hub"
 )
 
-// batches are what is framed into, where a worker's own batch is not at hand.
+// batches are for framing outside of a worker, which has a batch of its own.
 var batches = sync.Pool{New: func() any { return new(hub.Batch) }}
 
 func putBatch(b *hub.Batch) {
@@ -17,8 +17,8 @@ func putBatch(b *hub.Batch) {
 	batches.Put(b)
 }
 
-// trim lets go of what a batch was last filled with, and of its memory if some frame
-// was very large.
+// trim makes a batch forget what it was last filled with, and frees its memory if a
+// frame was very large.
 func trim(b *hub.Batch) {
 	b.Forget()
 	if cap(b.Bytes) > maxBatch {
@@ -40,8 +40,8 @@ func (o *Outlet) wakeDrain() {
 // drain writes what waits for a draining outlet and what becomes due meanwhile,
 // until its viewers have caught up. While it waits for a connection that is
 // written to directly, the goroutine holds a copy of the rest of what it has
-// framed last, or shares it (tail), and nothing else: a viewer that takes nothing
-// costs little more than a stack.
+// framed last, or shares it (sharedRest), and nothing else: a viewer that takes
+// nothing costs little more than a stack.
 func (o *Outlet) drain() {
 	for {
 		b := batches.Get().(*hub.Batch)
@@ -86,30 +86,30 @@ type collection uint8
 
 const (
 	framed   collection = iota // into the batch
-	kept                       // it was waiting
+	kept                       // from before
 	asleep                     // nothing, for an outlet without direct writing
 	finished                   // nothing, for good or for now
 )
 
-// collect takes over what is to be written next: what waits already, or something
-// framed into b, so that nothing is locked while it is written. With nothing to
-// write, the outlet flows again.
+// collect takes over what is to be written next, so that nothing is locked while it is
+// written: what was kept, or else something framed into b. With nothing to write, the
+// outlet flows again.
 func (o *Outlet) collect(b *hub.Batch) ([]byte, collection) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.state == closed {
 		return nil, finished
 	}
-	if t := o.tail; t != nil && len(o.rest) == 0 {
+	if t := o.pending; t != nil && len(o.rest) == 0 {
 		if p := t.bytes[t.written:]; len(p) > 0 {
-			t.written = len(t.bytes) // when this is called again
+			t.written = len(t.bytes) // it is, when this is called again
 			return p, kept
 		}
-		o.dropTailLocked()
+		o.dropPendingLocked()
 	}
 	if p := o.rest; len(p) > 0 {
 		o.rest = nil
-		if o.tail == nil {
+		if o.pending == nil {
 			o.own = 0
 		}
 		return p, kept
@@ -149,8 +149,8 @@ func (o *Outlet) endedLocked() bool {
 	return false
 }
 
-// write writes p, giving the connection WriteTimeout for each slice of it, so that
-// a slow one is told from one that takes nothing.
+// write writes p in slices and gives the connection WriteTimeout for each, so that a
+// slow peer can be told from one that takes nothing.
 func (o *Outlet) write(p []byte) error {
 	for len(p) > 0 {
 		if err := o.conn.SetWriteDeadline(time.Now().Add(o.pool.cfg.WriteTimeout)); err != nil {
@@ -165,16 +165,16 @@ func (o *Outlet) write(p []byte) error {
 	return nil
 }
 
-// writeDirectly writes p to a connection that has just been full. It gives up when
-// nothing at all was taken for WriteTimeout.
+// writeDirectly writes p to a connection that was full a moment ago. It gives up when
+// the peer has taken nothing at all for WriteTimeout.
 //
-// The kernel takes its buffer's content for taken long before the peer has read
-// it, and then takes no more until much of that is gone, for which a slow peer may
-// need several times WriteTimeout. So where the kernel tells what the peer takes,
-// that counts, seen at each of several looks.
+// The kernel accepts bytes long before the peer has read them, and then accepts no
+// more until much of its buffer is gone, for which a slow peer may need several times
+// WriteTimeout. So where the kernel tells how much the peer has not acknowledged, a
+// decrease of that counts too. It is looked at several times within WriteTimeout.
 func (o *Outlet) writeDirectly(p []byte) error {
 	timeout := o.pool.cfg.WriteTimeout
-	took := time.Now() // when something was taken last
+	took := time.Now() // when the peer took something last
 	held, _ := backlog(o.raw)
 	for len(p) > 0 {
 		if err := o.conn.SetWriteDeadline(time.Now().Add(timeout / looks)); err != nil {

@@ -74,8 +74,9 @@ type Config struct {
 	// of that.
 	WriteTimeout time.Duration
 	// MaxUnwritten bounds what congested viewers hold of large frames, all together, in
-	// bytes: 256 MiB if 0. Viewers who wait for the same frame hold it once. When there
-	// is no room, those whose frames cost most are ended with hub.ReasonStalled.
+	// bytes: 256 MiB if 0. Viewers that wait for the same frame share one copy. When
+	// there is no room, those with the highest cost each are ended with
+	// hub.ReasonStalled.
 	MaxUnwritten int64
 }
 
@@ -86,7 +87,7 @@ type Pool struct {
 	workers []*worker
 	next    atomic.Uint32
 	cancel  context.CancelFunc
-	tails   tails
+	rests   sharedRests
 	// running are workers, goroutines of congested outlets, calls of Feed.Done and
 	// connections that are being closed. Outlets are their owners' to close at any
 	// time, also while Close waits.
@@ -105,7 +106,7 @@ func New(cfg Config) *Pool {
 		cfg.MaxUnwritten = 256 << 20
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &Pool{cfg: cfg, cancel: cancel, tails: tails{most: cfg.MaxUnwritten}}
+	p := &Pool{cfg: cfg, cancel: cancel, rests: sharedRests{most: cfg.MaxUnwritten}}
 	for range cfg.Workers {
 		w := newWorker(p)
 		p.workers = append(p.workers, w)

@@ -19,8 +19,8 @@ type Conn interface {
 	SetWriteDeadline(t time.Time) error
 }
 
-// ErrCongested is why an Outlet whose session writes on and on, to a peer that
-// takes nothing, was closed.
+// ErrCongested is why an Outlet was closed for which too much waits: its session goes on
+// writing to a peer that takes nothing.
 var ErrCongested = errors.New("fanout: too much waits for a connection that takes nothing")
 
 // Outlet is the write half of one connection. Its methods may be called from any
@@ -48,15 +48,15 @@ type Outlet struct {
 	raw    syscall.RawConn // nil without direct writing
 	kick   chan struct{}   // wakes the goroutine of an outlet without direct writing
 
-	mu    sync.Mutex
-	state outletState
-	rest  []byte        // goes out before anything else; empty while flowing
-	own   int           // how much of what waits is the session's own messages
-	tail  *waiting      // then this; nil as a rule
-	subs  *Subscription // and whatever follows by their next
-	err   error         // why it closed
-	empty chan struct{} // closed when nothing is left to write; nil if nobody waits for that
-	gone  chan struct{} // closed when the connection is; set, for good, when the outlet closes
+	mu      sync.Mutex
+	state   outletState
+	rest    []byte        // goes out before anything else; empty while flowing
+	own     int           // bytes of what waits that are the session's own messages
+	pending *pendingRest  // then this; nil as a rule
+	subs    *Subscription // and the others by their next
+	err     error         // why it closed
+	empty   chan struct{} // closed when nothing is left to write; nil if nobody waits for that
+	gone    chan struct{} // closed when the connection is; set, for good, when the outlet closes
 }
 
 type outletState uint8
@@ -104,11 +104,11 @@ type Subscription struct {
 	end  hub.Reason    // guarded by outlet.mu: AppendEnd was called, Done follows the last byte
 }
 
-// NewOutlet makes the outlet of a connection to which nobody else writes from now
-// on. The connection stays the caller's to close; the outlet closes it too when
-// writing fails.
+// NewOutlet makes the outlet of a connection to which nobody else may write from now
+// on. The caller may close the connection; the outlet closes it too when writing
+// fails.
 func (p *Pool) NewOutlet(c Conn) *Outlet {
-	c.SetWriteDeadline(time.Time{}) // whoever wrote before may have left one
+	c.SetWriteDeadline(time.Time{}) // which an earlier writer may have left
 	o := &Outlet{
 		pool:   p,
 		worker: p.workers[int(p.next.Add(1))%len(p.workers)],
@@ -152,8 +152,9 @@ func (o *Outlet) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Flush waits until everything that was written to the outlet is on its way, or
-// the deadline. The error is why the outlet closed, or os.ErrDeadlineExceeded.
+// Flush waits until everything that was written to the outlet was taken by the
+// connection, or until the deadline. The error is why the outlet closed, or
+// os.ErrDeadlineExceeded.
 func (o *Outlet) Flush(deadline time.Time) error {
 	o.mu.Lock()
 	if o.state == flowing || o.state == closed {
@@ -167,11 +168,11 @@ func (o *Outlet) Flush(deadline time.Time) error {
 	o.wakeDrain()
 	o.mu.Unlock()
 
-	patience := time.NewTimer(time.Until(deadline))
-	defer patience.Stop()
+	timeout := time.NewTimer(time.Until(deadline))
+	defer timeout.Stop()
 	select {
 	case <-empty:
-	case <-patience.C:
+	case <-timeout.C:
 		return os.ErrDeadlineExceeded
 	}
 	o.mu.Lock()
@@ -213,7 +214,7 @@ func (o *Outlet) Attach(f Feed) *Subscription {
 }
 
 // Close ends the subscription before its stream does. What was written of it may
-// still be on its way; Done is called when nothing more can follow.
+// still be on its way; Feed.Done is called when nothing more can follow.
 func (s *Subscription) Close() {
 	o := s.outlet
 	o.mu.Lock()
@@ -240,7 +241,7 @@ func (o *Outlet) closeLocked(err error) {
 		return
 	}
 	why := &closedError{reasonOf(err), err}
-	o.dropTailLocked()
+	o.dropPendingLocked()
 	gone := make(chan struct{})
 	o.state, o.err, o.rest, o.gone = closed, why, nil, gone
 	o.announceEmptyLocked()
@@ -256,7 +257,7 @@ func (o *Outlet) closeLocked(err error) {
 
 var errBrokenOff = errors.New("fanout: pool closed")
 
-// closedError is why an outlet closed: in the hub's words, and what happened.
+// closedError is why an outlet closed: the hub's reason, and what happened.
 type closedError struct {
 	reason hub.Reason
 	cause  error
@@ -265,8 +266,8 @@ type closedError struct {
 func (e *closedError) Error() string { return e.reason.String() + ": " + e.cause.Error() }
 func (e *closedError) Unwrap() error { return e.cause }
 
-// reasonOf returns what an outlet's closing means for its viewers. A peer that
-// closed its connection shows as one of several errors.
+// reasonOf returns the reason for which an outlet's viewers end when it closes with
+// err. A peer that closed its connection shows as one of several errors.
 func reasonOf(err error) hub.Reason {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, ErrCongested):
@@ -374,7 +375,7 @@ func (o *Outlet) finishLocked(sub *Subscription, why hub.Reason) {
 	})
 }
 
-// peek looks whether the peer of a connection that nobody reads is still there.
+// peek finds out whether the peer of a connection that nobody reads is still there.
 func (o *Outlet) peek() {
 	o.mu.Lock()
 	raw, state := o.raw, o.state

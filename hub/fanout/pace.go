@@ -18,8 +18,8 @@ const (
 	// maxPeriod bounds the time between the beginnings of two passes, and so the
 	// latency that merging adds.
 	maxPeriod = 195 * time.Millisecond
-	// autoRest is the least pause of a worker whose passes alone take longer than
-	// that, in parts of a pass: there is a publisher to be read, too.
+	// autoRest is the least pause, in parts of a pass, of a worker whose passes
+	// alone take longer than that: publishers have to be read too.
 	autoRest = 0.25
 )
 
@@ -33,7 +33,7 @@ const (
 // from it, and time pays in, at autoShare. Below its limit, autoSlack, there is no
 // pause at all: few viewers get every packet at once. Above, pauses bring it back
 // to the limit bit by bit, which comes to passes that are 1/autoShare of their own
-// length apart; the dearer they are, the more packets each of them merges.
+// length apart; the more expensive they are, the more packets each of them merges.
 type pace struct {
 	coalesce time.Duration
 	next     time.Time     // not before that

@@ -15,7 +15,7 @@ import (
 )
 
 // pairConn is one end of a pair of Unix sockets, made so that a test on a fake
-// clock can use it: system calls on it never block, and who waits sleeps. It is
+// clock can use it: system calls on it never block, and waiting is sleeping. It is
 // written to directly, as a TCP connection is. What it holds unread is small and
 // does not grow.
 type pairConn struct {

@@ -188,7 +188,7 @@ func TestWorkersShareViewers(t *testing.T) {
 	})
 }
 
-// Whoever joins and leaves, each viewer of a group stands where it says.
+// Viewers join and leave, and each one left stands in its group where its slot says.
 func TestGroupSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Config{Workers: 1}, hub.Config{})

@@ -337,7 +337,7 @@ func TestReasonOf(t *testing.T) {
 	assert.Equal(t, hub.ReasonStalled, reasonOf(&net.OpError{Err: os.ErrDeadlineExceeded}))
 }
 
-// A long GOP comes whole to who has just joined, in as many steps as it takes.
+// A viewer that has just joined gets a long GOP whole, in as many steps as it takes.
 func TestLongGOP(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Config{Workers: 1}, hub.Config{})

@@ -145,7 +145,7 @@ func TestTCPStalls(t *testing.T) {
 	}
 }
 
-// TestNoLostWakeUp lets a publisher stop at any moment: whoever watches must have
+// TestNoLostWakeUp lets a publisher stop at any moment: each viewer must have
 // everything then, in order, however it reads. It goes on when all have it.
 func TestNoLostWakeUp(t *testing.T) {
 	rounds, bursts, viewers := 3, 120, 10
@@ -239,12 +239,12 @@ func (r *burstReader) Read(p []byte) (int, error) {
 
 // wait waits until n frames have come.
 func (r *burstReader) wait(n int32) bool {
-	patience := time.NewTimer(10 * time.Second)
-	defer patience.Stop()
+	timeout := time.NewTimer(10 * time.Second)
+	defer timeout.Stop()
 	for r.have.Load() < n {
 		select {
 		case <-r.more:
-		case <-patience.C:
+		case <-timeout.C:
 			return false
 		}
 	}

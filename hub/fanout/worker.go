@@ -153,8 +153,8 @@ func (g *group) pass(b *hub.Batch) {
 }
 
 // settle takes in the subscriptions that were added and drops those that are gone,
-// at a cost that depends on their number only. The last one takes the group with
-// it.
+// at a cost that depends on their number only. A group that has none left is dropped
+// itself.
 func (g *group) settle() {
 	w := g.worker
 	w.mu.Lock()

@@ -2,8 +2,9 @@
 //
 // A connection that waits in a Read owns a goroutine, with a stack and a buffer,
 // although most of thousands of publishers and viewers have nothing to say at any
-// moment. Here a few pumps, one a core, wait for all of them; whose bytes (or time,
-// or call) have come is run by the pump, one after the other:
+// moment. Here a few pumps, one a core, wait for all of them. When a connection has
+// bytes, or its deadline has passed, or it was woken, its pump calls its run function;
+// a pump runs one connection after the other:
 //
 //	Add ──▶ idle ──Wait──▶ waiting ──bytes, the end, deadline, Wake──▶ queued ──▶ run
 //	         ▲                                                                     │
@@ -35,12 +36,12 @@ const (
 	share = 0.3
 	// maxPause is the longest pause between two passes of a pump.
 	maxPause = 50 * time.Millisecond
-	// minPause is the shortest pause that is made: what is less is added to the
-	// next one. The clock of the poller ticks about as often.
+	// minPause is the shortest pause that is made: a shorter one is added to the
+	// next. The clock of the poller ticks about as often.
 	minPause = time.Millisecond
-	// patience is how often a pump is looked at that runs something. One that is
-	// found in the same run twice is stuck.
-	patience = 3 * time.Millisecond
+	// stuckCheck is the time between two looks at a pump that runs something. A pump
+	// that is found in the same run twice is stuck.
+	stuckCheck = 3 * time.Millisecond
 )
 
 // Config sets up a Pool.

@@ -17,7 +17,7 @@ const (
 )
 
 // pump waits for its share of the sources and runs them. It is a role that one
-// goroutine has at a time: whoever is stuck in a run loses it to a new goroutine.
+// goroutine has at a time: one that is stuck in a run loses it to a new goroutine.
 //
 //	gather ──▶ pass: run what is queued, one after the other ──▶ rest ──▶ gather …
 //
@@ -29,35 +29,35 @@ type pump struct {
 	raw   syscall.RawConn
 	epoch time.Time // when the pump's clock was 0
 	done  chan struct{}
-	// running counts the goroutines: that which has the role, and stuck ones.
+	// running counts the goroutines: the one that has the role, and stuck ones.
 	running sync.WaitGroup
 	// watch calls lookAfter, while something is run.
 	watch *time.Timer
 
-	// Of the goroutine that has the role.
+	// These belong to the goroutine that has the role.
 	reports []unix.EpollEvent
-	ready   int // how many of them hold
+	ready   int // how many of them are valid
 	block   bool
 	collect func(fd uintptr) bool // poll, bound once
 	look    func(fd uintptr)
 	pause   *time.Timer
 	rested  time.Time // when what was used of the core is made up for
 
-	mu      sync.Mutex
-	role    uint64 // who has it
-	closed  bool
-	sources []*Source // by place; nil where free
-	free    []int32   // places
-	number  int32     // of the last source
-	queue   []*Source // to be run in the next pass
-	batch   []*Source // to be run in this pass, from next on
-	next    int
-	dues    dues
-	polling bool  // in the poller, or on the way there
-	armed   int64 // when the poller is left, on the pump's clock; 0 for never
-	runs    uint64
-	seen    uint64 // runs, when the watch last looked; while passing
-	passing bool
+	mu        sync.Mutex
+	role      uint64 // who has it
+	closed    bool
+	sources   []*Source // by place; nil where free
+	free      []int32   // places
+	number    int32     // of the last source
+	queue     []*Source // to be run in the next pass
+	batch     []*Source // to be run in this pass, from next on
+	next      int
+	deadlines deadlines
+	polling   bool  // in the poller, or on the way there
+	armed     int64 // when the poller is left, on the pump's clock; 0 for never
+	runs      uint64
+	seen      uint64 // runs, when the watch last looked; while passing
+	passing   bool
 }
 
 func newPump() (*pump, error) {
@@ -86,7 +86,7 @@ func newPump() (*pump, error) {
 		p.epoll.Close()
 		return nil, err
 	}
-	p.watch = time.AfterFunc(patience, p.lookAfter)
+	p.watch = time.AfterFunc(stuckCheck, p.lookAfter)
 	p.running.Go(func() { p.serve(0) })
 	return p, nil
 }
@@ -139,7 +139,7 @@ func (p *pump) remove(s *Source) {
 	if !p.closed {
 		s.unregister(p.fd)
 	}
-	p.dues.remove(s)
+	p.deadlines.remove(s)
 	p.sources[s.key.place] = nil
 	p.free = append(p.free, s.key.place)
 }
@@ -155,7 +155,7 @@ func (p *pump) wait(s *Source, deadline time.Time) {
 	if !deadline.IsZero() {
 		s.limit = p.clock(deadline)
 	}
-	p.dues.set(s)
+	p.deadlines.set(s)
 	if p.polling {
 		p.armLocked()
 	}
@@ -180,7 +180,7 @@ func (p *pump) wake(s *Source) {
 	}
 }
 
-// queueLocked has a source run that waits.
+// queueLocked has a waiting source run.
 func (p *pump) queueLocked(s *Source) {
 	s.state, s.woken, s.limit = queued, false, 0
 	p.queue = append(p.queue, s)
@@ -201,7 +201,7 @@ var past = time.Unix(1, 0)
 
 // armLocked makes the poller return when the first source is due.
 func (p *pump) armLocked() {
-	due := p.dues.next()
+	due := p.deadlines.next()
 	switch {
 	case due == p.armed:
 		return
@@ -274,7 +274,7 @@ func (p *pump) lookAfter() {
 		p.running.Go(func() { p.serve(role) })
 	}
 	p.seen = p.runs
-	p.watch.Reset(patience)
+	p.watch.Reset(stuckCheck)
 }
 
 // rest pauses after a pass, so that the pump keeps to its share of a core. It
@@ -329,7 +329,7 @@ func (p *pump) gather() bool {
 		p.reportedLocked(sourceKey{r.Fd, r.Pad})
 	}
 	now := p.clock(time.Now())
-	for s := p.dues.pop(now); s != nil; s = p.dues.pop(now) {
+	for s := p.deadlines.pop(now); s != nil; s = p.deadlines.pop(now) {
 		if s.state == waiting {
 			p.queueLocked(s)
 		}
@@ -339,7 +339,7 @@ func (p *pump) gather() bool {
 	}
 	p.batch, p.queue, p.next = p.queue, p.batch[:0], 0
 	p.passing, p.seen = true, p.runs
-	p.watch.Reset(patience)
+	p.watch.Reset(stuckCheck)
 	return true
 }
 
@@ -353,7 +353,7 @@ func (p *pump) reportedLocked(key sourceKey) {
 	case waiting:
 		p.queueLocked(s)
 	case idle:
-		// Its run takes long, and nobody wants to hear of it again and again.
+		// Its run takes long, and need not be told again and again.
 		if s.watched {
 			s.unwatch(p.fd)
 			s.watched = false
@@ -361,8 +361,8 @@ func (p *pump) reportedLocked(key sourceKey) {
 	}
 }
 
-// poll asks the system whose bytes have come. It reports whether that is all there
-// is to do, which it is not if somebody should wait for them.
+// poll asks the system which sources have bytes. It returns false if there are none
+// and the caller should wait for some.
 func (p *pump) poll() bool {
 	for {
 		n, err := unix.EpollWait(p.fd, p.reports, 0)

@@ -51,7 +51,7 @@ func TestDues(t *testing.T) {
 	for i := range all {
 		all[i] = new(Source)
 	}
-	var h dues
+	var h deadlines
 	for now := int64(1); now < 3000; now++ {
 		for range 5 {
 			s := all[rng.IntN(len(all))]

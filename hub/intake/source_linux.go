@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Source is a connection in a pool. Wait and TryRead belong to whoever owns it at
-// the time: from Add on the caller, during a run that run; what happened before a
-// Wait is seen by the run that follows it. Wake and Close may be called from any
+// Source is a connection in a pool. Wait and TryRead may be called only by its owner:
+// that is the caller of Add until it calls Wait, and then each run. A run sees what
+// happened before the Wait that it follows. Wake and Close may be called from any
 // goroutine at any time.
 type Source struct {
 	pump *pump
@@ -22,16 +22,16 @@ type Source struct {
 
 	// key is what the poller reports: a place in pump.sources, and a number that no
 	// other source of the pump has, so that late reports of a source that is gone,
-	// whose place and descriptor others may have by now, find nobody.
+	// whose place and descriptor may be another's by now, find nothing.
 	key sourceKey
 
 	// Guarded by pump.mu.
 	state   sourceState
 	watched bool  // the poller reports bytes; otherwise nothing
-	woken   bool  // Wake was called while nobody waited
+	woken   bool  // Wake was called while the source was idle
 	limit   int64 // when to run at the latest, on the pump's clock; 0 for never
-	due     int64 // where it stands in pump.dues: at limit, or before it
-	place   int   // in pump.dues, counted from 1; 0 for not there
+	due     int64 // where it stands in pump.deadlines: at limit, or before it
+	place   int   // in pump.deadlines, counted from 1; 0 for not there
 
 	// empty says that the last TryRead took all there was: until the next run, the
 	// next one need not ask.
@@ -43,7 +43,7 @@ type sourceKey struct{ place, number int32 }
 type sourceState uint8
 
 const (
-	idle sourceState = iota // nobody waits: it runs, or was just added
+	idle sourceState = iota // it runs, or was just added
 	waiting
 	queued // about to be run
 	gone
@@ -55,7 +55,7 @@ const (
 // write to and to close. It need not be one of the operating system's own sort, but
 // what TryRead reads are the descriptor's bytes.
 //
-// Closing the connection ends no Wait: whoever closes it calls Wake too.
+// Closing the connection ends no Wait: call Wake too.
 func (p *Pool) Add(c net.Conn, run func()) (*Source, error) {
 	sc, ok := c.(syscall.Conn)
 	if !ok || len(p.pumps) == 0 {

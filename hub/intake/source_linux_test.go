@@ -309,7 +309,7 @@ func TestCloseRaces(t *testing.T) {
 	for _, pump := range p.pumps {
 		pump.mu.Lock()
 		assert.Len(t, pump.free, len(pump.sources))
-		assert.Empty(t, pump.dues)
+		assert.Empty(t, pump.deadlines)
 		pump.mu.Unlock()
 	}
 }
@@ -402,7 +402,7 @@ func TestBlockedRuns(t *testing.T) {
 	close(release)
 	require.Eventually(t, func() bool { // which is itself called by a goroutine
 		return runtime.NumGoroutine() <= before+1
-	}, bound, time.Millisecond, "those who were stuck end")
+	}, bound, time.Millisecond, "the goroutines that were stuck end")
 	c.Wait(time.Time{})
 	c.Wake()
 	c.expectRun()

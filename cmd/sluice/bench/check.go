@@ -79,8 +79,8 @@ type checkedTrack struct {
 	synced bool
 	next   int64  // the frame to come, counted in the track
 	shift  uint32 // timestamp seen - timestamp published
-	// missing are the frames left out, the newest few: who comes late is no more
-	// lost.
+	// missing are the frames left out, the newest few: one that comes late is no
+	// longer lost.
 	missing []int64
 }
 

@@ -37,7 +37,7 @@ type counted struct {
 
 // Words to the server, so that it does not take a counting viewer for dead. RTMP
 // servers may ask for an acknowledgement after a window, which is 2.5 MB with most
-// of them, and end who is silent for minutes; a Pong may be sent unasked (RFC 6455
+// of them, and end clients that are silent for minutes; a Pong may be sent unasked (RFC 6455
 // §5.5.3).
 const (
 	ackEvery   = 1_000_000 // bytes
@@ -124,7 +124,7 @@ func (r *readers) read(x *reading) {
 		if b := x.v.protocol.tell(total, spoke, time.Since(spokeAt)); b != nil {
 			spoke, spokeAt = total, time.Now()
 			conn.SetWriteDeadline(spokeAt.Add(time.Second))
-			conn.Write(b) // who does not take it ends the connection
+			conn.Write(b) // a server that does not take it ends the connection
 		}
 	}
 }

@@ -121,7 +121,7 @@ func TestCountersAreCutShort(t *testing.T) {
 			c.finish(true)
 			c.close()
 			<-closed
-			c.each(func(x counted) { assert.Empty(t, x.ended, "who leaves was not ended") })
+			c.each(func(x counted) { assert.Empty(t, x.ended, "a viewer that leaves was not ended") })
 		})
 	}
 	for name, newCounter := range counters() {
@@ -167,7 +167,7 @@ func TestWordsToTheServer(t *testing.T) {
 	assert.Nil(t, httpFLV.tell(1<<40, 0, time.Hour))
 	assert.Nil(t, rtmpPlay.tell(ackEvery-1, 0, time.Second))
 	assert.NotNil(t, rtmpPlay.tell(ackEvery, 0, time.Second))
-	assert.NotNil(t, rtmpPlay.tell(1, 0, speakEvery), "servers end who is silent")
+	assert.NotNil(t, rtmpPlay.tell(1, 0, speakEvery), "servers end silent clients")
 	assert.Nil(t, wsFLV.tell(1<<40, 0, time.Second))
 	assert.Equal(t, []byte{0x8A, 0x80, 0, 0, 0, 0}, wsFLV.tell(1, 0, speakEvery))
 }

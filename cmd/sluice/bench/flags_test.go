@@ -137,7 +137,7 @@ func TestRates(t *testing.T) {
 	}
 }
 
-// Those who check are as many as asked for, on all URLs, and not all on one stream.
+// As many viewers check as asked for, on all URLs, and not all on one stream.
 func TestCheckNumbers(t *testing.T) {
 	for n := range 40 {
 		for checks := range 8 {

@@ -26,13 +26,13 @@ type nullConfig struct {
 	untilEOF bool          // ends with standard input
 }
 
-// nullHead is the head of its answer to whoever asks with HTTP.
+// nullHead is the head of its answer to an HTTP request.
 const nullHead = "HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
 
 // Bounds of the null server.
 const (
-	nullPatience = 300 * time.Millisecond // for a request; who says nothing gets bytes
-	maxNullWrite = 4 << 20                // bytes a pass and connection
+	nullRequestWait = 300 * time.Millisecond // for a request; a client that sends none gets bytes all the same
+	maxNullWrite    = 4 << 20                // bytes a pass and connection
 )
 
 // runNull runs a null server until ctx ends. It prints its address first.
@@ -79,7 +79,7 @@ func runNull(ctx context.Context, cfg nullConfig, stdout io.Writer) error {
 // greet reads a request, if there is one, and hands the connection to a pump.
 func (p *pumps) greet(conn net.Conn, noDelay bool) {
 	conn.(*net.TCPConn).SetNoDelay(noDelay)
-	conn.SetDeadline(time.Now().Add(nullPatience))
+	conn.SetDeadline(time.Now().Add(nullRequestWait))
 	for in := bufio.NewReaderSize(conn, 512); ; {
 		line, err := in.ReadSlice('\n')
 		if isTimeout(err) {

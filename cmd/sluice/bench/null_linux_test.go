@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whoever asks over HTTP gets the head of an answer first, everybody else just bytes.
+// A client that asks over HTTP gets the head of an answer first, any other just bytes.
 func TestNullServer(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	out, in := io.Pipe()
@@ -42,7 +42,7 @@ func TestNullServer(t *testing.T) {
 		if request == "" {
 			defer conn.Close()
 		} else {
-			conn.Close() // who goes leaves the others what they have
+			conn.Close() // the others go on getting theirs
 		}
 	}
 	cancel()

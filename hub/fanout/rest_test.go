@@ -18,13 +18,13 @@ import (
 	"sluice/hub"
 )
 
-// Who waits for the same bytes holds them together; what costs most for each holder
-// goes first.
-func TestTails(t *testing.T) {
+// Outlets that wait for the same bytes share one copy; the rest with the highest cost
+// for each holder goes first.
+func TestSharedRests(t *testing.T) {
 	h := hub.New(hub.Config{})
-	keyOf := func(name string) hub.TailKey { return tailKey(t, h, name) }
+	keyOf := func(name string) hub.FrameKey { return frameKey(t, h, name) }
 	frame := func(n int) []byte { return bytes.Repeat([]byte{'x'}, n) }
-	ts := tails{most: 1000}
+	ts := sharedRests{most: 1000}
 	o := make([]*Outlet, 10)
 	for i := range o {
 		o[i] = new(Outlet)
@@ -37,11 +37,11 @@ func TestTails(t *testing.T) {
 		assert.Same(t, crowd, same)
 	}
 	assert.EqualValues(t, 600, ts.held)
-	single, victims := ts.hold(o[5], hub.TailKey{}, frame(300))
+	single, victims := ts.hold(o[5], hub.FrameKey{}, frame(300))
 	assert.Empty(t, victims)
-	_, victims = ts.hold(o[6], hub.TailKey{}, frame(350))
-	assert.Equal(t, []*Outlet{o[6]}, victims, "dearer than any other")
-	_, victims = ts.hold(o[7], hub.TailKey{}, frame(250))
+	_, victims = ts.hold(o[6], hub.FrameKey{}, frame(350))
+	assert.Equal(t, []*Outlet{o[6]}, victims, "costlier than any other")
+	_, victims = ts.hold(o[7], hub.FrameKey{}, frame(250))
 	assert.Equal(t, []*Outlet{o[5]}, victims, "and not the crowd, whose frame is larger")
 	ts.release(o[5], single) // it was gone already
 	assert.EqualValues(t, 850, ts.held)
@@ -54,8 +54,8 @@ func TestTails(t *testing.T) {
 	assert.Len(t, ts.all, 1)
 }
 
-// tailKey makes a key by the way in which keys come about.
-func tailKey(t *testing.T, h *hub.Hub, name string) hub.TailKey {
+// frameKey returns the key of a large frame that was published.
+func frameKey(t *testing.T, h *hub.Hub, name string) hub.FrameKey {
 	t.Helper()
 	stream := hub.Key{App: "live", Name: name}
 	p, err := h.Publish(h.NewSession(hub.RolePublish, stream, hub.Client{Protocol: "test"}), hub.PublishOptions{})
@@ -69,7 +69,7 @@ func tailKey(t *testing.T, h *hub.Hub, name string) hub.TailKey {
 	require.NoError(t, v.Wait(t.Context()))
 	var b hub.Batch
 	v.Fill(&b, stamper{}, 1<<20)
-	key, _, ok := b.Tail()
+	key, _, ok := b.LargeFrame()
 	require.True(t, ok)
 	return key
 }
@@ -110,8 +110,8 @@ func TestLargeFrameOfACrowd(t *testing.T) {
 		}
 		s.send("K", frame)
 		synctest.Wait()
-		assert.LessOrEqual(t, w.pool.tails.held, int64(frame+1000))
-		assert.Len(t, w.pool.tails.all, 1)
+		assert.LessOrEqual(t, w.pool.rests.held, int64(frame+1000))
+		assert.Len(t, w.pool.rests.all, 1)
 		outlets[crowd-1].Write(message("in between")) // behind what waits
 		s.send("P", 20)
 		for range 100 {
@@ -132,8 +132,8 @@ func TestLargeFrameOfACrowd(t *testing.T) {
 			}
 			assert.Equal(t, want, have, i)
 		}
-		assert.Zero(t, w.pool.tails.held)
-		assert.Empty(t, w.pool.tails.all)
+		assert.Zero(t, w.pool.rests.held)
+		assert.Empty(t, w.pool.rests.all)
 	})
 }
 
@@ -151,7 +151,7 @@ func TestLargeFramesHaveABound(t *testing.T) {
 		}
 		s.send("K", frame)
 		synctest.Wait()
-		assert.LessOrEqual(t, w.pool.tails.held, int64(most))
+		assert.LessOrEqual(t, w.pool.rests.held, int64(most))
 		ended := 0
 		for _, v := range stalled {
 			if why, over := v.ended(); over {

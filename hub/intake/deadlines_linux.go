@@ -1,15 +1,15 @@
 package intake
 
-// dues is a heap of sources by due, the earliest first. A source whose limit moves
-// on, as that of a publisher does with each byte, stays where it is: only when its
-// turn comes is it seen that it has time left, and it goes down to where it
-// belongs. So moving a limit costs nothing.
-type dues []*Source
+// deadlines is a heap of sources by due, the earliest first. A source whose limit moves
+// on, as that of a publisher does with each byte, stays where it is. When its turn comes
+// it turns out to have time left, and goes down to where it belongs. So moving a limit
+// costs nothing.
+type deadlines []*Source
 
 // set makes a source come up at its limit at the latest.
-func (h *dues) set(s *Source) {
+func (h *deadlines) set(s *Source) {
 	switch {
-	case s.limit == 0: // what is there comes up in vain, once
+	case s.limit == 0: // one that is there comes up once, for nothing
 	case s.place == 0:
 		*h = append(*h, s)
 		s.due, s.place = s.limit, len(*h)
@@ -21,7 +21,7 @@ func (h *dues) set(s *Source) {
 }
 
 // remove takes a source out.
-func (h *dues) remove(s *Source) {
+func (h *deadlines) remove(s *Source) {
 	if s.place == 0 {
 		return
 	}
@@ -37,7 +37,7 @@ func (h *dues) remove(s *Source) {
 }
 
 // next returns when the first source comes up, 0 for never.
-func (h dues) next() int64 {
+func (h deadlines) next() int64 {
 	if len(h) == 0 {
 		return 0
 	}
@@ -45,7 +45,7 @@ func (h dues) next() int64 {
 }
 
 // pop takes out a source whose limit is over, nil if there is none.
-func (h *dues) pop(now int64) *Source {
+func (h *deadlines) pop(now int64) *Source {
 	for len(*h) > 0 && (*h)[0].due <= now {
 		s := (*h)[0]
 		switch {
@@ -62,12 +62,12 @@ func (h *dues) pop(now int64) *Source {
 	return nil
 }
 
-func (h dues) swap(i, j int) {
+func (h deadlines) swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].place, h[j].place = i+1, j+1
 }
 
-func (h dues) up(i int) {
+func (h deadlines) up(i int) {
 	for i > 0 {
 		parent := (i - 1) / 2
 		if h[parent].due <= h[i].due {
@@ -78,7 +78,7 @@ func (h dues) up(i int) {
 	}
 }
 
-func (h dues) down(i int) {
+func (h deadlines) down(i int) {
 	for {
 		least := i
 		for child := 2*i + 1; child <= 2*i+2 && child < len(h); child++ {
