@@ -31,8 +31,8 @@ func (s *Stream) check() error {
 		if int(v.place) != i || v.stream.Load() != s {
 			return fmt.Errorf("viewer %d stands at %d", i, v.place)
 		}
-		if v.started && v.cursor > s.log.head {
-			return fmt.Errorf("viewer %d is at %d of %d", i, v.cursor, s.log.head)
+		if v.started && v.next > s.log.head {
+			return fmt.Errorf("viewer %d is at %d of %d", i, v.next, s.log.head)
 		}
 		if err := s.checkHeld(v); err != nil {
 			return fmt.Errorf("viewer %d: %w", i, err)
@@ -49,11 +49,11 @@ func (s *Stream) check() error {
 func (s *Stream) checkHeld(v *Viewer) error {
 	l := &s.log
 	stop := v.stopLocked(l)
-	if !v.started || v.cursor >= stop || stop <= l.tail || v.wasPaused && v.flags.Load()&flagPaused != 0 {
+	if !v.started || v.next >= stop || stop <= l.tail || v.wasPaused && v.flags.Load()&flagPaused != 0 {
 		return nil
 	}
-	held := v.cursor
-	if v.cursor < l.tail || l.newest().arrived-l.at(v.cursor).arrived > s.hub.cfg.MaxLag.Milliseconds() {
+	held := v.next
+	if v.next < l.tail || l.newest().arrived-l.at(v.next).arrived > s.hub.cfg.MaxLag.Milliseconds() {
 		if !v.canJump(l, stop) {
 			return nil // what it needs may be gone
 		}

@@ -56,35 +56,36 @@ func (v *Viewer) Fill(b *Batch, f Framer, limit int) (more bool, end Reason) {
 	v.catchUp(s, stop)
 	stamper, form := formOf(f)
 	shared := form != 0 && len(b.Bytes) == 0 && v.shareable(&s.log, stop, flags)
-	if shared && b.reuse(v, s, form, stamper, stop, limit) {
+	if shared && b.reuse(&v.cursor, s, form, stamper, stop, limit) {
 		return false, end
 	}
-	from := v.cursor
+	from := v.next
 	b.Forget()
 	b.tags, b.share.times = b.tags[:0], b.share.times[:0]
 	if b.shaped = b.shaped[:0]; cap(b.shaped) > maxShaped {
 		b.shaped = nil
 	}
-	for size := 0; v.cursor < stop && size < limit && !v.complete; {
-		h, until := s.log.headersAt(v.cursor)
+	for size := 0; v.next < stop && size < limit && !v.complete; {
+		h, until := s.log.headersAt(v.next)
 		size += v.collect(b, &s.log, h, min(until, stop), limit-size, flags)
 	}
 	if v.complete {
-		stop, end = v.cursor, ReasonComplete
+		stop, end = v.next, ReasonComplete
 	}
 	if len(b.tags) > 0 {
 		b.Bytes = f.AppendTags(b.Bytes, b.tags)
+		b.large.key.stream = s
 		_, b.large.key.form = formOf(f) // which it may not have had before
 		b.large.end = len(b.Bytes)
 		if len(b.tags) > dirtyTags {
 			clear(b.tags)
 		}
 	}
-	if v.cursor < stop {
+	if v.next < stop {
 		return true, ReasonNone
 	}
 	if shared && len(b.tags) > 0 {
-		b.store(v, s, form, from)
+		b.store(&v.cursor, s, form, from)
 	}
 	return false, end
 }
@@ -99,47 +100,47 @@ func formOf(f Framer) (Stamper, uint64) {
 
 // collect adds to the batch what is due to the viewer of the packets from its
 // cursor up to one, which all have the headers h: up to about limit bytes.
-func (v *Viewer) collect(b *Batch, l *log, h *headers, until uint64, limit int, flags uint32) (size int) {
-	seq := v.cursor
+func (c *cursor) collect(b *Batch, l *log, h *headers, until uint64, limit int, flags uint32) (size int) {
+	seq := c.next
 	for ; seq < until && size < limit; seq++ {
 		p := l.at(seq)
-		if v.from != nil {
-			v.arrive(p, seq)
+		if c.plan != nil {
+			c.arrive(p, seq)
 		}
-		due := v.due(p, flags)
-		if v.from != nil {
-			if v.begun && v.isOver(p) {
-				v.complete = true
+		due := c.due(p, flags)
+		if c.plan != nil {
+			if c.begun && c.isOver(p) {
+				c.complete = true
 				break
 			}
-			due = due && !(p.kind == flv.TypeAudio && v.deaf(seq))
+			due = due && !(p.kind == flv.TypeAudio && c.deaf(seq))
 		}
-		if !v.begun {
+		if !c.begun {
 			if !due || p.kind == flv.TypeScript || p.is(markAside) {
 				continue
 			}
-			v.begun, v.base = true, v.beginning(p)
+			c.begun, c.base = true, c.beginning(p)
 		}
-		if v.headers != h {
-			size += v.appendHeaders(b, l, h, seq)
+		if c.headers != h {
+			size += c.appendHeaders(b, l, h, seq)
 		}
 		if !due {
 			continue
 		}
-		t := flv.Tag{Type: p.kind, Timestamp: v.timestamp(p), Data: p.data()}
-		if v.shape != (flv.Shape{}) && !(p.is(markPlain) && v.track(p.kind) == 0) {
-			if t.Data, due = v.shaped(t, &b.shaped); !due {
+		t := flv.Tag{Type: p.kind, Timestamp: c.timestamp(p), Data: p.data()}
+		if c.shape != (flv.Shape{}) && !(p.is(markPlain) && c.track(p.kind) == 0) {
+			if t.Data, due = c.shaped(t, &b.shaped); !due {
 				continue
 			}
 		}
-		if v.from != nil && v.squeezed(p) {
-			t.Data = v.presented(p, t, &b.shaped)
+		if c.plan != nil && c.squeezed(p) {
+			t.Data = c.presented(p, t, &b.shaped)
 		}
 		size += b.add(t)
 		b.share.times = append(b.share.times, p.time)
-		b.large.note(v, seq, t)
+		b.large.note(c, seq, t)
 	}
-	v.cursor = seq
+	c.next = seq
 	return size
 }
 
@@ -157,8 +158,8 @@ func (b *Batch) add(t flv.Tag) (size int) {
 // that at which its picture is shown where that is earlier. Some encoders send
 // pictures after their time, and Chromium drops a key frame that is shown before 0,
 // with everything up to the next.
-func (v *Viewer) beginning(p *packet) int64 {
-	begin := v.time(p)
+func (c *cursor) beginning(p *packet) int64 {
+	begin := c.time(p)
 	if p.kind != flv.TypeVideo {
 		return begin
 	}
@@ -167,15 +168,15 @@ func (v *Viewer) beginning(p *packet) int64 {
 		return begin
 	}
 	shown := p.time - min(-int64(frame.CompositionTime), timeline.MaxReorder.Milliseconds())
-	if v.from != nil {
-		shown = v.from.squeeze.at(shown)
+	if c.plan != nil {
+		shown = c.plan.squeeze.at(shown)
 	}
 	return min(begin, shown)
 }
 
 // timestamp returns p's time on the viewer's own clock, which starts at 0 with
 // its first frame.
-func (v *Viewer) timestamp(p *packet) uint32 { return uint32(max(0, v.time(p)-v.base)) }
+func (c *cursor) timestamp(p *packet) uint32 { return uint32(max(0, c.time(p)-c.base)) }
 
 // maxShaped is how much memory a batch keeps for changed bodies, in bytes.
 const maxShaped = 1 << 20
@@ -184,47 +185,47 @@ const maxShaped = 1 << 20
 // newest key frame, if that lies ahead. Too far behind is a viewer whose next
 // packet arrived more than MaxLag before the newest one. One whose packets are
 // gone while no key frame lies ahead goes on without video up to the next one.
-func (v *Viewer) catchUp(s *Stream, stop uint64) {
-	if v.cursor >= stop {
-		v.wasPaused = false
+func (c *cursor) catchUp(s *Stream, stop uint64) {
+	if c.next >= stop {
+		c.wasPaused = false
 		return
 	}
 	l := &s.log
-	gone := v.cursor < l.tail
+	gone := c.next < l.tail
 	late := false
 	if !gone {
-		lag := l.newest().arrived - l.at(v.cursor).arrived
-		late = lag > v.lagAllowed(s, lag)
+		lag := l.newest().arrived - l.at(c.next).arrived
+		late = lag > c.lagAllowed(s, lag)
 	}
-	if !gone && !late && !v.wasPaused {
+	if !gone && !late && !c.wasPaused {
 		return
 	}
-	to := v.cursor
+	to := c.next
 	switch {
-	case v.canJump(l, stop):
+	case c.canJump(l, stop):
 		to = l.gop
-		v.needKey, v.evicted = true, false
+		c.needKey, c.evicted = true, false
 	case gone:
 		to = min(l.tail, stop)
-		v.needKey, v.evicted = true, true
+		c.needKey, c.evicted = true, true
 	}
-	if to > v.cursor && !v.wasPaused {
-		v.dropped.Add(to - v.cursor)
+	if to > c.next && !c.wasPaused {
+		c.dropped.Add(to - c.next)
 	}
-	v.cursor = to
-	v.wasPaused = false
+	c.next = to
+	c.wasPaused = false
 }
 
 // canJump reports whether a key frame lies ahead of the viewer, up to where it
 // ends.
-func (v *Viewer) canJump(l *log, stop uint64) bool {
-	return l.hasGOP && l.gop > v.cursor && l.gop < stop
+func (c *cursor) canJump(l *log, stop uint64) bool {
+	return l.hasGOP && l.gop > c.next && l.gop < stop
 }
 
 // stopLocked returns the packet up to which the viewer may read.
-func (v *Viewer) stopLocked(l *log) uint64 {
-	if v.stop != ReasonNone {
-		return v.stopAt
+func (c *cursor) stopLocked(l *log) uint64 {
+	if c.stop != ReasonNone {
+		return c.stopAt
 	}
 	return l.head
 }
@@ -232,38 +233,38 @@ func (v *Viewer) stopLocked(l *log) uint64 {
 // appendHeaders appends what the viewer lacks of the headers in force at packet seq:
 // all of them before its first frame, metadata first and with timestamp 0 (ffmpeg
 // takes metadata at any other time for a subtitle track), and what changed later on.
-func (v *Viewer) appendHeaders(b *Batch, l *log, h *headers, seq uint64) (size int) {
-	p, had := l.at(seq), v.headers
-	v.headers = h
-	if v.deaf(seq) {
-		h = v.withLaterSound(l, h)
+func (c *cursor) appendHeaders(b *Batch, l *log, h *headers, seq uint64) (size int) {
+	p, had := l.at(seq), c.headers
+	c.headers = h
+	if c.deaf(seq) {
+		h = c.withLaterSound(l, h)
 	}
-	if had == nil || v.scriptData && !(slices.Equal(had.meta, h.meta) && v.trackInfo(had) == v.trackInfo(h)) {
-		size += b.add(flv.Tag{Type: flv.TypeScript, Data: h.meta.appendBody(nil, v.trackInfo(h))})
+	if had == nil || c.scriptData && !(slices.Equal(had.meta, h.meta) && c.trackInfo(had) == c.trackInfo(h)) {
+		size += b.add(flv.Tag{Type: flv.TypeScript, Data: h.meta.appendBody(nil, c.trackInfo(h))})
 	}
 	if had == nil {
 		had = noHeaders
 	}
 	configs := h.configs
-	if v.everything() {
+	if c.everything() {
 		configs = h.asSent()
 	}
-	for _, c := range configs {
+	for _, cfg := range configs {
 		switch {
-		case !v.wants(c.typ), !v.has(h, c.typ):
+		case !c.wants(cfg.typ), !c.has(h, cfg.typ):
 			continue // a header without frames is no track to a player
-		case !v.everything() && c.track != v.track(c.typ):
+		case !c.everything() && cfg.track != c.track(cfg.typ):
 			continue
-		case v.has(had, c.typ) && had.has(c):
+		case c.has(had, cfg.typ) && had.has(cfg):
 			continue
 		}
 		at := p
 		if had != noHeaders {
-			at = l.beside(c.slot, seq)
+			at = l.headerTime(cfg.slot, seq)
 		}
-		t := flv.Tag{Type: c.typ, Timestamp: v.timestamp(at), Data: c.data}
+		t := flv.Tag{Type: cfg.typ, Timestamp: c.timestamp(at), Data: cfg.data}
 		var ok bool
-		if t.Data, ok = v.shaped(t, &b.shaped); ok {
+		if t.Data, ok = c.shaped(t, &b.shaped); ok {
 			size += b.add(t)
 		}
 	}
@@ -271,21 +272,21 @@ func (v *Viewer) appendHeaders(b *Batch, l *log, h *headers, seq uint64) (size i
 }
 
 // wants reports whether the viewer gets tags of the type at all.
-func (v *Viewer) wants(typ flv.Type) bool {
+func (c *cursor) wants(typ flv.Type) bool {
 	switch typ {
 	case flv.TypeAudio:
-		return !v.noAudio && (v.hasAudio || !v.fixedCodecs)
+		return !c.noAudio && (c.hasAudio || !c.fixedCodecs)
 	case flv.TypeVideo:
-		return !v.noVideo && (v.hasVideo || !v.fixedCodecs)
+		return !c.noVideo && (c.hasVideo || !c.fixedCodecs)
 	default:
-		return v.scriptData
+		return c.scriptData
 	}
 }
 
 // due reports whether the viewer gets the packet: of a track that it wants, not
 // from before its start, and of video nothing that would need a missing frame.
-func (v *Viewer) due(p *packet, flags uint32) bool {
-	if !v.wants(p.kind) || !v.gets(p) || v.begun && v.time(p) < v.base {
+func (c *cursor) due(p *packet, flags uint32) bool {
+	if !c.wants(p.kind) || !c.gets(p) || c.begun && c.time(p) < c.base {
 		return false
 	}
 	switch p.kind {
@@ -293,16 +294,16 @@ func (v *Viewer) due(p *packet, flags uint32) bool {
 		return flags&flagAudioOff == 0
 	case flv.TypeVideo:
 		if flags&flagVideoOff != 0 {
-			v.needKey = true
+			c.needKey = true
 			return false
 		}
-		if v.needKey && !v.starts(p) {
-			if v.evicted {
-				v.dropped.Add(1)
+		if c.needKey && !c.starts(p) {
+			if c.evicted {
+				c.dropped.Add(1)
 			}
 			return false
 		}
-		v.needKey, v.evicted = false, false
+		c.needKey, c.evicted = false, false
 	}
 	return true
 }

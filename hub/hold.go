@@ -83,19 +83,19 @@ func (s *Stream) lowestLocked() uint64 {
 	lowest := uint64(math.MaxUint64)
 	for _, v := range s.viewers {
 		if !v.started {
-			if whole, ok := s.wholeLocked(v); ok {
+			if whole, ok := s.wholeLocked(&v.cursor); ok {
 				lowest = min(lowest, whole)
 			}
 			continue
 		}
 		stop := v.stopLocked(l)
 		switch {
-		case v.cursor >= min(lowest, stop), stop <= l.tail:
+		case v.next >= min(lowest, stop), stop <= l.tail:
 		case v.wasPaused && v.flags.Load()&flagPaused != 0:
-		case v.cursor < late && v.from == nil && v.canJump(l, stop):
+		case v.next < late && v.plan == nil && v.canJump(l, stop):
 			lowest = min(lowest, l.gop)
 		default:
-			lowest = v.cursor
+			lowest = v.next
 		}
 	}
 	return lowest

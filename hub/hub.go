@@ -129,18 +129,13 @@ func (h *Hub) Watch(s *Session, opts WatchOptions) (*Viewer, error) {
 	if err := s.check(); err != nil {
 		return nil, s.refused(err)
 	}
-	v := &Viewer{
-		session:     s,
-		fixedCodecs: opts.FixedCodecs,
-		scriptData:  opts.ScriptData,
-		noAudio:     opts.NoAudio,
-		noVideo:     opts.NoVideo,
-		shape:       opts.Shape,
-	}
+	v := &Viewer{session: s}
+	v.fixedCodecs, v.scriptData, v.noAudio, v.noVideo = opts.FixedCodecs, opts.ScriptData, opts.NoAudio, opts.NoVideo
+	v.shape = opts.Shape
 	if opts.Start != StartGOP || opts.Back > 0 || opts.Duration > 0 {
-		v.from = &from{live: opts.Start == StartLive, back: opts.Back}
+		v.plan = &startPlan{live: opts.Start == StartLive, back: opts.Back}
 		if opts.Duration > 0 {
-			v.from.duration = max(1, opts.Duration.Milliseconds())
+			v.plan.duration = max(1, opts.Duration.Milliseconds())
 		}
 	}
 	if err := h.attach(v, s.key); err != nil {
@@ -315,9 +310,9 @@ func (v *Viewer) End(why *Refusal) {
 		s.facts.out += v.bytes.Load()
 		s.facts.dropped += v.dropped.Load()
 		s.endSessionLocked(EventLeft, v.session, why, v.bytes.Load(), v.dropped.Load())
-		if v.from != nil && v.from.gone != nil {
-			close(v.from.gone) // its own Wait ends; others who wait need not look
-			v.from.gone = nil
+		if v.plan != nil && v.plan.gone != nil {
+			close(v.plan.gone) // its own Wait ends; others who wait need not look
+			v.plan.gone = nil
 		}
 		s.effects.forget = s.state == stateWaiting && len(s.viewers) == 0
 	})

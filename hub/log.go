@@ -229,10 +229,10 @@ func (l *log) drop() {
 	}
 }
 
-// beside returns the packet whose time a header of a track has that is sent at seq:
+// headerTime returns the packet whose time a header of a track has that is sent at seq:
 // the next one of the track, or the last one, since those of the other track may be
 // well before or behind it; that at seq where none is near.
-func (l *log) beside(s slot, seq uint64) *packet {
+func (l *log) headerTime(s slot, seq uint64) *packet {
 	const near = 256
 	for i := seq; i < min(seq+near, l.head); i++ {
 		if p := l.at(i); p.kind == s.typ && p.track == s.track {

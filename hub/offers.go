@@ -13,19 +13,19 @@ type trackSet struct {
 func (s *Stream) onlyAudioLocked() bool { return s.session.decided && s.tracks.codecs[videoTrack] == 0 }
 
 // offersLocked returns which tracks there are for a viewer, as it would be told now.
-func (s *Stream) offersLocked(v *Viewer) (audio, video bool) {
-	return !v.noAudio && s.offersTrackLocked(v, audioTrack), !v.noVideo && s.offersTrackLocked(v, videoTrack)
+func (s *Stream) offersLocked(c *cursor) (audio, video bool) {
+	return !c.noAudio && s.offersTrackLocked(c, audioTrack), !c.noVideo && s.offersTrackLocked(c, videoTrack)
 }
 
-func (s *Stream) offersTrackLocked(v *Viewer, i int) bool {
+func (s *Stream) offersTrackLocked(c *cursor, i int) bool {
 	codec := s.tracks.codecs[i]
 	switch {
 	case codec == 0:
 		return false
-	case v.fixedCodecs && needsHeader(codec) && s.codecLocked(typeOf(i)) != codec:
+	case c.fixedCodecs && needsHeader(codec) && s.codecLocked(typeOf(i)) != codec:
 		return false
-	case v.everything() && s.session.tracks[i].state == trackSilent:
-		return v.hasAudio // as it was told at its start; a viewer that starts now is told the truth
+	case c.everything() && s.session.tracks[i].state == trackSilent:
+		return c.hasAudio // as it was told at its start; a viewer that starts now is told the truth
 	}
 	return true
 }
@@ -35,7 +35,7 @@ func (s *Stream) offersTrackLocked(v *Viewer, i int) bool {
 func (s *Stream) reviewLocked() {
 	s.news = true
 	s.endFixedLocked(func(v *Viewer) bool {
-		audio, video := s.offersLocked(v)
+		audio, video := s.offersLocked(&v.cursor)
 		return audio != v.hasAudio || video != v.hasVideo
 	})
 }

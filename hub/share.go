@@ -40,46 +40,46 @@ type selection struct {
 	audio, video                                                  uint8
 }
 
-func (v *Viewer) selection() selection {
+func (c *cursor) selection() selection {
 	return selection{
-		v.noAudio, v.noVideo, v.hasAudio, v.hasVideo, v.fixedCodecs, v.scriptData,
-		v.shape, v.audio, v.video,
+		c.noAudio, c.noVideo, c.hasAudio, c.hasVideo, c.fixedCodecs, c.scriptData,
+		c.shape, c.audio, c.video,
 	}
 }
 
 // shareable reports whether the viewer is one of many that get the packets from its
 // cursor up to stop, and nothing else. Nor does it change otherwise: one without video
 // for a while would have to note that it needs a key frame.
-func (v *Viewer) shareable(l *log, stop uint64, flags uint32) bool {
-	if flags != 0 || v.from != nil || !v.begun || v.needKey || v.cursor >= stop {
+func (c *cursor) shareable(l *log, stop uint64, flags uint32) bool {
+	if flags != 0 || c.plan != nil || !c.begun || c.needKey || c.next >= stop {
 		return false
 	}
-	h, until := l.headersAt(v.cursor)
-	return h == v.headers && until >= stop
+	h, until := l.headersAt(c.next)
+	return h == c.headers && until >= stop
 }
 
 // reuse fills the batch with what the viewer before was given, if this one is to get
 // the same.
-func (b *Batch) reuse(v *Viewer, s *Stream, form uint64, f Stamper, stop uint64, limit int) bool {
+func (b *Batch) reuse(c *cursor, s *Stream, form uint64, f Stamper, stop uint64, limit int) bool {
 	sh := &b.share
-	if sh.stream != s || sh.from != v.cursor || sh.to != stop || sh.form != form || sh.headers != v.headers ||
+	if sh.stream != s || sh.from != c.next || sh.to != stop || sh.form != form || sh.headers != c.headers ||
 		len(sh.framed) > min(limit, cap(b.Bytes)) || unsafe.SliceData(sh.framed) != unsafe.SliceData(b.Bytes) ||
-		sh.selection != v.selection() {
+		sh.selection != c.selection() {
 		return false
 	}
 	sh.stamps = sh.stamps[:0]
 	for _, t := range sh.times {
-		if t < v.base {
+		if t < c.base {
 			return false
 		}
-		sh.stamps = append(sh.stamps, uint32(t-v.base))
+		sh.stamps = append(sh.stamps, uint32(t-c.base))
 	}
 	if !f.Stamp(sh.framed, sh.stamps) {
 		b.Forget()
 		return false
 	}
 	b.Bytes = b.Bytes[:len(sh.framed)]
-	v.cursor = stop
+	c.next = stop
 	b.large = sh.large
 	if n := len(sh.stamps); n > 0 {
 		b.large.stamp(sh.stamps[n-1])
@@ -88,10 +88,10 @@ func (b *Batch) reuse(v *Viewer, s *Stream, form uint64, f Stamper, stop uint64,
 }
 
 // store notes what the batch was filled with from an empty one on.
-func (b *Batch) store(v *Viewer, s *Stream, form, from uint64) {
+func (b *Batch) store(c *cursor, s *Stream, form, from uint64) {
 	sh := &b.share
-	sh.stream, sh.from, sh.to, sh.headers = s, from, v.cursor, v.headers
-	sh.form, sh.selection, sh.framed, sh.large = form, v.selection(), b.Bytes, b.large
+	sh.stream, sh.from, sh.to, sh.headers = s, from, c.next, c.headers
+	sh.form, sh.selection, sh.framed, sh.large = form, c.selection(), b.Bytes, b.large
 }
 
 // Forget makes the next Fill frame everything anew. It must be called before the batch
@@ -137,14 +137,14 @@ type lastLarge struct {
 }
 
 // note notes a tag that is added to the batch.
-func (l *lastLarge) note(v *Viewer, seq uint64, t flv.Tag) {
+func (l *lastLarge) note(c *cursor, seq uint64, t flv.Tag) {
 	*l = lastLarge{}
-	if len(t.Data) < minLarge || v.from != nil {
+	if len(t.Data) < minLarge || c.plan != nil {
 		return
 	}
-	shape := v.shape
-	shape.Track = v.track(t.Type)
-	l.key = FrameKey{stream: v.stream.Load(), packet: seq, shape: shape}
+	shape := c.shape
+	shape.Track = c.track(t.Type)
+	l.key = FrameKey{packet: seq, shape: shape}
 	l.size = len(t.Data)
 	l.stamp(t.Timestamp)
 }

@@ -8,9 +8,9 @@ import (
 	"sluice/hub/timeline"
 )
 
-// from is where a viewer starts that does not start at the newest key frame, or does
+// startPlan is where a viewer starts that does not start at the newest key frame, or does
 // not show what follows it at the publisher's pace, and where it ends.
-type from struct {
+type startPlan struct {
 	live bool          // StartLive
 	back time.Duration // WatchOptions.Back
 
@@ -30,18 +30,18 @@ type from struct {
 
 // startLocked returns where a viewer that comes now starts. It has to wait while
 // ok is false.
-func (s *Stream) startLocked(v *Viewer) (seq uint64, ok bool) {
+func (s *Stream) startLocked(c *cursor) (seq uint64, ok bool) {
 	if s.state != stateLive || !s.session.decided {
 		return 0, false
 	}
-	audio, video := s.offersLocked(v)
+	audio, video := s.offersLocked(c)
 	if !audio && !video {
 		// For good, or until a codec header has come.
-		return s.log.head, !v.fixedCodecs || !s.hasTrackFor(v)
+		return s.log.head, !c.fixedCodecs || !s.hasTrackFor(c)
 	}
 	back := int64(0)
-	if v.from != nil {
-		back = v.from.back.Milliseconds()
+	if c.plan != nil {
+		back = c.plan.back.Milliseconds()
 	}
 	if !video { // where sound begins, there is nothing to wait for
 		floor := s.session.first
@@ -49,7 +49,7 @@ func (s *Stream) startLocked(v *Viewer) (seq uint64, ok bool) {
 			floor = s.oldest
 		}
 		floor = max(floor, s.sound)
-		if whole, ok := s.wholeLocked(v); ok && back == 0 {
+		if whole, ok := s.wholeLocked(c); ok && back == 0 {
 			return whole, true
 		}
 		now := min(s.soundEndLocked(), s.log.newest().time)
@@ -67,8 +67,8 @@ func (s *Stream) startLocked(v *Viewer) (seq uint64, ok bool) {
 }
 
 // wholeLocked returns where a session of sound begins for a viewer that has waited for it.
-func (s *Stream) wholeLocked(v *Viewer) (seq uint64, ok bool) {
-	return max(s.session.first, s.sound, s.log.tail), v.early && s.session.whole && s.onlyAudioLocked()
+func (s *Stream) wholeLocked(c *cursor) (seq uint64, ok bool) {
+	return max(s.session.first, s.sound, s.log.tail), c.early && s.session.whole && s.onlyAudioLocked()
 }
 
 // soundEndLocked returns where the sound has come to, silence in its place included, in
@@ -83,45 +83,45 @@ func (s *Stream) soundEndLocked() int64 {
 
 // hasTrackFor reports whether the stream has a track that the viewer wants, though it
 // may not be able to make anything of it yet.
-func (s *Stream) hasTrackFor(v *Viewer) bool {
-	return !v.noAudio && s.tracks.codecs[audioTrack] != 0 || !v.noVideo && s.tracks.codecs[videoTrack] != 0
+func (s *Stream) hasTrackFor(c *cursor) bool {
+	return !c.noAudio && s.tracks.codecs[audioTrack] != 0 || !c.noVideo && s.tracks.codecs[videoTrack] != 0
 }
 
 // leadLocked settles what is particular about the start of a viewer that is about to
 // start at its cursor.
-func (s *Stream) leadLocked(v *Viewer) {
-	if v.hasAudio && v.cursor < s.sound {
-		if v.from == nil {
-			v.from = new(from)
+func (s *Stream) leadLocked(c *cursor) {
+	if c.hasAudio && c.next < s.sound {
+		if c.plan == nil {
+			c.plan = new(startPlan)
 		}
-		v.from.sound = s.sound
+		c.plan.sound = s.sound
 	}
-	f := v.from
+	f := c.plan
 	if f == nil {
 		return
 	}
-	if f.live && v.hasVideo {
+	if f.live && c.hasVideo {
 		least := int64(silentSqueeze)
-		if v.hasAudio {
+		if c.hasAudio {
 			least = soundSqueeze
 		}
-		f.squeeze = s.log.squeeze(v.cursor, v.video, least)
+		f.squeeze = s.log.squeeze(c.next, c.video, least)
 	}
-	if v.cursor < s.log.head {
-		f.lead = s.log.newest().arrived - s.log.at(v.cursor).arrived
+	if c.next < s.log.head {
+		f.lead = s.log.newest().arrived - s.log.at(c.next).arrived
 	}
 	if f.squeeze.window == 0 && f.back == 0 && f.duration == 0 && f.sound == 0 {
-		v.from = nil
+		c.plan = nil
 	}
 }
 
 // lagAllowed returns how old the viewer's next packet may be, in ms, when it is lag
 // old.
-func (v *Viewer) lagAllowed(s *Stream, lag int64) int64 {
+func (c *cursor) lagAllowed(s *Stream, lag int64) int64 {
 	most := s.hub.cfg.MaxLag.Milliseconds()
-	if v.from != nil {
-		most += v.from.lead
-		v.from.lead = min(v.from.lead, lag)
+	if c.plan != nil {
+		most += c.plan.lead
+		c.plan.lead = min(c.plan.lead, lag)
 	}
 	return most
 }
@@ -187,21 +187,21 @@ func (q *squeeze) at(time int64) int64 {
 
 // time returns when a packet is due on the viewer's clock, which is the stream's but
 // for a squeeze.
-func (v *Viewer) time(p *packet) int64 {
-	if v.from == nil || p.kind != flv.TypeVideo {
+func (c *cursor) time(p *packet) int64 {
+	if c.plan == nil || p.kind != flv.TypeVideo {
 		return p.time
 	}
-	return v.from.squeeze.at(p.time)
+	return c.plan.squeeze.at(p.time)
 }
 
 // presented returns the body of a frame whose decoding time was squeezed, with a
 // composition time that goes with it.
-func (v *Viewer) presented(p *packet, t flv.Tag, scratch *[]byte) []byte {
+func (c *cursor) presented(p *packet, t flv.Tag, scratch *[]byte) []byte {
 	frame, err := t.Packet()
 	if err != nil || frame.CompositionTime == 0 || frame.Multitrack {
 		return t.Data
 	}
-	q := &v.from.squeeze
+	q := &c.plan.squeeze
 	frame.CompositionTime = int32(q.at(p.time+int64(frame.CompositionTime)) - q.at(p.time))
 	begin := len(*scratch)
 	out, err := flv.AppendVideo(*scratch, frame)
@@ -214,35 +214,35 @@ func (v *Viewer) presented(p *packet, t flv.Tag, scratch *[]byte) []byte {
 
 // squeezed reports whether what the viewer shows at a packet is not what the stream
 // has there, so that composition times change as well.
-func (v *Viewer) squeezed(p *packet) bool {
-	return v.from != nil && v.from.window != 0 && p.kind == flv.TypeVideo &&
-		p.time < v.from.edge+timeline.MaxReorder.Milliseconds()
+func (c *cursor) squeezed(p *packet) bool {
+	return c.plan != nil && c.plan.window != 0 && p.kind == flv.TypeVideo &&
+		p.time < c.plan.edge+timeline.MaxReorder.Milliseconds()
 }
 
 // arrive lets a viewer that has come to the live edge be as all others are.
-func (v *Viewer) arrive(p *packet, seq uint64) {
+func (c *cursor) arrive(p *packet, seq uint64) {
 	const caughtUp = 1000 // ms; a worker may let packets wait for some of it
-	f := v.from
+	f := c.plan
 	if f.duration > 0 || seq < f.sound || f.lead > caughtUp || f.window != 0 && p.time < f.edge+timeline.MaxSkew.Milliseconds() {
 		return
 	}
-	v.from = nil
+	c.plan = nil
 }
 
 // isOver reports whether the viewer has had as much as it asked for when a packet comes.
-func (v *Viewer) isOver(p *packet) bool {
-	return v.from.duration > 0 && v.time(p)-v.base >= v.from.duration
+func (c *cursor) isOver(p *packet) bool {
+	return c.plan.duration > 0 && c.time(p)-c.base >= c.plan.duration
 }
 
 // deaf reports whether the viewer gets no sound at a packet yet.
-func (v *Viewer) deaf(seq uint64) bool { return v.from != nil && seq < v.from.sound }
+func (c *cursor) deaf(seq uint64) bool { return c.plan != nil && seq < c.plan.sound }
 
 // withLaterSound returns headers for a viewer that gets no sound yet: those of the sound
 // that it will get, as far as that has come, so that it is told of that first of all.
-func (v *Viewer) withLaterSound(l *log, h *headers) *headers {
+func (c *cursor) withLaterSound(l *log, h *headers) *headers {
 	later := noHeaders
-	if v.from.sound < l.head {
-		later, _ = l.headersAt(v.from.sound)
+	if c.plan.sound < l.head {
+		later, _ = l.headersAt(c.plan.sound)
 	}
 	return h.withSoundOf(later)
 }

@@ -31,42 +31,22 @@ type WatchOptions struct {
 	Duration time.Duration
 }
 
-// Viewer is a cursor in a stream's log. It holds no copy of anything.
+// Viewer is a cursor of the audience: it counts among the viewers of its stream, keeps it
+// waiting for a publisher, and is given framed bytes.
 //
 // One goroutine at a time drives it: Wait, then Fill again and again. The other
 // methods may be called from any goroutine at any time.
 type Viewer struct {
 	// stream is where the viewer is. Until it has started it may move to another
 	// stream of the same key (Wait); from then on stream stays.
-	stream atomic.Pointer[Stream]
+	stream  atomic.Pointer[Stream]
+	session *Session
 
-	bytes, dropped atomic.Uint64
-	flags          atomic.Uint32
+	bytes atomic.Uint64
+	flags atomic.Uint32
 
-	session                                   *Session
-	fixedCodecs, scriptData, noAudio, noVideo bool // WatchOptions
-
-	// Guarded by stream.mu, held for writing: the stream's.
-	place   int32 // in stream.viewers
-	stop    Reason
-	started bool
-	stopAt  uint64 // the packet at which it ends before its stream does, if stop is set
-
-	// Guarded by stream.mu, held for reading: the driver's. With the lock held for
-	// writing, the stream may look too.
-	cursor             uint64   // the next packet
-	base               int64    // stream time of its timestamp 0
-	headers            *headers // those it has; nil before its first packet
-	from               *from    // where it starts, unless that is the usual place
-	shape              flv.Shape
-	audio, video       uint8 // which track of each type it gets
-	hasAudio, hasVideo bool  // what the stream had when it started
-	early              bool  // it has waited since before the first frame, and starts with it if there is only sound
-	begun              bool  // it had its first frame, and has its base
-	needKey            bool  // video is left out up to the next key frame
-	evicted            bool  // ... because packets before it were gone: that counts as dropped
-	wasPaused          bool
-	complete           bool // its duration is over
+	place int32 // in stream.viewers; guarded by stream.mu, held for writing
+	cursor
 }
 
 // Flags of a viewer, which anybody may set at any time.
@@ -104,7 +84,7 @@ func (v *Viewer) Pause(on bool) {
 	s.updateLocked(func() {
 		v.flags.And(^flagPaused)
 		if v.started {
-			s.holdLocked(v.cursor)
+			s.holdLocked(v.next)
 		}
 		s.effects.wake = true
 	})
@@ -218,13 +198,13 @@ func (v *Viewer) leaving() (<-chan struct{}, error) {
 	if v.closed() {
 		return nil, errViewerClosed
 	}
-	if v.from == nil {
-		v.from = new(from)
+	if v.plan == nil {
+		v.plan = new(startPlan)
 	}
-	if v.from.gone == nil {
-		v.from.gone = make(chan struct{})
+	if v.plan.gone == nil {
+		v.plan.gone = make(chan struct{})
 	}
-	return v.from.gone, nil
+	return v.plan.gone, nil
 }
 
 // tryStart starts the viewer if the stream allows. Otherwise it returns a channel
@@ -244,14 +224,14 @@ func (v *Viewer) tryStart() (change chan struct{}, publishing bool, err error) {
 			continue
 		}
 		s.updateLocked(func() {
-			if seq, ok := s.startLocked(v); ok {
+			if seq, ok := s.startLocked(&v.cursor); ok {
 				publishing, err = true, s.admitLocked(v, seq)
 				return
 			}
 			change, publishing = s.change, s.state == stateLive
 			switch {
 			case !publishing || s.session.begun.IsZero():
-				v.early = v.from == nil || !v.from.live
+				v.early = v.plan == nil || !v.plan.live
 			case s.session.decided:
 				v.early = false
 			}
@@ -264,21 +244,21 @@ var errViewerClosed = &Refusal{Reason: ReasonClientLeft, Detail: "the viewer was
 
 // admitLocked starts a viewer at packet seq.
 func (s *Stream) admitLocked(v *Viewer, seq uint64) error {
-	v.hasAudio, v.hasVideo = s.offersLocked(v)
+	v.hasAudio, v.hasVideo = s.offersLocked(&v.cursor)
 	if !v.hasAudio && !v.hasVideo {
 		if v.noVideo {
 			return refuse(ReasonNotFound, "%s has no audio", s.key)
 		}
 		return refuse(ReasonNotFound, "%s has no video", s.key)
 	}
-	if err := s.chooseTracksLocked(v); err != nil {
+	if err := s.chooseTracksLocked(&v.cursor); err != nil {
 		return err
 	}
-	v.started, v.cursor, v.needKey = true, seq, true
+	v.started, v.next, v.needKey = true, seq, true
 	if v.isFixed() {
 		s.fixed++
 	}
-	s.leadLocked(v)
+	s.leadLocked(&v.cursor)
 	s.holdLocked(seq)
 	s.beginSessionLocked(EventJoined, v.session)
 	return nil
