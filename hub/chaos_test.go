@@ -52,6 +52,11 @@ func chaos(t *testing.T, seed uint64) {
 	for n := range 20 {
 		all.Go(func() { chaoticViewer(t, h, random(200+n), over) })
 	}
+	budget := hub.NewBudget(int64(rng.IntN(3)) * 20 << 10)
+	defer func() { assert.Zero(t, budget.Used()) }()
+	for n := range 5 {
+		all.Go(func() { chaoticReader(t, h, random(300+n), over, budget) })
+	}
 	all.Go(func() {
 		for over.Err() == nil {
 			for _, s := range h.Streams() {
@@ -137,6 +142,39 @@ func chaoticPublisher(t *testing.T, h *hub.Hub, rng *rand.Rand, over context.Con
 		p.Close()
 		assert.LessOrEqual(t, len(ended), 1, "ended twice")
 		time.Sleep(time.Duration(rng.IntN(3000)) * time.Millisecond)
+	}
+}
+
+// chaoticReader reads at its own pace: numbers go up, and what is missing is told.
+func chaoticReader(t *testing.T, h *hub.Hub, rng *rand.Rand, over context.Context, budget *hub.Budget) {
+	for over.Err() == nil {
+		opts := hub.ReadOptions{FromSession: rng.IntN(2) == 0, Lag: hub.LagPolicy(rng.IntN(3)), Budget: budget}
+		r, err := h.Read(chaoticKey(rng), opts)
+		if err != nil {
+			assert.Contains(t, []hub.Reason{hub.ReasonNotFound, hub.ReasonShuttingDown}, refusedWith(t, err))
+			time.Sleep(time.Duration(100+rng.IntN(500)) * time.Millisecond)
+			continue
+		}
+		var b hub.ReadBatch
+		last, begun := uint64(0), false
+		for range rng.IntN(200) {
+			end := r.Read(&b, rng.IntN(1000))
+			assert.True(t, b.Lost == 0 || opts.Lag != hub.LagEnd)
+			for _, p := range b.Packets {
+				assert.False(t, begun && p.Seq < last, "back from %d to %d", last, p.Seq)
+				assert.Equal(t, uint32(p.Time), p.Timestamp)
+				last, begun = p.Seq, true
+			}
+			if end != hub.ReasonNone {
+				assert.Contains(t, []hub.Reason{hub.ReasonUnpublished, hub.ReasonShuttingDown, hub.ReasonStalled}, end)
+				break
+			}
+			time.Sleep(time.Duration(rng.IntN(1<<rng.IntN(13))) * time.Millisecond)
+			if over.Err() != nil {
+				break
+			}
+		}
+		r.Close()
 	}
 }
 

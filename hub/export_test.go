@@ -70,6 +70,16 @@ func (l *log) check() error {
 	if l.head == l.tail {
 		return nil
 	}
+	if l.shed < l.tail || l.shed > l.head {
+		return fmt.Errorf("shed up to %d, in a log from %d to %d", l.shed, l.tail, l.head)
+	}
+	lent := int64(0)
+	for seq := l.tail; seq < l.shed; seq++ {
+		lent += l.at(seq).cost()
+	}
+	if lent != l.lent {
+		return fmt.Errorf("holds %d bytes for readers, and counts %d", lent, l.lent)
+	}
 	sum, payload, small := int64(0), int64(len(l.payload.pages)*pageSize), 0
 	for seq := l.tail; seq < l.head; seq++ {
 		p := l.at(seq)
@@ -107,7 +117,7 @@ func (l *log) check() error {
 		return fmt.Errorf("%d blocks for the packets from %d to %d", len(l.blocks), l.tail, l.head)
 	case 2*l.past > len(l.runs):
 		return fmt.Errorf("%d of %d runs are past", l.past, len(l.runs))
-	case l.hasGOP && (l.gop < l.tail || l.gop >= l.head || !l.at(l.gop).is(markStart)):
+	case l.hasGOP && (l.gop < l.shed || l.gop >= l.head || !l.at(l.gop).is(markStart)):
 		return fmt.Errorf("newest GOP at %d, in a log from %d to %d", l.gop, l.tail, l.head)
 	}
 	return nil

@@ -29,8 +29,11 @@ func (s *Stream) trimLocked() {
 		lead = 0 // whoever joins starts with the newest GOP
 	}
 	lead = max(lead, s.hub.cfg.LogDuration)
-	s.log.trim(lead, s.hub.logBound(), s.heldLocked)
+	s.log.trim(lead, s.hub.logBound(), s.heldLocked, s.keptLocked)
 	s.countLocked()
+	if s.readers != nil {
+		s.reviewReadersLocked()
+	}
 }
 
 // minLogBound is what a log may hold in any case, in bytes.
@@ -47,7 +50,14 @@ func (h *Hub) logBound() int64 {
 }
 
 // countLocked counts what the log holds among all of them.
-func (s *Stream) countLocked() { s.recountLocked(s.log.memory()) }
+// What it holds for readers is theirs to account for.
+func (s *Stream) countLocked() {
+	held := s.log.memory()
+	if s.readers != nil {
+		held -= s.log.lent
+	}
+	s.recountLocked(held)
+}
 
 func (s *Stream) recountLocked(held int64) {
 	switch {
@@ -96,6 +106,15 @@ func (s *Stream) lowestLocked() uint64 {
 			lowest = min(lowest, l.gop)
 		default:
 			lowest = v.next
+		}
+	}
+	for _, r := range s.readers {
+		switch {
+		case r.opts.Lag == LagBudget, r.next >= lowest:
+		case r.next < late && l.hasGOP && l.gop > r.next:
+			lowest = min(lowest, l.gop)
+		default:
+			lowest = r.next
 		}
 	}
 	return lowest

@@ -49,12 +49,12 @@ func (p *packet) data() []byte { return kept(p.first, int(p.size)) }
 // lock, everything else the read lock, and the bytes of a packet may be used only
 // while that is held, since trimming recycles them.
 //
-//	tail                 gop            head
-//	 │ older packets      │ newest GOP    │
-//	 ▼ (while held)       ▼               ▼
-//	[p][p][p][K][p][p][p][K][p][p][p][p]  next append
+//	tail      shed            gop            head
+//	 │ for     │ older packets │ newest GOP    │
+//	 ▼ readers ▼ (while held)  ▼               ▼
+//	[p][p][p][p][p][K][p][p][p][K][p][p][p][p]  next append
 //
-// Trimming takes whole packets off the tail: those that nobody needs, but never
+// Trimming takes whole packets off: those that nobody needs, but never
 // any of the newest GOP, unless the log holds more than maxBytes. Then the GOP
 // itself loses its start, no viewer can start until the next key frame, and the
 // stream says so (gopCut).
@@ -70,6 +70,11 @@ type log struct {
 
 	runs []run // the last is that of the next packet, if its headers are the same
 	past int   // so many of the first runs are of trimmed packets only
+
+	// Packets before shed are kept for readers only (Reader).
+	shed     uint64
+	lent     int64 // what these cost
+	shedCost int64 // what all packets before shed have cost, those that are gone included
 
 	gop    uint64 // newest start point, valid where hasGOP
 	hasGOP bool
@@ -90,6 +95,22 @@ type run struct {
 	first   uint64
 	headers *headers
 	cost    int64 // bytes of memory
+}
+
+// cost returns about how many bytes of memory the packet takes.
+func (p *packet) cost() int64 { return entryCost + int64(p.size) }
+
+// costBefore returns what all packets before one of the log, or before the head, have
+// cost.
+func (l *log) costBefore(seq uint64) int64 {
+	cost := l.shedCost
+	for i := l.shed; i < seq; i++ {
+		cost += l.at(i).cost()
+	}
+	for i := seq; i < l.shed; i++ {
+		cost -= l.at(i).cost()
+	}
+	return cost
 }
 
 // at returns the packet with sequence number seq, which must be in [tail, head).
@@ -175,13 +196,33 @@ func (l *log) changeHeaders(first uint64, change func(*headers) *headers) {
 //
 // Age is a matter of arrival, not of timestamps: a publisher that was cut off for
 // a while sends its backlog at once, and viewers who are up to date get all of it.
-func (l *log) trim(lead time.Duration, maxBytes int64, held func(seq uint64) bool) {
-	for l.tail+1 < l.head {
-		if l.memory() <= maxBytes && (l.leads(l.tail, lead) || held(l.tail)) {
-			return
+//
+// What kept says a reader needs stays even so, and does not count for maxBytes.
+func (l *log) trim(lead time.Duration, maxBytes int64, held, kept func(seq uint64) bool) {
+	for l.shed+1 < l.head {
+		if l.memory()-l.lent <= maxBytes && (l.leads(l.shed, lead) || held(l.shed)) {
+			break
 		}
+		l.shedOne()
+		if !kept(l.tail) {
+			l.drop()
+		}
+	}
+	for l.tail < l.shed && !kept(l.tail) {
 		l.drop()
 	}
+}
+
+// shedOne leaves the oldest packet that is held to readers.
+func (l *log) shedOne() {
+	if l.hasGOP && l.shed == l.gop {
+		l.hasGOP = false
+		l.gopCut++
+	}
+	cost := l.at(l.shed).cost()
+	l.lent += cost
+	l.shedCost += cost
+	l.shed++
 }
 
 // leads reports whether who joins now may have to begin at seq or before it.
@@ -192,6 +233,9 @@ func (l *log) leads(seq uint64, lead time.Duration) bool {
 // clear takes off all packets.
 func (l *log) clear() {
 	l.forgetGOP()
+	for l.shed < l.head {
+		l.shedOne()
+	}
 	for l.tail < l.head {
 		l.drop()
 	}
@@ -201,17 +245,15 @@ func (l *log) clear() {
 	l.runs, l.past = nil, 0
 }
 
-// drop takes the oldest packet off. An empty log has no newest packet.
+// drop takes the oldest packet off, which has been shed. An empty log has no newest
+// packet.
 func (l *log) drop() {
-	if l.hasGOP && l.tail == l.gop {
-		l.hasGOP = false
-		l.gopCut++
-	}
 	if len(l.keys) > 0 && l.keys[0] == l.tail {
 		l.keys = slices.Delete(l.keys, 0, 1)
 	}
 	p := l.at(l.tail)
 	l.bytes -= entryCost
+	l.lent -= p.cost()
 	l.payload.recycle(l.tail, p.first, int(p.size), p.class)
 	*p = packet{}
 	l.tail++
@@ -267,7 +309,7 @@ func (l *log) keyBefore(time int64, floor uint64) (seq uint64, ok bool) {
 // of the main track from before a time. It looks at one packet after the other from the
 // head on: times increase within a track only, and tracks may be seconds apart.
 func (l *log) soundSince(time int64, floor uint64) uint64 {
-	floor = max(floor, l.tail)
+	floor = max(floor, l.shed)
 	for seq := l.head; seq > floor; seq-- {
 		p := l.at(seq - 1)
 		if p.kind == flv.TypeAudio && p.track == 0 && !p.is(markAside) && p.time < time {

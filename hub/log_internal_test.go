@@ -64,7 +64,7 @@ func TestTrim(t *testing.T) {
 					}
 				}
 			}
-			l.trim(test.keep, headers+test.maxBytes, noOne)
+			l.trim(test.keep, headers+test.maxBytes, noOne, noOne)
 			assert.Equal(t, test.tail, l.tail)
 			assert.Equal(t, test.cut, l.gopCut)
 			assert.Equal(t, len(test.keys) > 0 && test.cut == 0, l.hasGOP)
@@ -77,11 +77,11 @@ func TestTrim(t *testing.T) {
 // An empty log, and one that was trimmed again and again.
 func TestTrimNothing(t *testing.T) {
 	var l log
-	l.trim(0, 0, noOne)
+	l.trim(0, 0, noOne, noOne)
 	assert.Zero(t, l.head)
 	l.entry(0, true, 10)
 	for range 3 {
-		l.trim(0, 0, noOne)
+		l.trim(0, 0, noOne, noOne)
 		assert.Equal(t, uint64(1), l.head)
 		assert.True(t, l.hasGOP)
 	}
@@ -94,7 +94,7 @@ func TestGOPCutCounts(t *testing.T) {
 	for gop := range uint64(3) {
 		for i := range int64(50) {
 			l.entry(int64(gop)*50+i, i == 0, 2000)
-			l.trim(time.Hour, maxBytes, noOne)
+			l.trim(time.Hour, maxBytes, noOne, noOne)
 			assert.LessOrEqual(t, l.memory(), maxBytes)
 		}
 		assert.Equal(t, gop+1, l.gopCut)
@@ -114,10 +114,10 @@ func TestHeadersCost(t *testing.T) {
 	assert.Equal(t, one+entryCost, l.bytes)
 	l.append(packet{arrived: 2}, other, nil)
 	assert.EqualValues(t, h.size()+other.size()+3*entryCost, l.bytes)
-	l.trim(0, unbounded, noOne)
+	l.trim(0, unbounded, noOne, noOne)
 	assert.EqualValues(t, other.size()+entryCost, l.bytes)
 	l.append(packet{arrived: 1000}, noHeaders, nil)
-	l.trim(0, unbounded, noOne)
+	l.trim(0, unbounded, noOne, noOne)
 	assert.EqualValues(t, noHeaders.size()+entryCost, l.bytes)
 }
 
@@ -145,8 +145,9 @@ func TestMemoryIsNeverMixedUp(t *testing.T) {
 		switch rng.IntN(8) {
 		case 0, 1, 2:
 			floor := l.tail + rng.Uint64N(l.head-l.tail)
+			read := max(floor/2, uint64(rng.IntN(2))*floor)
 			l.trim(time.Duration(rng.IntN(500))*time.Millisecond, int64(rng.IntN(1<<20)),
-				func(seq uint64) bool { return seq >= floor })
+				func(seq uint64) bool { return seq >= floor }, func(seq uint64) bool { return seq >= read })
 		case 3:
 			first := l.tail + rng.Uint64N(l.head-l.tail+1)
 			audio := flv.Codec(rng.Uint32())
@@ -242,7 +243,7 @@ func TestSoundSince(t *testing.T) {
 	for i := range int64(10) {
 		put(i*10, flv.TypeAudio, markStart)
 	}
-	l.trim(40*time.Millisecond, 1, noOne) // leaves the newest
+	l.trim(40*time.Millisecond, 1, noOne, noOne) // leaves the newest
 	assert.Equal(t, uint64(9), l.tail)
 	for i := range int64(10) {
 		put(100+i*10, flv.TypeAudio, 0)

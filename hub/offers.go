@@ -107,7 +107,7 @@ func (s *Stream) startHereLocked(typ flv.Type) {
 // headers before all frames, and none of a track without frames. If it is decided again,
 // because a track is gone, they may be many: as far back as anybody starts is enough.
 func (s *Stream) rewriteUndecidedLocked(again bool) {
-	first := max(s.session.first, s.log.tail)
+	first := max(s.session.first, s.log.shed)
 	video := s.tracks.codecs[videoTrack] != 0
 	switch {
 	case !video && !again: // who has waited starts with all of it

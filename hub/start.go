@@ -68,7 +68,7 @@ func (s *Stream) startLocked(c *cursor) (seq uint64, ok bool) {
 
 // wholeLocked returns where a session of sound begins for a viewer that has waited for it.
 func (s *Stream) wholeLocked(c *cursor) (seq uint64, ok bool) {
-	return max(s.session.first, s.sound, s.log.tail), c.early && s.session.whole && s.onlyAudioLocked()
+	return max(s.session.first, s.sound, s.log.shed), c.early && s.session.whole && s.onlyAudioLocked()
 }
 
 // soundEndLocked returns where the sound has come to, silence in its place included, in

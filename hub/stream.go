@@ -66,6 +66,8 @@ type Stream struct {
 	held     hold
 	counted  int64   // bytes of the log, as counted among all
 	wakers   []Waker // copied when changed, so that it can be walked without mu
+	readers  []*Reader
+	lead     uint64 // the first packet of the present publish session, or the last one
 	grace    *time.Timer
 	pub      *Publisher // nil unless live
 	session  session
@@ -96,6 +98,7 @@ type Stream struct {
 // session is what is known of the present publish session.
 type session struct {
 	since       time.Time
+	openedAt    time.Duration // since, on the hub's clock
 	lastWrite   time.Time
 	arrived     time.Duration // lastWrite, on the hub's clock
 	arrivedMS   int64
@@ -178,7 +181,8 @@ func (s *Stream) announceLocked() {
 func (s *Stream) beginLocked(p *Publisher, now time.Time) {
 	s.stopTimersLocked()
 	s.state, s.pub = stateLive, p
-	s.session = session{since: now, lastWrite: now, first: s.log.head, firstConfig: s.configs + 1}
+	s.lead = s.log.head
+	s.session = session{since: now, openedAt: now.Sub(s.hub.began), lastWrite: now, first: s.log.head, firstConfig: s.configs + 1}
 	s.timeline.BeginSession()
 	s.headers = s.headers.withFilled(false)
 	s.log.forgetGOP()
@@ -200,7 +204,7 @@ func (s *Stream) leaveLocked() {
 		return
 	}
 	s.state = stateGrace
-	if len(s.viewers) == 0 && s.hub.cfg.LogDuration == 0 {
+	if len(s.viewers) == 0 && len(s.readers) == 0 && s.hub.cfg.LogDuration == 0 {
 		s.log.clear() // nobody reads it, and whoever comes starts with the next session
 		s.countLocked()
 	}

@@ -1,0 +1,389 @@
+package hub
+
+import (
+	"context"
+	"math"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"sluice/flv"
+)
+
+// ReadOptions says where a reader begins, and what becomes of one that is slow.
+type ReadOptions struct {
+	// FromSession begins with the first packet of the present publish session, or of the
+	// last one, or with the oldest of it that the log still holds: within its first two
+	// seconds nothing is missing. Otherwise a reader begins with the newest key frame.
+	FromSession bool
+	// Lag says what happens to a reader that falls behind.
+	Lag LagPolicy
+	// Budget bounds what logs keep for readers with LagBudget. It may be shared by many.
+	Budget *Budget
+}
+
+// LagPolicy is what becomes of a reader that falls behind.
+type LagPolicy uint8
+
+const (
+	// LagJump lets it jump to the newest key frame, as viewers do, when its next packet
+	// arrived more than Config.MaxLag before the newest one.
+	LagJump LagPolicy = iota
+	// LagEnd ends it then, with ReasonStalled.
+	LagEnd
+	// LagBudget has the log keep what it has not read, beyond what the log keeps for
+	// viewers, within ReadOptions.Budget. What the budget has no room for is lost, and
+	// the reader goes on with the oldest key frame that is left.
+	LagBudget
+)
+
+// Reader is a cursor that is no audience: it is given copies of the tags, everything as it
+// was sent, counts in no limit and no figure, and keeps no stream waiting. Recordings,
+// pushes and other nodes are readers.
+//
+// One goroutine at a time calls Read. The other methods may be called from any goroutine
+// at any time.
+type Reader struct {
+	stream *Stream
+	opts   ReadOptions
+	news   chan struct{} // capacity 1
+	told   atomic.Bool   // news holds something, or is about to
+
+	// Guarded by stream.mu: as the cursor's own fields.
+	cursor
+	passed  int64 // cost of all packets before next, since the stream began (log.shedCost)
+	charged int64 // of the budget
+	cut     bool  // the budget had no room: the log is not kept for it
+	closed  bool
+}
+
+// Packet is one tag as a Reader gives it out.
+type Packet struct {
+	flv.Tag        // its timestamp is Time, modulo 2^32. The data is the batch's
+	Seq     uint64 // its place in the stream's log; of what stands beside the log, that of the packet it precedes
+	Time    int64  // ms, on the stream's clock, which goes on from session to session
+	Header  bool   // metadata or a codec header that is in force from here on
+	Key     bool   // players can start here: a video key frame, or any frame of a stream of sound
+}
+
+// ReadBatch is what Read fills: packets that are valid until the next Read with it.
+type ReadBatch struct {
+	Packets []Packet
+	// Lost is how many packets were lost right before these, because the reader was slow.
+	Lost uint64
+
+	batch Batch
+	data  []byte
+}
+
+// maxReadData is the largest memory for data that a batch keeps, in bytes.
+const maxReadData = 1 << 20
+
+// Read makes a reader of a stream that is published, or was a moment ago. It must be
+// closed. The error is a *Refusal with ReasonNotFound, or ReasonShuttingDown.
+func (h *Hub) Read(key Key, opts ReadOptions) (*Reader, error) {
+	h.mu.Lock()
+	s, closing := h.streams[key], h.closing
+	h.mu.Unlock()
+	switch {
+	case closing:
+		return nil, errShuttingDown
+	case s == nil:
+		return nil, refuse(ReasonNotFound, "nobody publishes %s", key)
+	}
+	r := &Reader{stream: s, opts: opts, news: make(chan struct{}, 1)}
+	r.scriptData, r.shape = true, flv.Shape{Form: flv.FormAsSent}
+	r.begun, r.base = true, math.MinInt64
+	err := refuse(ReasonNotFound, "nobody publishes %s", key)
+	s.update(func() {
+		if s.state != stateLive && s.state != stateGrace {
+			return
+		}
+		err = nil
+		r.next = max(s.lead, s.log.tail)
+		r.passed = s.log.costBefore(r.next)
+		s.readers = append(s.readers, r)
+		s.wakers = append(slices.Clip(s.wakers), r)
+		s.holdLocked(r.next)
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.Wake()
+	return r, nil
+}
+
+// Key returns the stream that is read.
+func (r *Reader) Key() Key { return r.stream.key }
+
+// Ready returns a channel that gives something when Read may have something, or an end,
+// that it did not have when it was called last.
+func (r *Reader) Ready() <-chan struct{} { return r.news }
+
+// Wait waits for Ready or the end of ctx, whose error it then returns.
+func (r *Reader) Wait(ctx context.Context) error {
+	select {
+	case <-r.news:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Wake implements Waker.
+func (r *Reader) Wake() {
+	if !r.told.Swap(true) {
+		select {
+		case r.news <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Dropped returns how many packets the reader was not given because it was slow.
+func (r *Reader) Dropped() uint64 { return r.dropped.Load() }
+
+// Close ends the reader. Only the first call has an effect. A Read under way goes on to its
+// end, and later ones return ReasonClientLeft.
+func (r *Reader) Close() {
+	s := r.stream
+	s.update(func() {
+		if r.closed {
+			return
+		}
+		r.closed = true
+		r.chargeLocked(0)
+		s.readers = slices.DeleteFunc(s.readers, func(other *Reader) bool { return other == r })
+		s.wakers = slices.DeleteFunc(slices.Clone(s.wakers), func(w Waker) bool { return w == Waker(r) })
+	})
+	r.Wake()
+}
+
+// Read fills the batch with packets that follow those of the last one, up to about limit
+// bytes of data, but at least one if there is any. It does not block: where nothing is due
+// the batch is empty. end says that nothing follows these packets, and why.
+func (r *Reader) Read(b *ReadBatch, limit int) (end Reason) {
+	b.Packets, b.Lost, b.data = b.Packets[:0], 0, b.data[:0]
+	if cap(b.data) > maxReadData {
+		b.data = nil
+	}
+	select {
+	case <-r.news: // for what is read now
+	default:
+	}
+	r.told.Store(false) // after that: one that comes between is for what is read now, too
+	s := r.stream
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	defer b.batch.Forget()
+	switch {
+	case r.closed:
+		return ReasonClientLeft
+	case !r.startLocked():
+		if s.state == stateEnded {
+			return s.reason
+		}
+		return ReasonNone
+	}
+	if lost, stalled := r.catchUpLocked(); stalled {
+		return ReasonStalled
+	} else if lost > 0 {
+		b.Lost = lost
+		r.dropped.Add(lost)
+	}
+	l := &s.log
+	for size := 0; r.next < l.head && size < limit; {
+		size += r.readLocked(b, l)
+	}
+	if r.opts.Lag == LagBudget {
+		r.chargeLocked(r.lentLocked())
+	}
+	switch {
+	case r.next < l.head:
+		r.Wake()
+	case s.state == stateEnded:
+		return s.reason
+	}
+	return ReasonNone
+}
+
+// startLocked settles where the reader begins, when it is known what the stream has.
+func (r *Reader) startLocked() bool {
+	s := r.stream
+	switch {
+	case r.started:
+		return true
+	case s.state == stateEnded && r.opts.FromSession: // a short session: all of it
+	case !s.session.decided:
+		return false
+	case r.opts.FromSession:
+	case !s.log.hasGOP:
+		return false
+	default:
+		r.moveLocked(max(r.next, s.log.gop))
+	}
+	r.started, r.needKey = true, !r.opts.FromSession
+	return true
+}
+
+// moveLocked puts the reader at a packet ahead.
+func (r *Reader) moveLocked(seq uint64) {
+	r.next = seq
+	r.passed = r.stream.log.costBefore(seq)
+}
+
+// catchUpLocked moves a reader that is too far behind, and returns how many packets it
+// lost by that.
+func (r *Reader) catchUpLocked() (lost uint64, stalled bool) {
+	l := &r.stream.log
+	if r.next >= l.head {
+		return 0, false
+	}
+	gone := r.next < l.tail
+	late := !gone && r.opts.Lag != LagBudget &&
+		l.newest().arrived-l.at(r.next).arrived > r.stream.hub.cfg.MaxLag.Milliseconds()
+	to := r.next
+	switch {
+	case !gone && !late:
+		return 0, false
+	case r.opts.Lag == LagEnd:
+		return 0, true
+	case r.opts.Lag == LagBudget:
+		if to = l.tail; len(l.keys) > 0 && l.at(l.tail).kind == flv.TypeVideo {
+			to = l.keys[0]
+		}
+	case l.hasGOP && l.gop > r.next:
+		to = l.gop
+	case gone:
+		to = l.tail
+	}
+	if to == r.next {
+		return 0, false
+	}
+	lost = to - r.next
+	r.needKey, r.cut = true, false
+	r.moveLocked(to)
+	return lost, false
+}
+
+// readLocked gives out the next packet, after what changes with it.
+func (r *Reader) readLocked(b *ReadBatch, l *log) (size int) {
+	seq, p := r.next, l.at(r.next)
+	r.next++
+	r.passed += p.cost()
+	h, _ := l.headersAt(seq)
+	due := r.due(p, 0)
+	if r.headers != h {
+		b.batch.tags, b.batch.shaped = b.batch.tags[:0], b.batch.shaped[:0]
+		r.appendHeaders(&b.batch, l, h, seq)
+		for _, t := range b.batch.tags {
+			size += b.add(t, Packet{Seq: seq, Time: p.time, Header: true})
+		}
+		clear(b.batch.tags)
+	}
+	if due {
+		size += b.add(flv.Tag{Type: p.kind, Data: p.data()}, Packet{Seq: seq, Time: p.time, Key: p.is(markStart)})
+	}
+	return size
+}
+
+// add adds a packet with a copy of the tag's data.
+func (b *ReadBatch) add(t flv.Tag, p Packet) (size int) {
+	begin := len(b.data)
+	b.data = append(b.data, t.Data...)
+	t.Data = b.data[begin:len(b.data):len(b.data)]
+	t.Timestamp = uint32(p.Time)
+	p.Tag = t
+	b.Packets = append(b.Packets, p)
+	return t.Size()
+}
+
+// wantsKept reports whether the log is kept for the reader from packet seq on.
+func (r *Reader) wantsKept(seq uint64) bool {
+	return r.opts.Lag == LagBudget && !r.cut && r.next <= seq
+}
+
+// lentLocked returns about how many bytes the log holds for the reader, and for no viewer.
+func (r *Reader) lentLocked() int64 { return max(0, r.stream.log.shedCost-r.passed) }
+
+// chargeLocked charges the reader's budget with so many bytes.
+func (r *Reader) chargeLocked(bytes int64) {
+	if bytes != r.charged {
+		r.opts.Budget.used(bytes-r.charged, (bytes > 0) != (r.charged > 0))
+		r.charged = bytes
+	}
+}
+
+// reviewReadersLocked charges readers with what the log holds for them by now, and cuts
+// those for whom there is no room.
+func (s *Stream) reviewReadersLocked() {
+	for _, r := range s.readers {
+		if r.opts.Lag != LagBudget || r.cut {
+			continue
+		}
+		r.chargeLocked(r.lentLocked())
+		if !r.opts.Budget.allows(r.charged) {
+			r.cut = true
+			r.chargeLocked(0)
+		}
+	}
+}
+
+// keptLocked reports whether a reader still needs packet seq, which nobody else does; a
+// reader that comes a little after the beginning of the session, too.
+func (s *Stream) keptLocked(seq uint64) bool {
+	if s.session.arrived-s.session.openedAt < sessionLead && seq >= s.lead && s.log.memory() <= s.hub.logBound() {
+		return true
+	}
+	return slices.ContainsFunc(s.readers, func(r *Reader) bool { return r.wantsKept(seq) })
+}
+
+// Budget bounds the memory that logs take for readers that are slow, of all readers
+// together that share it. Its methods may be called from any goroutine.
+type Budget struct {
+	most    int64
+	bytes   atomic.Int64
+	readers atomic.Int64
+}
+
+// NewBudget makes a budget of so many bytes.
+func NewBudget(bytes int64) *Budget { return &Budget{most: bytes} }
+
+// Used returns how many bytes are taken. For a moment, that may be a little more than there
+// are.
+func (b *Budget) Used() int64 {
+	if b == nil {
+		return 0
+	}
+	return b.bytes.Load()
+}
+
+// used notes that a reader takes more or less, and perhaps begins to take or ends.
+func (b *Budget) used(more int64, turns bool) {
+	if b == nil {
+		return
+	}
+	b.bytes.Add(more)
+	switch {
+	case turns && more > 0:
+		b.readers.Add(1)
+	case turns:
+		b.readers.Add(-1)
+	}
+}
+
+// allows reports whether a reader may take so much: all that there is, or an equal share
+// where more is taken than there is.
+func (b *Budget) allows(bytes int64) bool {
+	switch {
+	case bytes == 0:
+		return true
+	case b == nil:
+		return false
+	}
+	return b.bytes.Load() <= b.most || bytes <= b.most/max(1, b.readers.Load())
+}
+
+// sessionLead is how much of the beginning of a publish session is kept for readers who
+// come a little after it.
+const sessionLead = 2 * time.Second
