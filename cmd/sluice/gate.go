@@ -23,8 +23,8 @@ import (
 // So it waits less while they do; each of them is less work than a client who joins.
 type gate struct {
 	net.Listener
-	thronged func() bool // whether too many say nothing
-	yield    func()      // runtime.Gosched, but for tests
+	overloaded func() bool // whether too many say nothing
+	yield      func()      // runtime.Gosched, but for tests
 }
 
 const (
@@ -34,20 +34,20 @@ const (
 	// gateWait is how long a connection is kept waiting at most, for a machine
 	// that has no quiet moment.
 	gateWait = 5 * time.Millisecond
-	// throngedWait is the same while too many say nothing: 2,000 of them a second
+	// overloadedWait is the same while too many say nothing: 2,000 of them a second
 	// get in at least.
-	throngedWait = 500 * time.Microsecond
+	overloadedWait = 500 * time.Microsecond
 )
 
-func newGate(l net.Listener, thronged func() bool) net.Listener {
-	return &gate{l, thronged, runtime.Gosched}
+func newGate(l net.Listener, overloaded func() bool) net.Listener {
+	return &gate{l, overloaded, runtime.Gosched}
 }
 
 // Accept waits for a quiet moment and then for a connection.
 func (g *gate) Accept() (net.Conn, error) {
 	wait := gateWait
-	if g.thronged() {
-		wait = throngedWait
+	if g.overloaded() {
+		wait = overloadedWait
 	}
 	for began := time.Now(); time.Since(began) < wait; {
 		yielded := time.Now()

@@ -37,23 +37,23 @@ func (l *conns) Accept() (net.Conn, error) {
 // The gate waits for a yield that comes back at once, in vain for so long only.
 func TestGateWaitsForAQuietMoment(t *testing.T) {
 	for _, c := range []struct {
-		name     string
-		busy     []time.Duration // what yields take before they come back at once
-		thronged bool
-		want     time.Duration // when the connection is accepted
+		name       string
+		busy       []time.Duration // what yields take before they come back at once
+		overloaded bool
+		want       time.Duration // when the connection is accepted
 	}{
 		{"quiet", nil, false, 0},
 		{"yields as they are", []time.Duration{20 * time.Microsecond}, false, 20 * time.Microsecond},
 		{"busy for a while", []time.Duration{300 * time.Microsecond, 2 * time.Millisecond}, false, 2300 * time.Microsecond},
 		{"busy all the time", []time.Duration{2 * time.Millisecond, 2 * time.Millisecond, 2 * time.Millisecond, time.Hour}, false, 6 * time.Millisecond},
 		{"one long wait", []time.Duration{40 * time.Millisecond, time.Hour}, false, 40 * time.Millisecond},
-		{"thronged", []time.Duration{300 * time.Microsecond, 300 * time.Microsecond, time.Hour}, true, 600 * time.Microsecond},
-		{"thronged and quiet", nil, true, 0},
+		{"overloaded", []time.Duration{300 * time.Microsecond, 300 * time.Microsecond, time.Hour}, true, 600 * time.Microsecond},
+		{"overloaded and quiet", nil, true, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				conn := &net.TCPConn{}
-				g := &gate{&conns{waiting: []net.Conn{conn}}, func() bool { return c.thronged }, func() {
+				g := &gate{&conns{waiting: []net.Conn{conn}}, func() bool { return c.overloaded }, func() {
 					if len(c.busy) > 0 {
 						time.Sleep(c.busy[0])
 						c.busy = c.busy[1:]

@@ -14,7 +14,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
-	"sluice/cmd/sluice/door"
+	"sluice/cmd/sluice/admission"
 	"sluice/httpflv"
 	"sluice/hub"
 )
@@ -29,7 +29,7 @@ const (
 	maxHeaderBytes = 32 << 10
 	// bodyTimeout is how long a client has to send the rest of a body. Nobody needs
 	// one, but some clients read no answer before they have sent all.
-	bodyTimeout = door.BodyTimeout
+	bodyTimeout = admission.BodyTimeout
 	// answerTimeout is how long a client may take for a whole answer.
 	answerTimeout = 30 * time.Second
 	// idleTimeout is how long a connection is kept for a next request.

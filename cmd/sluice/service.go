@@ -10,8 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"sluice/cmd/sluice/admission"
 	"sluice/cmd/sluice/demo"
-	"sluice/cmd/sluice/door"
 	"sluice/flv"
 	"sluice/httpflv"
 	"sluice/hub"
@@ -24,12 +24,12 @@ import (
 
 // service is the gateway with all its parts, wired.
 //
-//	gate, door ──▶ publishers ──▶ rtmp ──▶ hub ──▶ pool ──▶ rtmp, flv ──▶ viewers
+//	gate, admission ──▶ publishers ──▶ rtmp ──▶ hub ──▶ pool ──▶ rtmp, flv ──▶ viewers
 //	                                        └────▶ page
 type service struct {
-	listeners // behind gate and door
+	listeners // behind gate and admission
 	log       *slog.Logger
-	door      *door.Door
+	admission *admission.Control
 	hub       *hub.Hub
 	pool      *fanout.Pool
 	intake    *intake.Pool // waits for what publishers and viewers send
@@ -46,15 +46,15 @@ type service struct {
 // then on. It must be started and shut down.
 func newService(cfg config, l listeners, log *slog.Logger) *service {
 	s := &service{log: log, demo: cfg.Demo}
-	s.door = door.New(door.Config{
+	s.admission = admission.New(admission.Config{
 		MaxConnections: cfg.MaxConnections,
 		MaxPerAddress:  cfg.MaxConnectionsPerAddress,
 		AllowOrigins:   cfg.AllowOrigins,
 		Logger:         log,
 	})
 	s.listeners = listeners{
-		rtmp: newGate(s.door.Listen(l.rtmp, false), s.door.Thronged),
-		http: newGate(s.door.Listen(l.http, true), s.door.Thronged),
+		rtmp: newGate(s.admission.Listen(l.rtmp, false), s.admission.Overloaded),
+		http: newGate(s.admission.Listen(l.http, true), s.admission.Overloaded),
 	}
 	s.hub = hub.New(hub.Config{
 		PublisherGrace: orNever(cfg.PublisherGrace),
@@ -79,7 +79,7 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 	})
 	s.intake = intake.New(intake.Config{})
 	s.rtmp = &rtmp.Server{
-		Handler: settling{&gateway.Handler{Hub: s.hub, Pool: s.pool}}, Logger: log, Await: s.await,
+		Handler: markingActive{&gateway.Handler{Hub: s.hub, Pool: s.pool}}, Logger: log, Await: s.await,
 		// A viewer that takes nothing is for the pool to judge.
 		VanishTimeout: max(time.Minute, cfg.StallTimeout+10*time.Second),
 	}
@@ -91,7 +91,7 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 		Logger:   log,
 	})
 	s.http = newHTTPServer(site{streams: s.flv, page: page, origins: cfg.AllowOrigins}, log)
-	s.door.Guard(s.http)
+	s.admission.Guard(s.http)
 	return s
 }
 
@@ -101,27 +101,27 @@ func (s *service) await(c net.Conn, run func()) (rtmp.Waiting, error) {
 	if err != nil {
 		return nil, err // not source, which as an interface would not be nil
 	}
-	door.OnGivenUp(c, source.Wake)
+	admission.OnGivenUp(c, source.Wake)
 	return source, nil
 }
 
-// settling is an rtmp.Handler that tells the door who publishes and plays.
-type settling struct{ rtmp.Handler }
+// markingActive is an rtmp.Handler that tells the admission who publishes and plays.
+type markingActive struct{ rtmp.Handler }
 
 // Publish asks the Handler.
-func (h settling) Publish(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Publication, error) {
+func (h markingActive) Publish(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Publication, error) {
 	p, err := h.Handler.Publish(s, r)
 	if err == nil {
-		door.Settle(s.NetConn())
+		admission.MarkActive(s.NetConn())
 	}
 	return p, err
 }
 
 // Play asks the Handler.
-func (h settling) Play(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Playback, error) {
+func (h markingActive) Play(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Playback, error) {
 	p, err := h.Handler.Play(s, r)
 	if err == nil {
-		door.Settle(s.NetConn())
+		admission.MarkActive(s.NetConn())
 	}
 	return p, err
 }
@@ -206,7 +206,7 @@ func (s *service) Shutdown(ctx context.Context) error {
 		s.flv.Wait()
 		s.running.Wait()
 		s.intake.Close()
-		s.door.Close()
+		s.admission.Close()
 	}()
 	select {
 	case <-ended:

@@ -137,7 +137,7 @@ func TestFlood(t *testing.T) {
 		assert.NoError(t, err, "viewer %d", i)
 	}
 	flooding.Wait()
-	figures := svc.door.Figures()
+	figures := svc.admission.Figures()
 	assert.LessOrEqual(t, figures.Open, floodRoom)
 	assert.NotZero(t, figures.GivenUp)
 
@@ -147,7 +147,7 @@ func TestFlood(t *testing.T) {
 		assert.False(t, errors.Is(err, os.ErrDeadlineExceeded), "flooding connection %d is still there", i)
 		c.Close()
 	}
-	assert.Eventually(t, func() bool { return svc.door.Figures().Open == 0 }, 10*time.Second, 10*time.Millisecond)
+	assert.Eventually(t, func() bool { return svc.admission.Figures().Open == 0 }, 10*time.Second, 10*time.Millisecond)
 	svc.stop()
 	for range 1000 { // they may still be on their way out
 		if runtime.NumGoroutine() <= goroutines && openDescriptors() <= descriptors {
@@ -167,7 +167,7 @@ func TestGivenUpSessionsEnd(t *testing.T) {
 	out := newOutput()
 	svc, p := startService(t, time.Hour, out, fmt.Sprintf("SLUICE_MAX_CONNECTIONS=%d", room), "SLUICE_LOG_LEVEL=debug")
 	for _, kind := range floods(p) {
-		given := svc.door.Figures().GivenUp
+		given := svc.admission.Figures().GivenUp
 		for range 2 * room {
 			c, err := net.Dial("tcp", kind.addr)
 			if errors.Is(err, syscall.ECONNRESET) {
@@ -179,7 +179,7 @@ func TestGivenUpSessionsEnd(t *testing.T) {
 			_, err = io.CopyN(io.Discard, c, int64(kind.answer))
 			require.NoError(t, err, kind.name)
 		}
-		assert.Eventually(t, func() bool { return svc.door.Figures().GivenUp-given >= room }, 10*time.Second, time.Millisecond, kind.name)
+		assert.Eventually(t, func() bool { return svc.admission.Figures().GivenUp-given >= room }, 10*time.Second, time.Millisecond, kind.name)
 	}
 	ended := regexp.MustCompile(`level=DEBUG msg="rtmp session ends" .* bytes_in=3120 .*use of closed network connection`)
 	assert.Eventually(t, func() bool { return len(ended.FindAllString(out.String(), -1)) >= room }, 10*time.Second, 10*time.Millisecond)
@@ -203,8 +203,8 @@ func TestFullServer(t *testing.T) {
 		require.NoError(t, err, protocol.name)
 		defer viewers[i].close()
 	}
-	settled := func() bool { return svc.door.Figures().Pending == 0 }
-	require.Eventually(t, settled, 10*time.Second, time.Millisecond)
+	active := func() bool { return svc.admission.Figures().Pending == 0 }
+	require.Eventually(t, active, 10*time.Second, time.Millisecond)
 
 	client := &http.Client{}
 	defer client.CloseIdleConnections()
@@ -217,12 +217,12 @@ func TestFullServer(t *testing.T) {
 	assert.Equal(t, "too many", body["error"])
 	_, err = joinRTMP(t.Context(), p, "full")
 	assert.Error(t, err)
-	assert.EqualValues(t, 2, svc.door.Figures().TurnedFull)
+	assert.EqualValues(t, 2, svc.admission.Figures().TurnedFull)
 
 	viewers[0].close()
 	leftOne := func() bool {
 		publisher.WriteTag(frames[len(frames)-1]) // writing to it shows that it is gone
-		return svc.door.Figures().Open == len(protocols)
+		return svc.admission.Figures().Open == len(protocols)
 	}
 	require.Eventually(t, leftOne, 10*time.Second, 10*time.Millisecond)
 	v, err := joinRTMP(t.Context(), p, "full")

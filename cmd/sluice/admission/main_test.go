@@ -1,4 +1,4 @@
-package door
+package admission
 
 import (
 	"errors"
@@ -56,15 +56,15 @@ func (c *caller) Close() error {
 	return nil
 }
 
-// street is a listener that accepts who is waiting there.
-type street struct {
+// backlog is a listener that accepts who is waiting there.
+type backlog struct {
 	net.Listener
 	waiting []net.Conn
 }
 
 var errEmpty = errors.New("nobody is waiting")
 
-func (s *street) Accept() (net.Conn, error) {
+func (s *backlog) Accept() (net.Conn, error) {
 	if len(s.waiting) == 0 {
 		return nil, errEmpty
 	}
@@ -73,38 +73,38 @@ func (s *street) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// entrance is a door on a street.
-type entrance struct {
-	*Door
-	street *street
-	l      net.Listener
+// rig is a door on a backlog.
+type rig struct {
+	*Control
+	backlog *backlog
+	l       net.Listener
 }
 
-func newEntrance(t *testing.T, cfg Config, answers bool) *entrance {
+func newRig(t *testing.T, cfg Config, answers bool) *rig {
 	t.Helper()
-	e := &entrance{Door: New(cfg), street: &street{}}
-	e.l = e.Listen(e.street, answers)
-	t.Cleanup(e.Close)
-	return e
+	r := &rig{Control: New(cfg), backlog: &backlog{}}
+	r.l = r.Listen(r.backlog, answers)
+	t.Cleanup(r.Close)
+	return r
 }
 
-// guest is a caller and the connection that was accepted of it, nil if it was
+// client is a caller and the connection that was accepted of it, nil if it was
 // turned away.
-type guest struct {
+type client struct {
 	*caller
 	in net.Conn
 }
 
-// here reports whether the guest is in and was not given up.
-func (g guest) here() bool { return g.in != nil && g.closed == 0 }
+// open reports whether the client is in and was not given up.
+func (g client) open() bool { return g.in != nil && g.closed == 0 }
 
 // comes lets somebody come from an address.
-func (e *entrance) comes(t testing.TB, from string) guest {
+func (r *rig) connect(t testing.TB, from string) client {
 	t.Helper()
-	g := guest{caller: &caller{from: net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(from), 40000))}}
-	e.street.waiting = append(e.street.waiting, g.caller)
+	g := client{caller: &caller{from: net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(from), 40000))}}
+	r.backlog.waiting = append(r.backlog.waiting, g.caller)
 	var err error
-	if g.in, err = e.l.Accept(); err != nil {
+	if g.in, err = r.l.Accept(); err != nil {
 		require.ErrorIs(t, err, errEmpty)
 		require.Equal(t, 1, g.closed, "who is turned away is closed")
 	}
@@ -112,27 +112,27 @@ func (e *entrance) comes(t testing.TB, from string) guest {
 }
 
 // crowdOf lets n come at once.
-func (e *entrance) crowdOf(t testing.TB, n int, from string) []guest {
+func (r *rig) connectAll(t testing.TB, n int, from string) []client {
 	t.Helper()
-	guests := make([]guest, n)
-	for i := range guests {
-		guests[i] = e.comes(t, from)
+	clients := make([]client, n)
+	for i := range clients {
+		clients[i] = r.connect(t, from)
 	}
-	return guests
+	return clients
 }
 
-// here counts who is in and was not given up.
-func here(guests []guest) (n int) {
-	for _, g := range guests {
-		if g.here() {
+// open counts those who are in and was not given up.
+func open(clients []client) (n int) {
+	for _, g := range clients {
+		if g.open() {
 			n++
 		}
 	}
 	return n
 }
 
-func settle(guests ...guest) {
-	for _, g := range guests {
-		Settle(g.in)
+func markActive(clients ...client) {
+	for _, g := range clients {
+		MarkActive(g.in)
 	}
 }

@@ -1,4 +1,4 @@
-package door
+package admission
 
 import (
 	"sync"
@@ -11,8 +11,8 @@ type verdict uint8
 const (
 	admitted verdict = iota
 	givenUp
-	full         // turned away, there are enough in all
-	tooManyAlike // turned away, there are enough from its address
+	full          // turned away, there are enough in all
+	fullOfAddress // turned away, there are enough from its address
 )
 
 // Times of the lines in the log.
@@ -33,66 +33,66 @@ type report struct {
 }
 
 // countLocked notes a verdict that is worth a line.
-func (d *Door) countLocked(why verdict) {
+func (a *Control) countLocked(why verdict) {
 	switch why {
 	case givenUp:
-		d.figures.GivenUp++
+		a.figures.GivenUp++
 	case full:
-		d.figures.TurnedFull++
-	case tooManyAlike:
-		d.figures.TurnedAlike++
+		a.figures.TurnedFull++
+	case fullOfAddress:
+		a.figures.TurnedByAddress++
 	}
-	if d.report.timer == nil && !d.report.closed {
-		d.reportInLocked(firstReport)
+	if a.report.timer == nil && !a.report.closed {
+		a.reportInLocked(firstReport)
 	}
 }
 
-func (d *Door) reportInLocked(after time.Duration) {
-	d.report.work.Add(1)
-	d.report.timer = time.AfterFunc(after, func() {
-		defer d.report.work.Done()
-		d.tell()
+func (a *Control) reportInLocked(after time.Duration) {
+	a.report.work.Add(1)
+	a.report.timer = time.AfterFunc(after, func() {
+		defer a.report.work.Done()
+		a.tell()
 	})
 }
 
 // tell writes a line if there is something new to tell, and sees to the next one.
-func (d *Door) tell() {
-	d.mu.Lock()
-	f, told := d.figuresLocked(), d.report.told
-	news := f.GivenUp+f.TurnedFull+f.TurnedAlike != told.GivenUp+told.TurnedFull+told.TurnedAlike
+func (a *Control) tell() {
+	a.mu.Lock()
+	f, told := a.figuresLocked(), a.report.told
+	news := f.GivenUp+f.TurnedFull+f.TurnedByAddress != told.GivenUp+told.TurnedFull+told.TurnedByAddress
 	var most *address
 	var from string
 	var fromPending int
-	if most = d.crowd.most(); most != nil {
+	if most = a.byAddress.most(); most != nil {
 		from, fromPending = most.key.String(), most.pending.n
 	}
-	d.report.told = f
-	d.report.timer = nil
-	if news && !d.report.closed {
-		d.reportInLocked(nextReport)
+	a.report.told = f
+	a.report.timer = nil
+	if news && !a.report.closed {
+		a.reportInLocked(nextReport)
 	}
-	d.mu.Unlock()
+	a.mu.Unlock()
 	if !news {
 		return
 	}
-	d.cfg.Logger.Warn("connections given up or turned away",
+	a.cfg.Logger.Warn("connections given up or turned away",
 		"given_up", f.GivenUp-told.GivenUp,
 		"turned_away", f.TurnedFull-told.TurnedFull,
-		"turned_away_by_address", f.TurnedAlike-told.TurnedAlike,
+		"turned_away_by_address", f.TurnedByAddress-told.TurnedByAddress,
 		"admitted", f.Admitted-told.Admitted,
-		"open", f.Open, "pending", f.Pending, "max_connections", d.cfg.MaxConnections,
+		"open", f.Open, "pending", f.Pending, "max_connections", a.cfg.MaxConnections,
 		"most_pending_from", from, "most_pending", fromPending)
 }
 
 // Close ends the door's lines in the log, with a last one if there is something to
 // tell. Connections are left alone.
-func (d *Door) Close() {
-	d.mu.Lock()
-	d.report.closed = true
-	if d.report.timer != nil && d.report.timer.Stop() {
-		d.report.work.Done()
+func (a *Control) Close() {
+	a.mu.Lock()
+	a.report.closed = true
+	if a.report.timer != nil && a.report.timer.Stop() {
+		a.report.work.Done()
 	}
-	d.mu.Unlock()
-	d.report.work.Wait()
-	d.tell()
+	a.mu.Unlock()
+	a.report.work.Wait()
+	a.tell()
 }

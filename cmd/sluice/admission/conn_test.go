@@ -1,4 +1,4 @@
-package door
+package admission
 
 import (
 	"context"
@@ -22,16 +22,16 @@ import (
 
 // However a connection ends, it is counted once, and the door forgets it.
 func TestClosedOnce(t *testing.T) {
-	e := newEntrance(t, Config{}, false)
-	guests := append(e.crowdOf(t, 10, "192.0.2.1"), e.crowdOf(t, 10, "2001:db8::1")...)
-	settle(guests[5:15]...)
-	for _, g := range guests {
+	r := newRig(t, Config{}, false)
+	clients := append(r.connectAll(t, 10, "192.0.2.1"), r.connectAll(t, 10, "2001:db8::1")...)
+	markActive(clients[5:15]...)
+	for _, g := range clients {
 		g.in.Close()
 		g.in.Close()
 	}
-	assert.Equal(t, Figures{Admitted: 20}, e.Figures())
-	assert.Empty(t, e.addresses)
-	assert.Empty(t, e.crowd)
+	assert.Equal(t, Figures{Admitted: 20}, r.Figures())
+	assert.Empty(t, r.addresses)
+	assert.Empty(t, r.byAddress)
 }
 
 // The counts are true whatever comes, goes and stays.
@@ -40,54 +40,54 @@ func TestCountsHold(t *testing.T) {
 	for seed := range uint64(4) {
 		synctest.Test(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 1))
-			e := newEntrance(t, Config{MaxConnections: most, MaxPerAddress: perAddress}, seed%2 == 0)
+			r := newRig(t, Config{MaxConnections: most, MaxPerAddress: perAddress}, seed%2 == 0)
 			addresses := []string{"192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8:0:1::1", "::1", "127.0.0.1", "10.1.1.1"}
-			var guests []guest
+			var clients []client
 			for range 800 {
 				switch n := random.IntN(16); {
 				case n < 9:
-					guests = append(guests, e.comes(t, addresses[random.IntN(len(addresses))]))
-				case n < 15 && len(guests) > 0:
-					g := guests[max(0, len(guests)-1-random.IntN(most))] // of late, or it is gone already
+					clients = append(clients, r.connect(t, addresses[random.IntN(len(addresses))]))
+				case n < 15 && len(clients) > 0:
+					g := clients[max(0, len(clients)-1-random.IntN(most))] // of late, or it is gone already
 					switch {
 					case g.in == nil:
 					case n == 9:
 						g.in.Close()
 					case n == 10:
-						visitOf(g.in).pend()
+						connOf(g.in).pend()
 					default:
-						Settle(g.in)
+						MarkActive(g.in)
 					}
 				default:
 					time.Sleep(time.Duration(random.IntN(200)) * time.Millisecond)
 				}
-				e.check(t)
+				r.check(t)
 			}
-			for _, g := range guests {
+			for _, g := range clients {
 				if g.in != nil {
 					g.in.Close()
 				}
 			}
-			e.check(t)
-			f := e.Figures()
+			r.check(t)
+			f := r.Figures()
 			assert.Zero(t, f.Open)
-			assert.Empty(t, e.addresses)
-			assert.Zero(t, e.turned.n)
+			assert.Empty(t, r.addresses)
+			assert.Zero(t, r.turned.n)
 			assert.NotZero(t, f.GivenUp)
 			assert.NotZero(t, f.TurnedFull)
-			assert.NotZero(t, f.TurnedAlike)
+			assert.NotZero(t, f.TurnedByAddress)
 		})
 	}
 }
 
 // check compares what the door knows of the addresses with what it knows in all.
-func (e *entrance) check(t *testing.T) {
+func (r *rig) check(t *testing.T) {
 	t.Helper()
 	open, pending := 0, 0
-	for key, a := range e.addresses {
+	for key, a := range r.addresses {
 		require.Equal(t, key, a.key)
 		require.Positive(t, a.open)
-		require.LessOrEqual(t, a.open, e.cfg.MaxPerAddress)
+		require.LessOrEqual(t, a.open, r.cfg.MaxPerAddress)
 		open += a.open
 		n := 0
 		for v := a.pending.first; v != nil; v = v.after {
@@ -100,21 +100,21 @@ func (e *entrance) check(t *testing.T) {
 		require.Equal(t, n > 0, a.place > 0)
 		pending += n
 	}
-	for i, a := range e.crowd {
+	for i, a := range r.byAddress {
 		require.Equal(t, i+1, a.place)
 		if i > 0 {
-			require.False(t, e.crowd.Less(i, (i-1)/2), "a heap")
+			require.False(t, r.byAddress.Less(i, (i-1)/2), "a heap")
 		}
 	}
-	f := e.Figures()
+	f := r.Figures()
 	require.Equal(t, open, f.Open)
 	require.Equal(t, pending, f.Pending)
-	require.LessOrEqual(t, f.Open, e.cfg.MaxConnections)
-	require.LessOrEqual(t, e.turned.n, maxTurned)
+	require.LessOrEqual(t, f.Open, r.cfg.MaxConnections)
+	require.LessOrEqual(t, r.turned.n, maxTurned)
 }
 
 // admitted returns both ends of a connection through the door.
-func admittedTCP(t *testing.T, d *Door, answers bool) (client *net.TCPConn, accepted net.Conn) {
+func admittedTCP(t *testing.T, a *Control, answers bool) (client *net.TCPConn, accepted net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -122,7 +122,7 @@ func admittedTCP(t *testing.T, d *Door, answers bool) (client *net.TCPConn, acce
 	c, err := net.Dial("tcp", l.Addr().String())
 	require.NoError(t, err)
 	t.Cleanup(func() { c.Close() })
-	accepted, err = d.Listen(l, answers).Accept()
+	accepted, err = a.Listen(l, answers).Accept()
 	require.NoError(t, err)
 	t.Cleanup(func() { accepted.Close() })
 	return c.(*net.TCPConn), accepted
@@ -130,9 +130,9 @@ func admittedTCP(t *testing.T, d *Door, answers bool) (client *net.TCPConn, acce
 
 // What others look for in a connection of the operating system is there.
 func TestTCPConnectionsStayWhatTheyAre(t *testing.T) {
-	d := New(Config{})
-	defer d.Close()
-	client, c := admittedTCP(t, d, false)
+	a := New(Config{})
+	defer a.Close()
+	client, c := admittedTCP(t, a, false)
 	assert.Implements(t, (*syscall.Conn)(nil), c)
 	assert.Implements(t, (*io.ReaderFrom)(nil), c)
 	assert.Implements(t, (*io.WriterTo)(nil), c)
@@ -144,24 +144,24 @@ func TestTCPConnectionsStayWhatTheyAre(t *testing.T) {
 	require.NoError(t, c.(interface{ CloseWrite() error }).CloseWrite())
 	_, err = client.Read(make([]byte, 1))
 	assert.ErrorIs(t, err, io.EOF)
-	assert.Equal(t, 1, d.Figures().Open, "it is only shut")
+	assert.Equal(t, 1, a.Figures().Open, "it is only shut")
 	c.Close()
-	assert.Zero(t, d.Figures().Open)
+	assert.Zero(t, a.Figures().Open)
 	assert.ErrorIs(t, raw.Control(func(uintptr) {}), net.ErrClosed)
 }
 
 // Who is given up notices it: in a Read here, and as a reset there.
 func TestGivenUpIsClosed(t *testing.T) {
-	d := New(Config{MaxConnections: 1, Patience: time.Nanosecond})
-	defer d.Close()
-	client, c := admittedTCP(t, d, false)
+	a := New(Config{MaxConnections: 1, Patience: time.Nanosecond})
+	defer a.Close()
+	client, c := admittedTCP(t, a, false)
 	ended := make(chan error, 1)
 	go func() {
 		_, err := c.Read(make([]byte, 1))
 		ended <- err
 	}()
 	time.Sleep(time.Millisecond) // it is old then
-	_, next := admittedTCP(t, d, false)
+	_, next := admittedTCP(t, a, false)
 	assert.ErrorIs(t, <-ended, net.ErrClosed)
 	_, err := client.Read(make([]byte, 1))
 	assert.ErrorIs(t, err, syscall.ECONNRESET)
@@ -169,29 +169,29 @@ func TestGivenUpIsClosed(t *testing.T) {
 }
 
 // serveHTTP serves through a door until the test ends.
-func serveHTTP(t *testing.T, cfg Config, handler http.HandlerFunc) (*Door, string) {
+func serveHTTP(t *testing.T, cfg Config, handler http.HandlerFunc) (*Control, string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	d := New(cfg)
+	a := New(cfg)
 	srv := &http.Server{Handler: handler, ReadHeaderTimeout: 30 * time.Second}
-	d.Guard(srv)
+	a.Guard(srv)
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(d.Listen(l, true)) }()
+	go func() { served <- srv.Serve(a.Listen(l, true)) }()
 	t.Cleanup(func() {
 		srv.Close()
 		<-served
-		d.Close()
-		assert.Eventually(t, func() bool { return d.Figures().Open == 0 }, 5*time.Second, time.Millisecond)
+		a.Close()
+		assert.Eventually(t, func() bool { return a.Figures().Open == 0 }, 5*time.Second, time.Millisecond)
 	})
-	return d, "http://" + l.Addr().String()
+	return a, "http://" + l.Addr().String()
 }
 
-// A connection is settled from the whole head of a request to the end of its
+// A connection is active from the whole head of a request to the end of its
 // answer.
-func TestRequestsSettle(t *testing.T) {
+func TestRequestsBecomeActive(t *testing.T) {
 	asked, answer := make(chan struct{}), make(chan struct{})
-	d, url := serveHTTP(t, Config{}, func(http.ResponseWriter, *http.Request) {
+	a, url := serveHTTP(t, Config{}, func(http.ResponseWriter, *http.Request) {
 		asked <- struct{}{}
 		<-answer
 	})
@@ -201,7 +201,7 @@ func TestRequestsSettle(t *testing.T) {
 	becomes := func(pending int) {
 		t.Helper()
 		require.Eventually(t, func() bool {
-			f := d.Figures()
+			f := a.Figures()
 			return f.Open == 1 && f.Pending == pending
 		}, 10*time.Second, time.Millisecond)
 	}
@@ -209,7 +209,7 @@ func TestRequestsSettle(t *testing.T) {
 	for range 3 {
 		_, err = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n")
 		require.NoError(t, err)
-		assert.Equal(t, 1, d.Figures().Pending)
+		assert.Equal(t, 1, a.Figures().Pending)
 		_, err = io.WriteString(c, "\r\n")
 		require.NoError(t, err)
 		<-asked
@@ -219,21 +219,21 @@ func TestRequestsSettle(t *testing.T) {
 	}
 }
 
-// house is a listener of connections in memory.
-type house struct {
+// pipes is a listener of connections in memory.
+type pipes struct {
 	net.Listener
 	callers chan net.Conn
 	closed  chan struct{}
 }
 
-func (h house) Addr() net.Addr { return &net.TCPAddr{} }
+func (h pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
-func (h house) Close() error {
+func (h pipes) Close() error {
 	close(h.closed)
 	return nil
 }
 
-func (h house) Accept() (net.Conn, error) {
+func (h pipes) Accept() (net.Conn, error) {
 	select {
 	case c := <-h.callers:
 		return c, nil
@@ -246,13 +246,13 @@ func (h house) Accept() (net.Conn, error) {
 // pending, and not for long.
 func TestSlowBodies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := house{callers: make(chan net.Conn), closed: make(chan struct{})}
-		d := New(Config{})
-		defer d.Close()
+		h := pipes{callers: make(chan net.Conn), closed: make(chan struct{})}
+		a := New(Config{})
+		defer a.Close()
 		srv := &http.Server{Handler: http.NotFoundHandler()}
-		d.Guard(srv)
+		a.Guard(srv)
 		served := make(chan error, 1)
-		go func() { served <- srv.Serve(d.Listen(h, true)) }()
+		go func() { served <- srv.Serve(a.Listen(h, true)) }()
 
 		for _, head := range []string{
 			"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhello",
@@ -264,21 +264,21 @@ func TestSlowBodies(t *testing.T) {
 			_, err := io.WriteString(client, head)
 			require.NoError(t, err)
 			synctest.Wait()
-			assert.Equal(t, 1, d.Figures().Pending, head)
+			assert.Equal(t, 1, a.Figures().Pending, head)
 			time.Sleep(BodyTimeout - time.Millisecond)
-			assert.Equal(t, 1, d.Figures().Open, head)
+			assert.Equal(t, 1, a.Figures().Open, head)
 			time.Sleep(time.Second) // net/http waits a little before it closes
-			assert.Zero(t, d.Figures().Open, head)
+			assert.Zero(t, a.Figures().Open, head)
 		}
 		srv.Close()
 		assert.ErrorIs(t, <-served, http.ErrServerClosed)
 	})
 }
 
-// A connection that its handler takes over stays settled.
-func TestHijackedStaysSettled(t *testing.T) {
+// A connection that its handler takes over stays active.
+func TestHijackedStaysActive(t *testing.T) {
 	taken := make(chan net.Conn, 1)
-	d, url := serveHTTP(t, Config{}, func(w http.ResponseWriter, _ *http.Request) {
+	a, url := serveHTTP(t, Config{}, func(w http.ResponseWriter, _ *http.Request) {
 		c, _, err := http.NewResponseController(w).Hijack()
 		if assert.NoError(t, err) {
 			taken <- c
@@ -291,9 +291,9 @@ func TestHijackedStaysSettled(t *testing.T) {
 	require.NoError(t, err)
 	in := <-taken
 	assert.IsType(t, &tcpConn{}, in)
-	assert.Equal(t, Figures{Open: 1, Admitted: 1}, d.Figures())
+	assert.Equal(t, Figures{Open: 1, Admitted: 1}, a.Figures())
 	in.Close()
-	assert.Equal(t, Figures{Admitted: 1}, d.Figures())
+	assert.Equal(t, Figures{Admitted: 1}, a.Figures())
 }
 
 // Who comes over HTTP and is turned away learns why.
@@ -312,7 +312,7 @@ func TestTurnedAwayIsAnswered(t *testing.T) {
 		{"for some pages", Config{MaxConnections: 1, AllowOrigins: listed}, "the server has as many connections as it takes", page},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d, url := serveHTTP(t, c.cfg, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+			a, url := serveHTTP(t, c.cfg, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 			ctx, leave := context.WithCancel(t.Context())
 			client := &http.Client{}
 			defer client.CloseIdleConnections()
@@ -323,7 +323,7 @@ func TestTurnedAwayIsAnswered(t *testing.T) {
 				client.Do(req)
 			}()
 			require.Eventually(t, func() bool {
-				f := d.Figures()
+				f := a.Figures()
 				return f.Open == 1 && f.Pending == 0
 			}, 10*time.Second, time.Millisecond)
 			for range 3 {
@@ -344,8 +344,8 @@ func TestTurnedAwayIsAnswered(t *testing.T) {
 			}
 			leave()
 			<-viewer
-			f := d.Figures()
-			assert.EqualValues(t, 3, f.TurnedFull+f.TurnedAlike)
+			f := a.Figures()
+			assert.EqualValues(t, 3, f.TurnedFull+f.TurnedByAddress)
 			assert.EqualValues(t, 1, f.Admitted)
 		})
 	}
@@ -354,20 +354,20 @@ func TestTurnedAwayIsAnswered(t *testing.T) {
 // Only so many are answered at a time; an old one of them makes room for a new one.
 func TestFewAreAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := newEntrance(t, Config{MaxConnections: 1}, true)
-		viewer := e.comes(t, "192.0.2.1")
-		settle(viewer)
-		answered := e.crowdOf(t, maxTurned, "192.0.2.2")
-		assert.Equal(t, maxTurned, here(answered))
-		assert.False(t, e.comes(t, "192.0.2.3").here())
+		r := newRig(t, Config{MaxConnections: 1}, true)
+		viewer := r.connect(t, "192.0.2.1")
+		markActive(viewer)
+		answered := r.connectAll(t, maxTurned, "192.0.2.2")
+		assert.Equal(t, maxTurned, open(answered))
+		assert.False(t, r.connect(t, "192.0.2.3").open())
 		time.Sleep(later)
-		assert.True(t, e.comes(t, "192.0.2.3").here())
-		assert.False(t, answered[0].here())
-		assert.Equal(t, Figures{Open: 1, Admitted: 1, TurnedFull: maxTurned + 2}, e.Figures())
+		assert.True(t, r.connect(t, "192.0.2.3").open())
+		assert.False(t, answered[0].open())
+		assert.Equal(t, Figures{Open: 1, Admitted: 1, TurnedFull: maxTurned + 2}, r.Figures())
 		answered[1].in.Close()
-		assert.True(t, e.comes(t, "192.0.2.3").here())
+		assert.True(t, r.connect(t, "192.0.2.3").open())
 		viewer.in.Close()
-		assert.Equal(t, settled, visitOf(e.comes(t, "192.0.2.3").in).asks(true), "admitted")
+		assert.Equal(t, active, connOf(r.connect(t, "192.0.2.3").in).asks(true), "admitted")
 	})
 }
 
@@ -380,9 +380,9 @@ func TestDescriptorsStayWithinTheBound(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer l.Close()
-	d := New(Config{MaxConnections: most})
-	defer d.Close()
-	through := d.Listen(l, false)
+	a := New(Config{MaxConnections: most})
+	defer a.Close()
+	through := a.Listen(l, false)
 	open := func() int {
 		files, err := os.ReadDir("/proc/self/fd")
 		require.NoError(t, err)

@@ -1,4 +1,4 @@
-package door
+package admission
 
 import (
 	"bytes"
@@ -37,18 +37,18 @@ func (l *lines) take() []string {
 func TestReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log lines
-		e := newEntrance(t, Config{MaxConnections: 16, Logger: slog.New(slog.NewTextHandler(&log, nil))}, false)
-		viewers := e.crowdOf(t, 8, "192.0.2.1")
-		settle(viewers...)
-		e.crowdOf(t, 100, "192.0.2.2") // a pending one may push out another
+		r := newRig(t, Config{MaxConnections: 16, Logger: slog.New(slog.NewTextHandler(&log, nil))}, false)
+		viewers := r.connectAll(t, 8, "192.0.2.1")
+		markActive(viewers...)
+		r.connectAll(t, 100, "192.0.2.2") // a pending one may push out another
 		time.Sleep(firstReport)
 		synctest.Wait()
 		said := log.take()
 		if assert.Len(t, said, 1) {
 			assert.Contains(t, said[0], `level=WARN msg="connections given up or turned away" given_up=92 turned_away=0 turned_away_by_address=0 admitted=108 open=16 pending=8 max_connections=16 most_pending_from=192.0.2.2 most_pending=8`)
 		}
-		settle(e.comes(t, "192.0.2.2"), e.comes(t, "192.0.2.2"))
-		e.crowdOf(t, 50, "192.0.2.3") // 6 are pending and young: not too many
+		markActive(r.connect(t, "192.0.2.2"), r.connect(t, "192.0.2.2"))
+		r.connectAll(t, 50, "192.0.2.3") // 6 are pending and young: not too many
 		time.Sleep(nextReport - time.Millisecond)
 		synctest.Wait()
 		assert.Empty(t, log.take())
@@ -60,13 +60,13 @@ func TestReport(t *testing.T) {
 		}
 		time.Sleep(nextReport)
 		assert.Empty(t, log.take(), "nothing new")
-		e.comes(t, "192.0.2.3")
-		e.Close()
+		r.connect(t, "192.0.2.3")
+		r.Close()
 		said = log.take()
 		if assert.Len(t, said, 1) {
 			assert.Contains(t, said[0], `given_up=1 `)
 		}
-		e.comes(t, "192.0.2.3")
+		r.connect(t, "192.0.2.3")
 		time.Sleep(time.Hour)
 		assert.Empty(t, log.take(), "closed")
 	})

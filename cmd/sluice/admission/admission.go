@@ -7,20 +7,20 @@
 // requests it is pending again. To be pending costs a client nothing, so what is
 // pending is what the door gives up when there is too much of it:
 //
-//	accepted ──▶ pending ◀──Pend── settled ──▶ closed
-//	   │           │  └────Settle────▲
+//	accepted ──▶ pending ◀──pend── active ──▶ closed
+//	   │           │  └────MarkActive────▲
 //	   │           └──▶ given up: closed by the door
 //	   └──▶ turned away: closed at once, or answered first where that is possible
 //
 // Who has to go comes from the address that has the most pending connections, and
 // of these it is the oldest. One that is younger than Patience stays, so that a
-// crowd of honest clients at the same moment loses nobody, unless the server is
-// full and the pending ones are too many. A settled one is never given up.
+// byAddress of honest clients at the same moment loses nobody, unless the server is
+// full and the pending ones are too many. A active one is never given up.
 //
 // The door knows every connection by what it counts, and has no goroutine, timer or
 // buffer for it. Admission takes the time of a few steps in a heap of addresses, and
 // no lock is held while anything is closed.
-package door
+package admission
 
 import (
 	"log/slog"
@@ -76,16 +76,16 @@ const (
 	defaultPatience = 2 * time.Second
 )
 
-// Door admits connections. Its methods may be called from any goroutine.
-type Door struct {
-	cfg                  Config
-	maxPending, maxAlike int // in all, of one address
-	began                time.Time
+// Control admits connections. Its methods may be called from any goroutine.
+type Control struct {
+	cfg                      Config
+	maxPending, maxOfAddress int // in all, of one address
+	began                    time.Time
 
 	mu        sync.Mutex
 	last      time.Duration // what the clock said
 	addresses map[netip.Addr]*address
-	crowd     crowd // those of which something is pending
+	byAddress byAddress // those of which something is pending
 	pending   int
 	turned    queue // being answered; part of no other number
 	figures   Figures
@@ -97,76 +97,76 @@ type Figures struct {
 	Open    int // admitted and not closed
 	Pending int // of these
 
-	Admitted    uint64
-	GivenUp     uint64 // admitted, but pending for too long or one too many
-	TurnedFull  uint64 // turned away, since there were enough in all
-	TurnedAlike uint64 // turned away, since there were enough from their address
+	Admitted        uint64
+	GivenUp         uint64 // admitted, but pending for too long or one too many
+	TurnedFull      uint64 // turned away, since there were enough in all
+	TurnedByAddress uint64 // turned away, since there were enough from their address
 }
 
 // New makes a door. It must be closed.
-func New(cfg Config) *Door {
+func New(cfg Config) *Control {
 	if cfg.Patience <= 0 {
 		cfg.Patience = defaultPatience
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	d := &Door{
-		cfg:        cfg,
-		maxPending: maxPending,
-		maxAlike:   maxPendingPerAddress,
-		began:      time.Now(),
-		addresses:  make(map[netip.Addr]*address),
+	a := &Control{
+		cfg:          cfg,
+		maxPending:   maxPending,
+		maxOfAddress: maxPendingPerAddress,
+		began:        time.Now(),
+		addresses:    make(map[netip.Addr]*address),
 	}
 	if n := cfg.MaxConnections; n > 0 {
-		d.maxPending = max(minPending, min(d.maxPending, n/pendingShare))
-		d.maxAlike = max(minPending, min(d.maxAlike, n/pendingPerAddressShare))
+		a.maxPending = max(minPending, min(a.maxPending, n/pendingShare))
+		a.maxOfAddress = max(minPending, min(a.maxOfAddress, n/pendingPerAddressShare))
 	}
-	return d
+	return a
 }
 
 // Figures returns the numbers of now.
-func (d *Door) Figures() Figures {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.figuresLocked()
+func (a *Control) Figures() Figures {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.figuresLocked()
 }
 
-// Thronged reports whether more is pending than may be for long.
-func (d *Door) Thronged() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.throngedLocked()
+// Overloaded reports whether more is pending than may be for long.
+func (a *Control) Overloaded() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.overloadedLocked()
 }
 
-func (d *Door) throngedLocked() bool {
-	a := d.crowd.most()
-	return a != nil && (a.pending.n > d.maxAlike || d.pending > d.maxPending)
+func (a *Control) overloadedLocked() bool {
+	addr := a.byAddress.most()
+	return addr != nil && (addr.pending.n > a.maxOfAddress || a.pending > a.maxPending)
 }
 
-func (d *Door) figuresLocked() Figures {
-	f := d.figures
-	f.Pending = d.pending
+func (a *Control) figuresLocked() Figures {
+	f := a.figures
+	f.Pending = a.pending
 	return f
 }
 
 // nowLocked is the door's clock. It is later at each call, so that of two
 // connections one is the older.
-func (d *Door) nowLocked() time.Duration {
-	d.last = max(d.last+1, time.Since(d.began))
-	return d.last
+func (a *Control) nowLocked() time.Duration {
+	a.last = max(a.last+1, time.Since(a.began))
+	return a.last
 }
 
 // Listen returns a listener that accepts what the door admits of l. Where answers
 // is true, some of those who are turned away are accepted too, for a handler of
 // Guard to tell them why.
-func (d *Door) Listen(l net.Listener, answers bool) net.Listener {
-	return &listener{l, d, answers}
+func (a *Control) Listen(l net.Listener, answers bool) net.Listener {
+	return &listener{l, a, answers}
 }
 
 type listener struct {
 	net.Listener
-	door    *Door
+	control *Control
 	answers bool
 }
 
@@ -174,67 +174,67 @@ type listener struct {
 // next one.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
-		c, err := l.Listener.Accept()
+		nc, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		v := l.door.wrap(c)
-		ok, gone := l.door.enter(v, addressOf(c), l.answers)
-		for _, v := range gone {
-			if v != nil {
-				v.giveUp()
+		c := l.control.wrap(nc)
+		ok, gone := l.control.enter(c, addressOf(nc), l.answers)
+		for _, c := range gone {
+			if c != nil {
+				c.giveUp()
 			}
 		}
 		if ok {
-			return v.conn, nil
+			return c.nc, nil
 		}
-		v.giveUp()
+		c.giveUp()
 	}
 }
 
 // addressOf returns what the connections of one client have in common.
-func addressOf(c net.Conn) netip.Addr {
-	tcp, ok := c.RemoteAddr().(*net.TCPAddr)
+func addressOf(nc net.Conn) netip.Addr {
+	tcp, ok := nc.RemoteAddr().(*net.TCPAddr)
 	if !ok {
 		return netip.Addr{}
 	}
-	a := tcp.AddrPort().Addr().Unmap().WithZone("")
-	if a.Is6() {
+	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
+	if addr.Is6() {
 		const network = 64 // bits that a client does not choose
-		p, _ := a.Prefix(network)
-		a = p.Addr()
+		p, _ := addr.Prefix(network)
+		addr = p.Addr()
 	}
-	return a
+	return addr
 }
 
 // enter decides about a newcomer: whether it is accepted, and who is to be closed
 // for it.
-func (d *Door) enter(v *visit, from netip.Addr, answers bool) (accept bool, gone [goneForOne]*visit) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	now := d.nowLocked()
-	v.since = now
-	if why := d.makeRoomLocked(from, now, &gone[0]); why != admitted {
-		d.countLocked(why)
+func (a *Control) enter(c *conn, from netip.Addr, answers bool) (accept bool, gone [goneForOne]*conn) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.nowLocked()
+	c.since = now
+	if why := a.makeRoomLocked(from, now, &gone[0]); why != admitted {
+		a.countLocked(why)
 		if !answers {
-			v.state = closed
+			c.state = closed
 			return false, gone
 		}
-		return d.turnAwayLocked(v, why, now, &gone[0]), gone
+		return a.turnAwayLocked(c, why, now, &gone[0]), gone
 	}
-	a := d.addresses[from]
-	if a == nil {
-		a = &address{key: from}
-		d.addresses[from] = a
+	addr := a.addresses[from]
+	if addr == nil {
+		addr = &address{key: from}
+		a.addresses[from] = addr
 	}
-	v.from = a
-	a.open++
-	d.figures.Open++
-	d.figures.Admitted++
-	d.pendLocked(v)
+	c.from = addr
+	addr.open++
+	a.figures.Open++
+	a.figures.Admitted++
+	a.pendLocked(c)
 	for i := range gone {
 		if gone[i] == nil {
-			gone[i] = d.thinLocked(now)
+			gone[i] = a.thinLocked(now)
 		}
 	}
 	return true, gone
@@ -242,62 +242,62 @@ func (d *Door) enter(v *visit, from netip.Addr, answers bool) (accept bool, gone
 
 // makeRoomLocked says whether a newcomer may come in, and who is closed for it
 // where a bound on connections is reached.
-func (d *Door) makeRoomLocked(from netip.Addr, now time.Duration, gone **visit) verdict {
-	if a := d.addresses[from]; d.cfg.MaxPerAddress > 0 && a != nil && a.open >= d.cfg.MaxPerAddress {
-		if !d.isOld(a.pending.first, now) {
-			return tooManyAlike
+func (a *Control) makeRoomLocked(from netip.Addr, now time.Duration, gone **conn) verdict {
+	if addr := a.addresses[from]; a.cfg.MaxPerAddress > 0 && addr != nil && addr.open >= a.cfg.MaxPerAddress {
+		if !a.isOld(addr.pending.first, now) {
+			return fullOfAddress
 		}
-		*gone = d.giveUpLocked(a.pending.first)
+		*gone = a.giveUpLocked(addr.pending.first)
 	}
-	if d.cfg.MaxConnections > 0 && d.figures.Open >= d.cfg.MaxConnections {
-		a := d.crowd.most()
-		if a == nil {
+	if a.cfg.MaxConnections > 0 && a.figures.Open >= a.cfg.MaxConnections {
+		addr := a.byAddress.most()
+		if addr == nil {
 			return full
 		}
-		many := a.pending.n >= d.maxAlike || d.pending >= d.maxPending
-		if !many && !d.isOld(a.pending.first, now) {
+		many := addr.pending.n >= a.maxOfAddress || a.pending >= a.maxPending
+		if !many && !a.isOld(addr.pending.first, now) {
 			return full
 		}
-		*gone = d.giveUpLocked(a.pending.first)
+		*gone = a.giveUpLocked(addr.pending.first)
 	}
 	return admitted
 }
 
 // thinLocked gives one up if too many are pending, and one is old enough.
-func (d *Door) thinLocked(now time.Duration) *visit {
-	if !d.throngedLocked() || !d.isOld(d.crowd.most().pending.first, now) {
+func (a *Control) thinLocked(now time.Duration) *conn {
+	if !a.overloadedLocked() || !a.isOld(a.byAddress.most().pending.first, now) {
 		return nil
 	}
-	return d.giveUpLocked(d.crowd.most().pending.first)
+	return a.giveUpLocked(a.byAddress.most().pending.first)
 }
 
-// isOld reports whether v, which may be nil, has been pending for too long.
-func (d *Door) isOld(v *visit, now time.Duration) bool {
-	return v != nil && now-v.since > d.cfg.Patience
+// isOld reports whether c, which may be nil, has been pending for too long.
+func (a *Control) isOld(c *conn, now time.Duration) bool {
+	return c != nil && now-c.since > a.cfg.Patience
 }
 
-// giveUpLocked takes v out of the counts. Its giveUp follows, without the lock.
-func (d *Door) giveUpLocked(v *visit) *visit {
-	d.countLocked(givenUp)
-	d.leaveLocked(v)
-	return v
+// giveUpLocked takes c out of the counts. Its giveUp follows, without the lock.
+func (a *Control) giveUpLocked(c *conn) *conn {
+	a.countLocked(givenUp)
+	a.leaveLocked(c)
+	return c
 }
 
 // turnAwayLocked keeps a newcomer for an answer, if there are not too many of these
 // already.
-func (d *Door) turnAwayLocked(v *visit, why verdict, now time.Duration, gone **visit) bool {
-	if d.turned.n >= maxTurned {
-		if !d.isOld(d.turned.first, now) {
-			v.state = closed
+func (a *Control) turnAwayLocked(c *conn, why verdict, now time.Duration, gone **conn) bool {
+	if a.turned.n >= maxTurned {
+		if !a.isOld(a.turned.first, now) {
+			c.state = closed
 			return false
 		}
-		*gone = d.turned.first
-		d.leaveLocked(*gone)
+		*gone = a.turned.first
+		a.leaveLocked(*gone)
 	}
-	v.state = turnedFull
-	if why == tooManyAlike {
-		v.state = turnedAlike
+	c.state = turnedFull
+	if why == fullOfAddress {
+		c.state = turnedByAddress
 	}
-	d.turned.add(v)
+	a.turned.add(c)
 	return true
 }
