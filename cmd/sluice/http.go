@@ -105,8 +105,10 @@ func (s site) routes() http.Handler {
 				http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 				w.Header().Set("Connection", "close")
 			}
-			isPath := r.URL.Opaque == ""
-			if isPath && strings.HasSuffix(r.URL.Path, httpflv.Suffix) {
+			if isStream(r) {
+				if r.Method == http.MethodGet { // nothing else makes a viewer
+					admission.Active(r.Context())
+				}
 				s.streams.ServeHTTP(w, r)
 				return
 			}
@@ -114,7 +116,7 @@ func (s site) routes() http.Handler {
 			// page and the API, but only what refuse says.
 			denied := len(s.origins) > 0 && !s.origins.Answer(w.Header(), r)
 			switch {
-			case !isPath:
+			case !isPath(r):
 				s.refuse(w, r, http.StatusBadRequest, "bad request", "the target is neither a path nor a URL")
 			case denied:
 				s.refuse(w, r, http.StatusForbidden, hub.ReasonDenied.String(), httpflv.DeniedOrigin)
@@ -129,6 +131,14 @@ func (s site) routes() http.Handler {
 	r.NotFound(s.notFound)
 	r.MethodNotAllowed(s.notAllowed)
 	return r
+}
+
+// isPath reports whether a request names what it is for by a path.
+func isPath(r *http.Request) bool { return r.URL.Opaque == "" }
+
+// isStream reports whether a request is for the handler of streams.
+func isStream(r *http.Request) bool {
+	return isPath(r) && strings.HasSuffix(r.URL.Path, httpflv.Suffix)
 }
 
 // notFound answers for paths that nobody serves.

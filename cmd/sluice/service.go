@@ -91,7 +91,7 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 		Logger:   log,
 	})
 	s.http = newHTTPServer(site{streams: s.flv, page: page, origins: cfg.AllowOrigins}, log)
-	s.admission.Guard(s.http)
+	s.admission.Guard(s.http, isStream)
 	return s
 }
 

@@ -1,25 +1,31 @@
-// Package door admits connections, of several listeners together. It bounds how
-// many there are, in all and from one address, and sees to it that those who come
-// to block the way are those who have to go.
+// Package admission decides which connections a server takes, over several listeners
+// together. It bounds how many there are, in all and from one address, and sees to it
+// that connections which only take up room are the ones that have to make room.
 //
-// A connection is pending until it has shown what it came for: over RTMP by
-// beginning to publish or to play, over HTTP by a whole request; between two
-// requests it is pending again. To be pending costs a client nothing, so what is
-// pending is what the door gives up when there is too much of it:
+// A connection is pending until it has shown what it came for: over RTMP by asking to
+// publish or to play, over HTTP by a whole request; between two requests it is pending
+// again. To be pending costs a client nothing, so pending connections are given up when
+// there are too many of them. A connection is asking while somebody decides whether it
+// may have what it came for, which can take seconds; then it is active.
 //
-//	accepted ──▶ pending ◀──pend── active ──▶ closed
-//	   │           │  └────MarkActive────▲
-//	   │           └──▶ given up: closed by the door
+//	accepted ──▶ pending ──MarkAsking──▶ asking ──MarkActive──▶ active ──▶ closed
+//	   │           │ │ ▲                   │ │                   ▲  │
+//	   │           │ │ ├────MarkPending────┘ │                   │  │
+//	   │           │ │ └────────────── next request ─────────────┼──┘
+//	   │           │ └───────────────── MarkActive ──────────────┘
+//	   │           └──▶ given up ◀───────────┘
 //	   └──▶ turned away: closed at once, or answered first where that is possible
 //
-// Who has to go comes from the address that has the most pending connections, and
-// of these it is the oldest. One that is younger than Patience stays, so that a
-// byAddress of honest clients at the same moment loses nobody, unless the server is
-// full and the pending ones are too many. A active one is never given up.
+// The connection that is given up comes from the address with the most pending ones, and
+// is the oldest of these. One that is younger than Patience stays, so that many honest
+// clients who come at the same moment lose nobody, unless the server is full and too
+// many are pending. A connection that is asking is not counted among these: all viewers
+// behind one proxy may be asking at a time. It gives way only where a bound on
+// connections is reached and nothing is pending, after it has been asking for some
+// seconds. An active one is never given up.
 //
-// The door knows every connection by what it counts, and has no goroutine, timer or
-// buffer for it. Admission takes the time of a few steps in a heap of addresses, and
-// no lock is held while anything is closed.
+// There is no goroutine, timer or buffer for a connection here. To admit one takes a few
+// steps in a heap of addresses, and no lock is held while anything is closed.
 package admission
 
 import (
@@ -74,6 +80,10 @@ const (
 	maxTurned = 64
 
 	defaultPatience = 2 * time.Second
+	// askingPatience is how long a connection may be asking before it gives way to a
+	// newcomer, where a bound on connections is reached: longer than most answers take,
+	// or a full server that asks slowly would let nobody in.
+	askingPatience = 5 * time.Second
 )
 
 // Control admits connections. Its methods may be called from any goroutine.
@@ -85,8 +95,8 @@ type Control struct {
 	mu        sync.Mutex
 	last      time.Duration // what the clock said
 	addresses map[netip.Addr]*address
-	byAddress byAddress // those of which something is pending
-	pending   int
+	pending   waiting
+	asking    waiting
 	turned    queue // being answered; part of no other number
 	figures   Figures
 	report    report
@@ -96,6 +106,7 @@ type Control struct {
 type Figures struct {
 	Open    int // admitted and not closed
 	Pending int // of these
+	Asking  int // of these, too
 
 	Admitted        uint64
 	GivenUp         uint64 // admitted, but pending for too long or one too many
@@ -140,13 +151,13 @@ func (a *Control) Overloaded() bool {
 }
 
 func (a *Control) overloadedLocked() bool {
-	addr := a.byAddress.most()
-	return addr != nil && (addr.pending.n > a.maxOfAddress || a.pending > a.maxPending)
+	most := a.pending.most()
+	return most != nil && (most.n > a.maxOfAddress || a.pending.n > a.maxPending)
 }
 
 func (a *Control) figuresLocked() Figures {
 	f := a.figures
-	f.Pending = a.pending
+	f.Pending, f.Asking = a.pending.n, a.asking.n
 	return f
 }
 
@@ -225,13 +236,14 @@ func (a *Control) enter(c *conn, from netip.Addr, answers bool) (accept bool, go
 	addr := a.addresses[from]
 	if addr == nil {
 		addr = &address{key: from}
+		addr.pending.of, addr.asking.of = addr, addr
 		a.addresses[from] = addr
 	}
 	c.from = addr
 	addr.open++
 	a.figures.Open++
 	a.figures.Admitted++
-	a.pendLocked(c)
+	a.setLocked(c, pending)
 	for i := range gone {
 		if gone[i] == nil {
 			gone[i] = a.thinLocked(now)
@@ -240,35 +252,48 @@ func (a *Control) enter(c *conn, from netip.Addr, answers bool) (accept bool, go
 	return true, gone
 }
 
-// makeRoomLocked says whether a newcomer may come in, and who is closed for it
-// where a bound on connections is reached.
+// makeRoomLocked says whether a newcomer may come in, and which connection is closed
+// for it where a bound on connections is reached.
 func (a *Control) makeRoomLocked(from netip.Addr, now time.Duration, gone **conn) verdict {
 	if addr := a.addresses[from]; a.cfg.MaxPerAddress > 0 && addr != nil && addr.open >= a.cfg.MaxPerAddress {
-		if !a.isOld(addr.pending.first, now) {
+		c := a.givesWay(addr.pending.first, addr.asking.first, now)
+		if c == nil {
 			return fullOfAddress
 		}
-		*gone = a.giveUpLocked(addr.pending.first)
+		*gone = a.giveUpLocked(c)
 	}
 	if a.cfg.MaxConnections > 0 && a.figures.Open >= a.cfg.MaxConnections {
-		addr := a.byAddress.most()
-		if addr == nil {
+		most := a.pending.most()
+		c := a.givesWay(most.oldest(), a.asking.most().oldest(), now)
+		if most != nil && (most.n >= a.maxOfAddress || a.pending.n >= a.maxPending) {
+			c = most.first // however young
+		}
+		if c == nil {
 			return full
 		}
-		many := addr.pending.n >= a.maxOfAddress || a.pending >= a.maxPending
-		if !many && !a.isOld(addr.pending.first, now) {
-			return full
-		}
-		*gone = a.giveUpLocked(addr.pending.first)
+		*gone = a.giveUpLocked(c)
 	}
 	return admitted
 }
 
+// givesWay returns the connection that gives way to a newcomer, nil if none does:
+// pending, or, only where none is, asking. Both may be nil.
+func (a *Control) givesWay(pending, asking *conn, now time.Duration) *conn {
+	if pending == nil && asking != nil && now-asking.since > askingPatience {
+		return asking
+	}
+	if a.isOld(pending, now) {
+		return pending
+	}
+	return nil
+}
+
 // thinLocked gives one up if too many are pending, and one is old enough.
 func (a *Control) thinLocked(now time.Duration) *conn {
-	if !a.overloadedLocked() || !a.isOld(a.byAddress.most().pending.first, now) {
+	if !a.overloadedLocked() || !a.isOld(a.pending.most().first, now) {
 		return nil
 	}
-	return a.giveUpLocked(a.byAddress.most().pending.first)
+	return a.giveUpLocked(a.pending.most().first)
 }
 
 // isOld reports whether c, which may be nil, has been pending for too long.

@@ -37,35 +37,69 @@ func (q *queue) remove(c *conn) {
 	q.n--
 }
 
-// address is what the door knows of an address that has connections.
+// address is what is known of an address that has connections.
 type address struct {
-	key     netip.Addr
-	open    int
-	pending queue
-	place   int // in the byAddress, counted from 1; 0 for not there
+	key             netip.Addr
+	open            int
+	pending, asking group
 }
 
-// byAddress is a heap of addresses, that with the most pending connections first; of
-// several with as many, that whose oldest is older.
-type byAddress []*address
+// group is the connections of one address that are in one state.
+type group struct {
+	queue
+	of    *address
+	place int // in byAddress, counted from 1; 0 while the group is empty
+}
 
-// most returns the first one, nil if nothing is pending.
-func (b byAddress) most() *address {
-	if len(b) == 0 {
+// oldest returns the oldest connection of a group; nil if there is none, or no group.
+func (g *group) oldest() *conn {
+	if g == nil {
 		return nil
 	}
-	return b[0]
+	return g.first
 }
 
-// changed puts an address where it belongs after a change of what it has pending.
-func (b *byAddress) changed(a *address) {
+// waiting is all connections in one state, pending or asking.
+type waiting struct {
+	n         int
+	byAddress byAddress
+}
+
+// add puts a connection into the group of its address.
+func (w *waiting) add(g *group, c *conn) {
+	g.add(c)
+	w.n++
+	w.byAddress.changed(g)
+}
+
+// remove takes it out again.
+func (w *waiting) remove(g *group, c *conn) {
+	g.remove(c)
+	w.n--
+	w.byAddress.changed(g)
+}
+
+// most returns the largest group, nil if there is no connection.
+func (w *waiting) most() *group {
+	if len(w.byAddress) == 0 {
+		return nil
+	}
+	return w.byAddress[0]
+}
+
+// byAddress is a heap of groups that are not empty. The largest comes first; of several
+// equally large ones, the one with the oldest connection.
+type byAddress []*group
+
+// changed moves a group to its place after connections were added or removed.
+func (b *byAddress) changed(g *group) {
 	switch {
-	case a.place == 0 && a.pending.n > 0:
-		heap.Push(b, a)
-	case a.place > 0 && a.pending.n == 0:
-		heap.Remove(b, a.place-1)
-	case a.place > 0:
-		heap.Fix(b, a.place-1)
+	case g.place == 0 && g.n > 0:
+		heap.Push(b, g)
+	case g.place > 0 && g.n == 0:
+		heap.Remove(b, g.place-1)
+	case g.place > 0:
+		heap.Fix(b, g.place-1)
 	}
 }
 
@@ -74,11 +108,10 @@ func (b *byAddress) changed(a *address) {
 func (b byAddress) Len() int { return len(b) }
 
 func (b byAddress) Less(i, j int) bool {
-	x, y := &b[i].pending, &b[j].pending
-	if x.n != y.n {
-		return x.n > y.n
+	if b[i].n != b[j].n {
+		return b[i].n > b[j].n
 	}
-	return x.first.since < y.first.since
+	return b[i].first.since < b[j].first.since
 }
 
 func (b byAddress) Swap(i, j int) {
@@ -87,16 +120,16 @@ func (b byAddress) Swap(i, j int) {
 }
 
 func (b *byAddress) Push(x any) {
-	a := x.(*address)
-	*b = append(*b, a)
-	a.place = len(*b)
+	g := x.(*group)
+	*b = append(*b, g)
+	g.place = len(*b)
 }
 
 func (b *byAddress) Pop() any {
 	last := len(*b) - 1
-	a := (*b)[last]
+	g := (*b)[last]
 	(*b)[last] = nil
 	*b = (*b)[:last]
-	a.place = 0
-	return a
+	g.place = 0
+	return g
 }

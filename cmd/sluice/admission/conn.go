@@ -2,6 +2,7 @@ package admission
 
 import (
 	"net"
+	"slices"
 	"time"
 )
 
@@ -12,18 +13,20 @@ type conn struct {
 
 	// Guarded by door.mu.
 	state         state
-	from          *address      // nil for who was turned away
-	since         time.Duration // of being pending, on the door's clock
-	before, after *conn         // in from.pending or door.turned
+	from          *address      // nil if it was turned away
+	since         time.Duration // when it became pending or asking, by nowLocked
+	before, after *conn         // in from.pending, from.asking or control.turned
 	wake          func()        // see OnGivenUp
 }
 
 type state uint8
 
 const (
-	pending state = iota
+	arriving state = iota // not decided about yet
+	pending
+	asking
 	active
-	turnedFull // to be answered that there are enough in all
+	turnedFull // turned away, and to be told that there are enough in all
 	turnedByAddress
 	closed
 )
@@ -84,17 +87,30 @@ func connOf(nc net.Conn) *conn {
 	}
 }
 
-// MarkActive says that a connection has shown what it came for. From then on it is not
-// given up. A connection that came through no door is left alone, here and below.
-func MarkActive(nc net.Conn) {
+// MarkAsking says that a connection has shown what it came for, and that it is not
+// decided yet whether it may have that: somebody is being asked, which may take
+// seconds. It has no effect on a connection that is active already. A connection that
+// this package did not admit is left alone, here and below.
+func MarkAsking(nc net.Conn) { become(nc, asking, pending) }
+
+// MarkActive says that a connection has what it came for. From then on it is not given
+// up.
+func MarkActive(nc net.Conn) { become(nc, active, pending, asking) }
+
+// MarkPending says that the answer to what was asked is no: the connection has yet to
+// show what else it came for. It has no effect on one that is active already.
+func MarkPending(nc net.Conn) { become(nc, pending, asking) }
+
+func become(nc net.Conn, to state, from ...state) {
 	if c := connOf(nc); c != nil {
-		c.markActive()
+		c.become(to, from...)
 	}
 }
 
-// OnGivenUp has wake called when the door has closed the connection, or soon if it
-// has already: for whoever waits for it otherwise than in a Read. wake must not
-// block. It is forgotten when the connection becomes active.
+// OnGivenUp has wake called when the connection has been given up, or at once if it is
+// closed already. It is for a caller that waits for the connection in another way than
+// by reading from it. wake must not block. It is forgotten when the connection becomes
+// active.
 func OnGivenUp(nc net.Conn, wake func()) {
 	c := connOf(nc)
 	if c == nil {
@@ -102,7 +118,7 @@ func OnGivenUp(nc net.Conn, wake func()) {
 	}
 	c.control.mu.Lock()
 	gone := c.state == closed
-	if c.state == pending {
+	if c.state == pending || c.state == asking {
 		c.wake = wake
 	}
 	c.control.mu.Unlock()
@@ -111,40 +127,43 @@ func OnGivenUp(nc net.Conn, wake func()) {
 	}
 }
 
-// markActive says that the connection has shown what it came for.
-func (c *conn) markActive() { c.asks(true) }
-
-// asks says that there is a request on the connection, and whether it is whole. It
-// returns what has been decided about the connection.
-func (c *conn) asks(whole bool) state {
-	a := c.control
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if c.state == pending && whole {
-		c.from.pending.remove(c)
-		a.pending--
-		a.byAddress.changed(c.from)
-		c.state, c.wake = active, nil
+// become puts the connection into another state, if it is in one of those that are
+// named.
+func (c *conn) become(to state, from ...state) {
+	c.control.mu.Lock()
+	defer c.control.mu.Unlock()
+	if slices.Contains(from, c.state) {
+		c.control.setLocked(c, to)
 	}
+}
+
+// current returns the state of the connection.
+func (c *conn) current() state {
+	c.control.mu.Lock()
+	defer c.control.mu.Unlock()
 	return c.state
 }
 
-// pend makes a active connection a pending one, as if it had just come.
-func (c *conn) pend() {
-	a := c.control
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if c.state == active {
-		c.since = a.nowLocked()
-		a.pendLocked(c)
+// setLocked puts an admitted connection into another state. One that becomes pending or
+// asking is the youngest of these.
+func (a *Control) setLocked(c *conn, to state) {
+	switch c.state {
+	case pending:
+		a.pending.remove(&c.from.pending, c)
+	case asking:
+		a.asking.remove(&c.from.asking, c)
 	}
-}
-
-func (a *Control) pendLocked(c *conn) {
-	c.state = pending
-	c.from.pending.add(c)
-	a.pending++
-	a.byAddress.changed(c.from)
+	c.state = to
+	switch to {
+	case pending:
+		c.since = a.nowLocked()
+		a.pending.add(&c.from.pending, c)
+	case asking:
+		c.since = a.nowLocked()
+		a.asking.add(&c.from.asking, c)
+	case active:
+		c.wake = nil
+	}
 }
 
 // leave takes a connection that was closed out of the counts. Further calls do
@@ -156,19 +175,15 @@ func (c *conn) leave() {
 }
 
 func (a *Control) leaveLocked(c *conn) {
-	was := c.state
-	c.state = closed
-	switch was {
+	switch c.state {
 	case closed:
 		return
 	case turnedFull, turnedByAddress:
 		a.turned.remove(c)
+		c.state = closed
 		return
-	case pending:
-		c.from.pending.remove(c)
-		a.pending--
-		a.byAddress.changed(c.from)
 	}
+	a.setLocked(c, closed)
 	a.figures.Open--
 	c.from.open--
 	if c.from.open == 0 {

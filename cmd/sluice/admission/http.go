@@ -13,26 +13,38 @@ import (
 // connKey is the key of a connection's *conn in its context.
 type connKey struct{}
 
+func connOfContext(ctx context.Context) *conn {
+	c, _ := ctx.Value(connKey{}).(*conn)
+	return c
+}
+
 // BodyTimeout is how long the body of a request may take. What no handler reads,
 // net/http reads after the answer, and would wait for it as long as it takes.
 const BodyTimeout = 10 * time.Second
 
-// Guard sets up a server of HTTP to serve a listener of the door, before it does: a
-// connection becomes active with each request that has come whole, or when its handler
-// takes it over, and is pending again after the answer. Whoever was turned away gets
-// an answer that says so.
-func (a *Control) Guard(srv *http.Server) {
-	handler, state, connContext := srv.Handler, srv.ConnState, srv.ConnContext
+// Guard sets up an HTTP server for a listener that Listen returned, before it serves.
+// A connection becomes active with each request that has come whole, and is pending
+// again after the answer. Requests of a connection that was turned away get an answer
+// that says so.
+//
+// Where decides is true of a request, its handler says by Asking and Active what its
+// connection is; so does a handler that takes its connection over. decides may be nil.
+func (a *Control) Guard(srv *http.Server, decides func(*http.Request) bool) {
+	handler, connState, connContext := srv.Handler, srv.ConnState, srv.ConnContext
 	srv.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, ok := r.Context().Value(connKey{}).(*conn)
-		if !ok {
+		c := connOfContext(r.Context())
+		if c == nil {
 			handler.ServeHTTP(w, r)
 			return
 		}
-		if r.ContentLength != 0 { // -1 where it is not said
+		whole := r.ContentLength == 0 // -1 where it is not said
+		if !whole {
 			http.NewResponseController(w).SetReadDeadline(time.Now().Add(BodyTimeout))
 		}
-		switch c.asks(r.ContentLength == 0) {
+		if whole && (decides == nil || !decides(r)) {
+			c.become(active, pending)
+		}
+		switch c.current() {
 		case turnedFull:
 			a.refuse(w, r, "the server has as many connections as it takes")
 		case turnedByAddress:
@@ -51,17 +63,27 @@ func (a *Control) Guard(srv *http.Server) {
 		return ctx
 	}
 	srv.ConnState = func(nc net.Conn, s http.ConnState) {
-		if state != nil {
-			state(nc, s)
+		if connState != nil {
+			connState(nc, s)
 		}
-		c := connOf(nc)
-		switch {
-		case c == nil:
-		case s == http.StateHijacked:
-			c.markActive()
-		case s == http.StateIdle:
-			c.pend()
+		if s == http.StateIdle {
+			become(nc, pending, pending, asking, active)
 		}
+	}
+}
+
+// Asking is MarkAsking for the connection of a request, by the request's context. It
+// may be called by its handler, or later if the handler took the connection over.
+func Asking(ctx context.Context) {
+	if c := connOfContext(ctx); c != nil {
+		c.become(asking, pending)
+	}
+}
+
+// Active is MarkActive for the connection of a request, likewise.
+func Active(ctx context.Context) {
+	if c := connOfContext(ctx); c != nil {
+		c.become(active, pending, asking)
 	}
 }
 

@@ -136,3 +136,9 @@ func markActive(clients ...client) {
 		MarkActive(g.in)
 	}
 }
+
+func markAsking(clients ...client) {
+	for _, g := range clients {
+		MarkAsking(g.in)
+	}
+}

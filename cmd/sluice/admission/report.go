@@ -60,11 +60,10 @@ func (a *Control) tell() {
 	a.mu.Lock()
 	f, told := a.figuresLocked(), a.report.told
 	news := f.GivenUp+f.TurnedFull+f.TurnedByAddress != told.GivenUp+told.TurnedFull+told.TurnedByAddress
-	var most *address
 	var from string
 	var fromPending int
-	if most = a.byAddress.most(); most != nil {
-		from, fromPending = most.key.String(), most.pending.n
+	if most := a.pending.most(); most != nil {
+		from, fromPending = most.of.key.String(), most.n
 	}
 	a.report.told = f
 	a.report.timer = nil
@@ -80,7 +79,7 @@ func (a *Control) tell() {
 		"turned_away", f.TurnedFull-told.TurnedFull,
 		"turned_away_by_address", f.TurnedByAddress-told.TurnedByAddress,
 		"admitted", f.Admitted-told.Admitted,
-		"open", f.Open, "pending", f.Pending, "max_connections", a.cfg.MaxConnections,
+		"open", f.Open, "pending", f.Pending, "asking", f.Asking, "max_connections", a.cfg.MaxConnections,
 		"most_pending_from", from, "most_pending", fromPending)
 }
 

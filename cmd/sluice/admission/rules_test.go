@@ -227,13 +227,13 @@ func TestPendingAgain(t *testing.T) {
 		g := r.connect(t, "192.0.2.1")
 		markActive(g)
 		time.Sleep(later)
-		connOf(g.in).pend()
-		connOf(g.in).pend() // further calls do nothing
+		idle := func() { become(g.in, pending, pending, asking, active) } // as after a request
+		idle()
 		assert.False(t, r.connect(t, "192.0.2.2").open())
 		time.Sleep(later)
 		assert.True(t, r.connect(t, "192.0.2.2").open())
 		assert.False(t, g.open())
-		connOf(g.in).pend() // it is too late for all of these
+		idle() // it is too late for all of these
 		markActive(g)
 		g.in.Close()
 		assert.Equal(t, 1, r.Figures().Open)
