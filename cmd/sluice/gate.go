@@ -7,35 +7,34 @@ import (
 )
 
 // A gate is a listener that accepts a connection when the scheduler has nothing
-// else to run, so that those who join can't delay those who watch.
+// else to run, so that clients who join can't delay those who watch.
 //
 // Without it, thousands of connections that arrive at once are accepted as fast as
-// that can be, and become thousands of goroutines in front of those that carry the
+// possible, and become thousands of goroutines in front of those that carry the
 // streams: the scheduler's queues are first in, first out. The place for them to
 // wait is the kernel's queue (net.core.somaxconn). A goroutine that yields comes
-// back at once if nobody else wants to run, and behind the others if somebody
-// does; the gate yields until it comes back at once. That is all it knows of a
-// connection's work, so it serves every protocol, and a client that connects and
+// back at once if no other wants to run, and behind the others if some do; the gate
+// yields until it comes back at once. It needs to know nothing about the work that a
+// connection will make, so it serves every protocol, and a client that connects and
 // says nothing keeps nobody waiting.
 //
-// Thousands that connect and say nothing would, on a machine that has no quiet
-// moment: they come faster than the gate lets them in, and fill the kernel's queue.
-// So it waits less while they do; each of them is less work than a client who joins.
+// Thousands of such clients would, on a machine that has no quiet moment: they come
+// faster than the gate lets them in, and fill the kernel's queue. So the gate waits
+// less while there are too many of them; each is less work than a client who joins.
 type gate struct {
 	net.Listener
-	overloaded func() bool // whether too many say nothing
-	yield      func()      // runtime.Gosched, but for tests
+	overloaded func() bool // whether too many connections have shown nothing yet
+	yield      func()      // runtime.Gosched, except in tests
 }
 
 const (
-	// gateIdle is what a yield takes at most when there was nothing to run: it is
-	// a microsecond then, and a join takes hundreds.
+	// gateIdle is the longest that a yield takes if nothing else had to run: about a
+	// microsecond, while a join takes hundreds.
 	gateIdle = 50 * time.Microsecond
-	// gateWait is how long a connection is kept waiting at most, for a machine
-	// that has no quiet moment.
+	// gateWait is how long a connection is kept waiting at most, on a machine that
+	// has no quiet moment.
 	gateWait = 5 * time.Millisecond
-	// overloadedWait is the same while too many say nothing: 2,000 of them a second
-	// get in at least.
+	// overloadedWait is the same while overloaded: at least 2,000 a second get in.
 	overloadedWait = 500 * time.Microsecond
 )
 

@@ -38,21 +38,21 @@ import (
 	"sluice/httpflv"
 )
 
-// Config says how many connections there may be. The zero value bounds only what
-// is pending.
+// Config says how many connections there may be. The zero value bounds only the pending
+// ones.
 type Config struct {
-	// MaxConnections bounds the connections, of all listeners together: no bound
-	// if 0. Some dozens more may be open for a moment, which are being answered
-	// that they are too many.
+	// MaxConnections bounds the open connections of all listeners together; 0 is no
+	// bound. For a moment some dozens more may be open, which are being told that they
+	// are too many.
 	MaxConnections int
-	// MaxPerAddress bounds those of one address: no bound if 0. The addresses of
-	// one IPv6 /64 network count as one, since one client has as many of them as it
+	// MaxPerAddress bounds those of one address; 0 is no bound. The addresses of one
+	// IPv6 /64 network count as one, since one client can use as many of them as it
 	// likes.
 	MaxPerAddress int
-	// Patience is how long a connection may be pending before it is given up for
-	// others: 2 s if 0.
+	// Patience is how long a connection may be pending before it can be given up to
+	// make room for others; 0 means 2 s.
 	Patience time.Duration
-	// AllowOrigins lists the origins whose pages may read an answer by HTTP; empty
+	// AllowOrigins lists the origins whose pages may read an answer over HTTP; empty
 	// allows any.
 	AllowOrigins httpflv.Origins
 	// Logger gets a line now and then while connections are given up or turned
@@ -60,23 +60,22 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Bounds on what is pending.
+// Bounds on pending connections and on those that are turned away.
 const (
-	// maxPendingPerAddress is how many connections of one address may be pending
-	// before the oldest are given up. A page opens 6, a proxy keeps some dozens.
+	// maxPendingPerAddress is how many connections of one address may be pending before
+	// the oldest of them are given up. A page opens 6, a proxy keeps some dozens.
 	maxPendingPerAddress = 256
-	// maxPending is the same for all addresses together: with some 10 KB each, 40
-	// MB.
+	// maxPending is the same for all addresses together: 40 MB at some 10 KB each.
 	maxPending = 4096
-	// Where MaxConnections is small, they are these shares of it, but never less
-	// than minPending.
+	// Where MaxConnections is small, the two bounds are these fractions of it instead
+	// (1/4 and 1/8), but never less than minPending.
 	pendingShare, pendingPerAddressShare = 4, 8
 	minPending                           = 8
-	// goneForOne is how many are given up for a newcomer at most, where too many
-	// are pending: with more than one, their number shrinks.
+	// goneForOne is how many are given up at most when a newcomer comes in while too
+	// many are pending. It has to be more than one for their number to shrink.
 	goneForOne = 2
-	// maxTurned is how many connections may be open that are being answered that
-	// they are too many, besides MaxConnections. Further ones are just closed.
+	// maxTurned is how many connections may be open, beyond MaxConnections, that are
+	// being told that they are too many. Further ones are just closed.
 	maxTurned = 64
 
 	defaultPatience = 2 * time.Second
@@ -89,32 +88,32 @@ const (
 // Control admits connections. Its methods may be called from any goroutine.
 type Control struct {
 	cfg                      Config
-	maxPending, maxOfAddress int // in all, of one address
+	maxPending, maxOfAddress int // pending connections: in all, of one address
 	began                    time.Time
 
 	mu        sync.Mutex
-	last      time.Duration // what the clock said
+	last      time.Duration // what nowLocked returned last
 	addresses map[netip.Addr]*address
 	pending   waiting
 	asking    waiting
-	turned    queue // being answered; part of no other number
+	turned    queue // turned away and being told why; part of no other number
 	figures   Figures
 	report    report
 }
 
-// Figures are how many connections there are, and what became of those there were.
+// Figures count the connections that there are and those that there have been.
 type Figures struct {
-	Open    int // admitted and not closed
-	Pending int // of these
-	Asking  int // of these, too
+	Open    int // admitted and not closed: pending, asking or active
+	Pending int
+	Asking  int
 
 	Admitted        uint64
-	GivenUp         uint64 // admitted, but pending for too long or one too many
-	TurnedFull      uint64 // turned away, since there were enough in all
-	TurnedByAddress uint64 // turned away, since there were enough from their address
+	GivenUp         uint64 // admitted, and closed to make room for others
+	TurnedFull      uint64 // turned away: there were enough in all
+	TurnedByAddress uint64 // turned away: there were enough from their address
 }
 
-// New makes a door. It must be closed.
+// New returns an admission control. It must be closed.
 func New(cfg Config) *Control {
 	if cfg.Patience <= 0 {
 		cfg.Patience = defaultPatience
@@ -136,14 +135,14 @@ func New(cfg Config) *Control {
 	return a
 }
 
-// Figures returns the numbers of now.
+// Figures returns the present numbers.
 func (a *Control) Figures() Figures {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.figuresLocked()
 }
 
-// Overloaded reports whether more is pending than may be for long.
+// Overloaded reports whether more connections are pending than may be for long.
 func (a *Control) Overloaded() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -161,16 +160,16 @@ func (a *Control) figuresLocked() Figures {
 	return f
 }
 
-// nowLocked is the door's clock. It is later at each call, so that of two
-// connections one is the older.
+// nowLocked returns the time since the beginning. Each call returns a later time than
+// the one before, so that of two connections one is always older.
 func (a *Control) nowLocked() time.Duration {
 	a.last = max(a.last+1, time.Since(a.began))
 	return a.last
 }
 
-// Listen returns a listener that accepts what the door admits of l. Where answers
-// is true, some of those who are turned away are accepted too, for a handler of
-// Guard to tell them why.
+// Listen returns a listener that accepts the connections of l that are admitted. Where
+// answers is true, it also accepts some of those that are turned away, so that the
+// server of Guard can tell them why.
 func (a *Control) Listen(l net.Listener, answers bool) net.Listener {
 	return &listener{l, a, answers}
 }
@@ -181,8 +180,8 @@ type listener struct {
 	answers bool
 }
 
-// Accept waits for a connection and admits it, or turns it away and waits for the
-// next one.
+// Accept returns the next connection that is admitted. It closes those that are turned
+// away, and those that are given up for a newcomer.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		nc, err := l.Listener.Accept()
@@ -203,7 +202,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// addressOf returns what the connections of one client have in common.
+// addressOf returns what the addresses of one client have in common.
 func addressOf(nc net.Conn) netip.Addr {
 	tcp, ok := nc.RemoteAddr().(*net.TCPAddr)
 	if !ok {
@@ -211,15 +210,15 @@ func addressOf(nc net.Conn) netip.Addr {
 	}
 	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
 	if addr.Is6() {
-		const network = 64 // bits that a client does not choose
+		const network = 64 // bits of an IPv6 address that a client can't choose
 		p, _ := addr.Prefix(network)
 		addr = p.Addr()
 	}
 	return addr
 }
 
-// enter decides about a newcomer: whether it is accepted, and who is to be closed
-// for it.
+// enter decides whether a newcomer is accepted, and which connections the caller has to
+// give up for it.
 func (a *Control) enter(c *conn, from netip.Addr, answers bool) (accept bool, gone [goneForOne]*conn) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -252,8 +251,8 @@ func (a *Control) enter(c *conn, from netip.Addr, answers bool) (accept bool, go
 	return true, gone
 }
 
-// makeRoomLocked says whether a newcomer may come in, and which connection is closed
-// for it where a bound on connections is reached.
+// makeRoomLocked decides whether a newcomer is admitted. Where a bound on connections
+// is reached, it sets gone to the connection that is given up for it.
 func (a *Control) makeRoomLocked(from netip.Addr, now time.Duration, gone **conn) verdict {
 	if addr := a.addresses[from]; a.cfg.MaxPerAddress > 0 && addr != nil && addr.open >= a.cfg.MaxPerAddress {
 		c := a.givesWay(addr.pending.first, addr.asking.first, now)
@@ -276,8 +275,9 @@ func (a *Control) makeRoomLocked(from netip.Addr, now time.Duration, gone **conn
 	return admitted
 }
 
-// givesWay returns the connection that gives way to a newcomer, nil if none does:
-// pending, or, only where none is, asking. Both may be nil.
+// givesWay chooses between the oldest connection that is pending and the oldest that is
+// asking; either may be nil. It returns the one that gives way to a newcomer, or nil if
+// neither does.
 func (a *Control) givesWay(pending, asking *conn, now time.Duration) *conn {
 	if pending == nil && asking != nil && now-asking.since > askingPatience {
 		return asking
@@ -288,7 +288,7 @@ func (a *Control) givesWay(pending, asking *conn, now time.Duration) *conn {
 	return nil
 }
 
-// thinLocked gives one up if too many are pending, and one is old enough.
+// thinLocked gives up a pending connection if there are too many and one is old enough.
 func (a *Control) thinLocked(now time.Duration) *conn {
 	if !a.overloadedLocked() || !a.isOld(a.pending.most().first, now) {
 		return nil
@@ -301,15 +301,16 @@ func (a *Control) isOld(c *conn, now time.Duration) bool {
 	return c != nil && now-c.since > a.cfg.Patience
 }
 
-// giveUpLocked takes c out of the counts. Its giveUp follows, without the lock.
+// giveUpLocked takes c out of the counts. The caller closes it by giveUp, without the
+// lock.
 func (a *Control) giveUpLocked(c *conn) *conn {
 	a.countLocked(givenUp)
 	a.leaveLocked(c)
 	return c
 }
 
-// turnAwayLocked keeps a newcomer for an answer, if there are not too many of these
-// already.
+// turnAwayLocked reports whether a newcomer that is turned away can be told why. If too
+// many are being told already, the oldest of them may have to go: then it sets gone.
 func (a *Control) turnAwayLocked(c *conn, why verdict, now time.Duration, gone **conn) bool {
 	if a.turned.n >= maxTurned {
 		if !a.isOld(a.turned.first, now) {

@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// conn is what the door knows of a connection.
+// conn is what the control knows of a connection.
 type conn struct {
 	control *Control
-	nc      net.Conn // that which was accepted, of which the conn is a part
+	nc      net.Conn // the tcpConn or plainConn that holds this conn
 
-	// Guarded by door.mu.
+	// Guarded by control.mu.
 	state         state
 	from          *address      // nil if it was turned away
 	since         time.Duration // when it became pending or asking, by nowLocked
@@ -31,34 +31,34 @@ const (
 	closed
 )
 
-// tcpConn is a connection with everything that a *net.TCPConn can do: who writes to
-// descriptors, shuts one direction or sets options finds what it looks for.
+// tcpConn is an accepted connection that can do everything that a *net.TCPConn can:
+// raw reads and writes, shutting one direction, socket options.
 type tcpConn struct {
 	*net.TCPConn
 	conn
 }
 
-// Close closes the connection and lets the door know.
+// Close closes the connection and takes it out of the counts.
 func (c *tcpConn) Close() error {
 	err := c.TCPConn.Close()
 	c.leave()
 	return err
 }
 
-// plainConn is a connection of another sort.
+// plainConn is an accepted connection of any other type.
 type plainConn struct {
 	net.Conn
 	conn
 }
 
-// Close closes the connection and lets the door know.
+// Close closes the connection and takes it out of the counts.
 func (c *plainConn) Close() error {
 	err := c.Conn.Close()
 	c.leave()
 	return err
 }
 
-// wrap makes a conn of what a listener accepted.
+// wrap wraps a connection that a listener accepted.
 func (a *Control) wrap(nc net.Conn) *conn {
 	if tcp, ok := nc.(*net.TCPConn); ok {
 		w := &tcpConn{TCPConn: tcp}
@@ -72,8 +72,8 @@ func (a *Control) wrap(nc net.Conn) *conn {
 
 func (c *conn) self() *conn { return c }
 
-// connOf finds the conn of a connection, also inside of others (NetConn, as of
-// *tls.Conn); nil if it came through no door.
+// connOf finds the conn of a connection, also inside a wrapper that has a NetConn method
+// (*tls.Conn); nil if there is none.
 func connOf(nc net.Conn) *conn {
 	for {
 		switch t := nc.(type) {
@@ -166,8 +166,7 @@ func (a *Control) setLocked(c *conn, to state) {
 	}
 }
 
-// leave takes a connection that was closed out of the counts. Further calls do
-// nothing.
+// leave takes a closed connection out of the counts. Further calls do nothing.
 func (c *conn) leave() {
 	c.control.mu.Lock()
 	defer c.control.mu.Unlock()
@@ -191,9 +190,9 @@ func (a *Control) leaveLocked(c *conn) {
 	}
 }
 
-// giveUp closes a connection that is out of the counts, or never was in them, at
-// once and for good: nothing is kept for a peer that takes its time, not even by the
-// kernel.
+// giveUp closes a connection that is not counted any more, or never was. It does so at
+// once, by a reset where that is possible, so that the kernel keeps nothing for a peer
+// that takes its time.
 func (c *conn) giveUp() {
 	if s, ok := c.nc.(interface{ SetLinger(sec int) error }); ok {
 		s.SetLinger(0)

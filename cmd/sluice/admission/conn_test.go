@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// However a connection ends, it is counted once, and the door forgets it.
+// However a connection ends, it is counted once, and nothing of it is kept.
 func TestClosedOnce(t *testing.T) {
 	r := newRig(t, Config{}, false)
 	clients := append(r.connectAll(t, 10, "192.0.2.1"), r.connectAll(t, 10, "2001:db8::1")...)
@@ -30,7 +30,7 @@ func TestClosedOnce(t *testing.T) {
 	assert.Nil(t, r.asking.most())
 }
 
-// The counts are true whatever comes, goes and stays.
+// The counts are right, whatever connections come, go and change their state.
 func TestCountsHold(t *testing.T) {
 	const most, perAddress = 60, 10
 	for seed := range uint64(4) {
@@ -44,7 +44,7 @@ func TestCountsHold(t *testing.T) {
 				case n < 9:
 					clients = append(clients, r.connect(t, addresses[random.IntN(len(addresses))]))
 				case n < 19 && len(clients) > 0:
-					g := clients[max(0, len(clients)-1-random.IntN(most))] // of late, or it is gone already
+					g := clients[max(0, len(clients)-1-random.IntN(most))] // a recent one, or it is gone already
 					switch {
 					case g.in == nil:
 					case n == 9:
@@ -80,7 +80,7 @@ func TestCountsHold(t *testing.T) {
 	}
 }
 
-// check compares what the door knows of the addresses with what it knows in all.
+// check compares what is known of each address with the numbers in all.
 func (r *rig) check(t *testing.T) {
 	t.Helper()
 	open, waits := 0, [2]int{}
@@ -119,7 +119,7 @@ func (r *rig) check(t *testing.T) {
 	require.LessOrEqual(t, r.turned.n, maxTurned)
 }
 
-// admitted returns both ends of a connection through the door.
+// admittedTCP returns both ends of a connection that was admitted.
 func admittedTCP(t *testing.T, a *Control, answers bool) (client *net.TCPConn, accepted net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -134,7 +134,7 @@ func admittedTCP(t *testing.T, a *Control, answers bool) (client *net.TCPConn, a
 	return c.(*net.TCPConn), accepted
 }
 
-// What others look for in a connection of the operating system is there.
+// An admitted connection can still do what a connection of the operating system can.
 func TestTCPConnectionsStayWhatTheyAre(t *testing.T) {
 	a := New(Config{})
 	defer a.Close()
@@ -156,7 +156,7 @@ func TestTCPConnectionsStayWhatTheyAre(t *testing.T) {
 	assert.ErrorIs(t, raw.Control(func(uintptr) {}), net.ErrClosed)
 }
 
-// Who is given up notices it: in a Read here, and as a reset there.
+// A connection that is given up ends a Read at the server, and is reset for the client.
 func TestGivenUpIsClosed(t *testing.T) {
 	a := New(Config{MaxConnections: 1, Patience: time.Nanosecond})
 	defer a.Close()
@@ -174,7 +174,7 @@ func TestGivenUpIsClosed(t *testing.T) {
 	next.Close()
 }
 
-// Only so many are answered at a time; an old one of them makes room for a new one.
+// Only so many are told why at a time; an old one of them makes room for a new one.
 func TestFewAreAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, Config{MaxConnections: 1}, true)
@@ -194,7 +194,7 @@ func TestFewAreAnswered(t *testing.T) {
 	})
 }
 
-// The descriptor of who is given up is free when the newcomer is in.
+// The descriptor of a connection that is given up is free before the newcomer is let in.
 func TestDescriptorsStayWithinTheBound(t *testing.T) {
 	if _, err := os.ReadDir("/proc/self/fd"); err != nil {
 		t.Skip("no /proc here")

@@ -87,12 +87,12 @@ func Active(ctx context.Context) {
 	}
 }
 
-// refusalTimeout bounds the answer to who is turned away: net/http reads what is
-// left of a request before it closes.
+// refusalTimeout bounds the answer to a client that is turned away: net/http reads what
+// is left of a request before it closes.
 const refusalTimeout = time.Second
 
-// refuse answers a request on a connection that is one too many, in the form of all
-// refusals. The connection ends with it.
+// refuse answers a request on a connection that was turned away. The connection ends
+// with it.
 func (a *Control) refuse(w http.ResponseWriter, r *http.Request, detail string) {
 	c, deadline := http.NewResponseController(w), time.Now().Add(refusalTimeout)
 	c.SetReadDeadline(deadline)

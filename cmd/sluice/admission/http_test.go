@@ -38,8 +38,7 @@ func serveHTTP(t *testing.T, cfg Config, handler http.HandlerFunc) (*Control, st
 	return a, "http://" + l.Addr().String()
 }
 
-// A connection is active from the whole head of a request to the end of its
-// answer.
+// A connection is active from the end of a request's head to the end of its answer.
 func TestRequestsBecomeActive(t *testing.T) {
 	asked, answer := make(chan struct{}), make(chan struct{})
 	a, url := serveHTTP(t, Config{}, func(http.ResponseWriter, *http.Request) {
@@ -93,8 +92,8 @@ func (h pipes) Accept() (net.Conn, error) {
 	}
 }
 
-// A request with a body is not whole before the body has come. Until then it is
-// pending, and not for long.
+// A request with a body is not whole before the body has come. Until then its
+// connection is pending, and not for long.
 func TestSlowBodies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := pipes{callers: make(chan net.Conn), closed: make(chan struct{})}
@@ -223,7 +222,7 @@ func TestHandlerAsks(t *testing.T) {
 	becomes(1, 0)
 }
 
-// Who comes over HTTP and is turned away learns why.
+// A client that is turned away is told why over HTTP.
 func TestTurnedAwayIsAnswered(t *testing.T) {
 	const page = "https://a.example"
 	var listed httpflv.Origins

@@ -42,7 +42,7 @@ func leftGoroutines(grace time.Duration) []string {
 	}
 }
 
-// caller is a connection that comes from an address and can be closed.
+// caller is a connection from an address that counts how often it is closed.
 type caller struct {
 	net.Conn
 	from   net.Addr
@@ -73,7 +73,7 @@ func (s *backlog) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// rig is a door on a backlog.
+// rig is an admission control with a listener whose connections a test makes.
 type rig struct {
 	*Control
 	backlog *backlog
@@ -88,17 +88,17 @@ func newRig(t *testing.T, cfg Config, answers bool) *rig {
 	return r
 }
 
-// client is a caller and the connection that was accepted of it, nil if it was
+// client is a caller and the connection that was accepted from it; in is nil if it was
 // turned away.
 type client struct {
 	*caller
 	in net.Conn
 }
 
-// open reports whether the client is in and was not given up.
+// open reports whether the client was admitted and has not been given up.
 func (g client) open() bool { return g.in != nil && g.closed == 0 }
 
-// comes lets somebody come from an address.
+// connect connects a client from an address.
 func (r *rig) connect(t testing.TB, from string) client {
 	t.Helper()
 	g := client{caller: &caller{from: net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(from), 40000))}}
@@ -106,7 +106,7 @@ func (r *rig) connect(t testing.TB, from string) client {
 	var err error
 	if g.in, err = r.l.Accept(); err != nil {
 		require.ErrorIs(t, err, errEmpty)
-		require.Equal(t, 1, g.closed, "who is turned away is closed")
+		require.Equal(t, 1, g.closed, "a connection that is turned away is closed")
 	}
 	return g
 }
@@ -121,7 +121,7 @@ func (r *rig) connectAll(t testing.TB, n int, from string) []client {
 	return clients
 }
 
-// open counts those who are in and was not given up.
+// open counts the clients that were admitted and have not been given up.
 func open(clients []client) (n int) {
 	for _, g := range clients {
 		if g.open() {

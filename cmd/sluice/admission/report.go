@@ -11,28 +11,28 @@ type verdict uint8
 const (
 	admitted verdict = iota
 	givenUp
-	full          // turned away, there are enough in all
-	fullOfAddress // turned away, there are enough from its address
+	full          // turned away: there are enough in all
+	fullOfAddress // turned away: there are enough from its address
 )
 
-// Times of the lines in the log.
+// When the lines in the log are written.
 const (
-	// firstReport is how long after the first connection that was given up or
-	// turned away a line says how many these are by now.
+	// firstReport is how long after the first connection was given up or turned away
+	// a line says how many have been by then.
 	firstReport = time.Second
-	// nextReport is the time between two lines.
+	// nextReport is the time from one line to the next.
 	nextReport = 10 * time.Second
 )
 
-// report is what the log has been told, and when it will be told more.
+// report is what the log has been told, and when it is told more.
 type report struct {
 	timer  *time.Timer // nil while there is nothing to tell
 	told   Figures
 	closed bool
-	work   sync.WaitGroup // a timer that has not fired
+	work   sync.WaitGroup // waits for a timer's function
 }
 
-// countLocked notes a verdict that is worth a line.
+// countLocked counts a verdict that is worth a line in the log.
 func (a *Control) countLocked(why verdict) {
 	switch why {
 	case givenUp:
@@ -55,7 +55,7 @@ func (a *Control) reportInLocked(after time.Duration) {
 	})
 }
 
-// tell writes a line if there is something new to tell, and sees to the next one.
+// tell writes a line if there is something new, and then sets the timer for the next.
 func (a *Control) tell() {
 	a.mu.Lock()
 	f, told := a.figuresLocked(), a.report.told
@@ -83,8 +83,8 @@ func (a *Control) tell() {
 		"most_pending_from", from, "most_pending", fromPending)
 }
 
-// Close ends the door's lines in the log, with a last one if there is something to
-// tell. Connections are left alone.
+// Close ends the reports in the log, with a last line if there is something new.
+// Connections are left alone.
 func (a *Control) Close() {
 	a.mu.Lock()
 	a.report.closed = true

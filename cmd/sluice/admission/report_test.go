@@ -33,7 +33,7 @@ func (l *lines) take() []string {
 	return all[:len(all)-1]
 }
 
-// However many are given up and turned away, it is a line now and then.
+// However many are given up and turned away, the log gets a line only now and then.
 func TestReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log lines

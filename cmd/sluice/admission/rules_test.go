@@ -10,10 +10,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// later is when what came now is old.
+// later is after how long a pending connection is old.
 const later = defaultPatience + time.Millisecond
 
-// Clients that all come at the same moment lose nobody, from one address or many.
+// Of honest clients who all come at the same moment nobody is lost, whether they come
+// from one address or from many.
 func TestCrowdOfHonestClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, Config{MaxConnections: 19_900}, false)
@@ -32,8 +33,8 @@ func TestCrowdOfHonestClients(t *testing.T) {
 	})
 }
 
-// Too many old ones of an address: each newcomer, from wherever, costs it its two
-// oldest.
+// While an address has too many old pending connections, each newcomer from anywhere
+// costs it its two oldest.
 func TestTooManyPendingOfAnAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, Config{}, false)
@@ -57,8 +58,8 @@ func TestTooManyPendingOfAnAddress(t *testing.T) {
 	})
 }
 
-// Too many old ones of many addresses: the address that has the most pays, and of
-// those with as many that with the oldest.
+// While there are too many old pending connections in all, the address with the most
+// of them pays, and among equals the one with the oldest.
 func TestTooManyPendingInAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, Config{}, false)
@@ -89,13 +90,13 @@ func TestTooManyPendingInAll(t *testing.T) {
 	})
 }
 
-// Where there are as many as there may be, pending ones go before anybody is turned
-// away: old ones, or those of an address that has too many.
+// Where there are as many connections as there may be, a pending one goes before a
+// newcomer is turned away: an old one, or one of an address that has too many.
 func TestFull(t *testing.T) {
 	const most = 800 // so that an address may have 100 pending
 	for _, c := range []struct {
 		name    string
-		pending int           // of one address, the rest is active
+		pending int           // of one address; the rest are active
 		age     time.Duration // of these
 		in      bool          // the newcomer
 	}{
@@ -133,9 +134,9 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// A flood that fills the place within a moment keeps nobody out, wherever it comes
-// from.
-func TestFloodThatFillsThePlace(t *testing.T) {
+// A flood that takes all connections within a moment keeps nobody out, wherever it
+// comes from.
+func TestFloodThatTakesAll(t *testing.T) {
 	const most = 800
 	for _, c := range []struct {
 		name string
@@ -169,7 +170,7 @@ func TestFloodThatFillsThePlace(t *testing.T) {
 	}
 }
 
-// An address has its own bound, which is nobody else's.
+// The bound of an address concerns no other address.
 func TestFullOfAnAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, Config{MaxPerAddress: 3}, false)
@@ -188,7 +189,7 @@ func TestFullOfAnAddress(t *testing.T) {
 	})
 }
 
-// Both bounds at once cost one connection.
+// A newcomer that meets both bounds costs one connection.
 func TestFullInAllAndOfAnAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, Config{MaxConnections: 4, MaxPerAddress: 2}, false)
@@ -200,7 +201,7 @@ func TestFullInAllAndOfAnAddress(t *testing.T) {
 	})
 }
 
-// What the addresses of a client have in common.
+// Which addresses count as one.
 func TestAddresses(t *testing.T) {
 	for _, c := range []struct {
 		a, b string
@@ -220,7 +221,7 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// A connection that is pending again is as young as one that has just come.
+// A connection that is pending again counts as one that has just come.
 func TestPendingAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, Config{MaxConnections: 1}, false)
@@ -241,7 +242,7 @@ func TestPendingAgain(t *testing.T) {
 	})
 }
 
-// Who waits for a connection without reading it is told that it is gone.
+// A caller that waits for a connection without reading it is told when it is given up.
 func TestOnGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, Config{MaxConnections: 1}, false)
@@ -259,9 +260,9 @@ func TestOnGivenUp(t *testing.T) {
 		assert.Equal(t, 2, woken)
 
 		markActive(next)
-		OnGivenUp(next.in, func() { t.Error("a active one is never given up") })
+		OnGivenUp(next.in, func() { t.Error("an active one is never given up") })
 		next.in.Close()
-		OnGivenUp(g.caller, func() { t.Error("not the door's") })
+		OnGivenUp(g.caller, func() { t.Error("not one of ours") })
 		MarkActive(g.caller)
 	})
 }
