@@ -19,11 +19,11 @@
 package httpflv
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"time"
 
+	"sluice/httpflv/answer"
 	"sluice/hub"
 	"sluice/hub/fanout"
 	"sluice/hub/intake"
@@ -44,7 +44,7 @@ type Handler struct {
 	// or where it can't, a goroutine for each does.
 	Intake *intake.Pool
 	// AllowOrigins lists the origins whose pages may watch; empty allows any.
-	AllowOrigins Origins
+	AllowOrigins answer.Origins
 
 	// serving is what Wait waits for: calls of ServeHTTP, from their beginning on, and
 	// the goroutines and sessions that they leave behind.
@@ -60,7 +60,7 @@ func (h *Handler) Wait() { h.serving.Wait() }
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	denied := h.answerOrigin(w.Header(), r)
 	if !h.serving.Enter() {
-		writeRefusal(w, r, hub.ReasonShuttingDown.HTTPStatus(), &hub.Refusal{
+		h.writeRefusal(w, r, hub.ReasonShuttingDown.HTTPStatus(), &hub.Refusal{
 			Reason: hub.ReasonShuttingDown, Detail: "the server is shutting down"})
 		return
 	}
@@ -69,14 +69,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case http.MethodGet, http.MethodHead:
 	case http.MethodOptions:
 		if denied == nil {
-			boundAnswer(w, r)
+			answer.Bound(w, r)
 			w.Header().Set("Allow", allowedMethods)
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}
 	default:
 		w.Header().Set("Allow", allowedMethods)
-		writeRefusal(w, r, http.StatusMethodNotAllowed, badRequest("a stream can be fetched with GET only"))
+		h.writeRefusal(w, r, http.StatusMethodNotAllowed, badRequest("a stream can be fetched with GET only"))
 		return
 	}
 	q, err := parseRequest(r)
@@ -100,7 +100,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		s.Refuse(err)
-		refuse(w, r, err)
+		h.refuse(w, r, err)
 	}
 }
 
@@ -109,7 +109,7 @@ func (h *Handler) head(w http.ResponseWriter, r *http.Request, key hub.Key) erro
 	if !h.Hub.Live(key) {
 		return &hub.Refusal{Reason: hub.ReasonNotFound, Detail: "nobody publishes " + key.String() + " now"}
 	}
-	boundAnswer(w, r)
+	answer.Bound(w, r)
 	streamHeader(w.Header())
 	w.WriteHeader(http.StatusOK)
 	return nil
@@ -122,7 +122,7 @@ const allowedMethods = "GET, HEAD, OPTIONS"
 // read the answer, whatever it is. An error is what to say to pages that may not.
 func (h *Handler) answerOrigin(header http.Header, r *http.Request) error {
 	if !h.AllowOrigins.Answer(header, r) {
-		return &hub.Refusal{Reason: hub.ReasonDenied, Detail: DeniedOrigin}
+		return &hub.Refusal{Reason: hub.ReasonDenied, Detail: answer.DeniedOrigin}
 	}
 	if r.Method != http.MethodOptions {
 		return nil
@@ -151,40 +151,16 @@ func streamHeader(header http.Header) {
 // refuse answers with the status and the words of err. A client that went away
 // gets nothing: the connection is broken off, since net/http would make an empty
 // stream of an answer without a status.
-func refuse(w http.ResponseWriter, r *http.Request, err error) {
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	refusal, ok := errors.AsType[*hub.Refusal](err)
 	if !ok || refusal.Reason == hub.ReasonClientLeft {
-		boundAnswer(w, r) // net/http reads the rest of a body even so
+		answer.Bound(w, r) // net/http reads the rest of a body even so
 		panic(http.ErrAbortHandler)
 	}
-	writeRefusal(w, r, refusal.Reason.HTTPStatus(), refusal)
+	h.writeRefusal(w, r, refusal.Reason.HTTPStatus(), refusal)
 }
 
-// answerTimeout is how long a client has to take an answer that is no stream, and
-// then to send what it has announced of a body, which nobody reads.
-const answerTimeout = 10 * time.Second
-
-// boundAnswer sets the bounds of an answer that is no stream. Without a deadline,
-// net/http would wait for ever for who takes no answer, and for the rest of a body;
-// and for the latter before it answers, unless the connection ends with it.
-func boundAnswer(w http.ResponseWriter, r *http.Request) {
-	c, deadline := http.NewResponseController(w), time.Now().Add(answerTimeout)
-	c.SetWriteDeadline(deadline)
-	if r.ContentLength != 0 {
-		c.SetReadDeadline(deadline)
-		w.Header().Set("Connection", "close")
-	}
-}
-
-func writeRefusal(w http.ResponseWriter, r *http.Request, status int, refusal *hub.Refusal) {
-	boundAnswer(w, r)
-	header := w.Header()
-	header.Set("Content-Type", "application/json")
-	header.Set("Cache-Control", "no-store")
-	header.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(map[string]string{
-		"error":  refusal.Reason.String(),
-		"reason": refusal.Detail,
-	})
+// writeRefusal answers with a status and the words of a refusal.
+func (h *Handler) writeRefusal(w http.ResponseWriter, r *http.Request, status int, refusal *hub.Refusal) {
+	h.AllowOrigins.Refuse(w, r, answer.Refusal{Status: status, Error: refusal.Reason.String(), Reason: refusal.Detail})
 }

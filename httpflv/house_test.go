@@ -18,6 +18,7 @@ import (
 
 	"sluice/flv"
 	"sluice/flv/amf"
+	"sluice/httpflv/answer"
 	"sluice/hub"
 	"sluice/hub/fanout"
 	"sluice/hub/intake"
@@ -37,7 +38,7 @@ type configs struct {
 	hub     hub.Config
 	pool    fanout.Config
 	deaf    bool // without an intake
-	origins Origins
+	origins answer.Origins
 	server  func(*httptest.Server) // starts it
 	wrap    func(http.Handler) http.Handler
 }

@@ -15,7 +15,7 @@ import (
 func (h *Handler) serveWebSocket(w http.ResponseWriter, r *http.Request, watcher *hub.Session, q request, refused error) {
 	if r.Method != http.MethodGet {
 		w.Header().Set("Allow", http.MethodGet)
-		writeRefusal(w, r, http.StatusMethodNotAllowed, badRequest("a WebSocket is opened with GET"))
+		h.writeRefusal(w, r, http.StatusMethodNotAllowed, badRequest("a WebSocket is opened with GET"))
 		return
 	}
 	if status, refusal := checkHandshake(w, r); refusal != nil {
@@ -25,7 +25,7 @@ func (h *Handler) serveWebSocket(w http.ResponseWriter, r *http.Request, watcher
 			w.Header().Set("Connection", "Upgrade")
 			w.Header().Set("Sec-WebSocket-Version", "13")
 		}
-		writeRefusal(w, r, status, refusal)
+		h.writeRefusal(w, r, status, refusal)
 		return
 	}
 	v := &socketViewer{session: session{handler: h}, watcher: watcher}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
+
+	"sluice/httpflv/answer"
 )
 
 // Streams is what GET /api/v1/streams answers. ?stream=APP/NAME leaves only the
@@ -132,10 +134,10 @@ func (a *api) streams(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		a.config.Logger.Error("streams cannot be told as JSON", "error", err)
-		writeError(w, http.StatusInternalServerError, "internal error", "the figures cannot be told")
+		a.config.refuse(w, r, http.StatusInternalServerError, "internal error", "the figures cannot be told")
 		return
 	}
-	writeJSON(w, http.StatusOK, body)
+	answer.JSON(w, http.StatusOK, body)
 }
 
 // snapshot returns the streams as they were at most maxAge ago.
@@ -228,21 +230,4 @@ func (s *snapshot) only(key string) ([]byte, error) {
 func encode(v any) ([]byte, error) {
 	body, err := json.Marshal(v)
 	return append(body, '\n'), err
-}
-
-// writeError answers in the form that every refusal of the server has.
-func writeError(w http.ResponseWriter, status int, what, reason string) {
-	body, _ := encode(struct { // two strings always encode
-		Error  string `json:"error"`
-		Reason string `json:"reason"`
-	}{what, reason})
-	writeJSON(w, status, body)
-}
-
-func writeJSON(w http.ResponseWriter, status int, body []byte) {
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	w.Write(body) // net/http leaves it out for HEAD
 }

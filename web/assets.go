@@ -78,7 +78,9 @@ func loadAssets(dir fs.FS) (*assets, error) {
 	return a, nil
 }
 
-func (a *assets) serve(w http.ResponseWriter, r *http.Request) {
+// serve answers a request for a file, and reports false if there is none of that name:
+// then it has written nothing.
+func (a *assets) serve(w http.ResponseWriter, r *http.Request) bool {
 	name := strings.TrimPrefix(r.URL.Path, "/assets/")
 	cache := "no-cache"
 	if folder, rest, ok := strings.Cut(name, "/"); ok && isHash(folder) {
@@ -89,10 +91,10 @@ func (a *assets) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	file, ok := a.files[name]
 	if !ok {
-		notFound(w, r)
-		return
+		return false
 	}
 	file.serve(w, r, cache)
+	return true
 }
 
 // isHash reports whether a folder has the form of assets.hash.
@@ -139,13 +141,13 @@ func newAsset(name string, data []byte) *asset {
 	}
 }
 
-// serve answers GET and HEAD, conditional ones included, compressed for those
-// who take gzip. The two forms differ in their ETag (RFC 9110 §8.8.3.3).
+// serve answers GET and HEAD, conditional ones included, compressed for clients
+// that accept gzip. The two forms differ in their ETag (RFC 9110 §8.8.3.3).
 func (a *asset) serve(w http.ResponseWriter, r *http.Request, cache string) {
 	h := w.Header()
 	data, etag := a.data, a.etag
 	if len(data) >= minCompress {
-		h.Add("Vary", "Accept-Encoding") // to what others may have said
+		h.Add("Vary", "Accept-Encoding") // there may be others
 		if takesGzip(r.Header.Get("Accept-Encoding")) {
 			data = a.small()
 			etag = strings.TrimSuffix(etag, `"`) + `-gzip"`

@@ -27,6 +27,8 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+
+	"sluice/httpflv/answer"
 )
 
 //go:generate go run ./internal/fetch
@@ -49,6 +51,10 @@ type Config struct {
 
 	// Version is shown at the foot of the page; empty means "devel".
 	Version string
+
+	// AllowOrigins lists the origins whose pages may read refusals; empty allows any.
+	// Which pages may read the rest is for the caller of Handler to say.
+	AllowOrigins answer.Origins
 
 	// Logger gets one warning when the player is missing from the build;
 	// nil means [slog.Default].
@@ -89,18 +95,22 @@ func Handler(c Config) http.Handler {
 			w.Header().Set("Content-Security-Policy", policy(req.Host))
 			page.serve(w, req, "no-cache")
 		},
-		"/assets/*":       files.serve,
+		"/assets/*": func(w http.ResponseWriter, req *http.Request) {
+			if !files.serve(w, req) {
+				c.notFound(w, req)
+			}
+		},
 		"/api/v1/streams": api.streams,
 	} {
 		r.Get(path, handler)
 		r.Head(path, handler) // chi's GetHead does not work in a mounted router
 	}
-	r.NotFound(notFound)
-	r.MethodNotAllowed(notAllowed)
+	r.NotFound(c.notFound)
+	r.MethodNotAllowed(c.notAllowed)
 	return r
 }
 
-// generateCommand is what whoever built the binary has left out.
+// generateCommand is what was not run before the binary was built.
 const generateCommand = "go generate ./web"
 
 // renderPage fills in what the page has to know before its script runs.
@@ -152,16 +162,21 @@ func policy(host string) string {
 	}, "; ")
 }
 
-func notFound(w http.ResponseWriter, r *http.Request) {
+// refuse answers with a refusal.
+func (c Config) refuse(w http.ResponseWriter, r *http.Request, status int, what, reason string) {
+	c.AllowOrigins.Refuse(w, r, answer.Refusal{Status: status, Error: what, Reason: reason})
+}
+
+func (c Config) notFound(w http.ResponseWriter, r *http.Request) {
 	reason := "there is nothing here; the page is at /, a stream at /APP/NAME.flv"
 	if strings.HasPrefix(r.URL.Path, "/api/") {
 		reason = "the API has no such path"
 	}
-	writeError(w, http.StatusNotFound, "not found", reason)
+	c.refuse(w, r, http.StatusNotFound, "not found", reason)
 }
 
 // notAllowed answers wrong methods; chi has set Allow.
-func notAllowed(w http.ResponseWriter, _ *http.Request) {
+func (c Config) notAllowed(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Allow", "GET, HEAD")
-	writeError(w, http.StatusMethodNotAllowed, "method not allowed", "this path takes GET and HEAD")
+	c.refuse(w, r, http.StatusMethodNotAllowed, "method not allowed", "this path takes GET and HEAD")
 }

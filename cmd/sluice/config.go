@@ -14,7 +14,7 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
-	"sluice/httpflv"
+	"sluice/httpflv/answer"
 )
 
 // envPrefix begins the name of every variable that Sluice reads.
@@ -49,7 +49,7 @@ type config struct {
 	MaxConnections           int     `env:"MAX_CONNECTIONS" envDefault:"0" min:"0" max:"10000000" doc:"How many connections may be open at a time, RTMP and HTTP together; 0 for as many as the limit of open files is good for, less a reserve."`
 	MaxConnectionsPerAddress int     `env:"MAX_CONNECTIONS_PER_ADDRESS" envDefault:"0" min:"0" max:"10000000" doc:"How many of them may come from one IP address (IPv6: from one /64 network); 0 for no bound. Behind a proxy all come from its address."`
 
-	AllowOrigins httpflv.Origins `env:"ALLOW_ORIGINS" doc:"Origins of web pages that may have streams and the API, scheme://host[:port] each, separated by ; or line ends. A * is one label of a host (https://*.example.com), null is for pages without an origin. Their requests may carry credentials; pages of other origins are refused, but for the server's own. Empty: any page may have streams, without credentials."`
+	AllowOrigins answer.Origins `env:"ALLOW_ORIGINS" doc:"Origins of web pages that may have streams and the API, scheme://host[:port] each, separated by ; or line ends. A * is one label of a host (https://*.example.com), null is for pages without an origin. Their requests may carry credentials; pages of other origins are refused, but for the server's own. Empty: any page may have streams, without credentials."`
 
 	memory int64 // bytes that there are, 0 if unknown; from setUpMemory
 }

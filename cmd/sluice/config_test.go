@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"sluice/httpflv"
+	"sluice/httpflv/answer"
 )
 
 func TestConfigDefaults(t *testing.T) {
@@ -102,7 +102,7 @@ func TestConfigValues(t *testing.T) {
 	}
 }
 
-func originsOf(t *testing.T, text string) (list httpflv.Origins) {
+func originsOf(t *testing.T, text string) (list answer.Origins) {
 	t.Helper()
 	require.NoError(t, list.UnmarshalText([]byte(text)))
 	require.NotEmpty(t, list)

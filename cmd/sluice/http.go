@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"maps"
 	"net"
@@ -16,31 +15,29 @@ import (
 
 	"sluice/cmd/sluice/admission"
 	"sluice/httpflv"
+	"sluice/httpflv/answer"
 	"sluice/hub"
 )
 
-// Bounds on HTTP requests and on ordinary answers. A viewer's answer may last
-// for days; whoever writes it sets a deadline for each write.
+// Bounds on HTTP requests and on ordinary answers; those of bodies and refusals are in
+// package answer. The answer to a viewer may last for days: httpflv sets deadlines for it.
 const (
-	// readHeaderTimeout is how long a request may take from the connection, or from
-	// its first bytes on one that is kept, to the end of its header.
+	// readHeaderTimeout is how long a client has to send the header of a request: from
+	// when it connected, or from the first bytes of a further request.
 	readHeaderTimeout = 10 * time.Second
-	// maxHeaderBytes bounds a request's line and header; net/http allows 4 KB more.
+	// maxHeaderBytes bounds a request's first line and header; net/http allows 4 KB more.
 	maxHeaderBytes = 32 << 10
-	// bodyTimeout is how long a client has to send the rest of a body. Nobody needs
-	// one, but some clients read no answer before they have sent all.
-	bodyTimeout = admission.BodyTimeout
-	// answerTimeout is how long a client may take for a whole answer.
+	// answerTimeout is how long a client may take for a whole page, script or the like.
 	answerTimeout = 30 * time.Second
-	// idleTimeout is how long a connection is kept for a next request.
+	// idleTimeout is how long a connection is kept open for a further request.
 	idleTimeout = 60 * time.Second
 )
 
 // site is everything that is HTTP.
 type site struct {
-	streams http.Handler    // of paths that end in .flv; knows origins by itself
-	page    http.Handler    // of the page and its API
-	origins httpflv.Origins // whose pages may have anything but streams
+	streams http.Handler   // serves the paths that end in .flv; checks origins itself
+	page    http.Handler   // serves the page and its API
+	origins answer.Origins // whose pages may have the page and its API
 }
 
 // newHTTPServer returns the server of a site.
@@ -93,18 +90,13 @@ func (s *silentConns) close() {
 	}
 }
 
-// routes says which part answers which path. The ending decides first, so that
+// routes returns the handler of all paths. The ending .flv is looked at first, so that
 // an app may be called "assets" or "api".
 func (s site) routes() http.Handler {
 	r := chi.NewRouter()
 	r.Use(func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.ContentLength != 0 {
-				// net/http reads what is left of a body, and does so before it answers
-				// unless the connection ends with that.
-				http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
-				w.Header().Set("Connection", "close")
-			}
+			answer.BoundBody(w, r)
 			if isStream(r) {
 				if r.Method == http.MethodGet { // nothing else makes a viewer
 					admission.Active(r.Context())
@@ -112,14 +104,14 @@ func (s site) routes() http.Handler {
 				s.streams.ServeHTTP(w, r)
 				return
 			}
-			// Without a list, pages of other origins are not told that they may read the
-			// page and the API, but only what refuse says.
+			// Without a list, pages of other origins may read refusals, but not the page and
+			// the API.
 			denied := len(s.origins) > 0 && !s.origins.Answer(w.Header(), r)
 			switch {
 			case !isPath(r):
 				s.refuse(w, r, http.StatusBadRequest, "bad request", "the target is neither a path nor a URL")
 			case denied:
-				s.refuse(w, r, http.StatusForbidden, hub.ReasonDenied.String(), httpflv.DeniedOrigin)
+				s.refuse(w, r, http.StatusForbidden, hub.ReasonDenied.String(), answer.DeniedOrigin)
 			default:
 				next.ServeHTTP(w, r)
 			}
@@ -133,7 +125,7 @@ func (s site) routes() http.Handler {
 	return r
 }
 
-// isPath reports whether a request names what it is for by a path.
+// isPath reports whether the target of a request is a path, or a URL with one.
 func isPath(r *http.Request) bool { return r.URL.Opaque == "" }
 
 // isStream reports whether a request is for the handler of streams.
@@ -141,7 +133,7 @@ func isStream(r *http.Request) bool {
 	return isPath(r) && strings.HasSuffix(r.URL.Path, httpflv.Suffix)
 }
 
-// notFound answers for paths that nobody serves.
+// notFound answers for paths at which nothing is served.
 func (s site) notFound(w http.ResponseWriter, r *http.Request) {
 	s.refuse(w, r, http.StatusNotFound, "not found", "nothing is served here; streams are at /APP/NAME.flv")
 }
@@ -152,27 +144,21 @@ func (s site) notAllowed(w http.ResponseWriter, r *http.Request) {
 	s.refuse(w, r, http.StatusMethodNotAllowed, "method not allowed", "there is no such method; everything here takes GET")
 }
 
-// refuse answers in the form of all refusals. Where there is a list of origins, routes
-// has said already who may read it.
+// refuse answers with a refusal, which any page may read where there is no list of
+// origins.
 func (s site) refuse(w http.ResponseWriter, r *http.Request, status int, what, reason string) {
-	if len(s.origins) == 0 {
-		s.origins.Answer(w.Header(), r)
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(map[string]string{"error": what, "reason": reason})
+	s.origins.Refuse(w, r, answer.Refusal{Status: status, Error: what, Reason: reason})
 }
 
-// httpLog takes what net/http logs: noise from clients that break off stays at
-// the level of the record, debug, but a panic in a handler is an error.
+// httpLog handles what net/http logs: noise from clients that break off keeps the level
+// of the record, debug, but a panic in a handler is an error.
 type httpLog struct{ slog.Handler }
 
 // Enabled lets every record pass to Handle, which knows its text.
 func (h httpLog) Enabled(context.Context, slog.Level) bool { return true }
 
-// Handle passes r on, a panic as an error. What the text is made of may come from a
-// client, so it is an attribute.
+// Handle passes r on, a panic as an error. Parts of the text may come from a client, so
+// it is an attribute.
 func (h httpLog) Handle(ctx context.Context, r slog.Record) error {
 	level := r.Level
 	if strings.Contains(r.Message, "panic serving") {

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"sluice/httpflv"
+	"sluice/httpflv/answer"
 	"sluice/hub"
 	"sluice/hub/fanout"
 	"sluice/web"
@@ -96,20 +97,20 @@ func TestSlowRequests(t *testing.T) {
 		"a name without end":       {byByte("GET /" + strings.Repeat("x", 100)), "HTTP/1.1 400", readHeaderTimeout},
 		"a kept connection":        {atOnce(keep), "HTTP/1.1 200", idleTimeout},
 		"a slow second request":    {then(atOnce(keep), byByte(keep)), "HTTP/1.1 200", 3*time.Second + readHeaderTimeout},
-		"no body, page":            {atOnce("POST /" + head + "Content-Length: 10\r\n\r\n"), "HTTP/1.1 405", bodyTimeout},
-		"no body, API":             {atOnce("GET /api/v1/streams" + head + "Content-Length: 10\r\n\r\n"), "HTTP/1.1 200", bodyTimeout},
-		"no body, stream":          {atOnce("POST /live/demo.flv" + head + "Content-Length: 10\r\n\r\n"), "HTTP/1.1 405", bodyTimeout},
-		"no body, no stream":       {atOnce("GET /.flv" + head + "Content-Length: 10\r\n\r\n"), "HTTP/1.1 400", bodyTimeout},
-		"no body, preflight":       {atOnce("OPTIONS /live/demo.flv" + head + "Content-Length: 10\r\n\r\n"), "HTTP/1.1 204", bodyTimeout},
-		"no body, OPTIONS *":       {atOnce("OPTIONS *" + head + "Content-Length: 10\r\n\r\n"), "HTTP/1.1 404", bodyTimeout},
-		"no body, unknown method":  {atOnce("BREW /" + head + "Content-Length: 10\r\n\r\n"), "HTTP/1.1 405", bodyTimeout},
-		"no body, WebSocket":       {atOnce("GET /live/demo.flv" + head + "Upgrade: websocket\r\nContent-Length: 10\r\n\r\n"), "HTTP/1.1 426", bodyTimeout},
-		"a slow body":              {then(atOnce("POST /"+head+"Content-Length: 100\r\n\r\n"), byByte(strings.Repeat("x", 100))), "HTTP/1.1 405", bodyTimeout},
-		"chunks without end":       {then(atOnce("POST /live/demo.flv"+head+"Transfer-Encoding: chunked\r\n\r\n"), byByte(strings.Repeat("1\r\nx\r\n", 100))), "HTTP/1.1 405", bodyTimeout},
-		"expects 100-continue":     {atOnce("POST /live/demo.flv" + head + "Content-Length: 10\r\nExpect: 100-continue\r\n\r\n"), "HTTP/1.1 405", bodyTimeout},
+		"no body, page":            {atOnce("POST /" + head + "Content-Length: 10\r\n\r\n"), "HTTP/1.1 405", answer.BodyTimeout},
+		"no body, API":             {atOnce("GET /api/v1/streams" + head + "Content-Length: 10\r\n\r\n"), "HTTP/1.1 200", answer.BodyTimeout},
+		"no body, stream":          {atOnce("POST /live/demo.flv" + head + "Content-Length: 10\r\n\r\n"), "HTTP/1.1 405", answer.BodyTimeout},
+		"no body, no stream":       {atOnce("GET /.flv" + head + "Content-Length: 10\r\n\r\n"), "HTTP/1.1 400", answer.BodyTimeout},
+		"no body, preflight":       {atOnce("OPTIONS /live/demo.flv" + head + "Content-Length: 10\r\n\r\n"), "HTTP/1.1 204", answer.BodyTimeout},
+		"no body, OPTIONS *":       {atOnce("OPTIONS *" + head + "Content-Length: 10\r\n\r\n"), "HTTP/1.1 404", answer.BodyTimeout},
+		"no body, unknown method":  {atOnce("BREW /" + head + "Content-Length: 10\r\n\r\n"), "HTTP/1.1 405", answer.BodyTimeout},
+		"no body, WebSocket":       {atOnce("GET /live/demo.flv" + head + "Upgrade: websocket\r\nContent-Length: 10\r\n\r\n"), "HTTP/1.1 426", answer.BodyTimeout},
+		"a slow body":              {then(atOnce("POST /"+head+"Content-Length: 100\r\n\r\n"), byByte(strings.Repeat("x", 100))), "HTTP/1.1 405", answer.BodyTimeout},
+		"chunks without end":       {then(atOnce("POST /live/demo.flv"+head+"Transfer-Encoding: chunked\r\n\r\n"), byByte(strings.Repeat("1\r\nx\r\n", 100))), "HTTP/1.1 405", answer.BodyTimeout},
+		"expects 100-continue":     {atOnce("POST /live/demo.flv" + head + "Content-Length: 10\r\nExpect: 100-continue\r\n\r\n"), "HTTP/1.1 405", answer.BodyTimeout},
 		"a body nobody waits for":  {atOnce("POST /" + head + "Content-Length: 1073741824\r\n\r\n"), "HTTP/1.1 405", 500 * time.Millisecond},
 		"waits in vain":            {atOnce("GET /live/later.flv" + head + "Connection: close\r\n\r\n"), "HTTP/1.1 404", 2 * answerTimeout},
-		"waits in vain, no body":   {atOnce("GET /live/later.flv" + head + "Content-Length: 10\r\n\r\n"), "HTTP/1.1 404", 2*answerTimeout + bodyTimeout},
+		"waits in vain, no body":   {atOnce("GET /live/later.flv" + head + "Content-Length: 10\r\n\r\n"), "HTTP/1.1 404", 2*answerTimeout + answer.BodyTimeout},
 		"a request that is no one": {atOnce("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"), "HTTP/1.1 400", readHeaderTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -10,14 +10,13 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"sluice/httpflv"
+	"sluice/httpflv/answer"
 	"sluice/web"
 )
 
@@ -93,12 +92,12 @@ func TestNotFoundIsJSON(t *testing.T) {
 	assert.Equal(t, "*", w.Header().Get("Access-Control-Allow-Origin"))
 }
 
-// With a list of origins, the page and its API answer to those pages alone, and to
-// whatever is no page; without one, as it was, nothing is said of them.
+// With a list of origins, only those pages may have the page and its API, and every
+// client that is no page. Without one, pages of other origins may read nothing but
+// refusals.
 func TestOriginsOfPage(t *testing.T) {
-	page := web.Handler(web.Config{Logger: slog.New(slog.DiscardHandler)})
 	ask := func(s site, path, origin string) *http.Response {
-		s.page = page
+		s.page = web.Handler(web.Config{AllowOrigins: s.origins, Logger: slog.New(slog.DiscardHandler)})
 		s.streams = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, path, nil) // of example.com
 		if origin != "" {
@@ -130,13 +129,13 @@ func TestOriginsOfPage(t *testing.T) {
 		assert.Equal(t, []string{"Origin"}, res.Header.Values("Vary"), path)
 		var body map[string]string
 		require.NoError(t, json.NewDecoder(res.Body).Decode(&body))
-		assert.Equal(t, map[string]string{"error": "denied", "reason": httpflv.DeniedOrigin}, body)
+		assert.Equal(t, map[string]string{"error": "denied", "reason": answer.DeniedOrigin}, body)
 
 		res = ask(site{}, path, "https://b.example")
 		assert.Equal(t, status, res.StatusCode, path)
 		assert.NotContains(t, res.Header.Values("Vary"), "Origin", path)
-		ours := path == "/" || strings.HasPrefix(path, "/assets/") || strings.HasPrefix(path, "/api/")
-		assert.Equal(t, !ours, res.Header.Get("Access-Control-Allow-Origin") == "*", path)
+		refused := status != http.StatusOK
+		assert.Equal(t, refused, res.Header.Get("Access-Control-Allow-Origin") == "*", path)
 	}
 	for _, s := range []site{listed, {}} { // the handler of streams knows by itself
 		res := ask(s, "/x.flv", "https://b.example")

@@ -85,10 +85,11 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 	}
 	s.flv = &httpflv.Handler{Hub: s.hub, Pool: s.pool, Intake: s.intake, AllowOrigins: cfg.AllowOrigins}
 	page := web.Handler(web.Config{
-		Streams:  func() []web.Stream { return web.FromHub(s.hub.Streams(), time.Now()) },
-		RTMPPort: l.rtmp.Addr().(*net.TCPAddr).Port,
-		Version:  versionText(),
-		Logger:   log,
+		Streams:      func() []web.Stream { return web.FromHub(s.hub.Streams(), time.Now()) },
+		RTMPPort:     l.rtmp.Addr().(*net.TCPAddr).Port,
+		Version:      versionText(),
+		AllowOrigins: cfg.AllowOrigins,
+		Logger:       log,
 	})
 	s.http = newHTTPServer(site{streams: s.flv, page: page, origins: cfg.AllowOrigins}, log)
 	s.admission.Guard(s.http, isStream)

@@ -35,7 +35,7 @@ import (
 	"sync"
 	"time"
 
-	"sluice/httpflv"
+	"sluice/httpflv/answer"
 )
 
 // Config says how many connections there may be. The zero value bounds only the pending
@@ -54,7 +54,7 @@ type Config struct {
 	Patience time.Duration
 	// AllowOrigins lists the origins whose pages may read an answer over HTTP; empty
 	// allows any.
-	AllowOrigins httpflv.Origins
+	AllowOrigins answer.Origins
 	// Logger gets a line now and then while connections are given up or turned
 	// away; nil discards it.
 	Logger *slog.Logger

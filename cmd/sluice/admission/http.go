@@ -2,11 +2,11 @@ package admission
 
 import (
 	"context"
-	"encoding/json"
 	"net"
 	"net/http"
 	"time"
 
+	"sluice/httpflv/answer"
 	"sluice/hub"
 )
 
@@ -17,10 +17,6 @@ func connOfContext(ctx context.Context) *conn {
 	c, _ := ctx.Value(connKey{}).(*conn)
 	return c
 }
-
-// BodyTimeout is how long the body of a request may take. What no handler reads,
-// net/http reads after the answer, and would wait for it as long as it takes.
-const BodyTimeout = 10 * time.Second
 
 // Guard sets up an HTTP server for a listener that Listen returned, before it serves.
 // A connection becomes active with each request that has come whole, and is pending
@@ -37,11 +33,8 @@ func (a *Control) Guard(srv *http.Server, decides func(*http.Request) bool) {
 			handler.ServeHTTP(w, r)
 			return
 		}
-		whole := r.ContentLength == 0 // -1 where it is not said
-		if !whole {
-			http.NewResponseController(w).SetReadDeadline(time.Now().Add(BodyTimeout))
-		}
-		if whole && (decides == nil || !decides(r)) {
+		answer.BoundBody(w, r)
+		if whole := r.ContentLength == 0; whole && (decides == nil || !decides(r)) {
 			c.become(active, pending)
 		}
 		switch c.current() {
@@ -87,25 +80,19 @@ func Active(ctx context.Context) {
 	}
 }
 
-// refusalTimeout bounds the answer to a client that is turned away: net/http reads what
-// is left of a request before it closes.
-const refusalTimeout = time.Second
+// refusalTimeout is how long a client that is turned away has to take its answer, and
+// retryAfter when it may come again.
+const (
+	refusalTimeout = time.Second
+	retryAfter     = 5 * time.Second
+)
 
 // refuse answers a request on a connection that was turned away. The connection ends
 // with it.
-func (a *Control) refuse(w http.ResponseWriter, r *http.Request, detail string) {
-	c, deadline := http.NewResponseController(w), time.Now().Add(refusalTimeout)
-	c.SetReadDeadline(deadline)
-	c.SetWriteDeadline(deadline)
-	header := w.Header()
-	header.Set("Connection", "close")
-	header.Set("Content-Type", "application/json")
-	header.Set("Cache-Control", "no-store")
-	a.cfg.AllowOrigins.Answer(header, r)
-	header.Set("Retry-After", "5")
-	w.WriteHeader(hub.ReasonTooMany.HTTPStatus())
-	json.NewEncoder(w).Encode(map[string]string{
-		"error":  hub.ReasonTooMany.String(),
-		"reason": detail,
+func (a *Control) refuse(w http.ResponseWriter, r *http.Request, reason string) {
+	w.Header().Set("Connection", "close")
+	a.cfg.AllowOrigins.Refuse(w, r, answer.Refusal{
+		Status: hub.ReasonTooMany.HTTPStatus(), Error: hub.ReasonTooMany.String(), Reason: reason,
+		RetryAfter: retryAfter, Timeout: refusalTimeout,
 	})
 }

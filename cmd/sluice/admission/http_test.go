@@ -12,7 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sluice/httpflv"
+	"sluice/httpflv/answer"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -115,7 +115,7 @@ func TestSlowBodies(t *testing.T) {
 			require.NoError(t, err)
 			synctest.Wait()
 			assert.Equal(t, 1, a.Figures().Pending, head)
-			time.Sleep(BodyTimeout - time.Millisecond)
+			time.Sleep(answer.BodyTimeout - time.Millisecond)
 			assert.Equal(t, 1, a.Figures().Open, head)
 			time.Sleep(time.Second) // net/http waits a little before it closes
 			assert.Zero(t, a.Figures().Open, head)
@@ -225,7 +225,7 @@ func TestHandlerAsks(t *testing.T) {
 // A client that is turned away is told why over HTTP.
 func TestTurnedAwayIsAnswered(t *testing.T) {
 	const page = "https://a.example"
-	var listed httpflv.Origins
+	var listed answer.Origins
 	require.NoError(t, listed.UnmarshalText([]byte(page)))
 	for _, c := range []struct {
 		name   string

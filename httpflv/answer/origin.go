@@ -1,4 +1,4 @@
-package httpflv
+package answer
 
 import (
 	"errors"
@@ -24,20 +24,21 @@ type Origins []origin
 
 // origin is a web origin in lower case, or a pattern for some.
 type origin struct {
-	scheme string // or nullOrigin alone
-	host   string // an IPv6 address in brackets; of a pattern, a label may be *
-	port   string // "" for that of the scheme
+	scheme string // or nullOrigin; the rest is empty then
+	host   string // an IPv6 address is in brackets; in a pattern, a label may be *
+	port   string // "" for the scheme's own
 }
 
-// nullOrigin is the Origin of pages that have none of their own: in a sandbox, of a
-// file, after a redirect from one origin to another.
+// nullOrigin is the Origin of pages that have none of their own: pages in a sandbox, from
+// a file, or after a redirect from one origin to another.
 const nullOrigin = "null"
 
-// defaultPorts are those that an origin does not name.
+// defaultPorts are the ports that an origin leaves out.
 var defaultPorts = map[string]string{"http": "80", "https": "443"}
 
 // UnmarshalText reads a list of origins, separated by semicolons or line ends, each
-// scheme://host[:port] or null. A * stands for one label of a host, beside others.
+// scheme://host[:port] or null. A * stands for one whole label of a host that has more
+// than one.
 func (o *Origins) UnmarshalText(text []byte) error {
 	var list Origins
 	entries := strings.FieldsFunc(string(text), func(r rune) bool { return r == ';' || r == '\n' })
@@ -52,7 +53,7 @@ func (o *Origins) UnmarshalText(text []byte) error {
 		list = append(list, parsed)
 	}
 	if list == nil && len(strings.TrimSpace(string(text))) > 0 {
-		return errOrigin // and not any origin
+		return errOrigin // an empty list would allow every origin
 	}
 	*o = list
 	return nil
@@ -66,9 +67,9 @@ var (
 	errOriginPort   = errors.New("the port is a number from 1 to 65535")
 )
 
-// parseOrigin reads an origin, as an entry of a list or as a browser sends it. It is
-// stricter than url.Parse, which decodes hosts and takes an empty port or fragment for
-// none, and says what is wrong.
+// parseOrigin reads an origin, as an entry of a list or as a browser sends it. It says
+// what is wrong, and is stricter than url.Parse, which decodes hosts and accepts an empty
+// port or fragment.
 func parseOrigin(text string) (origin, error) {
 	if strings.IndexFunc(text, func(r rune) bool { return r > unicode.MaxASCII }) >= 0 {
 		return origin{}, errOriginHost // some have an ASCII letter for their lower case
@@ -113,7 +114,8 @@ func isScheme(text string) bool {
 	return err == nil && u.Scheme != "" && u.Scheme == text
 }
 
-// parseHost returns a host, in lower case, in the one form that it is compared in.
+// parseHost checks a host in lower case and returns it in the form in which hosts are
+// compared.
 func parseHost(host string) (string, bool) {
 	if address, found := strings.CutPrefix(host, "["); found {
 		address, found = strings.CutSuffix(address, "]")
@@ -133,7 +135,7 @@ func parseHost(host string) (string, bool) {
 	return host, true
 }
 
-// matches reports whether an origin is that of the pattern.
+// matches reports whether an origin fits a pattern.
 func (o origin) matches(pattern origin) bool {
 	if o.scheme != pattern.scheme || o.port != pattern.port {
 		return false
@@ -146,8 +148,8 @@ func (o origin) matches(pattern origin) bool {
 	})
 }
 
-// Allows reports whether pages of an origin, as a browser names it, may have what a
-// server of this host, as the request names it, answers.
+// Allows reports whether pages of an origin, as a browser names it, may read the answers
+// of a server whose host is named so by the request.
 func (o Origins) Allows(from, host string) bool {
 	if len(o) == 0 {
 		return true
@@ -159,7 +161,7 @@ func (o Origins) Allows(from, host string) bool {
 	if slices.ContainsFunc(o, page.matches) {
 		return true
 	}
-	// Whether the server is reached by TLS, only a proxy before it may know.
+	// Either scheme will do: only a proxy may know whether the client came over TLS.
 	_, isWeb := defaultPorts[page.scheme]
 	own, err := parseOrigin(page.scheme + "://" + host)
 	return isWeb && err == nil && own == page
@@ -167,15 +169,17 @@ func (o Origins) Allows(from, host string) bool {
 
 // Answer sets those header fields of an answer by which a browser lets a page read it
 // (the CORS protocol of the Fetch standard), and reports false if the page is not
-// allowed to: then it sets none of them, and the request is to be denied. It is for one
-// call for each answer.
+// allowed to: then it sets none of them, and the request is to be denied. Further calls
+// for the same answer change nothing.
 func (o Origins) Answer(header http.Header, r *http.Request) bool {
 	if len(o) == 0 {
 		header.Set("Access-Control-Allow-Origin", "*")
 		header.Set("Access-Control-Expose-Headers", "*")
 		return true
 	}
-	header.Add("Vary", "Origin") // for caches: the answer is for this page
+	if !slices.Contains(header.Values("Vary"), "Origin") {
+		header.Add("Vary", "Origin") // for caches: the answer is for this page
+	}
 	from := strings.Join(r.Header.Values("Origin"), " ")
 	if from == "" {
 		return true
@@ -189,5 +193,5 @@ func (o Origins) Answer(header http.Header, r *http.Request) bool {
 	return true
 }
 
-// DeniedOrigin is what a page is told whose origin is not allowed.
+// DeniedOrigin is what a page is told if its origin is not allowed.
 const DeniedOrigin = "pages of this origin may not have this"
