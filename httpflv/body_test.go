@@ -20,7 +20,7 @@ import (
 
 // A viewer gets the beginning, what follows, and a proper end.
 func TestStream(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	s := h.publish()
 	s.send(start)
 	res := h.get("/live/demo.flv")
@@ -42,7 +42,7 @@ func TestStream(t *testing.T) {
 
 // The forms of the body, as they are on the wire.
 func TestTransfer(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	for _, tt := range []struct {
 		request string
 		chunked bool
@@ -142,7 +142,7 @@ func TestTracks(t *testing.T) {
 		{"neither is asked for", start, "?onlyaudio=0&onlyvideo=", started, flv.Header{Audio: true, Video: true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			h := newHouse(t)
+			h := newRig(t)
 			s := h.publish()
 			s.send(tt.sent)
 			p := newTape(t, h.get("/live/demo.flv"+tt.query).Body)
@@ -163,7 +163,7 @@ func TestScriptData(t *testing.T) {
 		"?track=all": true, "?track=all&onlyvideo=1": true, "?track=all&hevc=enhanced": true,
 		"": false, "?track=0": false, "?start=live": false, "?onlyvideo=1": false,
 	} {
-		h := newHouse(t)
+		h := newRig(t)
 		s := h.publish()
 		s.send(start)
 		tapes := []*tape{newTape(t, h.get("/live/demo.flv"+query).Body), newTape(t, h.dialWS("/live/demo.flv"+query))}
@@ -201,7 +201,7 @@ func TestScriptData(t *testing.T) {
 
 // Without metadata, a single track shows after a short look.
 func TestSingleTrackWithoutMetadata(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	s := h.publish()
 	s.send("vc:h264 K:1@5000")
 	began := time.Now()
@@ -214,7 +214,7 @@ func TestSingleTrackWithoutMetadata(t *testing.T) {
 
 // A change of codec is an end for HTTP viewers: they open the stream anew.
 func TestCodecChange(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	s := h.publish()
 	s.send("meta:v vc:h264 K:1@0")
 	p := newTape(t, h.get("/live/demo.flv").Body)
@@ -228,7 +228,7 @@ func TestCodecChange(t *testing.T) {
 
 // A viewer that takes nothing is broken off, which a player can tell from an end.
 func TestStalledViewer(t *testing.T) {
-	h := newHouse(t, func(c *configs) { c.pool = fanout.Config{WriteTimeout: 50 * time.Millisecond} })
+	h := newRig(t, func(c *configs) { c.pool = fanout.Config{WriteTimeout: 50 * time.Millisecond} })
 	s := h.publish()
 	s.send("meta:v vc:h264 K:" + strings.Repeat("x", 12<<20))
 	c := h.dial("GET /live/demo.flv HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -243,7 +243,7 @@ func TestStalledViewer(t *testing.T) {
 // When the pool is closed, bodies are broken off; when the hub is shut down, they
 // end.
 func TestShutdownEndsBodies(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	s := h.publish()
 	s.send(start)
 	gentle := newTape(t, h.get("/live/demo.flv").Body)
@@ -252,7 +252,7 @@ func TestShutdownEndsBodies(t *testing.T) {
 	gentle.expectEnd(io.EOF)
 	h.Wait()
 
-	h = newHouse(t)
+	h = newRig(t)
 	s = h.publish()
 	s.send(start)
 	hard := newTape(t, h.get("/live/demo.flv").Body)
@@ -264,7 +264,7 @@ func TestShutdownEndsBodies(t *testing.T) {
 
 // http.Server.Shutdown has nothing to wait for: connections were taken over.
 func TestServerShutdown(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	s := h.publish()
 	s.send(start)
 	p := newTape(t, h.get("/live/demo.flv").Body)
@@ -279,7 +279,7 @@ func TestServerShutdown(t *testing.T) {
 // A client that goes is noticed at the next packets, and what it says on the way
 // means nothing.
 func TestClientLeaves(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	s := h.publish()
 	s.send(start)
 	c := h.dial("GET /live/demo.flv HTTP/1.1\r\nHost: x\r\n\r\nGET /other HTTP/1.1\r\n\r\n\x00\xffjunk")
@@ -303,7 +303,7 @@ func TestClientLeavesQuietStream(t *testing.T) {
 		t.Skip("takes some seconds: the pool looks at quiet connections now and then")
 	}
 	t.Parallel()
-	h := newHouse(t)
+	h := newRig(t)
 	s := h.publish()
 	s.send(start)
 	c := h.dial("GET /live/demo.flv HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -332,7 +332,7 @@ func (l onceListener) Addr() net.Addr { return l.addr }
 
 // Connections that cannot be written to directly do as well.
 func TestOverPipe(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	near, far := net.Pipe()
 	l := onceListener{make(chan net.Conn, 1), near.LocalAddr()}
 	l.conn <- near

@@ -137,8 +137,8 @@ func FuzzClientFrames(f *testing.F) {
 // Where somebody who says too much is cut off does not depend on slices either.
 func TestFloodsAreCutTheSame(t *testing.T) {
 	for _, flood := range [][]byte{
-		slices.Repeat(appendFrame(nil, 0x80|opPing, true, ""), 2*saidBurst/frameCost),
-		slices.Repeat(appendFrame(nil, 0x80|opPing, true, strings.Repeat("p", 125)), saidBurst/frameCost),
+		slices.Repeat(appendFrame(nil, 0x80|opPing, true, ""), 2*clientBurst/frameCost),
+		slices.Repeat(appendFrame(nil, 0x80|opPing, true, strings.Repeat("p", 125)), clientBurst/frameCost),
 		slices.Repeat(appendFrame(nil, 0x80|opText, true, strings.Repeat("x", maxClientMessage)), 20),
 		appendFrame(nil, 0x80|opBinary, true, strings.Repeat("x", maxClientMessage+1)),
 	} {

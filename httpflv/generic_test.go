@@ -40,7 +40,7 @@ var servers = map[string]func(*configs){"TLS": overTLS, "HTTP/2": overHTTP2, "no
 func TestGenericStream(t *testing.T) {
 	for name, server := range servers {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t, server, notWaiting)
+			h := newRig(t, server, notWaiting)
 			s := h.publish()
 			s.send(start)
 			res := h.get("/live/demo.flv")
@@ -68,7 +68,7 @@ func TestGenericStream(t *testing.T) {
 func TestGenericWaiting(t *testing.T) {
 	for name, server := range servers {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t, server)
+			h := newRig(t, server)
 			answer := make(chan *http.Response)
 			go func() { answer <- h.get("/live/demo.flv") }()
 			h.waitViewers(1)
@@ -88,7 +88,7 @@ func TestGenericClientLeaves(t *testing.T) {
 				continue // writing tells
 			}
 			t.Run(name, func(t *testing.T) {
-				h := newHouse(t, server)
+				h := newRig(t, server)
 				s := h.publish()
 				s.send(start)
 				res := h.get("/live/demo.flv")
@@ -113,7 +113,7 @@ func TestGenericStalledViewer(t *testing.T) {
 			continue // nor deadlines: its middleware is to blame
 		}
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t, server, func(c *configs) { c.pool.WriteTimeout = 50 * time.Millisecond })
+			h := newRig(t, server, func(c *configs) { c.pool.WriteTimeout = 50 * time.Millisecond })
 			s := h.publish()
 			s.send("meta:v vc:h264 K:" + strings.Repeat("x", 12<<20))
 			res := h.get("/live/demo.flv")
@@ -132,7 +132,7 @@ func TestGenericBreakOff(t *testing.T) {
 				continue // without deadlines
 			}
 			t.Run(name, func(t *testing.T) {
-				h := newHouse(t, server)
+				h := newRig(t, server)
 				s := h.publish()
 				s.send("meta:v vc:h264 K:" + strings.Repeat("x", size))
 				res := h.get("/live/demo.flv")

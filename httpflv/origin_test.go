@@ -37,7 +37,7 @@ func allowing(t *testing.T, list string) func(*configs) {
 // With a list, each answer to a page says that this page may have it, and no answer to
 // another page does, nor has anything in it.
 func TestAllowedOrigins(t *testing.T) {
-	h := newHouse(t, notWaiting, allowing(t, "https://a.example;null"))
+	h := newRig(t, notWaiting, allowing(t, "https://a.example;null"))
 	s := h.publish()
 	s.send(start)
 	const exposed = "Allow, Date, Retry-After"
@@ -101,7 +101,7 @@ func TestAllowedOrigins(t *testing.T) {
 
 // A page that may not watch over WebSocket learns it by a close code.
 func TestAllowedOriginsOverWebSocket(t *testing.T) {
-	h := newHouse(t, allowing(t, "https://*.a.example"))
+	h := newRig(t, allowing(t, "https://*.a.example"))
 	s := h.publish()
 	s.send(start)
 	open := func(lines string) *wsClient {

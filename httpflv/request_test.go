@@ -21,7 +21,7 @@ import (
 func notWaiting(c *configs) { c.hub.ViewerWait = -1 }
 
 func TestHeadersOfStream(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	s := h.publish()
 	s.send(start)
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
@@ -38,7 +38,7 @@ func TestHeadersOfStream(t *testing.T) {
 }
 
 func TestHead(t *testing.T) {
-	h := newHouse(t) // a GET would wait
+	h := newRig(t) // a GET would wait
 	res := h.do(http.MethodHead, "/live/demo.flv", nil)
 	assert.Equal(t, http.StatusNotFound, res.StatusCode)
 	assert.Equal(t, "*", res.Header.Get("Access-Control-Allow-Origin"))
@@ -56,7 +56,7 @@ func TestHead(t *testing.T) {
 }
 
 func TestPreflight(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	res := h.do(http.MethodOptions, "/live/demo.flv", http.Header{
 		"Origin":                                 {"https://example.com"},
 		"Access-Control-Request-Method":          {"GET"},
@@ -76,7 +76,7 @@ func TestPreflight(t *testing.T) {
 }
 
 func TestOtherMethods(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, "FETCH"} {
 		res := h.do(method, "/live/demo.flv", nil)
 		assert.Equal(t, http.StatusMethodNotAllowed, res.StatusCode)
@@ -88,7 +88,7 @@ func TestOtherMethods(t *testing.T) {
 
 // A refusal is a status from the hub's table and a reason in words.
 func TestRefusals(t *testing.T) {
-	h := newHouse(t, notWaiting, func(c *configs) {
+	h := newRig(t, notWaiting, func(c *configs) {
 		c.hub.Authorize = func(_ context.Context, s *hub.Session) (grant hub.Grant, err error) {
 			switch s.Key().Name {
 			case "secret":
@@ -145,7 +145,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestSeveralAppSegments(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	s := h.publishAs("live/studio 1", "ünï")
 	s.send(start)
 	for _, path := range []string{"/live/studio%201/%C3%BCn%C3%AF.flv", "//live/studio%201//%C3%BCn%C3%AF.flv"} {
@@ -157,7 +157,7 @@ func TestSeveralAppSegments(t *testing.T) {
 
 // ffmpeg and VLC ask for ranges and titles: neither means anything to a live stream.
 func TestOddHeadersAreIgnored(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	s := h.publish()
 	s.send(start)
 	for _, header := range []http.Header{
@@ -178,7 +178,7 @@ func TestOddHeadersAreIgnored(t *testing.T) {
 
 // Viewers may come before the publisher.
 func TestWaitingViewer(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	answer := make(chan *http.Response)
 	go func() { answer <- h.get("/live/demo.flv") }()
 	h.waitViewers(1)
@@ -189,7 +189,7 @@ func TestWaitingViewer(t *testing.T) {
 }
 
 func TestViewerWaitExpires(t *testing.T) {
-	h := newHouse(t, func(c *configs) { c.hub.ViewerWait = 30 * time.Millisecond })
+	h := newRig(t, func(c *configs) { c.hub.ViewerWait = 30 * time.Millisecond })
 	began := time.Now()
 	res := h.get("/live/demo.flv")
 	assert.GreaterOrEqual(t, time.Since(began), 30*time.Millisecond)
@@ -200,7 +200,7 @@ func TestViewerWaitExpires(t *testing.T) {
 
 // A client that leaves while it waits leaves nothing behind, and is told nothing.
 func TestClientLeavesWhileWaiting(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	c := h.dial("GET /live/demo.flv HTTP/1.1\r\nHost: x\r\n\r\n")
 	h.waitViewers(1)
 	c.Close()
@@ -217,7 +217,7 @@ func TestClientLeavesWhileWaiting(t *testing.T) {
 }
 
 func TestShutdownRefusesThoseWhoWait(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	answer := make(chan *http.Response)
 	go func() { answer <- h.get("/live/demo.flv") }()
 	h.waitViewers(1)

@@ -22,7 +22,7 @@ import (
 	"sluice/hub/intake"
 )
 
-// Bounds of a WebSocket connection; those of what a client says are in said.go.
+// Bounds of a WebSocket connection; those of what a client says are in guard.go.
 const (
 	// socketBuffer is the size of the library's buffers. A control frame (at most
 	// 127 bytes from a server) has to fit, so that each is one Write.
@@ -56,7 +56,7 @@ type socket struct {
 
 	opening sync.Once
 	ws      *websocket.Conn // after opening
-	said    *said           // follows what the client says; after opening, of whoever reads
+	guard   *clientGuard    // follows what the client says; after opening, of whoever reads
 
 	frames  sync.Mutex
 	closing bool // a close frame has gone out: nothing may follow (RFC 6455 §5.5.1)
@@ -160,7 +160,7 @@ func (s *socket) library() *websocket.Conn {
 			panic("httpflv: the library refuses a handshake that it accepts: " + err.Error())
 		}
 		ws.SetReadLimit(maxClientMessage)
-		s.ws, s.said = ws, new(said)
+		s.ws, s.guard = ws, new(clientGuard)
 	})
 	return s.ws
 }
@@ -320,11 +320,11 @@ func (s *socket) closeWith(code websocket.StatusCode, reason string) {
 		return
 	}
 	s.stopWaiting() // the library reads what the client answers
-	patience := time.AfterFunc(closeWait, func() {
+	timer := time.AfterFunc(closeWait, func() {
 		s.outlet.Flush(time.Now().Add(slowCloseWait))
 		s.Close()
 	})
-	defer patience.Stop()
+	defer timer.Stop()
 	s.library().Close(code, cut(reason, maxCloseReason))
 	s.Close()
 }

@@ -94,7 +94,7 @@ func TestWaitCountsRequests(t *testing.T) {
 func TestClientsComeDuringShutdown(t *testing.T) {
 	for _, change := range []func(*configs){func(*configs) {}, withoutIntake, overTLS} {
 		for range 3 {
-			h := newHouse(t, change, notWaiting)
+			h := newRig(t, change, notWaiting)
 			s := h.publish()
 			s.send(start)
 			client := h.server.Client()
@@ -150,7 +150,7 @@ func TestWaitWaitsForConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, ws := range []bool{false, true} {
 			h := &Handler{Hub: hub.New(hub.Config{}), Pool: fanout.New(fanout.Config{})}
-			s := (&house{t: t, hub: h.Hub, Handler: h}).publish()
+			s := (&rig{t: t, hub: h.Hub, Handler: h}).publish()
 			s.send(start)
 			near, far := net.Pipe()
 			late := &lateConn{Conn: near}

@@ -22,7 +22,7 @@ import (
 
 // A viewer gets whole tags in binary messages, and an end with code and reason.
 func TestWebSocketStream(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	s := h.publish()
 	s.send(start)
 	c := h.dialWS("/live/demo.flv")
@@ -50,7 +50,7 @@ func TestWebSocketTracks(t *testing.T) {
 		"?onlyaudio=1": "meta:a@0 ac:aac@0 A:2@0",
 		"?onlyvideo=1": "meta:v@0 vc:h264@0 K:1@0 P:3@40",
 	} {
-		h := newHouse(t)
+		h := newRig(t)
 		s := h.publish()
 		s.send(start)
 		p := newTape(t, h.dialWS("/live/demo.flv"+query))
@@ -62,7 +62,7 @@ func TestWebSocketTracks(t *testing.T) {
 }
 
 func TestWebSocketHandshake(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	s := h.publish()
 	s.send(start)
 	c := openWS(t, h.dial(upgradeRequest("/live/demo.flv",
@@ -79,7 +79,7 @@ func TestWebSocketHandshake(t *testing.T) {
 
 // A handshake that is none is refused in the form of all refusals.
 func TestWebSocketHandshakeRefused(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	s := h.publish()
 	s.send(start)
 	whole := upgradeRequest("/live/demo.flv", "")
@@ -129,7 +129,7 @@ func TestWebSocketHandshakeRefused(t *testing.T) {
 // What a handshake may have besides means nothing, as does the lack of everything
 // that makes one.
 func TestOddHandshakes(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	s := h.publish()
 	s.send(start)
 	for _, lines := range []string{
@@ -159,7 +159,7 @@ func TestOddHandshakes(t *testing.T) {
 }
 
 func TestWebSocketWhereNothingCanBeTakenOver(t *testing.T) {
-	h := newHouse(t, hidden)
+	h := newRig(t, hidden)
 	res, err := http.ReadResponse(bufio.NewReader(h.dial(upgradeRequest("/live/demo.flv", ""))), nil)
 	require.NoError(t, err)
 	assert.Equal(t, http.StatusNotImplemented, res.StatusCode)
@@ -169,7 +169,7 @@ func TestWebSocketWhereNothingCanBeTakenOver(t *testing.T) {
 // Whatever is wrong, a script must learn of it: by a close code, after a 101.
 func TestWebSocketRefusals(t *testing.T) {
 	long := strings.Repeat("ü", 200)
-	h := newHouse(t, notWaiting, func(c *configs) {
+	h := newRig(t, notWaiting, func(c *configs) {
 		c.hub.Authorize = func(_ context.Context, s *hub.Session) (hub.Grant, error) {
 			switch s.Key().Name {
 			case "secret":
@@ -210,7 +210,7 @@ func TestWebSocketRefusals(t *testing.T) {
 
 // The 101 does not wait for a publisher.
 func TestWebSocketWaits(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	c := h.dialWS("/live/demo.flv")
 	h.waitViewers(1)
 	c.send(opPing, "there?")
@@ -224,7 +224,7 @@ func TestWebSocketWaits(t *testing.T) {
 }
 
 func TestWebSocketWaitExpires(t *testing.T) {
-	h := newHouse(t, func(c *configs) { c.hub.ViewerWait = 30 * time.Millisecond })
+	h := newRig(t, func(c *configs) { c.hub.ViewerWait = 30 * time.Millisecond })
 	h.dialWS("/live/demo.flv").expectClose(4404, "not found: no publisher for live/demo within 30ms")
 	h.Wait()
 	h.log.wait(t, "session refused", "protocol=ws-flv", "no publisher")
@@ -232,7 +232,7 @@ func TestWebSocketWaitExpires(t *testing.T) {
 
 // Clients that go while they wait, with and without a word.
 func TestWebSocketClientLeavesWhileWaiting(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	polite, rude := h.dialWS("/live/demo.flv"), h.dialWS("/live/demo.flv")
 	h.waitViewers(2)
 	polite.send(opClose, closePayload(1001, "going"))
@@ -246,7 +246,7 @@ func TestWebSocketClientLeavesWhileWaiting(t *testing.T) {
 // Pings are answered while media flows, and no frame stands in another, however
 // slowly the client reads.
 func TestWebSocketPings(t *testing.T) {
-	h := newHouse(t, func(c *configs) { c.hub.MaxLag = time.Hour })
+	h := newRig(t, func(c *configs) { c.hub.MaxLag = time.Hour })
 	s := h.publish()
 	s.send(start)
 	c := h.dialWS("/live/demo.flv")
@@ -287,7 +287,7 @@ func TestWebSocketPings(t *testing.T) {
 
 // What a client says means nothing, as long as it is short.
 func TestWebSocketJunk(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	s := h.publish()
 	s.send(start)
 	c := h.dialWS("/live/demo.flv")
@@ -315,7 +315,7 @@ func TestWebSocketJunk(t *testing.T) {
 
 // The same over TLS, where a goroutine writes.
 func TestWebSocketOverTLS(t *testing.T) {
-	h := newHouse(t, overTLS)
+	h := newRig(t, overTLS)
 	s := h.publish()
 	s.send(start)
 	for _, clientCloses := range []bool{true, false} {

@@ -50,7 +50,7 @@ func upgradeRequest(path, lines string) string {
 }
 
 // dialWS opens a path as a WebSocket.
-func (h *house) dialWS(path string) *wsClient {
+func (h *rig) dialWS(path string) *wsClient {
 	h.t.Helper()
 	return openWS(h.t, h.dial(upgradeRequest(path, "")))
 }

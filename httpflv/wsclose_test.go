@@ -18,7 +18,7 @@ import (
 )
 
 // watching is a client with a stream, which goes on while the test lasts.
-func watching(t *testing.T, h *house) (*wsClient, *source) {
+func watching(t *testing.T, h *rig) (*wsClient, *source) {
 	s := h.publish()
 	s.send(start)
 	c := h.dialWS("/live/demo.flv")
@@ -49,7 +49,7 @@ func TestClientCloses(t *testing.T) {
 		payloads = append(payloads, closePayload(code, ""))
 	}
 	for _, payload := range payloads {
-		h := newHouse(t)
+		h := newRig(t)
 		c, _ := watching(t, h)
 		c.send(opClose, payload)
 		_, err := io.Copy(io.Discard, c)
@@ -71,7 +71,7 @@ func TestClientCloses(t *testing.T) {
 }
 
 func TestWebSocketCodecChange(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	s := h.publish()
 	s.send("meta:v vc:h264 K:1@0")
 	c := h.dialWS("/live/demo.flv")
@@ -81,7 +81,7 @@ func TestWebSocketCodecChange(t *testing.T) {
 }
 
 func TestWebSocketShutdown(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	waits := h.dialWS("/live/later.flv")
 	c, _ := watching(t, h)
 	h.waitViewers(2)
@@ -96,7 +96,7 @@ func TestWebSocketShutdown(t *testing.T) {
 
 // A client that vanishes shows at once: somebody waits for what it says.
 func TestWebSocketClientVanishes(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	s := h.publish()
 	s.send(start)
 	for _, reset := range []bool{false, true} {
@@ -114,7 +114,7 @@ func TestWebSocketClientVanishes(t *testing.T) {
 
 // For one that takes nothing, there is no way to tell it why.
 func TestWebSocketStalls(t *testing.T) {
-	h := newHouse(t, func(c *configs) { c.pool.WriteTimeout = 50 * time.Millisecond })
+	h := newRig(t, func(c *configs) { c.pool.WriteTimeout = 50 * time.Millisecond })
 	s := h.publish()
 	s.send("meta:v vc:h264 K:" + strings.Repeat("x", 12<<20))
 	c := h.dialWS("/live/demo.flv")
@@ -139,8 +139,8 @@ func TestDeafClients(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := &Handler{Hub: hub.New(hub.Config{}), Pool: fanout.New(fanout.Config{})}
-				house := &house{t: t, hub: h.Hub, Handler: h}
-				s := house.publish()
+				r := &rig{t: t, hub: h.Hub, Handler: h}
+				s := r.publish()
 				s.send(start)
 				near, far := net.Pipe()
 				l := onceListener{make(chan net.Conn, 1), near.LocalAddr()}

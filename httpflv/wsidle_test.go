@@ -36,7 +36,7 @@ func TestIdleWebSockets(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("there is no intake")
 	}
-	h := newHouse(t)
+	h := newRig(t)
 	s := h.publish()
 	s.send(start)
 	const viewers = 40
@@ -85,7 +85,7 @@ func TestIdleWebSockets(t *testing.T) {
 // What a client sends with its request, before it has the answer, is read.
 func TestWebSocketClientIsAhead(t *testing.T) {
 	for _, change := range []func(*configs){func(*configs) {}, withoutIntake} {
-		h := newHouse(t, change)
+		h := newRig(t, change)
 		early := appendFrame(nil, 0x80|opText, true, strings.Repeat("x", 1000))
 		early = appendFrame(early, 0x80|opPing, true, "early")
 		c := openWS(t, h.dial(upgradeRequest("/live/demo.flv", "")+string(early)))
@@ -100,7 +100,7 @@ func TestWebSocketClientIsAhead(t *testing.T) {
 
 // The way without an intake is the same.
 func TestWebSocketWithoutIntake(t *testing.T) {
-	h := newHouse(t, withoutIntake)
+	h := newRig(t, withoutIntake)
 	s := h.publish()
 	s.send(start)
 	said, silent, rude := h.dialWS("/live/demo.flv"), h.dialWS("/live/demo.flv"), h.dialWS("/live/demo.flv")
@@ -126,7 +126,7 @@ func TestWebSocketWithoutIntake(t *testing.T) {
 // is one, and nothing is left.
 func TestWebSocketEndsFromBothSides(t *testing.T) {
 	for round := range 30 {
-		h := newHouse(t)
+		h := newRig(t)
 		s := h.publish()
 		s.send(start)
 		var clients []*wsClient

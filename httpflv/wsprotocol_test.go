@@ -15,7 +15,7 @@ import (
 // Of the subprotocols that a client offers the first is answered, as it was written,
 // and nothing where nothing is offered. An offer that can't be answered is none.
 func TestSubprotocol(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	s := h.publish()
 	s.send(start)
 	long := strings.Repeat("x", 8000)
@@ -50,7 +50,7 @@ func TestSubprotocol(t *testing.T) {
 
 // A refusal of the stream comes over the subprotocol that was asked for as well.
 func TestSubprotocolOfRefused(t *testing.T) {
-	h := newHouse(t, notWaiting)
+	h := newRig(t, notWaiting)
 	c := openWS(t, h.dial(upgradeRequest("/live/demo.flv", "Sec-WebSocket-Protocol: flv\r\n")))
 	assert.Equal(t, "flv", c.response.Header.Get("Sec-WebSocket-Protocol"))
 	c.expectClose(4404, "not found: no publisher for live/demo within 0s")
@@ -58,7 +58,7 @@ func TestSubprotocolOfRefused(t *testing.T) {
 
 // The library's own client finds its offer answered.
 func TestSubprotocolOfLibrary(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	s := h.publish()
 	s.send(start)
 	for _, offered := range [][]string{nil, {"flv"}, {"binary", "flv"}} {

@@ -66,7 +66,7 @@ func TestClientBreaksRules(t *testing.T) {
 	}
 	for name, tt := range rules {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t)
+			h := newRig(t)
 			c, _ := watching(t, h)
 			_, err := c.Write(tt.frames)
 			require.NoError(t, err)
@@ -94,7 +94,7 @@ func TestClientFloods(t *testing.T) {
 	} {
 		for _, reads := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, reads %v", name, reads), func(t *testing.T) {
-				h := newHouse(t)
+				h := newRig(t)
 				s := h.publish()
 				s.send(start)
 				neighbour := newTape(t, h.dialWS("/live/demo.flv"))
@@ -119,7 +119,7 @@ func TestClientFloods(t *testing.T) {
 				if reads && c.code != 1006 { // a reset overtakes what it has not read
 					assert.Equal(t, "1008 the client says too much", fmt.Sprint(c.code, " ", c.reason))
 				}
-				assert.LessOrEqual(t, len(c.pongs), saidBurst/frameCost)
+				assert.LessOrEqual(t, len(c.pongs), clientBurst/frameCost)
 				h.waitViewers(1)
 				for i := range 50 {
 					s.send(fmt.Sprintf("P:%d@%d", i, 5080+i*40))
@@ -133,10 +133,10 @@ func TestClientFloods(t *testing.T) {
 
 // A message that never ends, in fragments of nothing, is bounded as well.
 func TestEndlessFragments(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	c, _ := watching(t, h)
 	_, err := c.Write(append(appendFrame(nil, opText, true, ""),
-		slices.Repeat(appendFrame(nil, opContinuation, true, ""), 2*saidBurst/frameCost)...))
+		slices.Repeat(appendFrame(nil, opContinuation, true, ""), 2*clientBurst/frameCost)...))
 	require.NoError(t, err)
 	_, err = io.Copy(io.Discard, c)
 	require.NoError(t, err)
@@ -145,7 +145,7 @@ func TestEndlessFragments(t *testing.T) {
 
 // A declared length takes no memory.
 func TestGiantFramesTakeNoMemory(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	s := h.publish()
 	s.send(start)
 	const clients = 50
@@ -174,7 +174,7 @@ func TestGiantFramesTakeNoMemory(t *testing.T) {
 // there is nothing to answer.
 func TestHalfClosedClient(t *testing.T) {
 	for _, said := range []string{"", string(appendFrame(nil, 0x80|opPing, true, "p")), "\x82", string(appendFrame(nil, opText, true, "hi"))} {
-		h := newHouse(t)
+		h := newRig(t)
 		c, _ := watching(t, h)
 		_, err := io.WriteString(c.Conn, said)
 		require.NoError(t, err)
@@ -191,7 +191,7 @@ func TestHalfClosedClient(t *testing.T) {
 // return a client that watches, and end everything.
 func bubble(t *testing.T) (dial func() *wsClient, end func()) {
 	h := &Handler{Hub: hub.New(hub.Config{}), Pool: fanout.New(fanout.Config{})}
-	(&house{t: t, hub: h.Hub, Handler: h}).publish().send(start)
+	(&rig{t: t, hub: h.Hub, Handler: h}).publish().send(start)
 	l := onceListener{conn: make(chan net.Conn)}
 	srv := &http.Server{Handler: h}
 	served := make(chan error, 1)

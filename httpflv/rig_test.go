@@ -24,8 +24,8 @@ import (
 	"sluice/hub/intake"
 )
 
-// house is a hub with everything that serves its streams over HTTP.
-type house struct {
+// rig is a hub with everything that serves its streams over HTTP.
+type rig struct {
 	t   testing.TB
 	hub *hub.Hub
 	*Handler
@@ -33,7 +33,7 @@ type house struct {
 	log    *lines
 }
 
-// configs are what a test may change before its house begins to serve.
+// configs are what a test may change before its rig begins to serve.
 type configs struct {
 	hub     hub.Config
 	pool    fanout.Config
@@ -43,9 +43,9 @@ type configs struct {
 	wrap    func(http.Handler) http.Handler
 }
 
-// newHouse serves on loopback until the test ends; by then all viewers must have
+// newRig serves on loopback until the test ends; by then all viewers must have
 // ended, or end with their streams.
-func newHouse(t testing.TB, change ...func(*configs)) *house {
+func newRig(t testing.TB, change ...func(*configs)) *rig {
 	t.Helper()
 	cfg := configs{
 		server: (*httptest.Server).Start,
@@ -55,7 +55,7 @@ func newHouse(t testing.TB, change ...func(*configs)) *house {
 	for _, c := range change {
 		c(&cfg)
 	}
-	h := &house{t: t, log: newLines()}
+	h := &rig{t: t, log: newLines()}
 	cfg.hub.Logger = h.log.logger()
 	h.hub = hub.New(cfg.hub)
 	h.Handler = &Handler{Hub: h.hub, Pool: fanout.New(cfg.pool), AllowOrigins: cfg.origins}
@@ -90,9 +90,9 @@ type source struct {
 }
 
 // publish begins live/demo.
-func (h *house) publish() *source { return h.publishAs("live", "demo") }
+func (h *rig) publish() *source { return h.publishAs("live", "demo") }
 
-func (h *house) publishAs(app, name string) *source {
+func (h *rig) publishAs(app, name string) *source {
 	h.t.Helper()
 	key, err := hub.NewKey(app, name)
 	require.NoError(h.t, err)
@@ -239,12 +239,12 @@ func (p *tape) expectEnd(err error) {
 }
 
 // get fetches a path with a client that keeps no connections.
-func (h *house) get(path string) *http.Response {
+func (h *rig) get(path string) *http.Response {
 	h.t.Helper()
 	return h.do(http.MethodGet, path, nil)
 }
 
-func (h *house) do(method, path string, header http.Header) *http.Response {
+func (h *rig) do(method, path string, header http.Header) *http.Response {
 	h.t.Helper()
 	req, err := http.NewRequestWithContext(h.t.Context(), method, h.server.URL+path, nil)
 	require.NoError(h.t, err)
@@ -269,7 +269,7 @@ func refusal(t testing.TB, res *http.Response) map[string]string {
 }
 
 // dial opens a connection and writes to it.
-func (h *house) dial(text string) net.Conn {
+func (h *rig) dial(text string) net.Conn {
 	h.t.Helper()
 	c, err := net.Dial("tcp", h.server.Listener.Addr().String())
 	require.NoError(h.t, err)
@@ -281,7 +281,7 @@ func (h *house) dial(text string) net.Conn {
 }
 
 // waitViewers waits until the hub has that many viewers.
-func (h *house) waitViewers(n int) {
+func (h *rig) waitViewers(n int) {
 	h.t.Helper()
 	require.Eventually(h.t, func() bool {
 		count := 0

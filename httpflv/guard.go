@@ -13,11 +13,11 @@ import (
 const (
 	// maxClientMessage is the largest message that a client may send, in bytes.
 	maxClientMessage = 4 << 10
-	// saidBurst is how much a client may say at once, in bytes of its frames and
+	// clientBurst is how much a client may say at once, in bytes of its frames and
 	// frameCost for each of them: more than 300 of the largest pings.
-	saidBurst = 64 << 10
-	// saidRate is how much more it may say each second, in the same measure.
-	saidRate = 2 << 10
+	clientBurst = 64 << 10
+	// clientRate is how much more it may say each second, in the same measure.
+	clientRate = 2 << 10
 	// frameCost is what a frame costs beside its bytes: the answer to a ping is a write
 	// of its own.
 	frameCost = 64
@@ -27,7 +27,7 @@ const (
 	frameTimeout = 4 * time.Second
 )
 
-// said follows the frames that a client sends, to hold them to their bounds before
+// clientGuard follows the frames that a client sends, to hold them to their bounds before
 // anybody else looks at them. It knows where each ends, and nothing of what they mean
 // but for a close frame. It keeps no more than a frame's head. The zero value is
 // ready.
@@ -36,98 +36,98 @@ const (
 //	+-+---+---------+-+-------------+-------------------------------+
 //	|F|rsv| opcode  |M| length < 126, or 126 and u16, or 127 and u64 | masking key if M
 //	+-+---+---------+-+-------------+-------------------------------+
-type said struct {
-	head    [14]byte
-	have    int       // bytes of the head; all of it while rest is not 0
-	rest    uint64    // bytes of the payload that are still to come
-	began   time.Time // when the frame did whose end is still to come
-	goodbye bool      // a whole close frame has come
+type clientGuard struct {
+	head      [14]byte
+	have      int       // bytes of the head; all of it while rest is not 0
+	rest      uint64    // bytes of the payload that are still to come
+	began     time.Time // when the frame did whose end is still to come
+	closeCame bool      // a whole close frame has come
 
-	spent float64   // of saidBurst, as at the time of
+	spent float64   // of clientBurst, as at the time of
 	asOf  time.Time // the last word
 }
 
-// hear takes what comes next, and returns how many bytes of it the client may say.
-func (s *said) hear(p []byte, now time.Time) int {
-	s.spent = max(0, s.spent-saidRate*now.Sub(s.asOf).Seconds())
-	s.asOf = now
+// observe takes what comes next, and returns how many bytes of it the client may say.
+func (g *clientGuard) observe(p []byte, now time.Time) int {
+	g.spent = max(0, g.spent-clientRate*now.Sub(g.asOf).Seconds())
+	g.asOf = now
 	for n := 0; n < len(p); {
-		room := int(saidBurst - s.spent)
+		room := int(clientBurst - g.spent)
 		if room <= 0 {
 			return n
 		}
-		took := s.follow(p[n:min(len(p), n+room)], now)
-		s.spent += float64(took)
+		took := g.follow(p[n:min(len(p), n+room)], now)
+		g.spent += float64(took)
 		n += took
 	}
 	return len(p)
 }
 
 // follow takes a part of what comes next: of a payload what there is, of a head a byte.
-func (s *said) follow(p []byte, now time.Time) int {
-	if s.rest > 0 {
-		n := min(s.rest, uint64(len(p)))
-		if s.rest -= n; s.rest == 0 {
-			s.endFrame()
+func (g *clientGuard) follow(p []byte, now time.Time) int {
+	if g.rest > 0 {
+		n := min(g.rest, uint64(len(p)))
+		if g.rest -= n; g.rest == 0 {
+			g.endFrame()
 		}
 		return int(n)
 	}
-	if s.have == 0 {
-		s.began = now
-		s.spent += frameCost
+	if g.have == 0 {
+		g.began = now
+		g.spent += frameCost
 	}
-	s.head[s.have] = p[0]
-	s.have++
-	if s.have == s.headSize() {
-		if s.rest = s.payload(); s.rest == 0 {
-			s.endFrame()
+	g.head[g.have] = p[0]
+	g.have++
+	if g.have == g.headSize() {
+		if g.rest = g.payload(); g.rest == 0 {
+			g.endFrame()
 		}
 	}
 	return 1
 }
 
 // headSize returns the size of the frame's head, as far as it can be told by now.
-func (s *said) headSize() int {
+func (g *clientGuard) headSize() int {
 	size := 2
-	if s.have < size {
+	if g.have < size {
 		return size
 	}
-	switch s.head[1] & 0x7f {
+	switch g.head[1] & 0x7f {
 	case 126:
 		size += 2
 	case 127:
 		size += 8
 	}
-	if masked := s.head[1]&0x80 != 0; masked {
+	if masked := g.head[1]&0x80 != 0; masked {
 		size += 4
 	}
 	return size
 }
 
 // payload returns the size of the payload after a whole head.
-func (s *said) payload() uint64 {
-	switch n := s.head[1] & 0x7f; n {
+func (g *clientGuard) payload() uint64 {
+	switch n := g.head[1] & 0x7f; n {
 	case 126:
-		return uint64(binary.BigEndian.Uint16(s.head[2:]))
+		return uint64(binary.BigEndian.Uint16(g.head[2:]))
 	case 127:
-		return binary.BigEndian.Uint64(s.head[2:])
+		return binary.BigEndian.Uint64(g.head[2:])
 	default:
 		return uint64(n)
 	}
 }
 
-func (s *said) endFrame() {
-	s.goodbye = s.goodbye || s.head[0]&opcodeBits == opcodeClose
-	s.have = 0
+func (g *clientGuard) endFrame() {
+	g.closeCame = g.closeCame || g.head[0]&opcodeBits == opcodeClose
+	g.have = 0
 }
 
 // deadline returns when the frame has to be whole that has begun to come; the zero
 // time if none has.
-func (s *said) deadline() time.Time {
-	if s.have == 0 {
+func (g *clientGuard) deadline() time.Time {
+	if g.have == 0 {
 		return time.Time{}
 	}
-	return s.began.Add(frameTimeout)
+	return g.began.Add(frameTimeout)
 }
 
 // Read gives the library what the client says, as far as it keeps to its bounds. The
@@ -135,18 +135,18 @@ func (s *said) deadline() time.Time {
 func (s *socket) Read(p []byte) (int, error) {
 	closing := s.isClosing()
 	if !closing { // else closeWait bounds what is read
-		s.Conn.SetReadDeadline(s.said.deadline())
+		s.Conn.SetReadDeadline(s.guard.deadline())
 	}
 	n, err := s.readAhead(p)
-	switch allowed := s.said.hear(p[:n], time.Now()); {
+	switch allowed := s.guard.observe(p[:n], time.Now()); {
 	case closing:
 	case allowed < n:
 		s.ahead = append(bytes.Clone(p[allowed:n]), s.ahead...)
 		if n, err = allowed, nil; n == 0 {
-			err = s.expel("the client says too much")
+			err = s.reject("the client says too much")
 		}
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		err = s.expel("a frame took too long to come")
+		err = s.reject("a frame took too long to come")
 	}
 	if err != nil {
 		return n, &lost{err}
@@ -166,19 +166,19 @@ func (s *socket) readAhead(p []byte) (int, error) {
 	return n, nil
 }
 
-// expel tells a client that it broke a bound, and waits for its answer for a short
+// reject tells a client that it broke a bound, and waits for its answer for a short
 // while. All of that is done here, since the library, which may be in the middle of a
 // frame, would not wait.
-func (s *socket) expel(reason string) error {
+func (s *socket) reject(reason string) error {
 	s.Write(appendClose(nil, statusPolicyViolation, reason))
 	s.Conn.SetReadDeadline(time.Now().Add(closeWait))
-	for buf := make([]byte, socketBuffer); !s.said.goodbye; {
+	for buf := make([]byte, socketBuffer); !s.guard.closeCame; {
 		n, err := s.readAhead(buf)
 		if err != nil {
 			break
 		}
 		for rest := buf[:n]; len(rest) > 0; {
-			rest = rest[s.said.follow(rest, time.Time{}):]
+			rest = rest[s.guard.follow(rest, time.Time{}):]
 		}
 	}
 	return errors.New(reason)
