@@ -8,7 +8,7 @@ import (
 	"sluice/flv"
 )
 
-// file frames tags as an FLV file: its header, with the first tags, then tags.
+// file frames tags as an FLV file: the file's header before the first tags, then tags.
 type file struct {
 	audio, video bool
 	begun        bool
@@ -33,7 +33,7 @@ const (
 	formMessage
 )
 
-// form returns form, or none while the file's header is still to come.
+// form returns its argument, or formNone while the file's header is still to come.
 func (f *file) form(form uint64) uint64 {
 	if !f.begun {
 		return formNone
@@ -82,9 +82,9 @@ func (f *chunkedFile) Stamp(framed []byte, timestamps []uint32) bool {
 // lastChunk ends a chunked body.
 const lastChunk = "0\r\n\r\n"
 
-// message frames a file as WebSocket messages of whole tags: each one binary
-// frame, unmasked and unfragmented as a server sends it. A message that has
-// reached messageSize takes no further tag.
+// message frames a file as WebSocket messages of whole tags: each is one binary frame,
+// unmasked and unfragmented as a server sends it. No tag is added to a message that has
+// reached messageSize.
 //
 //	 0               1               2               (RFC 6455 §5.2)
 //	+-+---+---------+-+-------------+-------------------------------+
@@ -93,9 +93,9 @@ const lastChunk = "0\r\n\r\n"
 //	+-+---+---------+-+-------------+-------------------------------+
 type message struct{ file }
 
-// messageSize is the size in bytes at which a message ends. A browser shows a
-// script nothing of a message before its last byte: the picture of a viewer that
-// joins must not wait for the rest of its GOP.
+// messageSize is the size in bytes at which a message ends. A browser gives a script
+// nothing of a message before its last byte has come, and the first picture of a viewer
+// must not wait for the rest of its GOP.
 const messageSize = 16 << 10
 
 func (m *message) AppendTags(dst []byte, tags []flv.Tag) []byte {

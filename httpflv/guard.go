@@ -8,29 +8,28 @@ import (
 	"time"
 )
 
-// Bounds of what a WebSocket client says. A player says nothing but a close frame and,
-// a few of them, a ping every some seconds; whatever else comes is thrown away.
+// Bounds on what a WebSocket client sends. A player sends nothing but a close frame and,
+// some players, a ping every few seconds; anything else is discarded.
 const (
 	// maxClientMessage is the largest message that a client may send, in bytes.
 	maxClientMessage = 4 << 10
-	// clientBurst is how much a client may say at once, in bytes of its frames and
-	// frameCost for each of them: more than 300 of the largest pings.
+	// clientBurst is how much a client may send at once, in bytes of its frames plus
+	// frameCost for each frame: more than 300 of the largest pings.
 	clientBurst = 64 << 10
-	// clientRate is how much more it may say each second, in the same measure.
+	// clientRate is how much more it may send each second, counted in the same way.
 	clientRate = 2 << 10
-	// frameCost is what a frame costs beside its bytes: the answer to a ping is a write
-	// of its own.
+	// frameCost is what a frame counts besides its bytes: the answer to a ping costs a
+	// write of its own.
 	frameCost = 64
-	// frameTimeout is how long a frame may take from its first byte to its last. With
-	// closeWait it is within the 5 s after whose end the library, in the middle of a
-	// control frame, breaks off without a word.
+	// frameTimeout is how long a frame may take from its first byte to its last. Together
+	// with closeWait that is less than 5 s, after which the library would drop the
+	// connection in the middle of a control frame without a close frame.
 	frameTimeout = 4 * time.Second
 )
 
-// clientGuard follows the frames that a client sends, to hold them to their bounds before
-// anybody else looks at them. It knows where each ends, and nothing of what they mean
-// but for a close frame. It keeps no more than a frame's head. The zero value is
-// ready.
+// clientGuard checks the bounds on what a client sends, before the library gets it. It
+// finds where each frame ends and understands no frame but the close frame. It keeps no
+// more than a frame's head. The zero value is ready.
 //
 //	 0               1               2               (RFC 6455 §5.2)
 //	+-+---+---------+-+-------------+-------------------------------+
@@ -40,14 +39,15 @@ type clientGuard struct {
 	head      [14]byte
 	have      int       // bytes of the head; all of it while rest is not 0
 	rest      uint64    // bytes of the payload that are still to come
-	began     time.Time // when the frame did whose end is still to come
+	began     time.Time // when the unfinished frame began
 	closeCame bool      // a whole close frame has come
 
-	spent float64   // of clientBurst, as at the time of
-	asOf  time.Time // the last word
+	spent float64   // how much of clientBurst was used up at asOf
+	asOf  time.Time // when something came last
 }
 
-// observe takes what comes next, and returns how many bytes of it the client may say.
+// observe looks at the next bytes from the client, and returns how many of them are
+// within its bounds.
 func (g *clientGuard) observe(p []byte, now time.Time) int {
 	g.spent = max(0, g.spent-clientRate*now.Sub(g.asOf).Seconds())
 	g.asOf = now
@@ -63,7 +63,8 @@ func (g *clientGuard) observe(p []byte, now time.Time) int {
 	return len(p)
 }
 
-// follow takes a part of what comes next: of a payload what there is, of a head a byte.
+// follow looks at the first part of the next bytes, one byte of a head or all that there
+// is of a payload, and returns the size of that part.
 func (g *clientGuard) follow(p []byte, now time.Time) int {
 	if g.rest > 0 {
 		n := min(g.rest, uint64(len(p)))
@@ -86,7 +87,7 @@ func (g *clientGuard) follow(p []byte, now time.Time) int {
 	return 1
 }
 
-// headSize returns the size of the frame's head, as far as it can be told by now.
+// headSize returns the size of the frame's head, as far as it is known by now.
 func (g *clientGuard) headSize() int {
 	size := 2
 	if g.have < size {
@@ -121,8 +122,8 @@ func (g *clientGuard) endFrame() {
 	g.have = 0
 }
 
-// deadline returns when the frame has to be whole that has begun to come; the zero
-// time if none has.
+// deadline returns by when an unfinished frame has to be whole; the zero time if there is
+// none.
 func (g *clientGuard) deadline() time.Time {
 	if g.have == 0 {
 		return time.Time{}
@@ -130,11 +131,11 @@ func (g *clientGuard) deadline() time.Time {
 	return g.began.Add(frameTimeout)
 }
 
-// Read gives the library what the client says, as far as it keeps to its bounds. The
+// Read gives the library what the client sends, as long as it keeps to its bounds. The
 // error is a *lost.
 func (s *socket) Read(p []byte) (int, error) {
 	closing := s.isClosing()
-	if !closing { // else closeWait bounds what is read
+	if !closing { // otherwise closeWait bounds the reading
 		s.Conn.SetReadDeadline(s.guard.deadline())
 	}
 	n, err := s.readAhead(p)
@@ -154,7 +155,7 @@ func (s *socket) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// readAhead reads what has come already, then from the connection.
+// readAhead reads what came along with the request, then from the connection.
 func (s *socket) readAhead(p []byte) (int, error) {
 	if len(s.ahead) == 0 {
 		return s.Conn.Read(p)
@@ -166,9 +167,9 @@ func (s *socket) readAhead(p []byte) (int, error) {
 	return n, nil
 }
 
-// reject tells a client that it broke a bound, and waits for its answer for a short
-// while. All of that is done here, since the library, which may be in the middle of a
-// frame, would not wait.
+// reject tells a client that it exceeded a bound, waits for its close frame for at most
+// closeWait, and returns the reason as an error. The library can't do that: it may be in
+// the middle of reading a frame, and then would not wait.
 func (s *socket) reject(reason string) error {
 	s.Write(appendClose(nil, statusPolicyViolation, reason))
 	s.Conn.SetReadDeadline(time.Now().Add(closeWait))
@@ -184,8 +185,8 @@ func (s *socket) reject(reason string) error {
 	return errors.New(reason)
 }
 
-// lost is the end of a connection, or its failing. It is no io.EOF, which the library
-// takes for the end of a message that it is reading.
+// lost is the error of a connection that ended or failed. It must not be io.EOF, which
+// the library would take for the end of a message.
 type lost struct{ cause error }
 
 func (l *lost) Error() string { return "httpflv: connection lost: " + l.cause.Error() }

@@ -12,10 +12,10 @@
 // players in browsers read ([flv.FormBrowser]). All but chunked are those of
 // [hub.WatchOptions.ReadQuery]; other parameters mean nothing.
 //
-// An answer is a status with a JSON reason, or an endless FLV file that begins
-// with metadata, codec headers and the current GOP. WebSocket clients get their
-// 101 at once and learn everything else by close code and reason, since a browser
-// shows a script nothing of a failed upgrade.
+// An answer is a refusal with a reason in JSON, or an endless FLV file that begins with
+// metadata, codec headers and the current GOP. WebSocket clients get their 101 at once,
+// and a refusal as close code and reason, since a browser does not let a script see why
+// an upgrade failed.
 package httpflv
 
 import (
@@ -35,25 +35,26 @@ const Suffix = ".flv"
 
 // Handler serves streams. Hub and Pool must be set; the rest may be zero.
 //
-// Connections are taken over from the HTTP server where it allows that, so that
-// http.Server.Shutdown does not see them: hub.Shutdown ends them, and Wait waits.
+// Connections are taken over from the HTTP server where it allows that. Then
+// http.Server.Shutdown does not know of them: hub.Shutdown ends them, and Wait waits for
+// that.
 type Handler struct {
 	Hub  *hub.Hub
 	Pool *fanout.Pool
-	// Intake waits for what WebSocket clients say, which is seldom anything; if nil,
-	// or where it can't, a goroutine for each does.
+	// Intake waits until WebSocket clients send something, which they seldom do. If it is
+	// nil, or can't wait for a connection, a goroutine for each client does.
 	Intake *intake.Pool
 	// AllowOrigins lists the origins whose pages may watch; empty allows any.
 	AllowOrigins answer.Origins
 
-	// serving is what Wait waits for: calls of ServeHTTP, from their beginning on, and
-	// the goroutines and sessions that they leave behind.
+	// serving is what Wait waits for: calls of ServeHTTP, and the goroutines and sessions
+	// that outlast them.
 	serving waitgroup.Group
 }
 
 // Wait returns when every viewer has ended and its connection is closed. Requests that
-// come after Wait was called are refused, with a status over WebSocket too, since nobody
-// would be left to close an upgraded connection.
+// come after Wait was called are refused, those for a WebSocket without upgrading them,
+// since nobody would be left to close the connection.
 func (h *Handler) Wait() { h.serving.Wait() }
 
 // ServeHTTP serves one viewer, or refuses it.
@@ -104,7 +105,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// head answers HEAD: what GET would begin with, for a stream that is live now.
+// head answers HEAD with the header that GET would have, if the stream is live now.
 func (h *Handler) head(w http.ResponseWriter, r *http.Request, key hub.Key) error {
 	if !h.Hub.Live(key) {
 		return &hub.Refusal{Reason: hub.ReasonNotFound, Detail: "nobody publishes " + key.String() + " now"}
@@ -115,11 +116,12 @@ func (h *Handler) head(w http.ResponseWriter, r *http.Request, key hub.Key) erro
 	return nil
 }
 
-// allowedMethods is what a stream's URL answers to.
+// allowedMethods are the methods that a stream's URL has.
 const allowedMethods = "GET, HEAD, OPTIONS"
 
 // answerOrigin sets what a browser has to know before it lets a page of another origin
-// read the answer, whatever it is. An error is what to say to pages that may not.
+// read the answer, whatever that will be. The error is the refusal for pages that may
+// not.
 func (h *Handler) answerOrigin(header http.Header, r *http.Request) error {
 	if !h.AllowOrigins.Answer(header, r) {
 		return &hub.Refusal{Reason: hub.ReasonDenied, Detail: answer.DeniedOrigin}
@@ -148,9 +150,9 @@ func streamHeader(header http.Header) {
 	header.Set("X-Content-Type-Options", "nosniff")
 }
 
-// refuse answers with the status and the words of err. A client that went away
-// gets nothing: the connection is broken off, since net/http would make an empty
-// stream of an answer without a status.
+// refuse answers with the status and the words of err. If err is no refusal, the client
+// has left: the connection is broken off, since net/http would otherwise complete an
+// answer without a status as an empty stream.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	refusal, ok := errors.AsType[*hub.Refusal](err)
 	if !ok || refusal.Reason == hub.ReasonClientLeft {

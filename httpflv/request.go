@@ -13,7 +13,7 @@ import (
 )
 
 // maxQuery bounds the query of a request for a stream, in bytes: a signed token of
-// any kind fits. A longer one is refused before it is taken apart.
+// any kind fits. A longer one is refused before it is parsed.
 const maxQuery = 4 << 10
 
 // request is what a viewer asks for.
@@ -23,10 +23,10 @@ type request struct {
 	chunked bool // the body may come in chunks, where the protocol has them
 }
 
-// parseRequest reads stream and wishes from a request's URL, in the same way over
-// HTTP and WebSocket. Whatever a player puts into headers (Range, Icy-MetaData) or
-// further parameters means nothing. The error is a *hub.Refusal; what is known of the
-// request by then is there all the same.
+// parseRequest reads from a request's URL which stream is asked for and how, in the same
+// way for HTTP and WebSocket. Header fields that players send (Range, Icy-MetaData) and
+// further parameters are ignored. The error is a *hub.Refusal; with it comes what is
+// known of the request nevertheless.
 func parseRequest(r *http.Request) (request, error) {
 	q := request{opts: hub.WatchOptions{FixedCodecs: true}, chunked: true}
 	q.opts.Shape.Form = flv.FormBrowser
@@ -76,8 +76,8 @@ func badRequest(format string, args ...any) *hub.Refusal {
 // wantsWebSocket reports whether the request asks for an upgrade (RFC 6455 §4.2.1).
 func wantsWebSocket(r *http.Request) bool { return hasToken(r.Header, "Upgrade", "websocket") }
 
-// items yields the elements of a header field that is a list (RFC 9110 §5.6.1), of
-// all its lines; empty ones mean nothing.
+// items yields the elements of a header field that is a list (RFC 9110 §5.6.1), from
+// all its lines, without empty ones.
 func items(header http.Header, field string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, v := range header.Values(field) {
@@ -112,11 +112,10 @@ func isToken(text string) bool {
 	return text != ""
 }
 
-// offeredSubprotocol returns the first of the subprotocols that a WebSocket client
-// offers, "" for none (RFC 6455 §4.2.2). Pages offer one of any name, since some
-// servers want that, and then a browser wants it answered; what comes is FLV whatever
-// it is called. An offer that does not begin with a token can't be answered and is
-// ignored.
+// offeredSubprotocol returns the first subprotocol that a WebSocket client offers, or ""
+// (RFC 6455 §4.2.2). Pages offer one of any name, since some servers ask for that, and
+// then the browser expects the server to choose it. What is sent is FLV, whatever the
+// name. An offer that does not begin with a token can't be chosen and is ignored.
 func offeredSubprotocol(header http.Header) string {
 	for item := range items(header, "Sec-WebSocket-Protocol") {
 		if isToken(item) {
@@ -127,13 +126,13 @@ func offeredSubprotocol(header http.Header) string {
 	return ""
 }
 
-// checkHandshake looks at everything that a handshake needs (RFC 6455 §4.2.1), so
-// that the library, whose refusals are no JSON, finds nothing to refuse. It returns
-// the status of the answer and what to say, or nil.
+// checkHandshake checks everything that a handshake needs (RFC 6455 §4.2.1), so that the
+// library, whose refusals are not JSON, finds nothing to refuse. It returns the status and
+// the refusal to answer with, or nil.
 //
-// RFC 9110 §7.8 wants an Upgrade in HTTP/1.0 ignored. It is refused here: it comes
-// from proxies that speak HTTP/1.0 unless told otherwise (nginx), and an endless
-// answer would tell nobody what is wrong.
+// RFC 9110 §7.8 says that an Upgrade in HTTP/1.0 is ignored. It is refused here: it comes
+// from proxies that speak HTTP/1.0 unless configured otherwise (nginx), and an endless
+// answer would not tell their owners what is wrong.
 func checkHandshake(w http.ResponseWriter, r *http.Request) (status int, _ *hub.Refusal) {
 	keys := r.Header.Values("Sec-WebSocket-Key")
 	switch {

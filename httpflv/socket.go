@@ -22,49 +22,50 @@ import (
 	"sluice/hub/intake"
 )
 
-// Bounds of a WebSocket connection; those of what a client says are in guard.go.
+// Bounds of a WebSocket connection; those on what a client sends are in guard.go.
 const (
 	// socketBuffer is the size of the library's buffers. A control frame (at most
 	// 127 bytes from a server) has to fit, so that each is one Write.
 	socketBuffer = 256
 	// closeWait is how long a client has to answer a close frame.
 	closeWait = time.Second
-	// slowCloseWait is how long a client that is behind has, beyond closeWait, to
+	// slowCloseWait is how much longer than closeWait a client that is behind has, to
 	// take what comes before the close frame.
 	slowCloseWait = 3 * time.Second
-	// echoWait is how long the answer to a client's own close frame may take to
-	// get out.
+	// echoWait is how long it may take to send the answer to a client's own close
+	// frame.
 	echoWait = 500 * time.Millisecond
-	// maxCloseReason is what a close frame has room for (RFC 6455 §5.5.1).
+	// maxCloseReason is how many bytes of reason fit into a close frame (RFC 6455
+	// §5.5.1).
 	maxCloseReason = 123
 )
 
 // socket is a WebSocket connection. Handshake, pings and close belong to the
 // library, media to the pool; both write whole frames through one outlet.
 //
-// The library keeps a goroutine and some kilobytes for each of its connections,
-// though there is nothing for it to do while the client is silent and the stream
-// goes on; nor has it anything to remember between the handshake and the first
-// frame that it reads or writes. So it does the handshake, and makes its
-// connection when it is needed: when the client says something, or to close.
+// The library keeps a goroutine and some kilobytes for each of its connections, though
+// it has nothing to do while the client is silent and the stream goes on. It has nothing
+// to remember either between the handshake and the first frame that it reads or writes.
+// So at first it does the handshake only; its connection is made when it is needed: when
+// the client sends something, or to close.
 type socket struct {
 	net.Conn // the connection that was taken over
 	outlet   *fanout.Outlet
-	ahead    []byte         // what the client sent with its request; nil as a rule
-	source   *intake.Source // waits for the client's first byte; nil if nobody does
-	leaving  func()         // called before a close frame goes out; nil for nobody
+	ahead    []byte         // what the client sent right behind its request; mostly nil
+	source   *intake.Source // waits for the client's first byte; nil without an intake
+	leaving  func()         // called before a close frame goes out; may be nil
 
 	opening sync.Once
 	ws      *websocket.Conn // after opening
-	guard   *clientGuard    // follows what the client says; after opening, of whoever reads
+	guard   *clientGuard    // after opening; for the goroutine that reads
 
 	frames  sync.Mutex
 	closing bool // a close frame has gone out: nothing may follow (RFC 6455 §5.5.1)
-	broken  bool // it told the client that it broke a rule; so before leaving is called
-	ending  bool // somebody closes it, alone
+	broken  bool // the close frame says that the client broke a rule; set before leaving is called
+	ending  bool // a caller is closing the connection; others must not
 }
 
-// upgradeOptions do not check the Origin: Handler.AllowOrigins does.
+// upgradeOptions leave the check of the Origin to Handler.AllowOrigins.
 var upgradeOptions = websocket.AcceptOptions{
 	InsecureSkipVerify: true,
 	CompressionMode:    websocket.CompressionDisabled,
@@ -83,13 +84,12 @@ func (s *socket) upgrade(w http.ResponseWriter, r *http.Request, pool *fanout.Po
 	return err
 }
 
-// errTaken is what the library is told when the handshake is done, so that it does
-// not go on to make its connection.
+// errTaken is the error that the library gets from Hijack when the handshake is done, so
+// that it does not go on to make its connection.
 var errTaken = errors.New("httpflv: the connection is a socket's now")
 
-// handshake is the http.ResponseWriter of a handshake. It takes the connection
-// over into a socket, after which nothing of what the library says to the error is
-// written.
+// handshake is the http.ResponseWriter of a handshake. It hands the connection to a
+// socket; what the library writes after that, because of the error, is discarded.
 type handshake struct {
 	http.ResponseWriter
 	socket *socket
@@ -132,13 +132,13 @@ type output socket
 func (o *output) Write(p []byte) (int, error)        { return o.Conn.Write(p) }
 func (o *output) SetWriteDeadline(t time.Time) error { return o.Conn.SetWriteDeadline(t) }
 
-// Close ends the waiting for the client first, as the intake asks for.
+// Close takes the connection out of the intake first, as that requires.
 func (o *output) Close() error {
 	(*socket)(o).stopWaiting()
 	return o.Conn.Close()
 }
 
-// SyscallConn is there for the pool to write directly, where the connection allows.
+// SyscallConn lets the pool write to the descriptor, where the connection has one.
 func (o *output) SyscallConn() (syscall.RawConn, error) {
 	if c, ok := o.Conn.(syscall.Conn); ok {
 		return c.SyscallConn()
@@ -152,7 +152,7 @@ func (s *socket) stopWaiting() {
 	}
 }
 
-// library returns the library's connection.
+// library returns the library's connection, made at the first call.
 func (s *socket) library() *websocket.Conn {
 	s.opening.Do(func() {
 		ws, err := websocket.Accept(&rehearsal{socket: s, header: make(http.Header)}, rehearsed, &upgradeOptions)
@@ -165,8 +165,9 @@ func (s *socket) library() *websocket.Conn {
 	return s.ws
 }
 
-// rehearsed is a handshake that succeeds (RFC 6455 §1.3). It is done once more for
-// a client whose own has succeeded, to make the library's connection.
+// rehearsed is the request of a handshake that succeeds (RFC 6455 §1.3). The library is
+// given it in place of the client's own, which has succeeded already, to make its
+// connection.
 var rehearsed = &http.Request{
 	Method: http.MethodGet, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	Header: http.Header{
@@ -177,8 +178,8 @@ var rehearsed = &http.Request{
 	},
 }
 
-// rehearsal is the http.ResponseWriter of a handshake whose answer nobody gets. It
-// gives the library a socket for a connection, and buffers of a size for control
+// rehearsal is the http.ResponseWriter of that handshake, whose answer is discarded. It
+// gives the library a socket as its connection, and buffers just large enough for control
 // frames.
 type rehearsal struct {
 	socket *socket
@@ -214,11 +215,11 @@ const (
 	finBit      = 0x80
 )
 
-// statusPolicyViolation is what breaking a bound is called (RFC 6455 §7.4.1).
+// statusPolicyViolation is the close code for exceeding a bound (RFC 6455 §7.4.1).
 const statusPolicyViolation = websocket.StatusPolicyViolation
 
-// Write takes one control frame from the library. Of several close frames, the first
-// goes out, and nothing after it.
+// Write sends one control frame of the library's. Nothing is sent after the first close
+// frame.
 func (s *socket) Write(p []byte) (int, error) {
 	size := len(p)
 	isClose := size > 0 && p[0]&opcodeBits == opcodeClose
@@ -248,11 +249,11 @@ func appendClose(dst []byte, code websocket.StatusCode, reason string) []byte {
 	return append(binary.BigEndian.AppendUint16(dst, uint16(code)), reason...)
 }
 
-// closeHead is the size of what stands before the reason in a close frame that has one.
+// closeHead is how many bytes of a close frame come before its reason.
 const closeHead = 4
 
-// mendClose replaces a close frame whose reason is not UTF-8: the library answers with
-// the client's own words, whatever they are.
+// mendClose replaces a close frame whose reason is not UTF-8: the library echoes the
+// client's reason as it is.
 func mendClose(p []byte) []byte {
 	if len(p) <= closeHead || utf8.Valid(p[closeHead:]) {
 		return p
@@ -260,7 +261,7 @@ func mendClose(p []byte) []byte {
 	return appendClose(nil, websocket.StatusInvalidFramePayloadData, "the reason of the close frame is not UTF-8")
 }
 
-// blames reports whether a close frame, an answer or not, says that a rule was broken.
+// blames reports whether a close frame has a code which says that a rule was broken.
 func blames(p []byte) bool {
 	if len(p) < closeHead {
 		return false
@@ -281,8 +282,8 @@ func (s *socket) Close() error {
 	return nil
 }
 
-// read throws away what the client says until it leaves or breaks the protocol.
-// Pings are answered, and a close frame echoed, by the library meanwhile.
+// read discards what the client sends until it leaves or breaks the protocol. Meanwhile
+// the library answers pings and echoes a close frame.
 func (s *socket) read() {
 	s.stopWaiting()
 	for {
@@ -296,15 +297,16 @@ func (s *socket) read() {
 		if _, ok := errors.AsType[*lost](err); ok {
 			s.closeNow()
 		} else {
-			// A no-op after a close frame, by either side; otherwise the client broke a
-			// rule for which the library has no code.
+			// This does nothing after a close frame of either side. Otherwise the client
+			// broke a rule for which the library sends no close frame.
 			s.closeWith(websocket.StatusProtocolError, "protocol error")
 		}
 		return
 	}
 }
 
-// close ends the connection with the code and the words of a refusal or an end.
+// close ends the connection with the close code and the words of err, a refusal or the
+// end of a stream.
 func (s *socket) close(err error) {
 	refusal, ok := err.(*hub.Refusal)
 	if !ok {
@@ -313,8 +315,8 @@ func (s *socket) close(err error) {
 	s.closeWith(websocket.StatusCode(refusal.Reason.CloseCode()), refusal.Error())
 }
 
-// closeWith sends the close frame and waits for the client's, for a short while,
-// then closes the connection.
+// closeWith sends a close frame, waits up to closeWait for the client's, and closes the
+// connection.
 func (s *socket) closeWith(code websocket.StatusCode, reason string) {
 	if !s.mayEnd() {
 		return
@@ -329,15 +331,15 @@ func (s *socket) closeWith(code websocket.StatusCode, reason string) {
 	s.Close()
 }
 
-// closeNow closes a connection that is lost.
+// closeNow closes a connection that is lost, without a close frame.
 func (s *socket) closeNow() {
 	if s.mayEnd() {
 		s.library().CloseNow()
 	}
 }
 
-// mayEnd reports whether the caller is the first that ends the connection. The others
-// have nothing left to do.
+// mayEnd reports whether the caller is the first that wants to end the connection. Others
+// leave it to the first.
 func (s *socket) mayEnd() bool {
 	s.frames.Lock()
 	defer s.frames.Unlock()

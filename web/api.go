@@ -13,11 +13,11 @@ import (
 	"sluice/httpflv/answer"
 )
 
-// Streams is what GET /api/v1/streams answers. ?stream=APP/NAME leaves only the
-// stream of that key, and an empty list when there is none: whether a stream is
-// there is a fact, not an error. The answer is never cached, is the same for
-// all who ask within [maxAge], and holds nothing but what every visitor of the
-// page may know: no address of a publisher or a viewer.
+// Streams is the answer to GET /api/v1/streams. With ?stream=APP/NAME it has only the
+// stream of that key, or an empty list if there is none: that a stream does not exist
+// is a fact, not an error. No cache keeps the answer, all requests within [maxAge]
+// get the same one, and it contains only what every visitor of the page may know:
+// no address of a publisher or a viewer.
 //
 //	{
 //	  "version": "1.2.0",
@@ -35,8 +35,7 @@ import (
 //	  }]
 //	}
 //
-// Fields may be added; those that stand here keep their meaning for all of
-// /api/v1.
+// Fields may be added; the present ones keep their meaning for all of /api/v1.
 type Streams struct {
 	Version  string    `json:"version"`   // of the server
 	Now      time.Time `json:"now"`       // the server's clock, UTC
@@ -44,14 +43,14 @@ type Streams struct {
 	Streams  []Stream  `json:"streams"`   // sorted by key; never null
 }
 
-// Stream is one stream, somebody's who publishes or somebody's who waits.
+// Stream is one stream: one that is published, or that viewers wait for.
 type Stream struct {
 	App  string `json:"app"`  // may hold slashes
 	Name string `json:"name"` // last part of the URL, without ".flv"
 	Key  string `json:"key"`  // App/Name, filled in when empty
 
-	// State is "live"; "grace", when the publisher has gone and its viewers are
-	// held in case it comes back; or "waiting", with viewers and no publisher.
+	// State is "live"; "grace", while the publisher is gone and its viewers are held in
+	// case it comes back; or "waiting", with viewers before there is a publisher.
 	State string `json:"state"`
 
 	Protocol string `json:"protocol,omitempty"` // of the publisher, such as "rtmp"
@@ -60,8 +59,8 @@ type Stream struct {
 	Video *Video `json:"video"` // null: no such track, or not known yet
 	Audio *Audio `json:"audio"` // likewise
 
-	// Tracks are those beyond track 0, whose formats are Video and Audio; left out
-	// where there is none, as in nearly every stream.
+	// Tracks are the tracks beyond track 0, whose formats are Video and Audio. It is left
+	// out if there are none, as in nearly every stream.
 	Tracks []Track `json:"tracks,omitempty"`
 
 	Bitrate int64   `json:"bitrate"` // bits per second coming in
@@ -72,15 +71,15 @@ type Stream struct {
 	Dropped  uint64 `json:"dropped"` // packets that slow viewers skipped
 }
 
-// Track is a further track of a stream; ?track=N asks for those of one number. It has
-// video or audio.
+// Track is a further track of a stream, with video or audio; ?track=N asks for the tracks
+// of one number.
 type Track struct {
 	Number int    `json:"track"`
 	Video  *Video `json:"video,omitempty"`
 	Audio  *Audio `json:"audio,omitempty"`
 }
 
-// Video is the format of a stream's video track; what is not known is zero.
+// Video is the format of a stream's video track; fields that are not known are zero.
 type Video struct {
 	Codec   string  `json:"codec"` // "H.264", "HEVC", "AV1", …
 	Profile string  `json:"profile,omitempty"`
@@ -89,7 +88,7 @@ type Video struct {
 	FPS     float64 `json:"fps"`
 }
 
-// Audio is the format of a stream's audio track; what is not known is zero.
+// Audio is the format of a stream's audio track; fields that are not known are zero.
 type Audio struct {
 	Codec      string `json:"codec"` // "AAC", "Opus", …
 	Profile    string `json:"profile,omitempty"`
@@ -99,7 +98,7 @@ type Audio struct {
 	Muted bool `json:"muted,omitempty"`
 }
 
-// Viewers counts those who watch or wait.
+// Viewers counts the viewers, those that wait included.
 type Viewers struct {
 	Total      int            `json:"total"`
 	ByProtocol map[string]int `json:"by_protocol"` // never null
@@ -156,7 +155,7 @@ func (a *api) snapshot() (*snapshot, error) {
 		return s, nil
 	}
 	s, err, _ := a.flight.Do("", func() (any, error) {
-		if s := fresh(); s != nil { // taken while this caller got here
+		if s := fresh(); s != nil { // taken since the look above
 			return s, nil
 		}
 		s, err := a.take()
@@ -204,8 +203,8 @@ func (a *api) take() (*snapshot, error) {
 	return s, err
 }
 
-// finite returns v with a frame rate that JSON has: what one publisher sends must not
-// cost the others. It leaves v alone.
+// finite returns v with a frame rate that JSON can express: one publisher's bad value must
+// not cost the others their answer. It leaves v itself alone.
 func finite(v *Video) *Video {
 	if v == nil || !math.IsNaN(v.FPS) && !math.IsInf(v.FPS, 0) {
 		return v
@@ -215,7 +214,7 @@ func finite(v *Video) *Video {
 	return &known
 }
 
-// only returns the answer with no stream but the one of this key.
+// only returns the answer with just the stream of this key.
 func (s *snapshot) only(key string) ([]byte, error) {
 	few := s.streams
 	few.Streams = []Stream{}

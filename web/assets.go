@@ -34,7 +34,7 @@ const minCompress = 1024
 // They are served under two kinds of path. /assets/HASH/NAME, with the hash of
 // all of them together, is what the page links to: it never changes, so
 // browsers keep it for good, and the script's relative imports stay in the same
-// folder. /assets/NAME is the current file, asked for anew each time.
+// folder. /assets/NAME is the current file, which browsers check again each time.
 type assets struct {
 	files  map[string]*asset
 	hash   string
@@ -87,7 +87,7 @@ func (a *assets) serve(w http.ResponseWriter, r *http.Request) bool {
 		name = rest
 		if folder == a.hash {
 			cache = "public, max-age=31536000, immutable"
-		} // else a page from before an update: today's file, not to be kept
+		} // else the page is from before an update: it gets today's file, not to be kept
 	}
 	file, ok := a.files[name]
 	if !ok {
@@ -111,8 +111,8 @@ type asset struct {
 	small func() []byte
 }
 
-// contentTypes are named here, since those of package mime depend on the
-// machine; a script with a wrong one does not run (X-Content-Type-Options).
+// contentTypes are listed here since those of package mime depend on the machine, and
+// a script with a wrong one does not run (X-Content-Type-Options).
 var contentTypes = map[string]string{
 	".css":  "text/css; charset=utf-8",
 	".html": "text/html; charset=utf-8",

@@ -7,8 +7,8 @@ import (
 	"sluice/hub"
 )
 
-// FromHub tells the hub's streams as the API does, in the same order. Of
-// addresses nothing is told.
+// FromHub converts the hub's streams to those of the API, in the same order and without
+// any address.
 func FromHub(infos []hub.StreamInfo, now time.Time) []Stream {
 	streams := make([]Stream, 0, len(infos))
 	for _, info := range infos {

@@ -38,10 +38,10 @@ const DefaultRTMPPort = 1935
 
 // Config says what the page shows. Its zero value is a page without streams.
 type Config struct {
-	// Streams returns the streams as they are now, in the order in which they
-	// are to be shown. It is called at most once per [maxAge] however many
-	// browsers ask, never by two goroutines at once, and gives its result away.
-	// nil: there are none.
+	// Streams returns the present streams in the order in which they are to be
+	// shown; the caller owns the slice. It is called at most once in [maxAge],
+	// however many browsers ask, and never by two goroutines at once. nil means
+	// that there are none.
 	Streams func() []Stream
 
 	// RTMPPort is where publishers and RTMP players connect; 0 means
