@@ -77,30 +77,6 @@ func sleepUntil(ctx context.Context, t time.Time) {
 	}
 }
 
-// checkNumbers returns which viewers check. They are spread over the viewers, and
-// over URLs and streams.
-func (o *options) checkNumbers() map[int]bool {
-	numbers, streams := map[int]bool{}, map[int]bool{}
-	urls, checks := len(o.watch), min(o.check, o.viewers)
-	for k := range checks {
-		first := k * (o.viewers / checks)
-		first += k%urls - first%urls
-		i := first % o.viewers
-		for range o.streams { // the same URL, and a stream that nobody checks yet
-			if _, stream := o.place(i); !numbers[i] && !streams[stream] {
-				break
-			}
-			i = (i + urls) % o.viewers
-		}
-		for numbers[i] {
-			i = (i + 1) % o.viewers
-		}
-		_, stream := o.place(i)
-		numbers[i], streams[stream] = true, true
-	}
-	return numbers
-}
-
 // join makes all viewers join.
 func (c *crowd) join(ctx context.Context) {
 	checks := c.o.checkNumbers()
@@ -208,9 +184,4 @@ func (c *crowd) leave() {
 		}
 		c.reading.Wait()
 	})
-}
-
-// place returns which URL and stream viewer i watches.
-func (o *options) place(i int) (watch, stream int) {
-	return i % len(o.watch), i / len(o.watch) % o.streams
 }

@@ -21,7 +21,8 @@ type options struct {
 	bitrate         float64 // bits per second, 0 for the stream's own
 	publishInterval time.Duration
 
-	watch    []target
+	watch    []watched
+	mix      mix
 	viewers  int
 	streams  int
 	check    int
@@ -68,6 +69,14 @@ Examples:
       -watch rtmp://127.0.0.1/live/s%d -viewers 500
   sluice bench -publish rtmp://127.0.0.1/live/a \
       -watch ws://127.0.0.1:8080/live/a.flv -churn 300 -duration 30s
+  sluice bench -publish rtmp://127.0.0.1/live/a -viewers 3000 -pid $(pidof sluice) \
+      -watch 20%:rtmp://127.0.0.1/live/a -watch 30%:http://127.0.0.1:8080/live/a.flv \
+      -watch 50%:ws://127.0.0.1:8080/live/a.flv -floor -interval 100ms -rounds 5
+
+A mix (-watch several times) is watched by viewers that join in turn, one beside the
+other, not in blocks. N%: before a URL is its share of them, a whole number; with one
+share all URLs need theirs, and they add up to 100. The floor of -floor is one null
+server for all of them that writes the mean of their rates.
 
 Exit codes: 0 when everything that was published came, 1 when something was lost,
 wrong, late by more than 2 %, refused or ended, or the run was interrupted, 2 for a
@@ -98,12 +107,12 @@ func flagSet(o *options) *flag.FlagSet {
 		}
 		return err
 	})
-	fs.Func("watch", "watch this `URL`, which tells the protocol; several share the viewers", func(s string) error {
-		t, err := parseTarget(s)
-		o.watch = append(o.watch, t)
+	fs.Func("watch", "watch this `URL`, which tells the protocol; several -watch are a mix: equal shares of the viewers, or those of 20%:URL", func(s string) error {
+		w, err := parseWatched(s)
+		o.watch = append(o.watch, w)
 		return err
 	})
-	fs.IntVar(&o.viewers, "viewers", 1, "how many viewers; number i watches stream i modulo their number")
+	fs.IntVar(&o.viewers, "viewers", 1, "how many viewers; those of a URL go round the streams, and neighbours watch different URLs")
 	fs.IntVar(&o.streams, "streams", 0, "how many streams -watch spreads over, if somebody else publishes them (default -publishers)")
 	fs.IntVar(&o.check, "check", 3, "how many of the viewers check every frame; the others count bytes")
 	fs.Float64Var(&o.joinRate, "join-rate", 2000, "viewers and publishers that begin in a second, at most")
@@ -124,7 +133,7 @@ func flagSet(o *options) *flag.FlagSet {
 		return nil
 	})
 	fs.BoolVar(&o.floor, "floor", false, "compare the CPU with that of a null server at the same rate, number of viewers, -interval and -nodelay (Linux)")
-	fs.IntVar(&o.rounds, "rounds", 1, "how often to measure; CPU is the median")
+	fs.IntVar(&o.rounds, "rounds", 1, "how often to measure, with -floor the server and the null server in turn; CPU is the median, and each round is reported")
 	fs.BoolVar(&o.null, "null", false, "be a null server: answer every connection with the same bytes, every -interval, at -bitrate (Linux)")
 	fs.StringVar(&o.listen, "listen", "127.0.0.1:0", "`address` of the null server")
 	fs.DurationVar(&o.interval, "interval", 0, "how far apart the writes of the null server are")
@@ -158,7 +167,16 @@ func parseFlags(args []string) (*options, error) {
 	if o.streams == 0 {
 		o.streams = o.publishers
 	}
-	return o, o.validate()
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	var percents []int
+	for _, w := range o.watch {
+		percents = append(percents, w.percent)
+	}
+	var err error
+	o.mix, err = newMix(percents)
+	return o, err
 }
 
 // secretive takes the value of a flag out of the flag package's error: a URL may

@@ -53,6 +53,13 @@ func TestFlagMistakes(t *testing.T) {
 		{"-watch nothing", "malformed URL"},
 		{"-watch http://h/%s.flv", "%d"},
 		{"-watch http://h/%d/%d.flv", "%d"},
+		{"-watch 50%:" + watchURL + " -watch " + watchURL, "needs one for each"},
+		{"-watch 50%:" + watchURL + " -watch 40%:" + watchURL, "add up to 90%, not 100%"},
+		{"-watch 20%:" + watchURL, "add up to 20%"},
+		{"-watch 0%:" + watchURL, "from 1 to 99"},
+		{"-watch half%:" + watchURL, "from 1 to 99"},
+		{"-watch 5.5%:" + watchURL, "from 1 to 99"},
+		{"-watch 50%:nothing", "malformed URL"},
 		{"-watch " + watchURL + " -viewers -1", "-viewers must be"},
 		{"-watch " + watchURL + " -duration 0s", "-duration must be"},
 		{"-watch " + watchURL + " -duration 5", "-duration"},
@@ -143,7 +150,9 @@ func TestCheckNumbers(t *testing.T) {
 		for checks := range 8 {
 			for urls := 1; urls < 4; urls++ {
 				for streams := 1; streams < 6; streams++ {
-					o := options{watch: make([]target, urls), streams: streams, viewers: n, check: checks}
+					m, err := newMix(make([]int, urls))
+					require.NoError(t, err)
+					o := options{watch: make([]watched, urls), mix: m, streams: streams, viewers: n, check: checks}
 					numbers := o.checkNumbers()
 					require.Len(t, numbers, min(n, checks))
 					seenURLs, seenStreams := map[int]bool{}, map[int]bool{}

@@ -20,6 +20,10 @@ const floorWarmup = time.Second
 type floorRound struct {
 	Server float64 `json:"server_cpu_cores"`
 	Floor  float64 `json:"floor_cpu_cores"`
+	Ratio  float64 `json:"ratio"`
+	// Others is what programs that have nothing to do with it used meanwhile, in the
+	// worse half of the round: they cost both servers caches and turns.
+	Others float64 `json:"others_cpu_cores"`
 }
 
 // floor measures a null server with as many viewers, at the given rate in bytes a
@@ -31,7 +35,8 @@ func (b *bench) floor(ctx context.Context, w *window, rate float64) error {
 	}
 	defer child.close()
 	o := *b.o
-	o.watch = []target{{pattern: "http://" + child.address + "/floor.flv", protocol: httpFLV}}
+	o.watch = []watched{{target: target{pattern: "http://" + child.address + "/floor.flv", protocol: httpFLV}}}
+	o.mix, _ = newMix([]int{0})
 	o.check = 0
 	c := newCrowd(&o, nil, nil)
 	defer c.leave()
@@ -40,13 +45,13 @@ func (b *bench) floor(ctx context.Context, w *window, rate float64) error {
 	sleepUntil(ctx, time.Now().Add(floorWarmup))
 	b.p.set("the floor: measuring", c.status)
 	pids := []int{child.cmd.Process.Pid}
-	from, err := usageOf(pids)
+	from, toolFrom, err := processes{pids}.look()
 	if err != nil {
 		return err
 	}
 	c.begin(o.duration)
 	sleepUntil(ctx, time.Now().Add(o.duration))
-	to, err := usageOf(pids)
+	to, toolTo, err := processes{pids}.look()
 	if err != nil {
 		return fmt.Errorf("null server: %w", err)
 	}
@@ -55,7 +60,14 @@ func (b *bench) floor(ctx context.Context, w *window, rate float64) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	b.r.floorRound(floorRound{Server: cores(w.server[0], w.server[1]), Floor: cores(from, to)}, c)
+	round := floorRound{
+		Server: cores(w.server[0], w.server[1]), Floor: cores(from, to),
+		Others: max(othersCores(w.server, w.tool), othersCores([2]usage{from, to}, [2]usage{toolFrom, toolTo})),
+	}
+	if round.Floor > 0 {
+		round.Ratio = round.Server / round.Floor
+	}
+	b.r.floorRound(round, c)
 	return nil
 }
 

@@ -22,7 +22,7 @@ type loop struct {
 	period uint32    // ms from one lap to the next
 	gop    time.Duration
 	tracks [2]track
-	before []int64 // bytes of the frames before each one, as FLV tags; one more than frames
+	before [2][]int64 // by track, bytes of its frames before each frame of the loop, as FLV tags; one more than frames
 }
 
 // frame is an audio or video frame of a loop.
@@ -143,7 +143,9 @@ func (l *loop) setConfig(id trackID, t flv.Tag) error {
 // index computes what follows from the frames.
 func (l *loop) index() {
 	var keys int
-	l.before = make([]int64, 1, len(l.frames)+1)
+	for id := range l.before {
+		l.before[id] = make([]int64, 1, len(l.frames)+1)
+	}
 	for i := range l.frames {
 		f := &l.frames[i]
 		tr := &l.tracks[f.track]
@@ -154,7 +156,13 @@ func (l *loop) index() {
 		}
 		h := maphash.Bytes(seed, f.Data)
 		tr.byHash[h] = append(tr.byHash[h], f.order)
-		l.before = append(l.before, l.before[i]+int64(f.Size()))
+		for id := range l.before {
+			size := 0
+			if f.track == trackID(id) {
+				size = f.Size()
+			}
+			l.before[id] = append(l.before[id], l.before[id][i]+int64(size))
+		}
 		if f.key {
 			keys++
 		}
@@ -202,15 +210,26 @@ func (l *loop) framesBefore(d time.Duration) int64 {
 	return int64(d/lap)*int64(len(l.frames)) + int64(i)
 }
 
-// bytes returns the size of the frames before frame n, as FLV tags.
-func (l *loop) bytes(n int64) int64 {
+// trackSet says which tracks are meant.
+type trackSet [2]bool
+
+// allTracks are both.
+var allTracks = trackSet{true, true}
+
+// bytes returns the size of the frames of some tracks before frame n, as FLV tags.
+func (l *loop) bytes(n int64, of trackSet) (size int64) {
 	count := int64(len(l.frames))
-	return n/count*l.before[count] + l.before[n%count]
+	for id, before := range l.before {
+		if of[id] {
+			size += n/count*before[count] + before[n%count]
+		}
+	}
+	return size
 }
 
 // bitrate returns the bits per second of the loop as FLV.
 func (l *loop) bitrate() float64 {
-	return float64(l.before[len(l.frames)]) * 8 * 1000 / float64(l.period)
+	return float64(l.bytes(int64(len(l.frames)), allTracks)) * 8 * 1000 / float64(l.period)
 }
 
 // tagRate returns the tags per second.
@@ -218,11 +237,13 @@ func (l *loop) tagRate() float64 {
 	return float64(len(l.frames)) * 1000 / float64(l.period)
 }
 
-// largest returns the size of the largest frame as an FLV tag.
-func (l *loop) largest() int64 {
+// largest returns the size of the largest frame of some tracks as an FLV tag.
+func (l *loop) largest(of trackSet) int64 {
 	n := 0
 	for _, f := range l.frames {
-		n = max(n, f.Size())
+		if of[f.track] {
+			n = max(n, f.Size())
+		}
 	}
 	return int64(n)
 }

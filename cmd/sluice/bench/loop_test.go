@@ -48,7 +48,7 @@ func TestLoopGoesOnWithoutASeam(t *testing.T) {
 	for n := range int64(4 * len(l.frames)) {
 		tag := l.tag(n)
 		assert.EqualValues(t, tag.Timestamp, l.due(n).Milliseconds())
-		assert.Equal(t, bytes, l.bytes(n))
+		assert.Equal(t, bytes, l.bytes(n, allTracks))
 		bytes += int64(tag.Size())
 		id, _ := trackOf(tag.Type)
 		assert.Equal(t, n, l.of(id, order[id]), "frame %d of the %v", order[id], id)

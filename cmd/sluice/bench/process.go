@@ -18,6 +18,7 @@ type usage struct {
 	pss         int64         // bytes; proportional set size, proc_pid_smaps(5)
 	descriptors int
 	threads     int
+	machine     time.Duration // used by everything that runs on the machine; 0 if unknown
 }
 
 // errNoProc is the error where the kernel tells nothing about processes.
@@ -107,6 +108,40 @@ func parsePSS(rollup []byte) (int64, error) {
 	return 0, errMalformedProc
 }
 
+// parseMachine returns the time that all processors together were busy, from the first
+// line of /proc/stat, proc_stat(5): user, nice, system, then idle and iowait, which are
+// not, then irq, softirq and steal. It returns 0 if the line is not as expected.
+func parseMachine(stat []byte) (busy time.Duration) {
+	const name, idle, iowait, last = 0, 4, 5, 8
+	line, _, _ := bytes.Cut(stat, []byte("\n"))
+	fields := bytes.Fields(line)
+	if len(fields) <= last || string(fields[name]) != "cpu" {
+		return 0
+	}
+	for i, field := range fields[:last+1] {
+		if i == name || i == idle || i == iowait {
+			continue
+		}
+		ticks, err := strconv.ParseInt(string(field), 10, 64)
+		if err != nil {
+			return 0
+		}
+		busy += time.Duration(ticks) * (time.Second / ticksPerSecond)
+	}
+	return busy
+}
+
+// othersCores returns the CPU that neither the server nor the tool used in a window, in
+// cores; 0 if nobody knows.
+func othersCores(server, tool [2]usage) float64 {
+	d := tool[1].at.Sub(tool[0].at)
+	if tool[0].machine == 0 || d <= 0 {
+		return 0
+	}
+	all := float64(tool[1].machine-tool[0].machine) / float64(d)
+	return max(0, all-cores(server[0], server[1])-cores(tool[0], tool[1]))
+}
+
 // cores returns the CPU used from one moment to another, in cores.
 func cores(from, to usage) float64 {
 	if d := to.at.Sub(from.at); d > 0 {
@@ -129,5 +164,8 @@ func (p processes) look() (server, tool usage, err error) {
 		}
 	}
 	tool, _ = usageOf([]int{os.Getpid()})
+	if stat, err := os.ReadFile("/proc/stat"); err == nil {
+		tool.machine = parseMachine(stat)
+	}
 	return server, tool, nil
 }

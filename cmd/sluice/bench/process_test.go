@@ -66,3 +66,11 @@ func TestCores(t *testing.T) {
 	assert.Equal(t, 2.5, median([]float64{4, 1, 2, 3}))
 	assert.Zero(t, median(nil))
 }
+
+func TestParseMachine(t *testing.T) {
+	const stat = "cpu  100 1 200 5000 7 30 40 5 0 0\ncpu0 1 2 3\n"
+	assert.Equal(t, 3760*time.Millisecond, parseMachine([]byte(stat)))
+	for _, bad := range []string{"", "cpu 1 2 3", "cpu0 1 2 3 4 5 6 7 8", "cpu a 2 3 4 5 6 7 8"} {
+		assert.Zero(t, parseMachine([]byte(bad)), bad)
+	}
+}

@@ -109,8 +109,8 @@ func TestPublisherThatIsEnded(t *testing.T) {
 		assert.Empty(t, sinks[0].tags)
 		assert.Zero(t, sinks[0].closed)
 		assert.Greater(t, len(sinks[2].tags), 500, "the others go on")
-		assert.Zero(t, ps.list[0].bytesBefore(time.Now()))
-		assert.Positive(t, ps.list[2].bytesBefore(time.Now()))
+		assert.Zero(t, ps.list[0].bytesBefore(time.Now(), allTracks))
+		assert.Positive(t, ps.list[2].bytesBefore(time.Now(), allTracks))
 	})
 }
 

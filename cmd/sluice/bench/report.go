@@ -129,6 +129,9 @@ type floorReport struct {
 	Server   float64      `json:"server_cpu_cores"` // medians
 	Floor    float64      `json:"floor_cpu_cores"`
 	Ratio    float64      `json:"ratio"` // of the medians
+	// MedianRatio is the median of the rounds' ratios: what to trust where the machine
+	// has other work, which comes and goes.
+	MedianRatio float64 `json:"median_ratio"`
 	// Comparable tells that the null server was able to write as much as it should.
 	Comparable bool `json:"comparable"`
 }

@@ -48,13 +48,46 @@ func TestProcessFigures(t *testing.T) {
 	t.Parallel()
 	g := startGateway(t, hub.Config{})
 	code, r := benched(t, t.Context(), g.publish(t, "1"), g.watch()[:2], quick,
-		[]string{"-viewers", "4", "-floor", "-interval", "50ms", "-pid", strconv.Itoa(os.Getpid())})
+		[]string{"-viewers", "4", "-floor", "-rounds", "2", "-interval", "50ms", "-pid", strconv.Itoa(os.Getpid())})
 	assert.Equal(t, exitOK, code, "%v", r.Problems)
 	assert.Positive(t, r.Server.PSSWindow)
 	assert.GreaterOrEqual(t, r.Server.PSSPeak, r.Server.PSSBegin)
 	assert.GreaterOrEqual(t, r.Server.Descriptors, 10)
-	require.Len(t, r.Floor.Rounds, 1)
+	require.Len(t, r.Floor.Rounds, 2)
 	assert.InEpsilon(t, r.Floor.Rate, r.Floor.Received, 0.25, "as many bytes from the null server")
+}
+
+// The figures of several rounds are medians, each by itself.
+func TestFloorRounds(t *testing.T) {
+	o := &options{watch: make([]watched, 1)}
+	r := newReport(o)
+	c := newCrowd(o, nil, nil)
+	defer c.leave()
+	for _, f := range []floorRound{{Server: 3, Floor: 2, Ratio: 1.5}, {Server: 2.4, Floor: 2, Ratio: 1.2}, {Server: 5, Floor: 4, Ratio: 1.25, Others: 1}} {
+		r.floorRound(f, c)
+	}
+	assert.Equal(t, 1.5, r.Floor.Ratio)
+	assert.Equal(t, 1.25, r.Floor.MedianRatio)
+	var out strings.Builder
+	require.NoError(t, r.writeTable(&out))
+	assert.Contains(t, out.String(), "round 3            server 5.000 cores, floor 4.000 cores, ratio 1.25; others 1.00 cores\n")
+	assert.Contains(t, out.String(), "1.25\n")
+}
+
+// Viewers of one track are expected to get that track, and the shares of a mix hold.
+func TestAudioOnlyMix(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, hub.Config{})
+	code, r := benched(t, t.Context(), g.publish(t, "1"), quick, []string{
+		"-watch", "25%:http://" + g.http + "/live/s%d.flv?onlyaudio=1", "-watch", "75%:rtmp://" + g.rtmp + "/live/s%d",
+		"-viewers", "40", "-check", "2", "-duration", "3s"})
+	assert.Equal(t, exitOK, code, "%v", r.Problems)
+	require.Len(t, r.Watch, 2)
+	assert.Equal(t, 9, r.Watch[0].Counting)
+	assert.Equal(t, 29, r.Watch[1].Counting)
+	assert.Positive(t, r.Watch[0].Expected)
+	assert.Less(t, r.Watch[0].Expected, r.Watch[1].Expected/2)
+	assert.InEpsilon(t, r.Watch[0].Expected, r.Watch[0].Mean, 0.2)
 }
 
 func TestChurnRun(t *testing.T) {

@@ -182,11 +182,11 @@ func (r *report) floorRound(f floorRound, c *crowd) {
 	if out.Received < enough*out.Rate {
 		out.Comparable = false
 	}
-	var server, floor []float64
+	var server, floor, ratios []float64
 	for _, f := range out.Rounds {
-		server, floor = append(server, f.Server), append(floor, f.Floor)
+		server, floor, ratios = append(server, f.Server), append(floor, f.Floor), append(ratios, f.Ratio)
 	}
-	out.Server, out.Floor = median(server), median(floor)
+	out.Server, out.Floor, out.MedianRatio = median(server), median(floor), median(ratios)
 	if out.Floor > 0 {
 		out.Ratio = out.Server / out.Floor
 	}

@@ -52,10 +52,11 @@ func (r *report) writeTable(w io.Writer) error {
 	if f := r.Floor; f != nil {
 		t.section("floor: a null server, every %.0f ms, nodelay %t", f.Interval, f.NoDelay)
 		for i, round := range f.Rounds {
-			t.row(fmt.Sprintf("round %d", i+1), "server %.3f cores, floor %.3f cores", round.Server, round.Floor)
+			t.row(fmt.Sprintf("round %d", i+1), "server %.3f cores, floor %.3f cores, ratio %.2f; others %.2f cores", round.Server, round.Floor, round.Ratio, round.Others)
 		}
 		t.row("bytes a viewer", "server %.0f/s, floor %.0f/s", f.Rate, f.Received)
 		t.row("CPU, medians", "server %.3f cores, floor %.3f cores, ratio %.2f", f.Server, f.Floor, f.Ratio)
+		t.row("ratio, median", "%.2f", f.MedianRatio)
 		if !f.Comparable {
 			t.row("beware", "the null server got too little of the machine to write as much: the ratio means little")
 		}
