@@ -15,11 +15,13 @@ type Framer interface {
 	AppendTags(dst []byte, tags []flv.Tag) []byte
 }
 
-// Batch is the working memory of whoever serves viewers, one after the other.
+// Batch is the working memory for serving viewers, one after the other.
 type Batch struct {
-	Bytes []byte // framed bytes; Fill appends to them
-	tags  []flv.Tag
-	share share
+	// Bytes are framed bytes. Fill appends to them; if they are empty, it may put
+	// others in their place, which are good until the next Fill.
+	Bytes  []byte
+	tags   []flv.Tag
+	shares shares
 	// shaped are the bodies that were changed for the viewer.
 	shaped []byte
 	large  lastLarge
@@ -34,14 +36,18 @@ func (v *Viewer) Fill(b *Batch, f Framer, limit int) (more bool, end Reason) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 
+	empty := len(b.Bytes) == 0
+	if empty {
+		b.buffer(false)
+	} else {
+		b.unshare()
+	}
 	flags := v.flags.Load()
 	stop := v.stopLocked(&s.log)
 	switch {
 	case flags&flagClosed != 0:
-		b.Forget()
 		return false, ReasonClientLeft
 	case v.complete:
-		b.Forget()
 		return false, ReasonComplete
 	case v.stop != ReasonNone:
 		end = v.stop
@@ -50,18 +56,19 @@ func (v *Viewer) Fill(b *Batch, f Framer, limit int) (more bool, end Reason) {
 	}
 	if flags&flagPaused != 0 {
 		v.wasPaused = true
-		b.Forget()
 		return false, end
 	}
 	v.catchUp(s, stop)
 	stamper, form := formOf(f)
-	shared := form != 0 && len(b.Bytes) == 0 && v.shareable(&s.log, stop, flags)
-	if shared && b.reuse(&v.cursor, s, form, stamper, stop, limit) {
-		return false, end
+	shared := form != 0 && empty && v.shareable(&s.log, stop, flags)
+	if shared {
+		if b.reuse(&v.cursor, s, form, stamper, stop, limit) {
+			return false, end
+		}
+		b.buffer(true)
 	}
-	from := v.next
-	b.Forget()
-	b.tags, b.share.times = b.tags[:0], b.share.times[:0]
+	from, like := v.next, v.selection()
+	b.tags, b.shares.times, b.large = b.tags[:0], b.shares.times[:0], lastLarge{}
 	if b.shaped = b.shaped[:0]; cap(b.shaped) > maxShaped {
 		b.shaped = nil
 	}
@@ -81,11 +88,15 @@ func (v *Viewer) Fill(b *Batch, f Framer, limit int) (more bool, end Reason) {
 			clear(b.tags)
 		}
 	}
-	if v.next < stop {
-		return true, ReasonNone
+	more = v.next < stop
+	switch {
+	case shared:
+		b.store(&v.cursor, s, form, from, like, !more)
+	case empty:
+		b.shares.own = b.Bytes
 	}
-	if shared && len(b.tags) > 0 {
-		b.store(&v.cursor, s, form, from)
+	if more {
+		return true, ReasonNone
 	}
 	return false, end
 }
@@ -137,7 +148,7 @@ func (c *cursor) collect(b *Batch, l *log, h *headers, until uint64, limit int, 
 			t.Data = c.presented(p, t, &b.shaped)
 		}
 		size += b.add(t)
-		b.share.times = append(b.share.times, p.time)
+		b.shares.times = append(b.shares.times, p.time)
 		b.large.note(c, seq, t)
 	}
 	c.next = seq

@@ -19,23 +19,40 @@ type Stamper interface {
 	Stamp(framed []byte, timestamps []uint32) bool
 }
 
-// share is what a batch was last filled with, to be given to the next viewer as well.
-// A pass fills the same packets for thousands of viewers, one after the other.
+// share is what was filled for a viewer, to be given to others as well: a pass fills the
+// same packets for thousands of viewers, one after the other.
 type share struct {
-	stream    *Stream
-	from, to  uint64 // packets
+	stream    *Stream // nil if there is nothing to give
+	from, to  uint64  // packets
 	headers   *headers
 	form      uint64
 	selection selection
-	framed    []byte  // where it stands in Batch.Bytes
+	framed    []byte // with the timestamps of a viewer whose base is this
+	base      int64
 	times     []int64 // of the tags, ms on the stream's clock, in their order
-	stamps    []uint32
 	large     lastLarge
+}
+
+// maxShares is how many shares a batch keeps. Viewers of several protocols and of parts of
+// a stream come in any order, and each kind of them has a share of its own. A pass that
+// is overtaken by a packet needs some more: the viewers before it were given less.
+const maxShares = 8
+
+// shares are what a batch has filled that may be given to further viewers. Each has its
+// bytes in a buffer of its own.
+type shares struct {
+	all  [maxShares]share
+	next int // to be replaced
+	// own is the buffer for what is not to be shared.
+	own    []byte
+	times  []int64 // as in share, of what is being filled
+	stamps []uint32
 }
 
 // selection decides which packets a viewer gets.
 type selection struct {
 	noAudio, noVideo, hasAudio, hasVideo, fixedCodecs, scriptData bool
+	needKey                                                       bool
 	shape                                                         flv.Shape
 	audio, video                                                  uint8
 }
@@ -43,63 +60,132 @@ type selection struct {
 func (c *cursor) selection() selection {
 	return selection{
 		c.noAudio, c.noVideo, c.hasAudio, c.hasVideo, c.fixedCodecs, c.scriptData,
-		c.shape, c.audio, c.video,
+		c.needKey, c.shape, c.audio, c.video,
 	}
 }
 
 // shareable reports whether the viewer is one of many that get the packets from its
-// cursor up to stop, and nothing else. Nor does it change otherwise: one without video
-// for a while would have to note that it needs a key frame.
+// cursor up to stop, and nothing else.
+//
+// A viewer that needs a key frame, as one without video does for ever, is one of many
+// until the key frame comes (store); but if packets are gone that it should have had,
+// each frame that it is not sent is counted. One that has switched video off would have
+// to note that it needs a key frame.
 func (c *cursor) shareable(l *log, stop uint64, flags uint32) bool {
-	if flags != 0 || c.plan != nil || !c.begun || c.needKey || c.next >= stop {
+	if flags != 0 || c.plan != nil || !c.begun || c.needKey && c.evicted || c.next >= stop {
 		return false
 	}
 	h, until := l.headersAt(c.next)
 	return h == c.headers && until >= stop
 }
 
-// reuse fills the batch with what the viewer before was given, if this one is to get
-// the same.
+// reuse fills the batch, whose Bytes are empty, with what another viewer was given, if
+// this one is to get the same.
 func (b *Batch) reuse(c *cursor, s *Stream, form uint64, f Stamper, stop uint64, limit int) bool {
-	sh := &b.share
-	if sh.stream != s || sh.from != c.next || sh.to != stop || sh.form != form || sh.headers != c.headers ||
-		len(sh.framed) > min(limit, cap(b.Bytes)) || unsafe.SliceData(sh.framed) != unsafe.SliceData(b.Bytes) ||
-		sh.selection != c.selection() {
+	var sh *share
+	for i := range b.shares.all {
+		if x := &b.shares.all[i]; x.form == form && x.from == c.next && x.to == stop && x.stream == s &&
+			x.headers == c.headers && len(x.framed) <= limit && x.selection == c.selection() {
+			sh = x
+			break
+		}
+	}
+	if sh == nil || !b.restamp(sh, c, f) {
 		return false
 	}
-	sh.stamps = sh.stamps[:0]
+	b.Bytes = sh.framed
+	c.next = stop
+	b.large = sh.large
+	return true
+}
+
+// restamp gives what was shared a viewer's timestamps. It returns false if that can't be.
+func (b *Batch) restamp(sh *share, c *cursor, f Stamper) bool {
+	if sh.base == c.base || len(sh.times) == 0 {
+		return true
+	}
+	stamps := b.shares.stamps[:0]
 	for _, t := range sh.times {
 		if t < c.base {
 			return false
 		}
-		sh.stamps = append(sh.stamps, uint32(t-c.base))
+		stamps = append(stamps, uint32(t-c.base))
 	}
-	if !f.Stamp(sh.framed, sh.stamps) {
-		b.Forget()
+	b.shares.stamps = stamps
+	if !f.Stamp(sh.framed, stamps) {
+		sh.drop()
 		return false
 	}
-	b.Bytes = b.Bytes[:len(sh.framed)]
-	c.next = stop
-	b.large = sh.large
-	if n := len(sh.stamps); n > 0 {
-		b.large.stamp(sh.stamps[n-1])
-	}
+	sh.base = c.base
+	sh.large.stamp(stamps[len(stamps)-1])
 	return true
 }
 
-// store notes what the batch was filled with from an empty one on.
-func (b *Batch) store(c *cursor, s *Stream, form, from uint64) {
-	sh := &b.share
-	sh.stream, sh.from, sh.to, sh.headers = s, from, c.next, c.headers
-	sh.form, sh.selection, sh.framed, sh.large = form, c.selection(), b.Bytes, b.large
+// buffer makes Bytes, which are empty, a buffer that may be written to: that of a share to
+// be, or one that is never shared.
+func (b *Batch) buffer(shared bool) {
+	if shared {
+		sh := &b.shares.all[b.shares.next]
+		sh.drop()
+		b.Bytes = sh.framed[:0]
+	} else {
+		b.Bytes = b.shares.own[:0]
+	}
 }
 
-// Forget makes the next Fill frame everything anew. It must be called before the batch
-// is used again if anything but Fill has changed what stood in Bytes. It should be
-// called when the batch is not used for a while, since it keeps the stream in memory.
+// store keeps what Bytes were filled with since buffer(true), for viewers that are like c
+// was before. The memory is kept in any case.
+func (b *Batch) store(c *cursor, s *Stream, form, from uint64, like selection, whole bool) {
+	sh := &b.shares.all[b.shares.next]
+	sh.framed = b.Bytes
+	if !whole || like.needKey != c.needKey { // which the others have to note as well
+		return
+	}
+	for seq := from; seq < c.next; seq++ {
+		if s.log.at(seq).time < c.base { // it was left out for this viewer
+			return
+		}
+	}
+	sh.stream, sh.from, sh.to, sh.headers = s, from, c.next, c.headers
+	sh.form, sh.selection, sh.base, sh.large = form, like, c.base, b.large
+	sh.times, b.shares.times = b.shares.times, sh.times
+	b.shares.next = (b.shares.next + 1) % maxShares
+}
+
+// drop makes a share one that has nothing to give, but keeps its memory.
+func (sh *share) drop() { sh.stream, sh.headers, sh.large = nil, nil, lastLarge{} }
+
+// unshare takes Bytes, which are being appended to, away from the share whose memory
+// they are in.
+func (b *Batch) unshare() {
+	for i := range b.shares.all {
+		if sh := &b.shares.all[i]; unsafe.SliceData(sh.framed) == unsafe.SliceData(b.Bytes) {
+			sh.drop()
+			sh.framed = nil
+		}
+	}
+}
+
+// maxKept is how large the buffers for framed bytes may be that a batch keeps beyond
+// Forget, in bytes.
+const maxKept = 128 << 10
+
+// Forget makes the next Fill frame everything anew, and empties Bytes. It must be called
+// before the batch is used again if anything but Fill has changed what stood in Bytes. It
+// should be called when the batch is not used for a while, since it keeps the stream, and
+// large frames, in memory.
 func (b *Batch) Forget() {
-	b.share.stream, b.share.headers, b.share.framed = nil, nil, nil
-	b.share.large, b.large = lastLarge{}, lastLarge{}
+	for i := range b.shares.all {
+		sh := &b.shares.all[i]
+		sh.drop()
+		if cap(sh.framed) > maxKept {
+			sh.framed = nil
+		}
+	}
+	if cap(b.shares.own) > maxKept {
+		b.shares.own = nil
+	}
+	b.shares.next, b.large, b.Bytes = 0, lastLarge{}, b.shares.own[:0]
 }
 
 // FrameKey identifies a large framed tag: batches that give the same key have the same

@@ -61,7 +61,7 @@ func TestShare(t *testing.T) {
 		join := func() {
 			opts := hub.WatchOptions{NoAudio: rng.IntN(16) == 0, ScriptData: rng.IntN(16) == 0, FixedCodecs: rng.IntN(16) == 0}
 			opts.NoVideo = !opts.NoAudio && rng.IntN(16) == 0
-			x := &pair{form: uint64(min(1, rng.IntN(16)))}
+			x := &pair{form: uint64(rng.IntN(4))}
 			x.shared, x.alone = watch(t, h, opts).Viewer, watch(t, h, opts).Viewer
 			pairs = append(pairs, x)
 		}
@@ -122,5 +122,73 @@ func TestShare(t *testing.T) {
 			}
 		}
 		require.Greater(t, stamps, filled/30, "of %d fills", filled)
+	})
+}
+
+// counting is stamped, and counts what is framed.
+type counting struct {
+	stamped
+	framed *int
+}
+
+func (c counting) AppendTags(dst []byte, tags []flv.Tag) []byte {
+	*c.framed++
+	return c.stamped.AppendTags(dst, tags)
+}
+
+// Viewers of several forms, and of parts of a stream, share each with their like, in
+// whatever order they come.
+func TestShareOfAMix(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const crowd, packets = 60, 100
+		h := newHub(t, hub.Config{})
+		p := publish(t, h, client{})
+		p.send("meta:av vc:s ac:s K:0@0 A:0@1")
+		var viewers []*hub.Viewer
+		for i := range crowd {
+			viewers = append(viewers, watch(t, h, hub.WatchOptions{NoVideo: i/3%2 == 0}).Viewer)
+		}
+		var batch hub.Batch
+		stamps, framed := 0, 0
+		pass := func() {
+			for i, v := range viewers {
+				batch.Bytes = batch.Bytes[:0]
+				v.Fill(&batch, counting{stamped{uint64(1 + i%3), &stamps}, &framed}, 1<<20)
+			}
+		}
+		p.send("A:1@20") // from which those without video start
+		pass()
+		framed = 0
+		for i := 2; i < packets; i++ {
+			p.send(fmt.Sprintf("P:%d@%d A:%d@%d", i, i*40, i, i*40+1))
+			pass()
+		}
+		require.LessOrEqual(t, framed, 6*(packets-2), "three forms, with and without video, for each packet")
+	})
+}
+
+// What one viewer does not get, since it comes from before its beginning, another does.
+func TestShareAroundABeginning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{})
+		p := publish(t, h, client{})
+		p.send("meta:av vc:s ac:s K:0@0 A:0@1")
+		stamps, framed := 0, 0
+		f := counting{stamped{1, &stamps}, &framed}
+		var batch hub.Batch
+		fill := func(v *hub.Viewer) string {
+			batch.Bytes = batch.Bytes[:0]
+			v.Fill(&batch, f, 1<<20)
+			return string(batch.Bytes)
+		}
+		old := watch(t, h, hub.WatchOptions{}).Viewer
+		fill(old)
+		p.send("K:1@1000")
+		late := watch(t, h, hub.WatchOptions{}).Viewer
+		fill(old)
+		fill(late)
+		p.send("A:1@990 P:2@1040")
+		without, with := fill(late), fill(old)
+		require.Greater(t, len(with), len(without))
 	})
 }

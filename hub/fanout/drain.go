@@ -13,17 +13,8 @@ import (
 var batches = sync.Pool{New: func() any { return new(hub.Batch) }}
 
 func putBatch(b *hub.Batch) {
-	trim(b)
-	batches.Put(b)
-}
-
-// trim makes a batch forget what it was last filled with, and frees its memory if a
-// frame was very large.
-func trim(b *hub.Batch) {
 	b.Forget()
-	if cap(b.Bytes) > maxBatch {
-		b.Bytes = nil
-	}
+	batches.Put(b)
 }
 
 // wakeDrain wakes the goroutine of an outlet without direct writing.

@@ -39,8 +39,6 @@ const (
 	// can't send yet. Left to itself it takes megabytes, of which a viewer that is
 	// behind would have to see each before it could jump to the live edge.
 	maxUnsent = 128 << 10
-	// maxBatch is the largest buffer for framing that is kept, in bytes.
-	maxBatch = 128 << 10
 	// maxQueued bounds a session's own messages that wait for a congested
 	// connection.
 	maxQueued = 256 << 10

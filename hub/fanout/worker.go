@@ -140,7 +140,7 @@ func (w *worker) serve() {
 			g.settle()
 		}
 	}
-	trim(&w.batch)
+	w.batch.Forget()
 	w.pace.passed(begun, time.Now())
 }
 
