@@ -18,7 +18,7 @@ import (
 // there may be, nor those of AMF.
 func TestDeclaredLengthsTakeNoMemory(t *testing.T) {
 	const connections = 20
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h})
 	var peers []*peer
 	for i := range connections {
@@ -67,7 +67,7 @@ func TestBytesInFlight(t *testing.T) {
 	}
 	for _, publishes := range []bool{false, true} {
 		var log logBuffer
-		addr := serve(t, &Server{Handler: &house{}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		addr := serve(t, &Server{Handler: &rig{}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		p := connected(t, addr, "live")
 		if publishes {
 			p.publish("a")
@@ -88,7 +88,7 @@ func TestBytesInFlight(t *testing.T) {
 
 // What a client says of itself is kept up to a length, and a URL taken up to one.
 func TestTextIsBounded(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h})
 	long := strings.Repeat("x", 20_000)
 	p := dialPeer(t, addr)
@@ -118,7 +118,7 @@ func TestTextIsBounded(t *testing.T) {
 // Data messages in the AMF3 form, which have to be decoded, have bounds too.
 func TestDataIsBounded(t *testing.T) {
 	var log logBuffer
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	p := connected(t, addr, "live")
 	id := p.publish("a")

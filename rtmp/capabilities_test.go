@@ -27,7 +27,7 @@ var announced = amf.Object{
 }
 
 func TestConnectTakesCapabilities(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h})
 	p := dialPeer(t, addr)
 	p.command(0, "connect", 1.0, amf.Object{
@@ -99,7 +99,7 @@ func TestClientAnnounces(t *testing.T) {
 		{Audio: map[string]int{"Opus": CanDecode | CanEncode}},
 		AllCapabilities(),
 	} {
-		h := &house{}
+		h := &rig{}
 		addr := serve(t, &Server{Handler: h})
 		c := Client{Capabilities: caps}
 		pub, err := c.Publish(t.Context(), "rtmp://"+addr+"/live/a")

@@ -30,15 +30,15 @@ const captures = "../testdata/captures"
 
 // replay runs a session on what a client sent, and returns what its handler saw
 // and how it ended.
-func replay(input []byte, piece int) (*house, *tape) {
-	h := &house{}
+func replay(input []byte, piece int) (*rig, *tape) {
+	h := &rig{}
 	nc := &tape{input: input, piece: piece}
 	newSession(&Server{Handler: h}, nc, 1).run()
 	return h, nc
 }
 
 // checkEnded fails unless everything that began has ended exactly once.
-func checkEnded(t testing.TB, h *house, nc *tape) {
+func checkEnded(t testing.TB, h *rig, nc *tape) {
 	t.Helper()
 	if !nc.closed {
 		t.Fatal("connection was not closed")

@@ -200,7 +200,7 @@ func (cc *clientConn) begin(flashVer string, prepare func([]byte, *clientConn) [
 	if err := cc.sendAll(b); err != nil {
 		return fmt.Errorf("rtmp: connecting: %w", err)
 	}
-	if _, err := cc.await(txnConnect); err != nil {
+	if _, err := cc.result(txnConnect); err != nil {
 		return err
 	}
 	b = prepare(cc.pending, cc)
@@ -208,7 +208,7 @@ func (cc *clientConn) begin(flashVer string, prepare func([]byte, *clientConn) [
 	if err := cc.sendAll(b); err != nil {
 		return fmt.Errorf("rtmp: creating a stream: %w", err)
 	}
-	created, err := cc.await(txnCreateStream)
+	created, err := cc.result(txnCreateStream)
 	if err != nil {
 		return err
 	}
@@ -220,8 +220,8 @@ func (cc *clientConn) begin(flashVer string, prepare func([]byte, *clientConn) [
 	return nil
 }
 
-// await reads until the result of a transaction.
-func (cc *clientConn) await(txn float64) (command, error) {
+// result reads until the result of a transaction.
+func (cc *clientConn) result(txn float64) (command, error) {
 	for {
 		m, err := cc.next()
 		if err != nil {

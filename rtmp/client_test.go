@@ -18,7 +18,7 @@ import (
 )
 
 func TestPublishArrivesWhole(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h})
 	for _, size := range []int{0, 1, 128, 4096} {
 		c := &Client{ChunkSize: size, Capabilities: AllCapabilities()}
@@ -45,7 +45,7 @@ func TestPublishArrivesWhole(t *testing.T) {
 }
 
 func TestPublishInBatches(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h})
 	dialed := make(chan *countedWrites, 1)
 	c := &Client{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -88,7 +88,7 @@ func (c *countedWrites) Write(p []byte) (int, error) {
 
 func TestPublishToPlayers(t *testing.T) {
 	for _, size := range []int{0, 1, 4096} {
-		h := &house{}
+		h := &rig{}
 		addr := serve(t, &Server{Handler: h, ChunkSize: size})
 		var c Client
 		player, err := c.Play(t.Context(), "rtmp://"+addr+"/live/a")
@@ -112,7 +112,7 @@ func TestPublishToPlayers(t *testing.T) {
 }
 
 func TestPlayerSteers(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h})
 	var c Client
 	player, err := c.Play(t.Context(), "rtmp://"+addr+"/live/a")
@@ -157,7 +157,7 @@ func TestClientIsRefused(t *testing.T) {
 			StatusError{LevelError, CodePublishBadName, "busy", nil}, StatusError{LevelError, CodePublishBadName, "busy", nil}},
 		{&StatusError{Description: "no"}, StatusError{LevelError, CodePublishRejected, "no", nil}, StatusError{LevelError, CodePlayFailed, "no", nil}},
 	} {
-		addr := serve(t, &Server{Handler: &house{refusePublish: tt.err, refusePlay: tt.err}})
+		addr := serve(t, &Server{Handler: &rig{refusePublish: tt.err, refusePlay: tt.err}})
 		var c Client
 		_, err := c.Publish(t.Context(), "rtmp://"+addr+"/live/a")
 		var status *StatusError
@@ -170,7 +170,7 @@ func TestClientIsRefused(t *testing.T) {
 }
 
 func TestClientIsToldWhyItWasEnded(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h})
 	var c Client
 	pub, err := c.Publish(t.Context(), "rtmp://"+addr+"/live/a")
@@ -224,7 +224,7 @@ func TestClientGivesUp(t *testing.T) {
 }
 
 func TestPublisherBounds(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h})
 	var c Client
 	pub, err := c.Publish(t.Context(), "rtmp://"+addr+"/live/a")

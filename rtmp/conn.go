@@ -45,13 +45,13 @@ type conn struct {
 	// charge is called for each message of the peer that makes us answer.
 	charge func() error
 
-	// waiting waits for bytes in the stead of a goroutine, nil without that. It is
+	// polled waits for bytes in the stead of a goroutine, nil without that. It is
 	// set once, by the goroutine that reads, with armMu held.
-	waiting Waiting
-	wakeAt  time.Time // until when to wait: what pace said before errParked
-	since   time.Time // since when a read has been waiting; zero after one that got bytes
-	spent   int       // bytes read in this turn
-	yields  bool      // the turn ended although there may be more
+	polled Polled
+	wakeAt time.Time // until when to wait: what pace said before errParked
+	since  time.Time // since when a read has been waiting; zero after one that got bytes
+	spent  int       // bytes read in this turn
+	yields bool      // the turn ended although there may be more
 
 	received  uint64 // bytes read from nc, handshake included
 	acked     uint64 // received, as last acknowledged
@@ -122,7 +122,7 @@ func (c *conn) Read(p []byte) (int, error) {
 
 // receive reads once, waiting until the deadline.
 func (c *conn) receive(p []byte, deadline, now time.Time) (int, error) {
-	if c.waiting == nil {
+	if c.polled == nil {
 		if err := c.arm(deadline, now); err != nil {
 			return 0, err
 		}
@@ -132,7 +132,7 @@ func (c *conn) receive(p []byte, deadline, now time.Time) (int, error) {
 		c.yields = true
 		return 0, errParked
 	}
-	n, err := c.waiting.TryRead(p)
+	n, err := c.polled.TryRead(p)
 	c.spent += n
 	if n == 0 && err != nil && isTimeout(err) {
 		c.wakeAt = deadline
@@ -166,8 +166,8 @@ func (c *conn) arm(deadline, now time.Time) error {
 func (c *conn) interrupt() {
 	c.armMu.Lock()
 	defer c.armMu.Unlock()
-	if c.waiting != nil {
-		c.waiting.Wake()
+	if c.polled != nil {
+		c.polled.Wake()
 		return
 	}
 	if c.lingering {
@@ -276,7 +276,7 @@ func (c *conn) flush() error {
 	}
 	err := c.send(c.pending)
 	c.pending = c.pending[:0]
-	if c.waiting != nil {
+	if c.polled != nil {
 		c.pending = nil // replies are rare, and it would wait with the session
 	}
 	return err

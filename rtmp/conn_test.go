@@ -168,7 +168,7 @@ func (o *output) Flush(time.Time) error {
 }
 
 func TestSetOutputTakesEverything(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h})
 	p := connected(t, addr, "live")
 	id := p.play("a")
@@ -208,7 +208,7 @@ func TestSetOutputTakesEverything(t *testing.T) {
 }
 
 func TestOutputIsFlushedAtTheEnd(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h})
 	p := connected(t, addr, "live")
 	p.play("a")
@@ -225,7 +225,7 @@ func TestOutputIsFlushedAtTheEnd(t *testing.T) {
 }
 
 func TestFailingOutputEndsTheSession(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h})
 	p := connected(t, addr, "live")
 	id := p.play("a")

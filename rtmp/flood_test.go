@@ -85,7 +85,7 @@ func BenchmarkFlood(b *testing.B) {
 	const publishers, rounds, group = 200, 50, 10
 	w := &stopwatch{epoch: time.Now()}
 	srv := &Server{Handler: w}
-	await(b, srv)
+	poll(b, srv)
 	addr := serve(b, srv)
 	peers := make([]*peer, publishers)
 	for i := range peers {

@@ -20,9 +20,9 @@ import (
 	"sluice/rtmp/internal/handshake"
 )
 
-// house is a Handler that passes what is published to those who play it, and
+// rig is a Handler that passes what is published to those who play it, and
 // remembers everything.
-type house struct {
+type rig struct {
 	refusePublish, refusePlay error // what Publish and Play return if not nil
 	writeError                error // what WriteTag returns if not nil
 
@@ -32,18 +32,18 @@ type house struct {
 	playbacks    []*playback
 }
 
-// publication is a Publication of a house.
+// publication is a Publication of a rig.
 type publication struct {
-	h      *house
+	h      *rig
 	stream *ServerStream
 	req    *Request
 	tags   []flv.Tag // copies
 	closes []error
 }
 
-// playback is a Playback of a house.
+// playback is a Playback of a rig.
 type playback struct {
-	h       *house
+	h       *rig
 	stream  *ServerStream
 	req     *Request
 	paused  bool
@@ -53,15 +53,15 @@ type playback struct {
 	pauses  int
 }
 
-func (h *house) changeLocked() {
+func (h *rig) changeLocked() {
 	if h.changed != nil {
 		close(h.changed)
 	}
 	h.changed = make(chan struct{})
 }
 
-// wait waits until a condition on the house, called with its lock held, is true.
-func (h *house) wait(t testing.TB, what string, cond func() bool) {
+// wait waits until a condition on the rig, called with its lock held, is true.
+func (h *rig) wait(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	timeout := time.NewTimer(20 * time.Second)
 	defer timeout.Stop()
@@ -84,7 +84,7 @@ func (h *house) wait(t testing.TB, what string, cond func() bool) {
 	}
 }
 
-func (h *house) Publish(s *ServerStream, r *Request) (Publication, error) {
+func (h *rig) Publish(s *ServerStream, r *Request) (Publication, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.refusePublish != nil {
@@ -101,7 +101,7 @@ func (h *house) Publish(s *ServerStream, r *Request) (Publication, error) {
 	return p, nil
 }
 
-func (h *house) Play(s *ServerStream, r *Request) (Playback, error) {
+func (h *rig) Play(s *ServerStream, r *Request) (Playback, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.refusePlay != nil {
@@ -156,13 +156,13 @@ func (b *playback) ReceiveVideo(on bool) { b.set(func() { b.noVideo = !on }) }
 func (b *playback) Close()               { b.set(func() { b.closed++ }) }
 
 // publicationOf waits for the n-th publication.
-func (h *house) publication(t testing.TB, n int) *publication {
+func (h *rig) publication(t testing.TB, n int) *publication {
 	t.Helper()
 	h.wait(t, "publication", func() bool { return len(h.publications) > n })
 	return h.publications[n]
 }
 
-func (h *house) playback(t testing.TB, n int) *playback {
+func (h *rig) playback(t testing.TB, n int) *playback {
 	t.Helper()
 	h.wait(t, "playback", func() bool { return len(h.playbacks) > n })
 	return h.playbacks[n]
@@ -202,11 +202,11 @@ func (p *publication) written(t testing.TB, n int) []flv.Tag {
 // TestParked.
 var parked bool
 
-// await makes a server's sessions wait in a pool until the test ends.
-func await(t testing.TB, srv *Server) {
+// poll makes a server's sessions wait in a pool until the test ends.
+func poll(t testing.TB, srv *Server) {
 	pool := intake.New(intake.Config{Workers: 2})
 	t.Cleanup(pool.Close)
-	srv.Await = func(c net.Conn, run func()) (Waiting, error) {
+	srv.Poll = func(c net.Conn, run func()) (Polled, error) {
 		source, err := pool.Add(c, run)
 		if err != nil {
 			return nil, err
@@ -218,8 +218,8 @@ func await(t testing.TB, srv *Server) {
 // serve runs srv on loopback until the test ends, and returns its address.
 func serve(t testing.TB, srv *Server) string {
 	t.Helper()
-	if parked && srv.Await == nil {
-		await(t, srv)
+	if parked && srv.Poll == nil {
+		poll(t, srv)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

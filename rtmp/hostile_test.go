@@ -161,7 +161,7 @@ func TestAttacks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log logBuffer
-			h := &house{}
+			h := &rig{}
 			addr := serve(t, &Server{Handler: h, LingerTimeout: time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 			p := connected(t, addr, "live")
 			require.EqualValues(t, 1, p.createStream())
@@ -187,7 +187,7 @@ func TestAttacks(t *testing.T) {
 
 // A window of one byte does not make us acknowledge acknowledgements.
 func TestTinyWindow(t *testing.T) {
-	addr := serve(t, &Server{Handler: &house{}})
+	addr := serve(t, &Server{Handler: &rig{}})
 	p := connected(t, addr, "live")
 	p.write(appendControl(nil, typeWindowAckSize, 1))
 	const size = 1 << 20
@@ -217,7 +217,7 @@ func TestOtherProtocols(t *testing.T) {
 		"\x00\x00\x00":                      "version 0",
 	} {
 		var log logBuffer
-		addr := serve(t, &Server{Handler: &house{}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		addr := serve(t, &Server{Handler: &rig{}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		nc, err := net.Dial("tcp", addr)
 		require.NoError(t, err)
 		defer nc.Close()
@@ -258,7 +258,7 @@ func TestSlowLoris(t *testing.T) {
 			appendTag(nil, protocolChunkSize, 1, flv.Tag{Type: flv.TypeVideo, Data: make([]byte, 1000)}), defaultCommandTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, &Server{Handler: &house{}}, func(t *testing.T, l *pipeListener) {
+			inBubble(t, &Server{Handler: &rig{}}, func(t *testing.T, l *pipeListener) {
 				p := newPeer(t, l.dial(t))
 				tt.before(p)
 				go io.Copy(io.Discard, p.nc)
@@ -267,12 +267,12 @@ func TestSlowLoris(t *testing.T) {
 		})
 	}
 	t.Run("handshake", func(t *testing.T) {
-		inBubble(t, &Server{Handler: &house{}}, func(t *testing.T, l *pipeListener) {
+		inBubble(t, &Server{Handler: &rig{}}, func(t *testing.T, l *pipeListener) {
 			assert.InDelta(t, defaultHandshakeTimeout, trickle(l.dial(t), hello), float64(2*time.Second))
 		})
 	})
 	t.Run("publisher", func(t *testing.T) {
-		h := &house{}
+		h := &rig{}
 		inBubble(t, &Server{Handler: h}, func(t *testing.T, l *pipeListener) {
 			p := newPeer(t, l.dial(t))
 			p.connect("live")
@@ -288,9 +288,9 @@ func TestSlowLoris(t *testing.T) {
 }
 
 // A client that vanishes inside a message is said to have done so.
-func TestVanishesInsideAMessage(t *testing.T) {
+func TestClosedInsideAMessage(t *testing.T) {
 	var log logBuffer
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	p := connected(t, addr, "live")
 	p.publish("a")

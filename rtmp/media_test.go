@@ -14,7 +14,7 @@ import (
 )
 
 func TestDataMessages(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h})
 	p := connected(t, addr, "live")
 	p.publish("a")
@@ -58,7 +58,7 @@ func aggregate(tags ...flv.Tag) []byte {
 }
 
 func TestAggregatesAreTakenApart(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h})
 	p := connected(t, addr, "live")
 	p.publish("a")
@@ -87,7 +87,7 @@ func TestAggregatesAreTakenApart(t *testing.T) {
 // Every body goes through as it is, alone and in an aggregate: ends of sequences,
 // commands, packets of Enhanced RTMP of any type, and what nobody knows.
 func TestEveryBodyIsUntouched(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h})
 	p := connected(t, addr, "live")
 	id := p.publish("a")
@@ -113,7 +113,7 @@ func TestEveryBodyIsUntouched(t *testing.T) {
 
 // RTMP 1.0 §5.4.1: the chunk size may be anything from 1 on.
 func TestPeerWithChunkSizeOne(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h})
 	p := dialPeer(t, addr)
 	p.message(chunk.Message{Type: typeSetChunkSize, ChunkStream: 2, Payload: []byte{0, 0, 0, 1}})

@@ -91,7 +91,7 @@ func TestFFmpegPublishesAndPrograms(t *testing.T) {
 	}
 	for name, player := range players {
 		t.Run(name, func(t *testing.T) {
-			h := &house{}
+			h := &rig{}
 			url := "rtmp://" + serve(t, &Server{Handler: h}) + "/live/clip"
 			file := filepath.Join(t.TempDir(), "out.flv")
 			publishing := publishClip(t, url+"?token=x")
@@ -120,7 +120,7 @@ func TestFFmpegPublishesAndPrograms(t *testing.T) {
 
 // rtmpdump asks for a time, and ends well when it is over, before the stream is.
 func TestRtmpdumpPlaysForATime(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	url := "rtmp://" + serve(t, &Server{Handler: h}) + "/live/clip"
 	file := filepath.Join(t.TempDir(), "out.flv")
 	var c Client
@@ -147,7 +147,7 @@ func TestRtmpdumpPlaysForATime(t *testing.T) {
 
 // ffmpeg has to end by itself when it is refused, and must not hang.
 func TestFFmpegIsRefused(t *testing.T) {
-	h := &house{refusePublish: &StatusError{Code: CodePublishBadName, Description: "busy"}, refusePlay: &StatusError{Code: CodePlayStreamNotFound}}
+	h := &rig{refusePublish: &StatusError{Code: CodePublishBadName, Description: "busy"}, refusePlay: &StatusError{Code: CodePlayStreamNotFound}}
 	url := "rtmp://" + serve(t, &Server{Handler: h}) + "/live/clip"
 	out, err := publishClip(t, url).CombinedOutput()
 	assert.Error(t, err)

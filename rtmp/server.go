@@ -22,12 +22,12 @@ type Server struct {
 	// nil discards them.
 	Logger *slog.Logger
 
-	// Await, if not nil, waits for bytes in the stead of a goroutine for each
+	// Poll, if not nil, waits for bytes in the stead of a goroutine for each
 	// session. It returns what will call run, in a goroutine of its own, once for
 	// each Wait; run may block at times, which must not hold up other sessions. An
 	// error means that c can't be waited for (errors.ErrUnsupported), and the
 	// session has a goroutine. What waits must live until the Server was closed.
-	Await func(c net.Conn, run func()) (Waiting, error)
+	Poll func(c net.Conn, run func()) (Polled, error)
 
 	// ChunkSize is the size of the chunks sent, announced before the reply to
 	// connect: 60000 if 0, 128 to 0xFFFFFF.
@@ -46,14 +46,14 @@ type Server struct {
 	// Players may be silent for as long as they like (a paused ffmpeg reads
 	// nothing and so answers no ping): they are never ended for it.
 	PingInterval time.Duration
-	// VanishTimeout is how long a client's system may answer nothing at all, neither
+	// DeadPeerTimeout is how long a client's system may answer nothing at all, neither
 	// what was sent to it nor probes, before the system breaks the connection: 60 s
 	// if 0. It is what ends those who vanished without a word, whatever they did:
 	// players that pause or wait, to whom next to nothing is sent, included (the last
 	// ping may begin the time anew: then it is PingInterval more). A client
 	// that is there but takes nothing of what waits for it has the same time. Linux
 	// only; elsewhere it is left to the system.
-	VanishTimeout time.Duration
+	DeadPeerTimeout time.Duration
 	// WriteTimeout bounds each write to a connection: 10 s if 0.
 	WriteTimeout time.Duration
 	// LingerTimeout bounds how long a client has to close a connection that the
@@ -81,7 +81,7 @@ const (
 	defaultCommandTimeout     = 30 * time.Second
 	defaultPublishIdleTimeout = 30 * time.Second
 	defaultPingInterval       = 60 * time.Second
-	defaultVanishTimeout      = 60 * time.Second
+	defaultDeadPeerTimeout    = 60 * time.Second
 	defaultWriteTimeout       = 10 * time.Second
 	defaultLingerTimeout      = 2 * time.Second
 	defaultMaxStreams         = 16
@@ -102,8 +102,8 @@ func (s *Server) publishIdleTimeout() time.Duration {
 	return orDefault(s.PublishIdleTimeout, defaultPublishIdleTimeout)
 }
 func (s *Server) pingInterval() time.Duration { return orDefault(s.PingInterval, defaultPingInterval) }
-func (s *Server) vanishTimeout() time.Duration {
-	return orDefault(s.VanishTimeout, defaultVanishTimeout)
+func (s *Server) deadPeerTimeout() time.Duration {
+	return orDefault(s.DeadPeerTimeout, defaultDeadPeerTimeout)
 }
 func (s *Server) writeTimeout() time.Duration { return orDefault(s.WriteTimeout, defaultWriteTimeout) }
 func (s *Server) lingerTimeout() time.Duration {
@@ -139,10 +139,10 @@ func (s *Server) closing() bool {
 // Failures that may pass, such as a lack of file descriptors, are waited out.
 func (s *Server) Serve(l net.Listener) error {
 	defer l.Close()
-	if !s.track(l) {
+	if !s.addListener(l) {
 		return ErrServerClosed
 	}
-	defer s.untrack(l)
+	defer s.removeListener(l)
 	var delay time.Duration
 	for {
 		nc, err := l.Accept()
@@ -174,8 +174,8 @@ func temporary(err error) bool {
 		errors.Is(err, syscall.ECONNABORTED)
 }
 
-// track remembers a listener, false if the server is closing.
-func (s *Server) track(l net.Listener) bool {
+// addListener stores a listener, false if the server is closing.
+func (s *Server) addListener(l net.Listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.isClosing {
@@ -188,7 +188,7 @@ func (s *Server) track(l net.Listener) bool {
 	return true
 }
 
-func (s *Server) untrack(l net.Listener) {
+func (s *Server) removeListener(l net.Listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.listeners, l)
@@ -210,7 +210,7 @@ func (s *Server) start(nc net.Conn) {
 	s.sessions[ss] = struct{}{}
 	s.work.Add(1)
 	s.mu.Unlock()
-	if err := boundVanish(nc, s.vanishTimeout()); err != nil {
+	if err := boundDeadPeer(nc, s.deadPeerTimeout()); err != nil {
 		ss.debug("rtmp client may vanish without being noticed soon", "error", err)
 	}
 	go func() {

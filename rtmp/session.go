@@ -17,7 +17,7 @@ import (
 
 // session is one connection of a Server. One goroutine at a time runs it: it reads,
 // calls the Handler and what the Handler returned, and replies. Everybody else
-// posts. With Server.Await a session owns a goroutine for the handshake and until
+// posts. With Server.Poll a session owns a goroutine for the handshake and until
 // nothing is left to read; then it is parked, and has a turn whenever something
 // comes.
 //
@@ -102,11 +102,11 @@ func (s *session) addStream(id uint32) *stream {
 // inUse returns how many message streams publish or play.
 func (s *session) inUse() int { return s.publishing + s.playing }
 
-// goodbye wraps a reason to end that the peer is to be left time for.
-type goodbye struct{ err error }
+// politeEnd wraps a reason to end that the peer is to be left time for.
+type politeEnd struct{ err error }
 
-func (g goodbye) Error() string { return g.err.Error() }
-func (g goodbye) Unwrap() error { return g.err }
+func (e politeEnd) Error() string { return e.err.Error() }
+func (e politeEnd) Unwrap() error { return e.err }
 
 // errDrained ends a session that has nothing left to do when its server shuts
 // down.
@@ -137,7 +137,7 @@ func (s *session) run() (over bool) {
 		err = s.readError(err)
 	} else {
 		s.enter(connecting)
-		s.await()
+		s.startPolling()
 		err = s.serve()
 	}
 	if err == errParked {
@@ -150,19 +150,19 @@ func (s *session) run() (over bool) {
 
 // end closes the session, and everything it was used for, because of err.
 func (s *session) end(err error) {
-	if s.waiting != nil {
-		s.waiting.Close()
+	if s.polled != nil {
+		s.polled.Close()
 	}
 	if forced := s.forced.Load(); forced != nil {
 		err = *forced
 	}
-	var bye goodbye
-	polite := errors.As(err, &bye)
+	var end politeEnd
+	polite := errors.As(err, &end)
 	if !polite && errors.Is(err, net.ErrClosed) {
 		err = s.closedBecause(err)
 	}
 	if polite {
-		err = bye.err
+		err = end.err
 		s.flushOutput()
 	}
 	for _, st := range s.streams {
@@ -181,7 +181,7 @@ func (s *session) end(err error) {
 // serve handles messages until something ends the session, or errParked.
 func (s *session) serve() error {
 	for n := 0; ; n++ {
-		if n >= turnMessages && s.waiting != nil {
+		if n >= turnMessages && s.polled != nil {
 			s.yields = true
 			return errParked
 		}

@@ -18,7 +18,7 @@ import (
 )
 
 func TestStreamsOfOneConnection(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h, MaxStreams: 4})
 	p := connected(t, addr, "live")
 	a, b, viewer := p.publish("a"), p.publish("b"), p.play("a")
@@ -79,7 +79,7 @@ func TestStreamsOfOneConnection(t *testing.T) {
 }
 
 func TestFCUnpublishOfAnotherConnectionDoesNothing(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h})
 	owner, other := connected(t, addr, "live"), connected(t, addr, "live")
 	owner.publish("a")
@@ -96,7 +96,7 @@ func TestFCUnpublishOfAnotherConnectionDoesNothing(t *testing.T) {
 // A stream key that is the whole URL, or begins with the app, as people type it into
 // OBS: the same stream for publish, FCUnpublish and play.
 func TestNamesThatRepeatTheURL(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h})
 	for i, name := range []string{"rtmp://127.0.0.1:1935/live/a?token=x", "live/a?token=x"} {
 		p := connected(t, addr, "live")
@@ -117,7 +117,7 @@ func TestNamesThatRepeatTheURL(t *testing.T) {
 }
 
 func TestPublishWithoutCreateStream(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h})
 	p := connected(t, addr, "live")
 	p.command(1, "publish", 0.0, nil, "a")
@@ -145,7 +145,7 @@ func (l *logBuffer) String() string {
 
 func TestSessionLog(t *testing.T) {
 	var log logBuffer
-	h := &house{}
+	h := &rig{}
 	srv := &Server{Handler: h, Logger: slog.New(slog.NewTextHandler(&log, nil))}
 	addr := serve(t, srv)
 	p := connected(t, addr, "live")

@@ -40,14 +40,14 @@ func drainUntilClosed(nc net.Conn) time.Duration {
 }
 
 func TestSilentClientIsClosed(t *testing.T) {
-	inBubble(t, &Server{Handler: &house{}}, func(t *testing.T, l *pipeListener) {
+	inBubble(t, &Server{Handler: &rig{}}, func(t *testing.T, l *pipeListener) {
 		assert.Equal(t, defaultHandshakeTimeout, drainUntilClosed(l.dial(t)))
 	})
 }
 
 // A handshake byte by byte does not buy time: the limit is for the whole.
 func TestSlowHandshakeIsClosed(t *testing.T) {
-	inBubble(t, &Server{Handler: &house{}}, func(t *testing.T, l *pipeListener) {
+	inBubble(t, &Server{Handler: &rig{}}, func(t *testing.T, l *pipeListener) {
 		nc := l.dial(t)
 		began := time.Now()
 		var err error
@@ -60,14 +60,14 @@ func TestSlowHandshakeIsClosed(t *testing.T) {
 }
 
 func TestClientThatNeverConnectsIsClosed(t *testing.T) {
-	inBubble(t, &Server{Handler: &house{}}, func(t *testing.T, l *pipeListener) {
+	inBubble(t, &Server{Handler: &rig{}}, func(t *testing.T, l *pipeListener) {
 		p := newPeer(t, l.dial(t))
 		assert.Equal(t, defaultConnectTimeout, drainUntilClosed(p.nc))
 	})
 }
 
 func TestClientThatDoesNothingIsClosed(t *testing.T) {
-	inBubble(t, &Server{Handler: &house{}}, func(t *testing.T, l *pipeListener) {
+	inBubble(t, &Server{Handler: &rig{}}, func(t *testing.T, l *pipeListener) {
 		p := newPeer(t, l.dial(t))
 		p.connect("live")
 		p.createStream()
@@ -76,7 +76,7 @@ func TestClientThatDoesNothingIsClosed(t *testing.T) {
 }
 
 func TestSilentPublisherIsClosed(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	inBubble(t, &Server{Handler: h}, func(t *testing.T, l *pipeListener) {
 		p := newPeer(t, l.dial(t))
 		p.connect("live")
@@ -97,7 +97,7 @@ func TestSilentPublisherIsClosed(t *testing.T) {
 
 // An unpublished connection has the time of a new one.
 func TestUnpublishedClientIsClosedLater(t *testing.T) {
-	inBubble(t, &Server{Handler: &house{}}, func(t *testing.T, l *pipeListener) {
+	inBubble(t, &Server{Handler: &rig{}}, func(t *testing.T, l *pipeListener) {
 		p := newPeer(t, l.dial(t))
 		p.connect("live")
 		p.publish("a")
@@ -108,7 +108,7 @@ func TestUnpublishedClientIsClosedLater(t *testing.T) {
 }
 
 func TestPlayerMayBeSilentForEver(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	inBubble(t, &Server{Handler: h}, func(t *testing.T, l *pipeListener) {
 		p := newPeer(t, l.dial(t))
 		p.connect("live")
@@ -130,7 +130,7 @@ func TestPlayerMayBeSilentForEver(t *testing.T) {
 
 // A player that does not read is found out by the write deadline.
 func TestStalledPlayerIsClosed(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	inBubble(t, &Server{Handler: h}, func(t *testing.T, l *pipeListener) {
 		p := newPeer(t, l.dial(t))
 		p.connect("live")
@@ -144,7 +144,7 @@ func TestStalledPlayerIsClosed(t *testing.T) {
 
 func TestFloodIsClosed(t *testing.T) {
 	const rate = 10
-	inBubble(t, &Server{Handler: &house{}, MaxCommands: rate, CommandTimeout: time.Hour}, func(t *testing.T, l *pipeListener) {
+	inBubble(t, &Server{Handler: &rig{}, MaxCommands: rate, CommandTimeout: time.Hour}, func(t *testing.T, l *pipeListener) {
 		p := newPeer(t, l.dial(t))
 		p.connect("live")
 		for range 50 { // at the rate
@@ -167,7 +167,7 @@ func TestFloodIsClosed(t *testing.T) {
 
 // A refused client that does not close is closed.
 func TestRefusedClientIsClosed(t *testing.T) {
-	inBubble(t, &Server{Handler: &house{refusePublish: errors.New("no")}}, func(t *testing.T, l *pipeListener) {
+	inBubble(t, &Server{Handler: &rig{refusePublish: errors.New("no")}}, func(t *testing.T, l *pipeListener) {
 		p := newPeer(t, l.dial(t))
 		p.connect("live")
 		p.command(1, "publish", 0.0, nil, "a")
@@ -177,7 +177,7 @@ func TestRefusedClientIsClosed(t *testing.T) {
 }
 
 func TestShutdown(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	inBubble(t, &Server{Handler: h}, func(t *testing.T, l *pipeListener) {})
 	srv := &Server{Handler: h}
 	inBubble(t, srv, func(t *testing.T, l *pipeListener) {
@@ -224,7 +224,7 @@ func TestShutdown(t *testing.T) {
 }
 
 func TestShutdownClosesWhatIsLeft(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	srv := &Server{Handler: h}
 	inBubble(t, srv, func(t *testing.T, l *pipeListener) {
 		p := newPeer(t, l.dial(t))
@@ -240,7 +240,7 @@ func TestShutdownClosesWhatIsLeft(t *testing.T) {
 
 // A client waits for media as long as it is told to.
 func TestPlayerReadTimeout(t *testing.T) {
-	inBubble(t, &Server{Handler: &house{}, PingInterval: time.Hour}, func(t *testing.T, l *pipeListener) {
+	inBubble(t, &Server{Handler: &rig{}, PingInterval: time.Hour}, func(t *testing.T, l *pipeListener) {
 		c := Client{Dial: func(context.Context, string, string) (net.Conn, error) { return l.dial(t), nil }}
 		p, err := c.Play(t.Context(), "rtmp://pipe/live/a")
 		require.NoError(t, err)

@@ -79,9 +79,9 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 	})
 	s.intake = intake.New(intake.Config{})
 	s.rtmp = &rtmp.Server{
-		Handler: markingActive{&gateway.Handler{Hub: s.hub, Pool: s.pool}}, Logger: log, Await: s.await,
+		Handler: markingActive{&gateway.Handler{Hub: s.hub, Pool: s.pool}}, Logger: log, Poll: s.poll,
 		// A viewer that takes nothing is for the pool to judge.
-		VanishTimeout: max(time.Minute, cfg.StallTimeout+10*time.Second),
+		DeadPeerTimeout: max(time.Minute, cfg.StallTimeout+10*time.Second),
 	}
 	s.flv = &httpflv.Handler{Hub: s.hub, Pool: s.pool, Intake: s.intake, AllowOrigins: cfg.AllowOrigins}
 	page := web.Handler(web.Config{
@@ -96,8 +96,8 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 	return s
 }
 
-// await lets the intake wait for an RTMP connection.
-func (s *service) await(c net.Conn, run func()) (rtmp.Waiting, error) {
+// poll lets the intake wait for an RTMP connection.
+func (s *service) poll(c net.Conn, run func()) (rtmp.Polled, error) {
 	source, err := s.intake.Add(c, run)
 	if err != nil {
 		return nil, err // not source, which as an interface would not be nil

@@ -97,7 +97,7 @@ func serve(t testing.TB, l net.Listener, change ...func(*configs)) *house {
 func (h *house) await() {
 	pool := intake.New(intake.Config{})
 	h.t.Cleanup(pool.Close) // after the server
-	h.server.Await = func(c net.Conn, run func()) (rtmp.Waiting, error) {
+	h.server.Poll = func(c net.Conn, run func()) (rtmp.Polled, error) {
 		source, err := pool.Add(c, run)
 		if err != nil {
 			return nil, err

@@ -88,9 +88,9 @@ func (in *input) makeRoom() {
 	last.giveBack()
 }
 
-// settle gives the buffer back. It is called with less than a header left in it,
+// trim gives the buffer back. It is called with less than a header left in it,
 // after a read that brought nothing.
-func (in *input) settle() {
+func (in *input) trim() {
 	in.end = copy(in.rest[:], in.buf[in.start:in.end])
 	in.buf, in.start = in.rest[:], 0
 	in.lent.giveBack()

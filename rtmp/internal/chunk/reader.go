@@ -309,9 +309,9 @@ func (r *Reader) release(s *stream) {
 	}
 }
 
-// settle gives back all memory that waits for bytes to come.
-func (r *Reader) settle() {
-	r.in.settle()
+// trim gives back all memory that waits for bytes to come.
+func (r *Reader) trim() {
+	r.in.trim()
 	if r.kept == 0 {
 		return
 	}
@@ -351,7 +351,7 @@ func (r *Reader) inputError(err error) error {
 	case r.err != nil:
 		return r.err
 	case err == ErrNothing:
-		r.settle()
+		r.trim()
 		return err
 	case err != io.EOF:
 		return fmt.Errorf("chunk: %w", err)

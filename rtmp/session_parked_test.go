@@ -34,7 +34,7 @@ func TestParked(t *testing.T) {
 		TestDataMessages, TestAggregatesAreTakenApart, TestPeerWithChunkSizeOne, TestSessionLog,
 		TestPublishArrivesWhole, TestPublishInBatches, TestPublishToPlayers, TestPlayerSteers,
 		TestClientIsRefused, TestClientIsToldWhyItWasEnded, TestPublisherBounds,
-		TestAttacks, TestTinyWindow, TestVanishesInsideAMessage, TestBytesInFlight,
+		TestAttacks, TestTinyWindow, TestClosedInsideAMessage, TestBytesInFlight,
 		TestSetOutputTakesEverything, TestOutputIsFlushedAtTheEnd, TestFailingOutputEndsTheSession,
 	} {
 		name := runtime.FuncForPC(reflect.ValueOf(test).Pointer()).Name()
@@ -48,13 +48,13 @@ func serveParked(t *testing.T, srv *Server) string {
 	if runtime.GOOS != "linux" {
 		t.Skip("sessions have a goroutine on this system")
 	}
-	await(t, srv)
+	poll(t, srv)
 	return serve(t, srv)
 }
 
 // The limits on silence hold.
 func TestParkedSessionsAreClosedInTime(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serveParked(t, &Server{Handler: h,
 		ConnectTimeout: 30 * time.Millisecond, CommandTimeout: 30 * time.Millisecond, PublishIdleTimeout: 50 * time.Millisecond})
 	began := time.Now()
@@ -73,7 +73,7 @@ func TestParkedSessionsAreClosedInTime(t *testing.T) {
 // Pings go out on time.
 func TestParkedPlayersArePinged(t *testing.T) {
 	const every = 20 * time.Millisecond
-	addr := serveParked(t, &Server{Handler: &house{}, PingInterval: every})
+	addr := serveParked(t, &Server{Handler: &rig{}, PingInterval: every})
 	p := connected(t, addr, "live")
 	began := time.Now()
 	p.play("a")
@@ -87,7 +87,7 @@ func TestParkedPlayersArePinged(t *testing.T) {
 
 // A player that takes nothing blocks its session in a write, and no other.
 func TestBlockedSessionHoldsUpNobody(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serveParked(t, &Server{Handler: h, MaxCommands: 1 << 30, WriteTimeout: 300 * time.Millisecond})
 	const deaf = 4
 	for i := range deaf {
@@ -128,7 +128,7 @@ func TestBlockedSessionHoldsUpNobody(t *testing.T) {
 func TestEndOfParkedSessions(t *testing.T) {
 	for _, how := range []string{"shutdown", "close"} {
 		t.Run(how, func(t *testing.T) {
-			h := &house{}
+			h := &rig{}
 			srv := &Server{Handler: h, LingerTimeout: 10 * time.Millisecond}
 			addr := serveParked(t, srv)
 			connecting, idling := dialPeer(t, addr), connected(t, addr, "live")
@@ -159,7 +159,7 @@ func TestEndOfParkedSessions(t *testing.T) {
 
 // Who writes to the connection by himself may close it, which ends the session.
 func TestClosedUnderAParkedSession(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serveParked(t, &Server{Handler: h})
 	p := connected(t, addr, "live")
 	p.play("a")
@@ -170,7 +170,7 @@ func TestClosedUnderAParkedSession(t *testing.T) {
 
 // A parked session owns no goroutine.
 func TestParkedSessionsOwnNoGoroutine(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serveParked(t, &Server{Handler: h, Logger: slog.New(slog.DiscardHandler)})
 	before := runtime.NumGoroutine()
 	const n = 100
@@ -192,11 +192,11 @@ func TestParkedSessionsOwnNoGoroutine(t *testing.T) {
 	}
 }
 
-// An error of Await is no reason to refuse anybody.
-func TestAwaitFails(t *testing.T) {
+// An error of Poll is no reason to refuse anybody.
+func TestPollFails(t *testing.T) {
 	for _, reason := range []error{errors.ErrUnsupported, errors.New("no more")} {
-		h := &house{}
-		addr := serve(t, &Server{Handler: h, Await: func(net.Conn, func()) (Waiting, error) { return nil, reason }})
+		h := &rig{}
+		addr := serve(t, &Server{Handler: h, Poll: func(net.Conn, func()) (Polled, error) { return nil, reason }})
 		p := connected(t, addr, "live")
 		p.publish("a")
 		p.sync()
@@ -205,7 +205,7 @@ func TestAwaitFails(t *testing.T) {
 
 // What comes between two turns, or in the middle of one, is not lost.
 func TestPostsReachParkedSessions(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serveParked(t, &Server{Handler: h, LingerTimeout: 10 * time.Millisecond})
 	var clients sync.WaitGroup
 	for range 20 {
@@ -303,7 +303,7 @@ func TestTurnsAreBounded(t *testing.T) {
 			tt.message.ChunkStream = 4
 			e := &endless{piece: chunk.AppendMessage(nil, protocolChunkSize, tt.message), waits: make(chan time.Time, 1)}
 			var run func()
-			srv := &Server{Handler: &house{}, Await: func(_ net.Conn, r func()) (Waiting, error) {
+			srv := &Server{Handler: &rig{}, Poll: func(_ net.Conn, r func()) (Polled, error) {
 				run = r
 				return e, nil
 			}}

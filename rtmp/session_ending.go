@@ -64,7 +64,7 @@ func (s *session) refuse(id uint32, err error, code string) error {
 	if s.inUse() > 0 {
 		return nil
 	}
-	return goodbye{err}
+	return politeEnd{err}
 }
 
 // fail ends a stream that its Handler gave up. The last one of a session is
@@ -92,7 +92,7 @@ func (s *session) finish(h *ServerStream, err error) error {
 		return nil
 	}
 	if s.inUse() == 1 {
-		return goodbye{err}
+		return politeEnd{err}
 	}
 	s.release(st, err)
 	return nil

@@ -9,10 +9,10 @@ import (
 	"sluice/rtmp/internal/chunk"
 )
 
-// Waiting is one connection among many for which a pool waits, see Server.Await.
+// Polled is one connection among many for which a pool waits, see Server.Poll.
 // Wait and TryRead are called by whoever runs the session at the time, Wake and
 // Close by anybody.
-type Waiting interface {
+type Polled interface {
 	// Wait has run called once: when there is something to read, or the end, or at
 	// the deadline unless it is zero, or after Wake, even if that came first. It
 	// does not block, and run may begin before it returns.
@@ -46,17 +46,17 @@ func (s *session) park() {
 	yields := s.yields
 	s.spent, s.yields = 0, false
 	if yields {
-		s.waiting.Wake()
+		s.polled.Wake()
 	}
-	s.waiting.Wait(s.wakeAt)
+	s.polled.Wait(s.wakeAt)
 }
 
-// await lets the server's Await wait for bytes from now on, if it can.
-func (s *session) await() {
-	if s.srv.Await == nil {
+// startPolling has the server's Poll wait for bytes from now on, if it can.
+func (s *session) startPolling() {
+	if s.srv.Poll == nil {
 		return
 	}
-	w, err := s.srv.Await(s.nc, s.turn)
+	w, err := s.srv.Poll(s.nc, s.turn)
 	if err != nil {
 		if !errors.Is(err, errors.ErrUnsupported) {
 			s.debug("rtmp session keeps its goroutine", "error", err)
@@ -65,7 +65,7 @@ func (s *session) await() {
 	}
 	s.armMu.Lock()
 	defer s.armMu.Unlock()
-	s.waiting = w
+	s.polled = w
 	// Nothing that was posted is lost: it is done before the first Wait.
 	s.interrupted, s.armed = false, time.Time{}
 	s.nc.SetReadDeadline(time.Time{})
@@ -85,37 +85,37 @@ func (s *session) turn() {
 	}()
 }
 
-// watched is the connection of a session that waits for it without reading, which
+// wakingConn is the connection of a session that waits for it without reading, which
 // would not see that somebody else closes it.
-type watched struct {
+type wakingConn struct {
 	net.Conn
-	waiting Waiting
+	polled Polled
 }
 
 // Close closes the connection and lets its session know.
-func (c *watched) Close() error {
+func (c *wakingConn) Close() error {
 	err := c.Conn.Close()
-	c.waiting.Wake()
+	c.polled.Wake()
 	return err
 }
 
 // NetConn returns the connection that was accepted.
-func (c *watched) NetConn() net.Conn { return c.Conn }
+func (c *wakingConn) NetConn() net.Conn { return c.Conn }
 
 // SyscallConn gives access to the connection itself, for writing.
-func (c *watched) SyscallConn() (syscall.RawConn, error) {
+func (c *wakingConn) SyscallConn() (syscall.RawConn, error) {
 	if sc, ok := c.Conn.(syscall.Conn); ok {
 		return sc.SyscallConn()
 	}
 	return nil, errors.ErrUnsupported
 }
 
-// watchedConn returns the connection for others to write to and to close.
-func (c *conn) watchedConn() net.Conn {
+// connForOthers returns the connection for others to write to and to close.
+func (c *conn) connForOthers() net.Conn {
 	c.armMu.Lock()
 	defer c.armMu.Unlock()
-	if c.waiting == nil {
+	if c.polled == nil {
 		return c.nc
 	}
-	return &watched{c.nc, c.waiting}
+	return &wakingConn{c.nc, c.polled}
 }

@@ -33,7 +33,7 @@ func acceptedBy(t *testing.T, srv *Server, wrap func(net.Conn) net.Conn) syscall
 	return raw
 }
 
-func TestVanishTimeout(t *testing.T) {
+func TestDeadPeerTimeout(t *testing.T) {
 	for _, tt := range []struct {
 		set                      time.Duration
 		timeout, idle, intervals int // ms, s, s
@@ -49,7 +49,7 @@ func TestVanishTimeout(t *testing.T) {
 			"at most":        func(nc net.Conn) net.Conn { return wrapped(nc, maxWrapped-1) },
 			"without access": func(nc net.Conn) net.Conn { return withoutAccess{inner{nc, nc}} },
 		} {
-			raw := acceptedBy(t, &Server{Handler: &house{}, VanishTimeout: tt.set}, wrap)
+			raw := acceptedBy(t, &Server{Handler: &rig{}, DeadPeerTimeout: tt.set}, wrap)
 			err := raw.Control(func(fd uintptr) {
 				option := func(level, name int) int {
 					v, err := unix.GetsockoptInt(int(fd), level, name)
@@ -88,7 +88,7 @@ func wrapped(nc net.Conn, n int) net.Conn {
 }
 
 // A connection without TCP inside is left alone, and the search ends.
-func TestVanishTimeoutWithoutTCP(t *testing.T) {
+func TestDeadPeerTimeoutWithoutTCP(t *testing.T) {
 	near, far := net.Pipe()
 	defer near.Close()
 	defer far.Close()
@@ -96,19 +96,19 @@ func TestVanishTimeoutWithoutTCP(t *testing.T) {
 	endless.in = endless
 	for _, nc := range []net.Conn{near, inner{near, near}, inner{near, nil}, endless, tls.Server(near, new(tls.Config))} {
 		assert.Nil(t, rawConn(nc))
-		assert.ErrorIs(t, boundVanish(nc, time.Second), errNoRawConn)
+		assert.ErrorIs(t, boundDeadPeer(nc, time.Second), errNoRawConn)
 	}
 }
 
 // What the system refuses to set is said, and the rest is set.
-func TestVanishTimeoutThatCannotBeSet(t *testing.T) {
+func TestDeadPeerTimeoutThatCannotBeSet(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer l.Close()
 	nc, err := net.Dial("tcp", l.Addr().String())
 	require.NoError(t, err)
 	defer nc.Close()
-	err = boundVanish(nc, 100*time.Hour)
+	err = boundDeadPeer(nc, 100*time.Hour)
 	require.ErrorIs(t, err, unix.EINVAL, "longer than between probes can be")
 	assert.ErrorContains(t, err, "TCP_KEEPIDLE")
 	assert.NotContains(t, err.Error(), "TCP_USER_TIMEOUT")
@@ -118,7 +118,7 @@ func TestVanishTimeoutThatCannotBeSet(t *testing.T) {
 		assert.EqualValues(t, (100 * time.Hour).Milliseconds(), ms)
 	}))
 	nc.Close()
-	assert.ErrorIs(t, boundVanish(nc, time.Second), net.ErrClosed)
+	assert.ErrorIs(t, boundDeadPeer(nc, time.Second), net.ErrClosed)
 
 	path := filepath.Join(t.TempDir(), "socket")
 	local, err := net.Listen("unix", path)
@@ -127,15 +127,15 @@ func TestVanishTimeoutThatCannotBeSet(t *testing.T) {
 	nc, err = net.Dial("unix", path)
 	require.NoError(t, err)
 	defer nc.Close()
-	assert.ErrorIs(t, boundVanish(nc, time.Second), unix.EOPNOTSUPP)
+	assert.ErrorIs(t, boundDeadPeer(nc, time.Second), unix.EOPNOTSUPP)
 }
 
 // A session whose client may vanish unnoticed goes on, and the log says so to whoever
 // looks for it.
-func TestVanishTimeoutThatCannotBeSetIsLogged(t *testing.T) {
+func TestDeadPeerTimeoutThatCannotBeSetIsLogged(t *testing.T) {
 	for level, want := range map[slog.Level]string{slog.LevelDebug: errNoRawConn.Error(), slog.LevelInfo: ""} {
 		var log logBuffer
-		srv := &Server{Handler: &house{}, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: level}))}
+		srv := &Server{Handler: &rig{}, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: level}))}
 		near, far := net.Pipe()
 		srv.start(near)
 		if want == "" {
@@ -150,12 +150,12 @@ func TestVanishTimeoutThatCannotBeSetIsLogged(t *testing.T) {
 
 // That the system heeds it shows at a client whose system is there but takes nothing:
 // that counts as well.
-func TestVanishTimeoutIsHeeded(t *testing.T) {
+func TestDeadPeerTimeoutIsHeeded(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some seconds")
 	}
-	h := &house{}
-	addr := serve(t, &Server{Handler: h, VanishTimeout: time.Second, WriteTimeout: time.Minute})
+	h := &rig{}
+	addr := serve(t, &Server{Handler: h, DeadPeerTimeout: time.Second, WriteTimeout: time.Minute})
 	p := connected(t, addr, "live")
 	p.play("a")
 	stream := h.playback(t, 0).stream

@@ -15,7 +15,7 @@ import (
 )
 
 func TestConnectIsAnsweredInOneBatch(t *testing.T) {
-	addr := serve(t, &Server{Handler: &house{}})
+	addr := serve(t, &Server{Handler: &rig{}})
 	p := dialPeer(t, addr)
 	p.command(0, "connect", 1.0, amf.Object{{Name: "app", Value: "live"}})
 
@@ -45,7 +45,7 @@ func TestConnectIsAnsweredInOneBatch(t *testing.T) {
 }
 
 func TestConnectRefusals(t *testing.T) {
-	addr := serve(t, &Server{Handler: &house{}})
+	addr := serve(t, &Server{Handler: &rig{}})
 	for _, app := range []any{"", "live/../x", "a\x00", nil, strings.Repeat("x", maxArgument+1)} {
 		p := dialPeer(t, addr)
 		p.command(0, "connect", 1.0, amf.Object{{Name: "app", Value: app}})
@@ -58,7 +58,7 @@ func TestConnectRefusals(t *testing.T) {
 }
 
 func TestCommandsBeforeConnect(t *testing.T) {
-	addr := serve(t, &Server{Handler: &house{}})
+	addr := serve(t, &Server{Handler: &rig{}})
 	p := dialPeer(t, addr)
 	p.command(0, "createStream", 2.0, nil)
 	p.wantStatus(0, LevelError, CodeCallFailed)
@@ -67,7 +67,7 @@ func TestCommandsBeforeConnect(t *testing.T) {
 }
 
 func TestCommandsAreAnswered(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h})
 	p := connected(t, addr, "live")
 	for _, name := range []string{"releaseStream", "_checkbw"} {
@@ -104,7 +104,7 @@ func TestCommandsAreAnswered(t *testing.T) {
 // Encoders and players that announce a name are answered twice, in this order, before
 // they publish or play, and are not told what is secret.
 func TestAnnouncedNamesAreAcknowledged(t *testing.T) {
-	addr := serve(t, &Server{Handler: &house{}})
+	addr := serve(t, &Server{Handler: &rig{}})
 	p := connected(t, addr, "live")
 	for _, tt := range []struct{ command, notice, code string }{
 		{"FCPublish", "onFCPublish", CodePublishStart},
@@ -144,7 +144,7 @@ func TestAnnouncedNamesAreAcknowledged(t *testing.T) {
 }
 
 func TestPlayCommands(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h})
 	p := connected(t, addr, "live")
 	id := p.play("a")
@@ -189,7 +189,7 @@ func TestPlayCommands(t *testing.T) {
 // The duration of play and play2 is in milliseconds, as librtmp and Flash Player send
 // it, and none if it makes no sense.
 func TestPlayDuration(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h, MaxCommands: 1000})
 	p := connected(t, addr, "live")
 	id := p.createStream()
@@ -236,7 +236,7 @@ func TestPlayDuration(t *testing.T) {
 
 // The end of a play that was asked for a time: the stream goes on for others.
 func TestPlayStop(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h})
 	p := connected(t, addr, "live")
 	p.publish("a")

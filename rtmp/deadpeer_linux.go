@@ -10,11 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// boundVanish makes the system break a connection whose other end has answered
+// boundDeadPeer makes the system break a connection whose other end has answered
 // nothing for d: neither what was sent to it nor, where nothing was, the probes that
 // ask whether it is still there. It holds for the connection below TLS too. An error
 // says what could not be set; a connection that has no such options stays as it is.
-func boundVanish(nc net.Conn, d time.Duration) error {
+func boundDeadPeer(nc net.Conn, d time.Duration) error {
 	raw := rawConn(nc)
 	if raw == nil {
 		return errNoRawConn

@@ -35,7 +35,7 @@ func (s *ServerStream) SessionID() uint64 { return s.s.id }
 // NetConn returns the connection, for an output of the Handler's own: to write to,
 // also by way of its syscall.RawConn if it has one (syscall.Conn), and to close,
 // which ends the session. Whoever writes to it must have called SetOutput before.
-func (s *ServerStream) NetConn() net.Conn { return s.s.watchedConn() }
+func (s *ServerStream) NetConn() net.Conn { return s.s.connForOthers() }
 
 // RemoteAddr returns the client's address.
 func (s *ServerStream) RemoteAddr() net.Addr { return s.s.nc.RemoteAddr() }
@@ -101,7 +101,7 @@ func (s *ServerStream) CloseConn(err error) {
 	if err == nil {
 		err = errClosedHere
 	}
-	s.s.post(func() error { return goodbye{err} })
+	s.s.post(func() error { return politeEnd{err} })
 }
 
 // AppendPlayStart appends the messages that begin a play: StreamBegin,

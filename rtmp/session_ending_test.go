@@ -14,7 +14,7 @@ import (
 func TestRefusalEndsTheConnection(t *testing.T) {
 	busy := &StatusError{Code: CodePublishBadName, Description: "busy"}
 	gone := &StatusError{Code: CodePlayStreamNotFound, Description: "nobody there"}
-	addr := serve(t, &Server{Handler: &house{refusePublish: busy, refusePlay: gone}})
+	addr := serve(t, &Server{Handler: &rig{refusePublish: busy, refusePlay: gone}})
 	for range 20 {
 		p := connected(t, addr, "live")
 		p.command(1, "publish", 0.0, nil, "a")
@@ -34,7 +34,7 @@ func TestRefusalEndsTheConnection(t *testing.T) {
 
 func TestWriteTagErrorEndsTheConnection(t *testing.T) {
 	boom := errors.New("disk full")
-	h := &house{writeError: boom}
+	h := &rig{writeError: boom}
 	addr := serve(t, &Server{Handler: h})
 	p := connected(t, addr, "live")
 	p.publish("a")
@@ -44,7 +44,7 @@ func TestWriteTagErrorEndsTheConnection(t *testing.T) {
 }
 
 func TestFailAndCloseConn(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h})
 	p := connected(t, addr, "live")
 	a, b, c := p.publish("a"), p.play("b"), p.publish("c")
@@ -74,7 +74,7 @@ func TestFailAndCloseConn(t *testing.T) {
 }
 
 func TestEndSaysNothing(t *testing.T) {
-	h := &house{}
+	h := &rig{}
 	addr := serve(t, &Server{Handler: h})
 	p := connected(t, addr, "live")
 	a := p.play("a")

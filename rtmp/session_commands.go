@@ -130,7 +130,7 @@ func (s *session) onConnect(c *command) error {
 			statusObject(LevelError, code, refusal))); err != nil {
 			return err
 		}
-		return goodbye{&StatusError{Level: LevelError, Code: code, Description: refusal}}
+		return politeEnd{&StatusError{Level: LevelError, Code: code, Description: refusal}}
 	}
 	s.enter(idle)
 	properties := append(amf.Object{
