@@ -60,7 +60,7 @@ func TestDeclaredLengthsTakeNoMemory(t *testing.T) {
 	}
 }
 
-// Bytes in flight: who has not published has less of them.
+// Bytes in flight: before a client publishes, its bound is lower.
 func TestBytesInFlight(t *testing.T) {
 	half := func(id byte) []byte { // of a message that is as long as a stranger's may be
 		return append([]byte{0, id, 0, 0, 0, 1, 0, 0, typeAudio, 1, 0, 0, 0}, make([]byte, 60_000)...)

@@ -44,7 +44,7 @@ func (c *Capabilities) Announced() bool {
 	return len(c.FourCCs) > 0 || len(c.Video) > 0 || len(c.Audio) > 0 || c.HasCapsEx || c.CapsEx != 0
 }
 
-// AllCapabilities returns those of somebody who passes everything on and looks into
+// AllCapabilities returns those of a client that passes everything on and looks into
 // nothing: every codec of Enhanced RTMP v2 by name and any other, with several
 // tracks and modifiers in a body.
 func AllCapabilities() Capabilities {

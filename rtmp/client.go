@@ -39,7 +39,7 @@ type Client struct {
 	// OpenTimeout bounds the opening: dialing, handshake and commands, without the
 	// time that a player waits for its stream to begin. 10 s if 0.
 	OpenTimeout time.Duration
-	// ReadTimeout is how long a player waits for the next byte: 60 s if 0, for ever
+	// ReadTimeout is how long a player waits for the next byte: 60 s if 0, forever
 	// if negative.
 	ReadTimeout time.Duration
 	// WriteTimeout bounds each write: 10 s if 0.
@@ -105,7 +105,7 @@ type clientConn struct {
 	size     int // of outgoing chunks
 	streamID uint32
 	// limit is when the opening has to be over, zero afterwards; then silence is
-	// how long a read may take, 0 for ever. Of the reading goroutine.
+	// how long a read may take, 0 forever. Of the reading goroutine.
 	limit   time.Time
 	silence time.Duration
 }

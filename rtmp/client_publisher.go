@@ -33,8 +33,8 @@ type Publisher struct {
 	cc   *clientConn
 	done chan struct{} // closed when the reading goroutine has ended
 
-	// writing has a value in it while somebody writes. It is no mutex because Close
-	// waits for it a limited time.
+	// writing has a value in it while a goroutine writes. It is not a mutex because
+	// Close waits for it a limited time only.
 	writing chan struct{}
 	scratch []byte // owned by the holder of writing
 

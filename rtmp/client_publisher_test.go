@@ -142,8 +142,8 @@ func TestRefusalBreaksWrite(t *testing.T) {
 	}
 }
 
-// The server does not read between its ping and its refusal: nobody writes when the
-// pong is due, and the one who writes next waits for it.
+// The server does not read between its ping and its refusal: no write is under way when
+// the pong is due, and the next one waits for it.
 func TestRefusalBreaksReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, far, _ := pipePublished(t)
@@ -247,7 +247,7 @@ func TestRefusalAfterFailedWrite(t *testing.T) {
 	}
 }
 
-// A write that nobody takes ends by itself, and so does what follows.
+// A write that the server does not take ends by itself, and so does what follows.
 func TestWriteTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _, _ := pipePublished(t)

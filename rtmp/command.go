@@ -39,7 +39,7 @@ func parseCommand(m chunk.Message) (command, error) {
 	}
 	c := command{name: name, stream: m.StreamID}
 	if len(values) > 1 {
-		// A transaction id that is no number is one that nobody waits for.
+		// No client waits for a transaction id that is not a number.
 		if n, ok := values[1].(float64); ok && !math.IsNaN(n) && !math.IsInf(n, 0) {
 			c.txn = n
 		}
@@ -78,13 +78,13 @@ func (c *command) arg(i int) any {
 	return c.args[i]
 }
 
-// str returns a string argument, "" if it is none.
+// str returns a string argument, "" if it is not one.
 func (c *command) str(i int) string {
 	s, _ := c.arg(i).(string)
 	return s
 }
 
-// num returns a number argument, 0 if it is none.
+// num returns a number argument, 0 if it is not one.
 func (c *command) num(i int) float64 {
 	n, _ := c.arg(i).(float64)
 	if math.IsNaN(n) || math.IsInf(n, 0) {
@@ -98,7 +98,7 @@ func (c *command) num(i int) float64 {
 const maxPlayDuration = 365 * 24 * time.Hour
 
 // playDuration reads the duration of play or the len of play2, in milliseconds: 0 for
-// none if it is absent, no number, not finite or not positive (-1 is "to the end").
+// none if it is absent, not a number, not finite or not positive (-1 is "to the end").
 // Any other is at least 1 ms, so that it does not become none where it is rounded.
 func playDuration(v any) time.Duration {
 	ms, ok := v.(float64)
@@ -109,7 +109,7 @@ func playDuration(v any) time.Duration {
 	return time.Duration(ms * float64(time.Millisecond))
 }
 
-// flag returns a boolean argument, or def if it is none.
+// flag returns a boolean argument, or def if it is not one.
 func (c *command) flag(i int, def bool) bool {
 	if b, ok := c.arg(i).(bool); ok {
 		return b
@@ -129,7 +129,7 @@ func (c *command) streamID(i int) (uint32, bool) {
 // props are the properties of an object in any of AMF's forms.
 type props []amf.Property
 
-// objectArg returns an object argument, empty if it is none.
+// objectArg returns an object argument, empty if it is not one.
 func (c *command) objectArg(i int) props {
 	p, _ := amf.Properties(c.arg(i))
 	return p

@@ -16,7 +16,7 @@ import (
 )
 
 // Bounds on a peer's Window Acknowledgement Size, in bytes. A tiny window would
-// make us acknowledge acknowledgements for ever, and a peer that waits for an
+// make us acknowledge acknowledgements forever, and a peer that waits for an
 // acknowledgement must get one in the end.
 const (
 	minAckWindow = 64 << 10
@@ -40,13 +40,13 @@ type conn struct {
 
 	// pace is called before every read from nc, with how long this read has been
 	// waiting. It says how long to wait for bytes, or with which error to give up;
-	// a deadline of zero means for ever.
+	// a deadline of zero means forever.
 	pace func(now, since time.Time) (time.Time, error)
 	// charge is called for each message of the peer that makes us answer.
 	charge func() error
 
-	// polled waits for bytes in the stead of a goroutine, nil without that. It is
-	// set once, by the goroutine that reads, with armMu held.
+	// polled waits for bytes so that no goroutine has to; nil where a goroutine
+	// waits. It is set once, by the goroutine that reads, with armMu held.
 	polled Polled
 	wakeAt time.Time // until when to wait: what pace said before errParked
 	since  time.Time // since when a read has been waiting; zero after one that got bytes

@@ -88,11 +88,11 @@ const (
 )
 
 // maxAggregated bounds the parts of an aggregate: what is read in one go, of which
-// 16 MiB could hold a million. Those who send aggregates make them of a second or
+// 16 MiB could hold a million. Clients that send aggregates make them of a second or
 // less.
 const maxAggregated = 4096
 
-// errAggregate ends those who send more.
+// errAggregate ends a client that sends more.
 var errAggregate = fmt.Errorf("rtmp: aggregate message of more than %d parts: %w", maxAggregated, ErrProtocol)
 
 // eachAggregated calls f for the parts of an aggregate message (RTMP 1.0 §7.1.6):

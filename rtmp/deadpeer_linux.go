@@ -11,8 +11,8 @@ import (
 )
 
 // boundDeadPeer makes the system break a connection whose other end has answered
-// nothing for d: neither what was sent to it nor, where nothing was, the probes that
-// ask whether it is still there. It holds for the connection below TLS too. An error
+// nothing for d: neither data that was sent to it nor, where there was none, keep-alive
+// probes. It also finds the connection below TLS. An error
 // says what could not be set; a connection that has no such options stays as it is.
 func boundDeadPeer(nc net.Conn, d time.Duration) error {
 	raw := rawConn(nc)
@@ -47,8 +47,8 @@ func boundDeadPeer(nc net.Conn, d time.Duration) error {
 // errNoRawConn is the error of a connection that is none of the system's.
 var errNoRawConn = errors.New("rtmp: no access to the socket of the connection")
 
-// maxWrapped bounds the connections inside one another: nobody has more than TLS over
-// one that counts or limits.
+// maxWrapped bounds the connections inside one another: in use is at most TLS over one
+// that counts or limits.
 const maxWrapped = 8
 
 // rawConn returns the system's side of a connection, of itself or of what is inside it

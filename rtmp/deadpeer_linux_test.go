@@ -130,8 +130,7 @@ func TestDeadPeerTimeoutThatCannotBeSet(t *testing.T) {
 	assert.ErrorIs(t, boundDeadPeer(nc, time.Second), unix.EOPNOTSUPP)
 }
 
-// A session whose client may vanish unnoticed goes on, and the log says so to whoever
-// looks for it.
+// A session whose socket options cannot be set goes on, and the debug log says so.
 func TestDeadPeerTimeoutThatCannotBeSetIsLogged(t *testing.T) {
 	for level, want := range map[slog.Level]string{slog.LevelDebug: errNoRawConn.Error(), slog.LevelInfo: ""} {
 		var log logBuffer

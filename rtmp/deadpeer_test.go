@@ -31,7 +31,7 @@ func (v *deadPeer) TryRead(p []byte) (int, error) { return v.Read(p) }
 func (*deadPeer) Wait(time.Time)                  {}
 func (*deadPeer) Wake()                           {}
 
-// Those who vanished did not close.
+// A dead peer is not logged as one that closed.
 func TestDeadPeer(t *testing.T) {
 	for name, poll := range map[string]func(*deadPeer) func(net.Conn, func()) (Polled, error){
 		"goroutine": func(*deadPeer) func(net.Conn, func()) (Polled, error) { return nil },

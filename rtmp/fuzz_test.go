@@ -88,7 +88,7 @@ func (p *witnessedPlay) ReceiveAudio(on bool) { p.w.note("audio %d %v", p.s.ID()
 func (p *witnessedPlay) ReceiveVideo(on bool) { p.w.note("video %d %v", p.s.ID(), on) }
 func (p *witnessedPlay) Close()               { p.w.note("left %d", p.s.ID()) }
 
-// answered returns the messages that a server sent, but for acknowledgements, whose
+// answered returns the messages that a server sent, except acknowledgements, whose
 // moments depend on how much is read at once.
 func answered(t *testing.T, output []byte) []string {
 	if len(output) < len(hello) {

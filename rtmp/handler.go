@@ -35,7 +35,7 @@ type Handler interface {
 }
 
 // A Publication takes what one publisher sends on one message stream. Calls come one
-// at a time, from whichever goroutine reads the connection.
+// at a time, from the goroutine that reads the connection at the time.
 type Publication interface {
 	// WriteTag takes the next audio, video or data message. Data is valid only
 	// during the call. Bodies are as sent, with these exceptions for data
@@ -57,7 +57,7 @@ type Publication interface {
 }
 
 // A Playback is one player on one message stream. Calls come one at a time, from
-// whichever goroutine reads the connection; they should return soon.
+// the goroutine that reads the connection at the time; they should return soon.
 type Playback interface {
 	// Pause stops and resumes the media of the stream. The notification that the
 	// player expects is sent by the server, after Pause(true) returned and before

@@ -229,7 +229,7 @@ func addQuery(values url.Values, query string) {
 	}
 }
 
-// unescape decodes percent escapes, or returns s if they are none.
+// unescape decodes percent escapes, or returns s if it has malformed ones.
 func unescape(s string) string {
 	if u, err := url.PathUnescape(s); err == nil {
 		return u

@@ -85,7 +85,7 @@ func TestAggregatesAreTakenApart(t *testing.T) {
 }
 
 // Every body goes through as it is, alone and in an aggregate: ends of sequences,
-// commands, packets of Enhanced RTMP of any type, and what nobody knows.
+// commands, packets of Enhanced RTMP of any type, and unknown ones.
 func TestEveryBodyIsUntouched(t *testing.T) {
 	h := &rig{}
 	addr := serve(t, &Server{Handler: h})

@@ -22,11 +22,11 @@ type Server struct {
 	// nil discards them.
 	Logger *slog.Logger
 
-	// Poll, if not nil, waits for bytes in the stead of a goroutine for each
-	// session. It returns what will call run, in a goroutine of its own, once for
-	// each Wait; run may block at times, which must not hold up other sessions. An
-	// error means that c can't be waited for (errors.ErrUnsupported), and the
-	// session has a goroutine. What waits must live until the Server was closed.
+	// Poll, if not nil, waits for bytes so that sessions need no goroutine each. The
+	// Polled that it returns calls run, in a goroutine of its own, once for each
+	// Wait; run may block at times, which must not hold up other sessions. An error
+	// means that c can't be waited for (errors.ErrUnsupported): that session keeps
+	// its goroutine. What does the waiting must live until the Server is closed.
 	Poll func(c net.Conn, run func()) (Polled, error)
 
 	// ChunkSize is the size of the chunks sent, announced before the reply to
@@ -48,11 +48,11 @@ type Server struct {
 	PingInterval time.Duration
 	// DeadPeerTimeout is how long a client's system may answer nothing at all, neither
 	// what was sent to it nor probes, before the system breaks the connection: 60 s
-	// if 0. It is what ends those who vanished without a word, whatever they did:
-	// players that pause or wait, to whom next to nothing is sent, included (the last
-	// ping may begin the time anew: then it is PingInterval more). A client
-	// that is there but takes nothing of what waits for it has the same time. Linux
-	// only; elsewhere it is left to the system.
+	// if 0. It ends sessions whose peer died without closing the connection, also
+	// those of players that pause or wait and are sent next to nothing (a ping may
+	// restart the time: then it takes up to PingInterval longer). A client that is
+	// alive but takes nothing of what was sent has the same time. Linux only;
+	// elsewhere it is left to the system.
 	DeadPeerTimeout time.Duration
 	// WriteTimeout bounds each write to a connection: 10 s if 0.
 	WriteTimeout time.Duration
@@ -211,7 +211,7 @@ func (s *Server) start(nc net.Conn) {
 	s.work.Add(1)
 	s.mu.Unlock()
 	if err := boundDeadPeer(nc, s.deadPeerTimeout()); err != nil {
-		ss.debug("rtmp client may vanish without being noticed soon", "error", err)
+		ss.debug("rtmp dead peer may be noticed late", "error", err)
 	}
 	go func() {
 		if ss.run() {

@@ -34,7 +34,7 @@ func (s *ServerStream) SessionID() uint64 { return s.s.id }
 
 // NetConn returns the connection, for an output of the Handler's own: to write to,
 // also by way of its syscall.RawConn if it has one (syscall.Conn), and to close,
-// which ends the session. Whoever writes to it must have called SetOutput before.
+// which ends the session. Call SetOutput before writing to it.
 func (s *ServerStream) NetConn() net.Conn { return s.s.connForOthers() }
 
 // RemoteAddr returns the client's address.
@@ -52,15 +52,15 @@ func (s *ServerStream) Logger() *slog.Logger { return s.s.logger() }
 //
 // The output is the connection's: several message streams share it (Output tells
 // whether there is one). If it has a method Close(), that is called when the
-// session has ended and the connection is closed. nil gives the connection back to the server; w must
-// have nothing left unwritten then.
+// session has ended and the connection is closed. nil gives the connection back to the
+// server; w must have nothing left unwritten then.
 //
 // SetOutput waits for a write of the server that is under way, at most
 // Server.WriteTimeout.
 func (s *ServerStream) SetOutput(w io.Writer) { s.s.setOutput(w) }
 
-// Output returns what SetOutput was last given on this connection, by whichever
-// message stream.
+// Output returns what SetOutput was last given on this connection, by any of its
+// message streams.
 func (s *ServerStream) Output() io.Writer { return s.s.output() }
 
 // AddBytesOut adds to the bytes that the session's last log line reports as

@@ -16,8 +16,8 @@ import (
 )
 
 // session is one connection of a Server. One goroutine at a time runs it: it reads,
-// calls the Handler and what the Handler returned, and replies. Everybody else
-// posts. With Server.Poll a session owns a goroutine for the handshake and until
+// calls the Handler and what the Handler returned, and replies. All other goroutines
+// post. With Server.Poll a session owns a goroutine for the handshake and until
 // nothing is left to read; then it is parked, and has a turn whenever something
 // comes.
 //
@@ -50,7 +50,7 @@ type session struct {
 	history    []string // what the streams did, for the log
 
 	inbox inbox
-	// forced is why somebody else closed the connection under the session.
+	// forced is why another goroutine closed the connection under the session.
 	forced atomic.Pointer[error]
 }
 
@@ -74,7 +74,7 @@ type connectInfo struct {
 // stream is one message stream: created, and perhaps in use.
 type stream struct {
 	id     uint32
-	handle *ServerStream // who asked last; what is posted for others is void
+	handle *ServerStream // of the last publish or play; what older ones post is void
 	key    string        // what is published or played
 	pub    Publication
 	play   Playback
@@ -102,7 +102,8 @@ func (s *session) addStream(id uint32) *stream {
 // inUse returns how many message streams publish or play.
 func (s *session) inUse() int { return s.publishing + s.playing }
 
-// politeEnd wraps a reason to end that the peer is to be left time for.
+// politeEnd wraps the reason of an end before which the peer is left time to read the
+// last messages and to close.
 type politeEnd struct{ err error }
 
 func (e politeEnd) Error() string { return e.err.Error() }
@@ -220,7 +221,7 @@ func (s *session) enter(p phase) {
 }
 
 // pace does what others posted and says how long the session may wait for bytes.
-// It is called by whoever runs the session, before each read.
+// It is called by the goroutine that runs the session, before each read.
 func (s *session) pace(now, since time.Time) (time.Time, error) {
 	for _, f := range s.inbox.take() {
 		if err := f(); err != nil {

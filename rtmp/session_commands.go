@@ -9,7 +9,7 @@ import (
 )
 
 // handlers are the commands that a server knows. A command that is none of them
-// is answered if somebody waits for an answer, and otherwise passed over.
+// is answered if it has a transaction id, and otherwise passed over.
 var handlers = map[string]func(*session, *command) error{
 	"connect": (*session).onConnect,
 
@@ -144,7 +144,7 @@ func (s *session) onConnect(c *command) error {
 }
 
 // serverCapabilities is what we say of Enhanced RTMP, to every client: OBS and other
-// encoders send it without announcing it, and none is known that minds (tried with
+// encoders send it without announcing it, and no known client minds (tried with
 // ffmpeg 5 and 7, OBS 30, librtmp, VLC, mpv and both of GStreamer's clients).
 var serverCapabilities = func() amf.Object {
 	all := AllCapabilities()
@@ -238,7 +238,7 @@ func (s *session) onPlay(c *command) error {
 	return s.play(c, c.str(1), c.num(2), playDuration(c.arg(3)))
 }
 
-// onPlay2 switches to another stream (RTMP 1.0 §7.2.2.2), which is to play it.
+// onPlay2 switches to another stream (RTMP 1.0 §7.2.2.2).
 func (s *session) onPlay2(c *command) error {
 	o := c.objectArg(1)
 	start, _ := o.get("start").(float64)

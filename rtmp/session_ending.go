@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// release ends what a message stream does: nil for the client's own wish.
+// release ends what a message stream does. err is why, nil if the client asked for
+// it.
 func (s *session) release(st *stream, err error) {
 	if st == nil {
 		return
@@ -112,10 +113,10 @@ func (s *session) logEnd(err error) {
 	}
 	level := slog.LevelInfo
 	switch op := (*net.OpError)(nil); {
-	case s.bytesIn.Load() == 0: // who looks whether the port is open
+	case s.bytesIn.Load() == 0: // a check whether the port is open
 		level = slog.LevelDebug
 	case len(s.history) == 0 && errors.As(err, &op) && errors.Is(op, net.ErrClosed):
-		level = slog.LevelDebug // whoever closed the connection under us tells of it
+		level = slog.LevelDebug // what closed the connection under us logs it
 	}
 	s.logger().Log(context.Background(), level, "rtmp session ends", args...)
 }

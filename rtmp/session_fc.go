@@ -6,11 +6,11 @@ import "sluice/flv/amf"
 // clients announce with them what they are going to publish or play.
 
 // onFCPublish answers FCPublish twice, as Flash Media Server does: with a result for
-// those who count transactions, and with onFCPublish for encoders that do not publish
+// clients that count transactions, and with onFCPublish for encoders that do not publish
 // before it came (FMLE, Haivision Makito). SRS sends it after publish, which is too
 // late for them. Nothing is decided by it: publish may be refused all the same.
 //
-// FCUnpublish has no such echo: nobody is known to wait for one, and a client
+// FCUnpublish has no such echo: no client is known to wait for one, and a client
 // that has closed already would reset the connection on it.
 func (s *session) onFCPublish(c *command) error {
 	return s.acknowledgeName(c, "onFCPublish", CodePublishStart)

@@ -10,8 +10,8 @@ import (
 )
 
 // Polled is one connection among many for which a pool waits, see Server.Poll.
-// Wait and TryRead are called by whoever runs the session at the time, Wake and
-// Close by anybody.
+// Wait and TryRead are called by the goroutine that runs the session at the time,
+// Wake and Close by any.
 type Polled interface {
 	// Wait has run called once: when there is something to read, or the end, or at
 	// the deadline unless it is zero, or after Wake, even if that came first. It
@@ -85,8 +85,8 @@ func (s *session) turn() {
 	}()
 }
 
-// wakingConn is the connection of a session that waits for it without reading, which
-// would not see that somebody else closes it.
+// wakingConn is the connection of a parked session: since no read is under way that
+// would fail, its Close wakes the session.
 type wakingConn struct {
 	net.Conn
 	polled Polled

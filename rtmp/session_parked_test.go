@@ -124,7 +124,7 @@ func TestBlockedSessionHoldsUpNobody(t *testing.T) {
 	p.sync()
 }
 
-// Shutdown and Close reach those who are parked, whatever their state.
+// Shutdown and Close reach parked sessions in every state.
 func TestEndOfParkedSessions(t *testing.T) {
 	for _, how := range []string{"shutdown", "close"} {
 		t.Run(how, func(t *testing.T) {
@@ -157,7 +157,8 @@ func TestEndOfParkedSessions(t *testing.T) {
 	}
 }
 
-// Who writes to the connection by himself may close it, which ends the session.
+// A Handler that writes to the connection itself may close it, which ends the
+// session.
 func TestClosedUnderAParkedSession(t *testing.T) {
 	h := &rig{}
 	addr := serveParked(t, &Server{Handler: h})

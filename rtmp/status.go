@@ -113,5 +113,5 @@ var (
 	ErrProtocol = errors.New("rtmp: protocol violation")
 )
 
-// errClosedHere is the reason of a Handler that gave none.
+// errClosedHere stands for the reason of a Handler that gave none.
 var errClosedHere error = closedError("rtmp: closed by the server")

@@ -201,7 +201,7 @@ func TestShutdown(t *testing.T) {
 		assert.Zero(t, drainUntilClosed(connecting.nc), "connecting")
 		assert.Zero(t, drainUntilClosed(idling.nc), "idle")
 
-		// Who is active goes on, and nobody comes in.
+		// Active sessions go on, and no new ones come in.
 		publisher.message(chunk.Message{Type: typeAudio, StreamID: 1, Payload: []byte{1}})
 		assert.Equal(t, uint8(typeAudio), player.read().Type)
 		more := publisher.createStream()

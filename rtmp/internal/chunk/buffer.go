@@ -6,7 +6,7 @@ import (
 )
 
 // buffer is memory that Readers share: one that waits has given back what it does
-// not need, for whoever has something to read.
+// not need, for others that have something to read.
 type buffer struct{ bytes []byte }
 
 // Sizes of shared buffers are powers of two. Longer ones are made when they are

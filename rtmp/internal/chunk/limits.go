@@ -1,18 +1,18 @@
 package chunk
 
-// Limits are what a Reader bears from its peer. Zero fields stand for the
+// Limits are what a Reader accepts from its peer. Zero fields stand for the
 // defaults. None of them is memory that is taken beforehand: memory is taken as
 // bytes arrive. There is no limit on the chunk size that a peer may set, since
 // nothing is sized by it.
 type Limits struct {
-	ChunkStreams int // how many chunk stream ids may be used over the life of a connection; default 64, clients use 5
+	ChunkStreams int // chunk stream ids used over the life of a connection; default 64, clients use 5
 	Media        int // bytes of an audio, video or aggregate message; default MaxMessageSize
 	Command      int // bytes of a message of any other kind; default 1 MiB
 	Control      int // bytes of a protocol control or user control message, types 1 to 6; default 1 KiB
 	InFlight     int // bytes of all messages together that are begun and not finished; default 32 MiB
 }
 
-// Cautious are the Limits for a peer of whom nothing is known yet, and who has no
+// Cautious are the Limits for a peer of which nothing is known yet, and which has no
 // reason to send much: commands are short, and media is not wanted.
 var Cautious = Limits{
 	ChunkStreams: 64,

@@ -43,12 +43,12 @@ func NewReader(r io.Reader, l Limits) *Reader {
 	}
 }
 
-// SetLimits changes what is borne from the next header and the next payload on.
+// SetLimits changes the limits, from the next header and the next payload on.
 func (r *Reader) SetLimits(l Limits) { r.limits = l.withDefaults() }
 
 // BytesRead returns how many bytes have been read from the connection, those in
 // the read buffer included: the sequence number of an Acknowledgement (RTMP 1.0
-// §5.4.3), but for the bytes of the handshake.
+// §5.4.3), without the bytes of the handshake.
 func (r *Reader) BytesRead() uint64 { return r.in.received }
 
 // Read returns the next whole message, of whatever type, in the order in which
@@ -134,7 +134,7 @@ func (r *Reader) readHeader() (*stream, error) {
 		return r.readForm3(s, size)
 	case s != nil && s.unfinished:
 		// §5.3.1.2.4 only says that continuations SHOULD have form 3. What else
-		// such a header might mean is anybody's guess, and nobody sends it.
+		// such a header might mean is anybody's guess, and no known client sends it.
 		return nil, r.fail("chunk stream %d: header of form %d inside a message", id, form)
 	}
 	return r.readForm012(s, id, form, size)
@@ -309,7 +309,7 @@ func (r *Reader) release(s *stream) {
 	}
 }
 
-// trim gives back all memory that waits for bytes to come.
+// trim gives back all memory that would only wait for bytes to come.
 func (r *Reader) trim() {
 	r.in.trim()
 	if r.kept == 0 {

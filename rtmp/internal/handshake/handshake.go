@@ -141,7 +141,7 @@ func Client(rw io.ReadWriter) error {
 }
 
 // readHello fills b, whose first byte is the version: it is looked at as soon as
-// it is there, since those who speak something else may wait for an answer to
+// it is there, since clients of another protocol may wait for an answer to
 // less than len(b) bytes.
 func readHello(r io.Reader, b []byte) error {
 	n, err := io.ReadAtLeast(r, b, 1)
@@ -159,7 +159,7 @@ func readHello(r io.Reader, b []byte) error {
 	return unexpected(err)
 }
 
-// guess says, for whoever reads the log, what is likely to begin with v instead of
+// guess says, for the log, what is likely to begin with v instead of
 // RTMP.
 func guess(v byte) string {
 	switch v {
