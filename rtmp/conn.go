@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -52,6 +53,8 @@ type conn struct {
 	since  time.Time // since when a read has been waiting; zero after one that got bytes
 	spent  int       // bytes read in this turn
 	yields bool      // the turn ended although there may be more
+	deaf   bool      // the turn ended until wakeAt: bytes that come do not end the wait
+	held   []byte    // read from nc already; Read returns these first
 
 	received  uint64 // bytes read from nc, handshake included
 	acked     uint64 // received, as last acknowledged
@@ -65,9 +68,10 @@ type conn struct {
 	peerAcked         atomic.Uint32
 
 	armMu       sync.Mutex
-	armed       time.Time // nc's read deadline
-	interrupted bool      // the read deadline is in the past, to wake the reader
-	lingering   bool      // nothing interrupts the last read
+	armed       time.Time   // nc's read deadline
+	interrupted bool        // the reader was woken, where it reads nc by a read deadline in the past
+	lingering   bool        // nothing interrupts the last read
+	asleep      *time.Timer // of sleep, until it runs what it was given
 
 	writeMu sync.Mutex
 	out     io.Writer // where everything goes if set
@@ -107,10 +111,12 @@ func (c *conn) Read(p []byte) (int, error) {
 		if err := c.flush(); err != nil {
 			return 0, err
 		}
+		if len(c.held) > 0 {
+			c.since = time.Time{}
+			return c.readHeld(p), nil
+		}
 		n, err := c.receive(p, deadline, now)
 		if n > 0 {
-			c.received += uint64(n)
-			c.bytesIn.Add(int64(n))
 			c.since = time.Time{}
 			return n, nil
 		}
@@ -120,25 +126,53 @@ func (c *conn) Read(p []byte) (int, error) {
 	}
 }
 
-// receive reads once, waiting until the deadline.
-func (c *conn) receive(p []byte, deadline, now time.Time) (int, error) {
-	if c.polled == nil {
+// receive reads once from the network, waiting until the deadline.
+func (c *conn) receive(p []byte, deadline, now time.Time) (n int, err error) {
+	switch {
+	case c.polled == nil:
 		if err := c.arm(deadline, now); err != nil {
 			return 0, err
 		}
-		return c.nc.Read(p)
-	}
-	if c.spent >= turnBytes {
+		n, err = c.nc.Read(p)
+	case c.spent >= turnBytes:
 		c.yields = true
 		return 0, errParked
+	default:
+		n, err = c.polled.TryRead(p)
+		c.spent += n
+		if n == 0 && err != nil && isTimeout(err) {
+			c.wakeAt = deadline
+			return 0, errParked
+		}
 	}
-	n, err := c.polled.TryRead(p)
-	c.spent += n
-	if n == 0 && err != nil && isTimeout(err) {
-		c.wakeAt = deadline
-		return 0, errParked
-	}
+	c.received += uint64(max(n, 0))
+	c.bytesIn.Add(int64(max(n, 0)))
 	return n, err
+}
+
+// holdMore reads once, as receive does, at most n bytes, which are held: Read returns
+// them before anything else.
+func (c *conn) holdMore(n int, deadline, now time.Time) error {
+	held := len(c.held)
+	c.held = slices.Grow(c.held, n)
+	n, err := c.receive(c.held[held:held+n], deadline, now)
+	c.held = c.held[:held+n]
+	if len(c.held) == 0 {
+		c.held = nil
+	}
+	if n > 0 {
+		return nil // an error comes again
+	}
+	return err
+}
+
+// readHeld takes held bytes.
+func (c *conn) readHeld(p []byte) int {
+	n := copy(p, c.held)
+	if c.held = c.held[n:]; len(c.held) == 0 {
+		c.held = nil
+	}
+	return n
 }
 
 // arm sets nc's read deadline. A deadline that comes earlier is kept if it is far
@@ -162,19 +196,48 @@ func (c *conn) arm(deadline, now time.Time) error {
 	return c.nc.SetReadDeadline(deadline)
 }
 
-// interrupt makes a Read that waits call pace again, or the next one.
+// interrupt makes a Read that waits call pace again, or the next one, and ends a
+// sleep, or the next one.
 func (c *conn) interrupt() {
 	c.armMu.Lock()
 	defer c.armMu.Unlock()
-	if c.polled != nil {
-		c.polled.Wake()
-		return
+	if c.asleep != nil {
+		c.asleep.Reset(0)
 	}
 	if c.lingering {
 		return
 	}
 	c.interrupted = true
+	if c.polled != nil {
+		c.polled.Wake()
+		return
+	}
 	c.nc.SetReadDeadline(past)
+}
+
+// sleep has run called once, in a goroutine of its own: at a time, or after interrupt,
+// even if that came first. Bytes that come do not matter. It returns at once.
+func (c *conn) sleep(until time.Time, run func()) {
+	c.armMu.Lock()
+	defer c.armMu.Unlock()
+	d := time.Until(until)
+	if c.interrupted {
+		c.interrupted, c.armed = false, past
+		d = 0
+	}
+	var timer *time.Timer
+	timer = time.AfterFunc(d, func() {
+		c.armMu.Lock()
+		due := c.asleep == timer // not so after an interrupt at that very moment
+		if due {
+			c.asleep = nil
+		}
+		c.armMu.Unlock()
+		if due {
+			run()
+		}
+	})
+	c.asleep = timer
 }
 
 // past is a deadline that has passed.

@@ -1,9 +1,12 @@
 package rtmp
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"syscall"
 	"time"
 
@@ -42,6 +45,30 @@ func boundDeadPeer(nc net.Conn, d time.Duration) error {
 		errs = append(errs, fmt.Errorf("rtmp: setting socket options: %w", err))
 	}
 	return errors.Join(errs...)
+}
+
+// hungUp asks the system, without reading, whether the client has closed the connection
+// or the system has given it up, and returns the error that a read would come to: nil if
+// the client is there or nothing is known. Bytes that wait to be read do not matter.
+func hungUp(nc net.Conn) error {
+	raw := rawConn(nc)
+	if raw == nil {
+		return nil
+	}
+	var gone error
+	err := raw.Control(func(fd uintptr) {
+		p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		if n, err := unix.Poll(p[:], 0); n < 1 || err != nil {
+			return
+		}
+		gone = io.EOF
+		if p[0].Revents&unix.POLLERR != 0 {
+			if code, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR); err == nil && code != 0 {
+				gone = os.NewSyscallError("poll", syscall.Errno(code))
+			}
+		}
+	})
+	return cmp.Or(err, gone)
 }
 
 // errNoRawConn is the error of a connection that is none of the system's.

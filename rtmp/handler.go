@@ -1,6 +1,7 @@
 package rtmp
 
 import (
+	"context"
 	"net/url"
 	"time"
 
@@ -32,6 +33,29 @@ type Handler interface {
 	// An error refuses as with Publish; the words are NetStream.Play.Failed if no
 	// *StatusError chooses others.
 	Play(s *ServerStream, r *Request) (Playback, error)
+}
+
+// An Authorizer is a Handler that has to be asked before its Publish and Play. A
+// Handler that wraps another must pass this method on.
+type Authorizer interface {
+	Handler
+
+	// Authorize is asked when a client wants to publish, or to play if publish is
+	// false, on message stream s. It returns at once. answer is to be called once,
+	// from any goroutine, also before Authorize returns; further calls do nothing.
+	// With nil, Publish or Play is called next with the same s and r; an error
+	// refuses as one of theirs does.
+	//
+	// Until the answer the server sends the client nothing, and handles nothing of
+	// what it sends behind the publish or play: up to 64 KiB are read and kept, in
+	// order, for after the answer, also what is for other message streams of the
+	// connection.
+	//
+	// ctx ends when the client leaves, when the server closes the session, with an
+	// answer, and at its deadline (Server.AuthorizeTimeout), with the cause
+	// ErrAuthorizeTimeout: the client is refused then. After ctx's end an answer is
+	// ignored, and neither Publish nor Play is called.
+	Authorize(ctx context.Context, s *ServerStream, r *Request, publish bool, answer func(error))
 }
 
 // A Publication takes what one publisher sends on one message stream. Calls come one

@@ -40,6 +40,8 @@ type Server struct {
 	// CommandTimeout bounds the time that a connected client spends without
 	// publishing or playing: 30 s if 0.
 	CommandTimeout time.Duration
+	// AuthorizeTimeout bounds the time that an Authorizer takes to answer: 10 s if 0.
+	AuthorizeTimeout time.Duration
 	// PublishIdleTimeout is how long a publisher may send no byte at all: 30 s if 0.
 	PublishIdleTimeout time.Duration
 	// PingInterval is the time between the pings to a client that plays: 60 s if 0.
@@ -79,6 +81,7 @@ const (
 	defaultHandshakeTimeout   = 10 * time.Second
 	defaultConnectTimeout     = 10 * time.Second
 	defaultCommandTimeout     = 30 * time.Second
+	defaultAuthorizeTimeout   = 10 * time.Second
 	defaultPublishIdleTimeout = 30 * time.Second
 	defaultPingInterval       = 60 * time.Second
 	defaultDeadPeerTimeout    = 60 * time.Second
@@ -97,6 +100,9 @@ func (s *Server) connectTimeout() time.Duration {
 }
 func (s *Server) commandTimeout() time.Duration {
 	return orDefault(s.CommandTimeout, defaultCommandTimeout)
+}
+func (s *Server) authorizeTimeout() time.Duration {
+	return orDefault(s.AuthorizeTimeout, defaultAuthorizeTimeout)
 }
 func (s *Server) publishIdleTimeout() time.Duration {
 	return orDefault(s.PublishIdleTimeout, defaultPublishIdleTimeout)

@@ -21,13 +21,24 @@ import (
 // nothing is left to read; then it is parked, and has a turn whenever something
 // comes.
 //
-//	handshaking ──▶ connecting ──▶ idle ◀──▶ active ──▶ ended
-//	     │ HandshakeTimeout │ ConnectTimeout │ CommandTimeout  │ PublishIdleTimeout
-//	     └──────────────────┴────────────────┴─────────────────┴──▶ ended
+//	handshaking ──▶ connecting ──▶ idle ◀─────────────▶ active
+//	                                │ ▲                  ▲ │
+//	                  publish, play │ │ refused  granted │ │ publish, play on
+//	                                ▼ │                  │ ▼ another message stream
+//	                                └─┴───── asking ─────┴─┘
 //
-// A session is active while at least one of its message streams publishes or
-// plays. Each of these limits is an absolute time except the last, which is the
-// silence of a publisher.
+// Every phase may go over to the end: when the client leaves, when the Handler or the
+// Server ends it, and at these limits. Each is an absolute time except the last.
+//
+//	handshaking  HandshakeTimeout
+//	connecting   ConnectTimeout
+//	idle         CommandTimeout
+//	asking       AuthorizeTimeout, which refuses what is asked
+//	active       PublishIdleTimeout: the silence of a publisher
+//
+// A session is active while at least one of its message streams publishes or plays. It
+// is asking while an Authorizer has not answered a publish or play; where there is
+// nothing to ask, or the answer comes at once, that phase is skipped.
 type session struct {
 	*conn
 	srv   *Server
@@ -46,8 +57,9 @@ type session struct {
 	lastID     uint32
 	publishing int
 	playing    int
-	skipped    int      // messages that meant nothing
-	history    []string // what the streams did, for the log
+	question   *question // in phase asking
+	skipped    int       // messages that meant nothing
+	history    []string  // what the streams did, for the log
 
 	inbox inbox
 	// forced is why another goroutine closed the connection under the session.
@@ -61,6 +73,7 @@ const (
 	handshaking phase = iota
 	connecting        // until the connect command
 	idle              // connected, nothing published or played
+	asking            // a publish or play waits for the answer of the Authorizer
 	active
 )
 
@@ -157,6 +170,7 @@ func (s *session) end(err error) {
 	if forced := s.forced.Load(); forced != nil {
 		err = *forced
 	}
+	s.abandonQuestion(err)
 	var end politeEnd
 	polite := errors.As(err, &end)
 	if !polite && errors.Is(err, net.ErrClosed) {
@@ -182,6 +196,11 @@ func (s *session) end(err error) {
 // serve handles messages until something ends the session, or errParked.
 func (s *session) serve() error {
 	for n := 0; ; n++ {
+		if s.question != nil {
+			if err := s.awaitAnswer(); err != nil {
+				return err
+			}
+		}
 		if n >= turnMessages && s.polled != nil {
 			s.yields = true
 			return errParked
@@ -223,10 +242,8 @@ func (s *session) enter(p phase) {
 // pace does what others posted and says how long the session may wait for bytes.
 // It is called by the goroutine that runs the session, before each read.
 func (s *session) pace(now, since time.Time) (time.Time, error) {
-	for _, f := range s.inbox.take() {
-		if err := f(); err != nil {
-			return time.Time{}, err
-		}
+	if err := s.doPosted(); err != nil {
+		return time.Time{}, err
 	}
 	var limit time.Time
 	var late error
@@ -258,6 +275,16 @@ func (s *session) pace(now, since time.Time) (time.Time, error) {
 		}
 	}
 	return limit, nil
+}
+
+// doPosted does what others posted.
+func (s *session) doPosted() error {
+	for _, f := range s.inbox.take() {
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // charge takes one from the commands that the client may send.

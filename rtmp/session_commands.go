@@ -219,14 +219,22 @@ func (s *session) onPublish(c *command) error {
 		return err
 	}
 	h := &ServerStream{s: s, id: c.stream}
-	pub, err := s.srv.Handler.Publish(h, r)
+	return s.ask(h, r, true, func(err error) error { return s.publish(st, h, r, err) })
+}
+
+// publish goes on with a publish that was asked about; err is the answer.
+func (s *session) publish(st *stream, h *ServerStream, r *Request, err error) error {
+	var pub Publication
+	if err == nil {
+		pub, err = s.srv.Handler.Publish(h, r)
+	}
 	if err != nil {
 		s.note("publish " + r.Key() + " (refused)")
-		return s.refuse(c.stream, err, CodePublishRejected)
+		return s.refuse(h.id, err, CodePublishRejected)
 	}
 	st.handle, st.key, st.pub = h, r.Key(), pub
 	s.use(st, r)
-	return s.status(c.stream, LevelStatus, CodePublishStart, "Publishing "+r.Key()+".")
+	return s.status(h.id, LevelStatus, CodePublishStart, "Publishing "+r.Key()+".")
 }
 
 // errClosing refuses what comes during a shutdown.
@@ -235,17 +243,18 @@ var errClosing = &StatusError{Description: "server is shutting down", Err: ErrSe
 // onPlay begins a playback (RTMP 1.0 §7.2.2.1), with any start and reset: there is
 // only live. The duration is for the Handler.
 func (s *session) onPlay(c *command) error {
-	return s.play(c, c.str(1), c.num(2), playDuration(c.arg(3)))
+	return s.askToPlay(c, c.str(1), c.num(2), playDuration(c.arg(3)))
 }
 
 // onPlay2 switches to another stream (RTMP 1.0 §7.2.2.2).
 func (s *session) onPlay2(c *command) error {
 	o := c.objectArg(1)
 	start, _ := o.get("start").(float64)
-	return s.play(c, o.str("streamName"), start, playDuration(o.get("len")))
+	return s.askToPlay(c, o.str("streamName"), start, playDuration(o.get("len")))
 }
 
-func (s *session) play(c *command, name string, start float64, duration time.Duration) error {
+// askToPlay begins a playback, once the Authorizer agrees.
+func (s *session) askToPlay(c *command, name string, start float64, duration time.Duration) error {
 	st := s.streamOf(c.stream)
 	if st == nil {
 		return s.refuse(c.stream, &StatusError{Description: errTooManyStreams.Error()}, CodePlayFailed)
@@ -267,10 +276,18 @@ func (s *session) play(c *command, name string, start float64, duration time.Dur
 		return err
 	}
 	h := &ServerStream{s: s, id: c.stream}
-	play, err := s.srv.Handler.Play(h, r)
+	return s.ask(h, r, false, func(err error) error { return s.play(st, h, r, err) })
+}
+
+// play goes on with a play that was asked about; err is the answer.
+func (s *session) play(st *stream, h *ServerStream, r *Request, err error) error {
+	var play Playback
+	if err == nil {
+		play, err = s.srv.Handler.Play(h, r)
+	}
 	if err != nil {
 		s.note("play " + r.Key() + " (refused)")
-		return s.refuse(c.stream, err, CodePlayFailed)
+		return s.refuse(h.id, err, CodePlayFailed)
 	}
 	st.handle, st.key, st.play = h, r.Key(), play
 	s.use(st, r)

@@ -30,7 +30,7 @@ func (s *session) release(st *stream, err error) {
 	default:
 		return
 	}
-	if s.inUse() == 0 {
+	if s.inUse() == 0 && s.phase == active {
 		s.enter(idle)
 	}
 }
@@ -92,7 +92,7 @@ func (s *session) finish(h *ServerStream, err error) error {
 	if st == nil || st.handle != h || !st.inUse() {
 		return nil
 	}
-	if s.inUse() == 1 {
+	if s.inUse() == 1 && s.question == nil {
 		return politeEnd{err}
 	}
 	s.release(st, err)

@@ -43,8 +43,12 @@ const (
 
 // park ends a turn.
 func (s *session) park() {
-	yields := s.yields
-	s.spent, s.yields = 0, false
+	yields, deaf := s.yields, s.deaf
+	s.spent, s.yields, s.deaf = 0, false, false
+	if deaf {
+		s.sleep(s.wakeAt, s.turn)
+		return
+	}
 	if yields {
 		s.polled.Wake()
 	}
@@ -89,13 +93,13 @@ func (s *session) turn() {
 // would fail, its Close wakes the session.
 type wakingConn struct {
 	net.Conn
-	polled Polled
+	c *conn
 }
 
 // Close closes the connection and lets its session know.
 func (c *wakingConn) Close() error {
 	err := c.Conn.Close()
-	c.polled.Wake()
+	c.c.interrupt()
 	return err
 }
 
@@ -117,5 +121,5 @@ func (c *conn) connForOthers() net.Conn {
 	if c.polled == nil {
 		return c.nc
 	}
-	return &wakingConn{c.nc, c.polled}
+	return &wakingConn{c.nc, c}
 }

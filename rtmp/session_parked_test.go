@@ -36,6 +36,9 @@ func TestParked(t *testing.T) {
 		TestClientIsRefused, TestClientIsToldWhyItWasEnded, TestPublisherBounds,
 		TestAttacks, TestTinyWindow, TestClosedInsideAMessage, TestBytesInFlight,
 		TestSetOutputTakesEverything, TestOutputIsFlushedAtTheEnd, TestFailingOutputEndsTheSession,
+		TestAskingThenPublishing, TestAskingThenPlaying, TestAskingThenRefusing, TestAnswerAtOnce,
+		TestAskingOnSeveralStreams, TestLeavingWhileAsking, TestAskingReadsToABound,
+		TestLeavingWhileAskingUnread, TestEndWhileAsking,
 	} {
 		name := runtime.FuncForPC(reflect.ValueOf(test).Pointer()).Name()
 		t.Run(strings.TrimPrefix(name, "sluice/rtmp."), test)

@@ -104,6 +104,9 @@ var (
 	ErrHandshakeTimeout error = timeoutError("rtmp: no handshake in time")
 	ErrConnectTimeout   error = timeoutError("rtmp: no connect command in time")
 	ErrCommandTimeout   error = timeoutError("rtmp: nothing published or played in time")
+	// ErrAuthorizeTimeout refuses a publish or play whose Authorizer did not answer in
+	// time. It wraps os.ErrDeadlineExceeded.
+	ErrAuthorizeTimeout error = timeoutError("rtmp: no answer of the authorizer in time")
 	// ErrPublishIdle ends a publisher that sent no byte for too long.
 	ErrPublishIdle error = timeoutError("rtmp: publisher sent nothing for too long")
 	// ErrFlood ends a client that sends more commands and control messages than

@@ -106,8 +106,9 @@ func (s *service) poll(c net.Conn, run func()) (rtmp.Polled, error) {
 	return source, nil
 }
 
-// markingActive is an rtmp.Handler that tells the admission who publishes and plays.
-type markingActive struct{ rtmp.Handler }
+// markingActive is the gateway's Handler that also tells the admission who asks, publishes
+// and plays.
+type markingActive struct{ *gateway.Handler }
 
 // Publish asks the Handler.
 func (h markingActive) Publish(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Publication, error) {

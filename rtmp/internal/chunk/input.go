@@ -88,8 +88,7 @@ func (in *input) makeRoom() {
 	last.giveBack()
 }
 
-// trim gives the buffer back. It is called with less than a header left in it,
-// after a read that brought nothing.
+// trim gives the buffer back. It is called with no more than a header left in it.
 func (in *input) trim() {
 	in.end = copy(in.rest[:], in.buf[in.start:in.end])
 	in.buf, in.start = in.rest[:], 0

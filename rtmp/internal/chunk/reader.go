@@ -309,6 +309,18 @@ func (r *Reader) release(s *stream) {
 	}
 }
 
+// Trim gives back the memory that would only wait for bytes to come, where the caller
+// is not going to read for a while. The payload of the last message is no longer valid.
+func (r *Reader) Trim() {
+	if s := r.returned; s != nil {
+		r.returned = nil
+		r.release(s)
+	}
+	if len(r.in.buffered()) <= maxHeader {
+		r.trim()
+	}
+}
+
 // trim gives back all memory that would only wait for bytes to come.
 func (r *Reader) trim() {
 	r.in.trim()
