@@ -74,10 +74,6 @@ func hungUp(nc net.Conn) error {
 // errNoRawConn is the error of a connection that is none of the system's.
 var errNoRawConn = errors.New("rtmp: no access to the socket of the connection")
 
-// maxWrapped bounds the connections inside one another: in use is at most TLS over one
-// that counts or limits.
-const maxWrapped = 8
-
 // rawConn returns the system's side of a connection, of itself or of what is inside it
 // by a method NetConn, as that of *tls.Conn; nil if it has none.
 func rawConn(nc net.Conn) syscall.RawConn {

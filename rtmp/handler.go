@@ -135,9 +135,20 @@ type Request struct {
 	// it, and ends the play with ServerStream.AppendPlayStop and End.
 	Duration time.Duration
 
-	// TcURL is the URL of the connect command without its query, FlashVer the
-	// client's name for itself. Both are what the client wrote: quote them.
-	TcURL, FlashVer string
+	// Host is the host of the URL of the connect command, with its port if it has
+	// one. TcURL is that URL without its query, user and password; FlashVer is the
+	// client's name for itself. They are at most 256 bytes each, and what the client
+	// wrote: they may be shown, quoted.
+	Host, TcURL, FlashVer string
+
+	// FullTcURL is the URL of the connect command, PageURL that of the page and SWFURL
+	// that of the program in which a player in a browser runs, as the client wrote
+	// them: at most 8 KiB for FullTcURL, and 2 KiB for the others, which are cut there.
+	// They may hold secrets: they must never be logged.
+	FullTcURL, PageURL, SWFURL string
+
+	// Secure says that the connection is encrypted (TLS).
+	Secure bool
 
 	// Capabilities are what the client said of Enhanced RTMP.
 	Capabilities Capabilities

@@ -14,6 +14,7 @@ const (
 	maxNameLength  = 255     // app, and name, canonical
 	maxArgument    = 8 << 10 // app, name and tcUrl as sent: tokens may be long
 	maxQueryValues = 64      // parameters of one query
+	maxURL         = 2 << 10 // pageUrl and swfUrl; what is longer is cut
 	maxShown       = 256     // of client-supplied text kept for logs
 )
 
@@ -245,10 +246,4 @@ func appOfURL(tcURL string) string {
 	}
 	_, path, _ := strings.Cut(rest, "/")
 	return path
-}
-
-// shown returns client-supplied text without its query, bounded, for logs.
-func shown(s string) string {
-	s, _, _ = strings.Cut(s, "?")
-	return s[:min(len(s), maxShown)]
 }

@@ -77,13 +77,6 @@ const (
 	active
 )
 
-// connectInfo is what the connect command said.
-type connectInfo struct {
-	app, tcURL string        // as sent, at most maxArgument
-	flashVer   string        // for logs
-	caps       *Capabilities // nil if it said nothing
-}
-
 // stream is one message stream: created, and perhaps in use.
 type stream struct {
 	id     uint32

@@ -99,16 +99,7 @@ func (s *session) onConnect(c *command) error {
 	if s.phase != connecting {
 		return s.callFailed(c, "connected already")
 	}
-	object := c.objectArg(0)
-	s.client = connectInfo{
-		app: object.str("app"), tcURL: object.str("tcUrl"), flashVer: shown(object.str("flashVer")),
-	}
-	if caps := object.capabilities(); caps.Announced() {
-		s.client.caps = &caps
-	}
-	if s.client.app == "" {
-		s.client.app = appOfURL(s.client.tcURL)
-	}
+	s.client = s.readConnect(c.objectArg(0))
 	size := s.srv.chunkSize()
 	b := appendControl(s.pending, typeWindowAckSize, announcedWindow)
 	b = appendControl(b, typeSetPeerBW, announcedWindow)
@@ -175,22 +166,6 @@ func (s *session) streamOf(id uint32) *stream {
 
 // errTooManyStreams refuses publish and play on one message stream too many.
 var errTooManyStreams = errors.New("too many message streams")
-
-// request makes the Request of publish or play.
-func (s *session) request(name, typ string, start float64) (*Request, error) {
-	app, name, query, err := canonical(s.client.app, name, s.client.tcURL)
-	if err != nil {
-		return nil, err
-	}
-	r := &Request{
-		App: app, Name: name, Query: query, Type: typ, Start: start,
-		TcURL: shown(s.client.tcURL), FlashVer: s.client.flashVer,
-	}
-	if s.client.caps != nil {
-		r.Capabilities = *s.client.caps
-	}
-	return r, nil
-}
 
 // onPublish begins a publication (RTMP 1.0 §7.2.2.6).
 func (s *session) onPublish(c *command) error {

@@ -1,0 +1,116 @@
+package rtmp
+
+import (
+	"crypto/tls"
+	"net"
+	"strings"
+)
+
+// connectInfo is what the connect command said.
+type connectInfo struct {
+	app, tcURL      string // as sent, at most maxArgument
+	pageURL, swfURL string // as sent, cut to maxURL
+	flashVer        string // for logs
+	secure          bool
+	caps            *Capabilities // nil if it said nothing
+}
+
+// readConnect reads the object of a connect command.
+func (s *session) readConnect(object props) connectInfo {
+	c := connectInfo{
+		app:      object.str("app"),
+		tcURL:    object.str("tcUrl"),
+		pageURL:  cut(object.str("pageUrl"), maxURL),
+		swfURL:   cut(object.str("swfUrl"), maxURL),
+		flashVer: shown(object.str("flashVer")),
+		secure:   isSecure(s.nc),
+	}
+	if caps := object.capabilities(); caps.Announced() {
+		c.caps = &caps
+	}
+	if c.app == "" {
+		c.app = appOfURL(c.tcURL)
+	}
+	return c
+}
+
+// request makes the Request of publish or play.
+func (s *session) request(name, typ string, start float64) (*Request, error) {
+	c := &s.client
+	app, name, query, err := canonical(c.app, name, c.tcURL)
+	if err != nil {
+		return nil, err
+	}
+	r := &Request{
+		App: app, Name: name, Query: query, Type: typ, Start: start,
+		Host: shown(hostOfURL(c.tcURL)), TcURL: shownURL(c.tcURL), FlashVer: c.flashVer, Secure: c.secure,
+		FullTcURL: c.tcURL, PageURL: c.pageURL, SWFURL: c.swfURL,
+	}
+	if c.caps != nil {
+		r.Capabilities = *c.caps
+	}
+	return r, nil
+}
+
+// isSecure tells whether a connection is encrypted: a *tls.Conn, or one of a type with
+// its method, itself or inside others.
+func isSecure(nc net.Conn) bool {
+	for range maxWrapped {
+		if _, ok := nc.(interface{ ConnectionState() tls.ConnectionState }); ok {
+			return true
+		}
+		outer, ok := nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			return false
+		}
+		nc = outer.NetConn()
+	}
+	return false
+}
+
+// maxWrapped bounds the connections inside one another: in use is at most TLS over one
+// that counts or limits.
+const maxWrapped = 8
+
+// cutURL divides a URL into its scheme with "://", what stands before its host and
+// ends with "@", its host with the port, and the rest. One without a scheme is all
+// rest.
+func cutURL(u string) (scheme, user, host, rest string) {
+	i := strings.Index(u, "://")
+	if i < 0 {
+		return "", "", "", u
+	}
+	scheme, u = u[:i+3], u[i+3:]
+	if i = strings.IndexAny(u, "/?#"); i >= 0 {
+		u, rest = u[:i], u[i:]
+	}
+	i = strings.LastIndexByte(u, '@') + 1
+	return scheme, u[:i], u[i:], rest
+}
+
+// hostOfURL returns the host of a URL, with the port if it has one.
+func hostOfURL(u string) string {
+	_, _, host, _ := cutURL(u)
+	return host
+}
+
+// shownURL is shown for a URL, whose user and password are left out too.
+func shownURL(u string) string {
+	scheme, _, host, rest := cutURL(u)
+	return shown(scheme + host + rest)
+}
+
+// shown returns client-supplied text without its query, bounded, for logs.
+func shown(s string) string {
+	s, _, _ = strings.Cut(s, "?")
+	return cut(s, maxShown)
+}
+
+// cut returns the first n bytes of s, all if there are less, without keeping the rest
+// in memory.
+func cut(s string, n int) string {
+	if len(s) > n {
+		s = strings.Clone(s[:n])
+	}
+	return s
+}
