@@ -19,7 +19,9 @@
 package httpflv
 
 import (
+	"context"
 	"errors"
+	"net"
 	"net/http"
 	"time"
 
@@ -44,6 +46,12 @@ type Handler struct {
 	// Intake waits until WebSocket clients send something, which they seldom do. If it is
 	// nil, or can't wait for a connection, a goroutine for each client does.
 	Intake *intake.Pool
+	// Asking and Active, if not nil, are told, by the context of its request, of a viewer
+	// about which the policy is asked, and of one that may watch.
+	Asking, Active func(ctx context.Context)
+	// OnGivenUp, if not nil, is given what to call when somebody else closes the connection
+	// for which Intake waits, while the policy is asked.
+	OnGivenUp func(c net.Conn, wake func())
 	// AllowOrigins lists the origins whose pages may watch; empty allows any.
 	AllowOrigins answer.Origins
 
@@ -92,7 +100,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		// One that the server has set is for answers that do not wait for anybody.
 		http.NewResponseController(w).SetWriteDeadline(time.Time{})
+		h.mark(h.Asking, r)
 		err = s.AskAndWait(r.Context())
+	}
+	if err == nil {
+		h.mark(h.Active, r)
 	}
 	if err == nil && r.Method == http.MethodHead {
 		err = h.head(w, r, s.Key())
@@ -102,6 +114,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		s.Refuse(err)
 		h.refuse(w, r, err)
+	}
+}
+
+// mark tells how far the viewer of a request has come.
+func (h *Handler) mark(told func(context.Context), r *http.Request) {
+	if told != nil {
+		told(r.Context())
 	}
 }
 

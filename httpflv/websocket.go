@@ -42,6 +42,7 @@ func (h *Handler) serveWebSocket(w http.ResponseWriter, r *http.Request, watcher
 	v.leaving = v.leave
 	ctx, cancel := context.WithCancel(context.Background())
 	v.cancel = cancel
+	h.mark(h.Asking, r)
 	v.listen()
 	h.serving.Add()
 	watcher.Ask(ctx, func(err error) {
@@ -51,6 +52,7 @@ func (h *Handler) serveWebSocket(w http.ResponseWriter, r *http.Request, watcher
 			v.refuse(err)
 			return
 		}
+		h.mark(h.Active, r)
 		v.watch(q)
 	})
 }
@@ -84,6 +86,9 @@ func (v *socketViewer) listen() {
 	if h.Intake != nil && len(v.ahead) == 0 {
 		if source, err := h.Intake.Add(v.Conn, v.heard); err == nil {
 			v.source = source
+			if h.OnGivenUp != nil {
+				h.OnGivenUp(v.Conn, source.Wake)
+			}
 			source.Wait(time.Time{})
 			return
 		}

@@ -152,6 +152,10 @@ type Request struct {
 
 	// Capabilities are what the client said of Enhanced RTMP.
 	Capabilities Capabilities
+
+	// Value is the Handler's own: what an Authorizer puts there is there in Publish and
+	// Play.
+	Value any
 }
 
 // Key returns App + "/" + Name.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/caarlos0/env/v11"
 
 	"sluice/httpflv/answer"
+	"sluice/hub"
 )
 
 // envPrefix begins the name of every variable that Sluice reads.
@@ -52,6 +54,9 @@ type config struct {
 	AllowOrigins answer.Origins `env:"ALLOW_ORIGINS" doc:"Origins of web pages that may have streams and the API, scheme://host[:port] each, separated by ; or line ends. A * is one label of a host (https://*.example.com), null is for pages without an origin. Their requests may carry credentials; pages of other origins are refused, but for the server's own. Empty: any page may have streams, without credentials."`
 
 	memory int64 // bytes that there are, 0 if unknown; from setUpMemory
+
+	authorize func(context.Context, *hub.Session) (hub.Grant, error) // nil grants everything
+	observe   func(hub.Event)                                        // nil for nobody
 }
 
 // variable is one line of the help text: a field of config as its tags tell it.

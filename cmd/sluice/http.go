@@ -13,7 +13,6 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
-	"sluice/cmd/sluice/admission"
 	"sluice/httpflv"
 	"sluice/httpflv/answer"
 	"sluice/hub"
@@ -98,9 +97,6 @@ func (s site) routes() http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			answer.BoundBody(w, r)
 			if isStream(r) {
-				if r.Method == http.MethodGet { // nothing else makes a viewer
-					admission.Active(r.Context())
-				}
 				s.streams.ServeHTTP(w, r)
 				return
 			}

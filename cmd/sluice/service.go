@@ -66,7 +66,11 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 		NoFillSilence:  !cfg.FillSilence,
 		MaxViewers:     cfg.MaxViewers,
 		MaxBitrate:     int64(cfg.MaxBitrate),
-		Logger:         log,
+
+		Authorize:        cfg.authorize,
+		AuthorizeTimeout: authorizeTimeout,
+		Observe:          cfg.observe,
+		Logger:           log,
 	})
 	coalesce := time.Duration(cfg.Coalesce)
 	if cfg.Coalesce == coalesceAuto {
@@ -80,10 +84,15 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 	s.intake = intake.New(intake.Config{})
 	s.rtmp = &rtmp.Server{
 		Handler: markingActive{&gateway.Handler{Hub: s.hub, Pool: s.pool}}, Logger: log, Poll: s.poll,
+		// The hub has given up before.
+		AuthorizeTimeout: authorizeTimeout + 5*time.Second,
 		// A viewer that takes nothing is for the pool to judge.
 		DeadPeerTimeout: max(time.Minute, cfg.StallTimeout+10*time.Second),
 	}
-	s.flv = &httpflv.Handler{Hub: s.hub, Pool: s.pool, Intake: s.intake, AllowOrigins: cfg.AllowOrigins}
+	s.flv = &httpflv.Handler{
+		Hub: s.hub, Pool: s.pool, Intake: s.intake, AllowOrigins: cfg.AllowOrigins,
+		Asking: admission.Asking, Active: admission.Active, OnGivenUp: admission.OnGivenUp,
+	}
 	page := web.Handler(web.Config{
 		Streams:      func() []web.Stream { return web.FromHub(s.hub.Streams(), time.Now()) },
 		RTMPPort:     l.rtmp.Addr().(*net.TCPAddr).Port,
@@ -95,6 +104,9 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 	s.admission.Guard(s.http, isStream)
 	return s
 }
+
+// authorizeTimeout bounds how long a client waits for permission.
+const authorizeTimeout = 10 * time.Second
 
 // poll lets the intake wait for an RTMP connection.
 func (s *service) poll(c net.Conn, run func()) (rtmp.Polled, error) {
@@ -109,6 +121,19 @@ func (s *service) poll(c net.Conn, run func()) (rtmp.Polled, error) {
 // markingActive is the gateway's Handler that also tells the admission who asks, publishes
 // and plays.
 type markingActive struct{ *gateway.Handler }
+
+// Authorize asks the Handler.
+func (h markingActive) Authorize(
+	ctx context.Context, s *rtmp.ServerStream, r *rtmp.Request, publish bool, answer func(error),
+) {
+	admission.MarkAsking(s.NetConn())
+	h.Handler.Authorize(ctx, s, r, publish, func(err error) {
+		if err != nil {
+			admission.MarkPending(s.NetConn())
+		}
+		answer(err)
+	})
+}
 
 // Publish asks the Handler.
 func (h markingActive) Publish(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Publication, error) {

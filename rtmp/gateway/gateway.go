@@ -28,20 +28,54 @@ type Handler struct {
 	Pool *fanout.Pool
 }
 
-var _ rtmp.Handler = (*Handler)(nil)
+var _ rtmp.Authorizer = (*Handler)(nil)
+
+// Authorize makes the hub's session of what a client asks for, and asks the hub's policy.
+func (h *Handler) Authorize(
+	ctx context.Context, s *rtmp.ServerStream, r *rtmp.Request, publish bool, answer func(error),
+) {
+	role, status := hub.RoleWatch, playStatus
+	if publish {
+		role, status = hub.RolePublish, publishStatus
+	}
+	session, err := h.session(role, s, r)
+	if err != nil {
+		answer(status(err))
+		return
+	}
+	r.Value = session
+	session.Ask(ctx, func(err error) {
+		if err != nil {
+			err = status(err)
+		}
+		answer(err)
+	})
+}
+
+// session makes the hub's session of what a client asks for. The error has been told.
+func (h *Handler) session(role hub.Role, s *rtmp.ServerStream, r *rtmp.Request) (*hub.Session, error) {
+	key, err := hub.NewKey(r.App, r.Name)
+	c := hub.Client{
+		Protocol: protocol, Secure: r.Secure, Agent: r.FlashVer, Name: r.Key(), Query: r.Query,
+		TCURL: r.FullTcURL, PageURL: r.PageURL, SWFURL: r.SWFURL, Host: r.Host,
+	}
+	if tcp, ok := s.RemoteAddr().(*net.TCPAddr); ok {
+		c.Address = tcp.AddrPort()
+	}
+	session := h.Hub.NewSession(role, key, c)
+	if err != nil {
+		session.Refuse(err)
+		return nil, err
+	}
+	return session, nil
+}
+
+// granted returns the session that Authorize has made.
+func granted(r *rtmp.Request) *hub.Session { return r.Value.(*hub.Session) }
 
 // Publish begins a publish session of the hub.
 func (h *Handler) Publish(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Publication, error) {
-	key, err := hub.NewKey(r.App, r.Name)
-	if err != nil {
-		h.session(hub.RolePublish, hub.Key{}, s, r).Refuse(err)
-		return nil, publishStatus(err)
-	}
-	session := h.session(hub.RolePublish, key, s, r)
-	if err := session.AskAndWait(context.Background()); err != nil {
-		return nil, publishStatus(err)
-	}
-	p, err := h.Hub.Publish(session, hub.PublishOptions{
+	p, err := h.Hub.Publish(granted(r), hub.PublishOptions{
 		End: func(why *hub.Refusal) { s.Fail(publishStatus(why)) },
 	})
 	if err != nil {
@@ -86,37 +120,17 @@ func ending(err error) *hub.Refusal {
 	return why
 }
 
-// session makes the hub's session of what a client asks for.
-func (h *Handler) session(role hub.Role, key hub.Key, s *rtmp.ServerStream, r *rtmp.Request) *hub.Session {
-	c := hub.Client{
-		Protocol: protocol, Agent: r.FlashVer, Name: r.Key(), Query: r.Query,
-		TCURL: r.TcURL,
-	}
-	if tcp, ok := s.RemoteAddr().(*net.TCPAddr); ok {
-		c.Address = tcp.AddrPort()
-	}
-	return h.Hub.NewSession(role, key, c)
-}
-
 // Play makes a viewer of the hub, which the pool serves. One that has to wait for
 // its publisher has a goroutine until then.
 func (h *Handler) Play(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Playback, error) {
-	key, err := hub.NewKey(r.App, r.Name)
-	if err != nil {
-		h.session(hub.RoleWatch, hub.Key{}, s, r).Refuse(err)
-		return nil, playStatus(err)
-	}
+	session := granted(r)
 	opts := hub.WatchOptions{
 		ScriptData: true,
 		Duration:   r.Duration,
 	}
 	opts.Shape.Form = form(&r.Capabilities)
-	session := h.session(hub.RoleWatch, key, s, r)
 	if err := opts.ReadQuery(r.Query); err != nil {
 		session.Refuse(err)
-		return nil, playStatus(err)
-	}
-	if err := session.AskAndWait(context.Background()); err != nil {
 		return nil, playStatus(err)
 	}
 	viewer, err := h.Hub.Watch(session, opts)
