@@ -51,7 +51,7 @@ var reasonTable = [reasons]struct {
 	http, close   int
 }{
 	ReasonNone:         {"none", "", "", 200, 1000},
-	ReasonBadRequest:   {"bad request", "NetStream.Publish.Rejected", "NetStream.Play.Failed", 400, 4400},
+	ReasonBadRequest:   {"bad request", "NetStream.Publish.BadName", "NetStream.Play.Failed", 400, 4400},
 	ReasonNotFound:     {"not found", "NetStream.Publish.Rejected", "NetStream.Play.StreamNotFound", 404, 4404},
 	ReasonBusy:         {"busy", "NetStream.Publish.BadName", "NetStream.Play.Failed", 409, 4409},
 	ReasonDenied:       {"denied", "NetStream.Publish.Denied", "NetStream.Play.Failed", 403, 4403},

@@ -110,8 +110,10 @@ type Request struct {
 	// that app: "rtmp://host/live/x" and "live/x" in app "live" are "x", as OBS
 	// sends them where somebody typed all of it as the stream key; "live" in app
 	// "live" is a name like others. App may contain
-	// slashes, Name never does; both are valid UTF-8 without control characters,
-	// "." and ".." segments and what URLs reserve, at most 255 bytes each.
+	// slashes, Name never does; both are valid UTF-8 without control characters and
+	// without "?", "%", and "." and ".." segments, at most 255 bytes each. Any other
+	// character may be in them, those that file systems reserve included: the Handler
+	// refuses what it does not want.
 	App, Name string
 
 	// Query holds the parameters that came with name, app and tcUrl; where several

@@ -26,7 +26,7 @@ var (
 	errTooLong     = errors.New("application or stream name is too long")
 	errNoApp       = errors.New("application is missing: rtmp://host/APP/NAME")
 	errNoName      = errors.New("stream name is missing: rtmp://host/APP/NAME")
-	errBadName     = errors.New("application or stream name has characters that are not allowed")
+	errBadName     = errors.New("application or stream name is not plain text")
 	errNoPath      = errors.New("stream name is a URL without a path: rtmp://host/APP/NAME")
 	errNotRelative = errors.New(`"." and ".." are not allowed in application and stream name`)
 )
@@ -190,7 +190,7 @@ func appendSegments(dst []string, path string) ([]string, error) {
 		case ".", "..":
 			return nil, errNotRelative
 		}
-		if !allowed(s) {
+		if !isText(s) {
 			return nil, errBadName
 		}
 		dst = append(dst, s)
@@ -198,18 +198,11 @@ func appendSegments(dst []string, path string) ([]string, error) {
 	return dst, nil
 }
 
-// allowed tells whether s may be a segment: letters and digits of any script, the
-// space, and punctuation that neither ends a path segment nor leads out of it.
-func allowed(s string) bool {
-	if !utf8.ValidString(s) {
-		return false
-	}
-	for _, r := range s {
-		if !unicode.In(r, unicode.L, unicode.N, unicode.M) && !strings.ContainsRune(" -_.~+=@,:!()&", r) {
-			return false
-		}
-	}
-	return true
+// isText tells whether s is text of one line, decoded: a "?" or "%" that is left would
+// begin another query, which may hold a secret, or another escape. Which other characters
+// a name may have is for the Handler to say.
+func isText(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsAny(s, "?%") && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // addQuery adds the parameters of a query string for the keys that values does
