@@ -74,8 +74,7 @@ func (k Key) String() string { return k.App + "/" + k.Name }
 // paint over everything around the name.
 const maxCombining = 4
 
-// keyPunctuation is what may stand in a name beside letters and numbers. Package rtmp
-// allows the same.
+// keyPunctuation is what may stand in a name beside letters and numbers.
 const keyPunctuation = " -_.~+=@,:!()&"
 
 func keyRune(r rune) bool {

@@ -67,7 +67,7 @@ func TestBytesInFlight(t *testing.T) {
 	}
 	for _, publishes := range []bool{false, true} {
 		var log logBuffer
-		addr := serve(t, &Server{Handler: &rig{}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		addr := serve(t, &Server{Handler: &rig{}, Logger: slog.New(slog.NewTextHandler(&log, debugLevel))})
 		p := connected(t, addr, "live")
 		if publishes {
 			p.publish("a")
@@ -119,7 +119,7 @@ func TestTextIsBounded(t *testing.T) {
 func TestDataIsBounded(t *testing.T) {
 	var log logBuffer
 	h := &rig{}
-	addr := serve(t, &Server{Handler: h, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	addr := serve(t, &Server{Handler: h, Logger: slog.New(slog.NewTextHandler(&log, debugLevel))})
 	p := connected(t, addr, "live")
 	id := p.publish("a")
 	for _, body := range [][]byte{

@@ -261,4 +261,4 @@ type idlePlayback struct{}
 func (idlePlayback) Pause(bool)        {}
 func (idlePlayback) ReceiveAudio(bool) {}
 func (idlePlayback) ReceiveVideo(bool) {}
-func (idlePlayback) Close()            {}
+func (idlePlayback) Close(error)       {}

@@ -140,7 +140,7 @@ func TestDeadPeerTimeoutThatCannotBeSetIsLogged(t *testing.T) {
 		if want == "" {
 			assert.NotContains(t, log.String(), errNoRawConn.Error())
 		} else {
-			assert.Regexp(t, `level=DEBUG msg="[^"]*" session=1 remote=pipe error="`+want, log.String())
+			assert.Regexp(t, `level=DEBUG msg="[^"]*" connection=1 remote=pipe error="`+want, log.String())
 		}
 		far.Close()
 		require.NoError(t, srv.Close())

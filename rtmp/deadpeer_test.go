@@ -42,7 +42,7 @@ func TestDeadPeer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var log logBuffer
 			v := &deadPeer{tape: tape{input: bytes.Clone(hello), piece: 4096}}
-			srv := &Server{Handler: &rig{}, Logger: slog.New(slog.NewTextHandler(&log, nil)), Poll: poll(v)}
+			srv := &Server{Handler: &rig{}, Logger: slog.New(slog.NewTextHandler(&log, debugLevel)), Poll: poll(v)}
 			assert.True(t, newSession(srv, v, 1).run())
 			reason, _ := log.endLine(t)
 			assert.Equal(t, `"client vanished"`, reason)

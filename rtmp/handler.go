@@ -95,8 +95,9 @@ type Playback interface {
 	ReceiveVideo(on bool)
 	// Close ends the playback. It is called exactly once, and nothing else is
 	// called after it. When it has returned, the Handler must write no further
-	// media of this message stream.
-	Close()
+	// media of this message stream. err is nil if the player said that it stops or
+	// plays something else, and otherwise as with Publication.
+	Close(err error)
 }
 
 // A Request is what a client asked for with publish, play or play2.

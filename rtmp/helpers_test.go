@@ -153,7 +153,7 @@ func (b *playback) set(f func()) {
 func (b *playback) Pause(on bool)        { b.set(func() { b.paused = on; b.pauses++ }) }
 func (b *playback) ReceiveAudio(on bool) { b.set(func() { b.noAudio = !on }) }
 func (b *playback) ReceiveVideo(on bool) { b.set(func() { b.noVideo = !on }) }
-func (b *playback) Close()               { b.set(func() { b.closed++ }) }
+func (b *playback) Close(error)          { b.set(func() { b.closed++ }) }
 
 // publicationOf waits for the n-th publication.
 func (h *rig) publication(t testing.TB, n int) *publication {

@@ -23,7 +23,7 @@ import (
 // number of messages that were passed over.
 func (l *logBuffer) endLine(t testing.TB) (reason, skipped string) {
 	t.Helper()
-	pattern := regexp.MustCompile(`msg="rtmp session ends" .* reason=("[^"]*"|\S+)(?: skipped=(\d+))?`)
+	pattern := regexp.MustCompile(`msg="rtmp connection ends" .* reason=("[^"]*"|\S+)(?: skipped=(\d+))?`)
 	var found []string
 	require.Eventually(t, func() bool {
 		found = pattern.FindStringSubmatch(l.String())
@@ -162,7 +162,7 @@ func TestAttacks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var log logBuffer
 			h := &rig{}
-			addr := serve(t, &Server{Handler: h, LingerTimeout: time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			addr := serve(t, &Server{Handler: h, LingerTimeout: time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, debugLevel))})
 			p := connected(t, addr, "live")
 			require.EqualValues(t, 1, p.createStream())
 			tt.do(p)
@@ -217,7 +217,7 @@ func TestOtherProtocols(t *testing.T) {
 		"\x00\x00\x00":                      "version 0",
 	} {
 		var log logBuffer
-		addr := serve(t, &Server{Handler: &rig{}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		addr := serve(t, &Server{Handler: &rig{}, Logger: slog.New(slog.NewTextHandler(&log, debugLevel))})
 		nc, err := net.Dial("tcp", addr)
 		require.NoError(t, err)
 		defer nc.Close()
@@ -291,7 +291,7 @@ func TestSlowLoris(t *testing.T) {
 func TestClosedInsideAMessage(t *testing.T) {
 	var log logBuffer
 	h := &rig{}
-	addr := serve(t, &Server{Handler: h, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	addr := serve(t, &Server{Handler: h, Logger: slog.New(slog.NewTextHandler(&log, debugLevel))})
 	p := connected(t, addr, "live")
 	p.publish("a")
 	whole := appendTag(nil, protocolChunkSize, 1, flv.Tag{Type: flv.TypeVideo, Data: make([]byte, 1000)})

@@ -18,8 +18,9 @@ import (
 type Server struct {
 	// Handler must be set.
 	Handler Handler
-	// Logger gets a line when a session publishes or plays and one when it ends;
-	// nil discards them.
+	// Logger gets a line when a connection ends on which nothing was published or
+	// played, nor asked for: what becomes of the others is the Handler's to log. At debug
+	// level it gets the others too. nil discards them.
 	Logger *slog.Logger
 
 	// Poll, if not nil, waits for bytes so that sessions need no goroutine each. The

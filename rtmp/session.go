@@ -341,9 +341,9 @@ func (s *session) skip(typ uint8, why error) {
 	s.debug("rtmp message skipped", "type", typ, "reason", why)
 }
 
-// logger returns a logger that says which session it is.
+// logger returns a logger that says which connection it is.
 func (s *session) logger() *slog.Logger {
-	return s.srv.logger().With("session", s.id, "remote", s.nc.RemoteAddr().String())
+	return s.srv.logger().With("connection", s.id, "remote", s.nc.RemoteAddr().String())
 }
 
 // debug logs what is of interest to few.
@@ -392,7 +392,7 @@ func (s *session) use(st *stream, r *Request) {
 	}
 	s.enter(active)
 	s.note(role + " " + st.key)
-	s.logger().Info("rtmp session begins", "role", role, "app", r.App, "name", r.Name,
+	s.debug("rtmp stream begins", "role", role, "app", r.App, "name", r.Name,
 		"stream_id", st.id, "client", s.client.flashVer)
 }
 

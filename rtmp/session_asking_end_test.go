@@ -31,7 +31,7 @@ func TestLeavingWhileAsking(t *testing.T) {
 	for how, leave := range leave {
 		var log logBuffer
 		h := newAskingRig()
-		addr := serve(t, &Server{Handler: h, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		addr := serve(t, &Server{Handler: h, Logger: slog.New(slog.NewTextHandler(&log, debugLevel))})
 		p := connected(t, addr, "live")
 		p.command(1, "publish", 0.0, nil, "a")
 		q := h.asked(t)
@@ -96,7 +96,7 @@ func TestLeavingWhileAskingUnread(t *testing.T) {
 	for how, leave := range leave {
 		var log logBuffer
 		h := newAskingRig()
-		addr := serve(t, &Server{Handler: h, Logger: slog.New(slog.NewTextHandler(&log, nil)), AuthorizeTimeout: time.Hour})
+		addr := serve(t, &Server{Handler: h, Logger: slog.New(slog.NewTextHandler(&log, debugLevel)), AuthorizeTimeout: time.Hour})
 		p := connected(t, addr, "live")
 		p.command(1, "publish", 0.0, nil, "a")
 		q := h.asked(t)
@@ -179,7 +179,7 @@ func TestAuthorizeTimeout(t *testing.T) {
 		for command, code := range map[string]string{"publish": CodePublishRejected, "play": CodePlayFailed} {
 			var log logBuffer
 			h := newAskingRig()
-			srv := &Server{Handler: h, CommandTimeout: time.Second, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+			srv := &Server{Handler: h, CommandTimeout: time.Second, Logger: slog.New(slog.NewTextHandler(&log, debugLevel))}
 			inBubble(t, srv, func(t *testing.T, l *pipeListener) {
 				p := newPeer(t, l.dial(t))
 				p.connect("live")

@@ -148,7 +148,7 @@ func TestAskingThenRefusing(t *testing.T) {
 	for _, command := range []string{"publish", "play"} {
 		var log logBuffer
 		h := newAskingRig()
-		addr := serve(t, &Server{Handler: h, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		addr := serve(t, &Server{Handler: h, Logger: slog.New(slog.NewTextHandler(&log, debugLevel))})
 		p := connected(t, addr, "live")
 		p.command(1, command, 0.0, nil, "a")
 		h.asked(t).answer(&StatusError{Code: CodePublishDenied, Description: "no"})

@@ -26,7 +26,7 @@ func (s *session) release(st *stream, err error) {
 		pub.Close(err)
 	case play != nil:
 		s.playing--
-		play.Close()
+		play.Close(err)
 	default:
 		return
 	}
@@ -99,7 +99,8 @@ func (s *session) finish(h *ServerStream, err error) error {
 	return nil
 }
 
-// logEnd writes the last line of a session.
+// logEnd writes the last line of a connection: for everybody to see if nothing was published
+// or played, nor asked for, so that nobody else has said what became of it.
 func (s *session) logEnd(err error) {
 	args := []any{
 		"duration", time.Since(s.began).Round(time.Millisecond),
@@ -113,12 +114,14 @@ func (s *session) logEnd(err error) {
 	}
 	level := slog.LevelInfo
 	switch op := (*net.OpError)(nil); {
+	case len(s.history) > 0: // the Handler has logged what became of these
+		level = slog.LevelDebug
 	case s.bytesIn.Load() == 0: // a check whether the port is open
 		level = slog.LevelDebug
-	case len(s.history) == 0 && errors.As(err, &op) && errors.Is(op, net.ErrClosed):
+	case errors.As(err, &op) && errors.Is(op, net.ErrClosed):
 		level = slog.LevelDebug // what closed the connection under us logs it
 	}
-	s.logger().Log(context.Background(), level, "rtmp session ends", args...)
+	s.logger().Log(context.Background(), level, "rtmp connection ends", args...)
 }
 
 // reason puts the common ends in words.

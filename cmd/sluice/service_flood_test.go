@@ -181,9 +181,9 @@ func TestGivenUpSessionsEnd(t *testing.T) {
 		}
 		assert.Eventually(t, func() bool { return svc.admission.Figures().GivenUp-given >= room }, 10*time.Second, time.Millisecond, kind.name)
 	}
-	ended := regexp.MustCompile(`level=DEBUG msg="rtmp session ends" .* bytes_in=3120 .*use of closed network connection`)
+	ended := regexp.MustCompile(`level=DEBUG msg="rtmp connection ends" .* bytes_in=3120 .*use of closed network connection`)
 	assert.Eventually(t, func() bool { return len(ended.FindAllString(out.String(), -1)) >= room }, 10*time.Second, 10*time.Millisecond)
-	assert.NotContains(t, out.String(), `level=INFO msg="rtmp session ends"`)
+	assert.NotContains(t, out.String(), `level=INFO msg="rtmp connection ends"`)
 }
 
 // A server that has as many publishers and viewers as it takes turns others away,

@@ -194,6 +194,7 @@ type playback struct {
 	waiting atomic.Pointer[pendingStart] // until sub is set, or never will be
 	sub     *fanout.Subscription         // read after waiting
 	counted atomic.Bool                  // the viewer's bytes, into the session's
+	left    atomic.Pointer[hub.Refusal]  // why Close was called
 }
 
 // pendingStart is a goroutine that waits for a stream.
@@ -237,7 +238,11 @@ func (p *playback) appendEnd(dst []byte, end hub.Reason) []byte {
 
 // done follows the last byte of the viewer.
 func (p *playback) done(end hub.Reason) {
-	defer p.viewer.End(&hub.Refusal{Reason: end}) // who sees that it is gone sees what follows from it
+	why := &hub.Refusal{Reason: end}
+	if left := p.left.Load(); left != nil && end == hub.ReasonClientLeft {
+		why = left
+	}
+	defer p.viewer.End(why) // who sees that it is gone sees what follows from it
 	p.count()
 	switch end {
 	case hub.ReasonClientLeft:
@@ -254,13 +259,15 @@ func (p *playback) ReceiveVideo(on bool) { p.viewer.ReceiveVideo(on) }
 
 // Close ends the viewer. Once it has returned, nothing more of its media is
 // written.
-func (p *playback) Close() {
+func (p *playback) Close(err error) {
+	why := ending(err)
+	p.left.Store(why)
 	if w := p.waiting.Load(); w != nil {
 		w.cancel()
 		<-w.done
 	}
 	if p.sub == nil {
-		p.viewer.Close()
+		p.viewer.End(why)
 		return
 	}
 	p.sub.Close()

@@ -91,7 +91,7 @@ var meddling = map[string]func(p *peer, stream uint32){
 func TestNobodyTouchesAnothersStream(t *testing.T) {
 	for name, meddle := range meddling {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t)
+			h := newRig(t)
 			owner := h.publish("demo")
 			owner.send(start)
 			h.waitLive("demo", 6)
@@ -127,7 +127,7 @@ func TestNobodyTouchesAnotherMessageStream(t *testing.T) {
 			continue // the same as from another connection
 		}
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t)
+			h := newRig(t)
 			p := h.dial("live")
 			for range 3 {
 				p.stream()
@@ -155,7 +155,7 @@ func TestNobodyTouchesAnotherMessageStream(t *testing.T) {
 
 // What is passed over is counted in the session's last line.
 func TestIgnoredMediaIsCounted(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	h.publish("demo").send(start)
 	h.waitLive("demo", 6)
 	p := h.dial("live")
@@ -167,12 +167,12 @@ func TestIgnoredMediaIsCounted(t *testing.T) {
 	}
 	p.sync()
 	p.Close()
-	h.log.wait(t, "session ends", "skipped=3", `streams="play live/demo"`)
+	h.log.wait(t, "connection ends", "skipped=3", `streams="play live/demo"`)
 }
 
-// secretive is a house whose log has everything, in a form of choice.
-func secretive(t *testing.T, handler func(io.Writer, *slog.HandlerOptions) slog.Handler) *house {
-	return newHouse(t, func(c *configs) {
+// secretive is a rig whose log has everything, in a form of choice.
+func secretive(t *testing.T, handler func(io.Writer, *slog.HandlerOptions) slog.Handler) *rig {
+	return newRig(t, func(c *configs) {
 		c.hub.ViewerWait = time.Millisecond
 		c.handler = handler
 	})
@@ -182,7 +182,7 @@ func textHandler(w io.Writer, o *slog.HandlerOptions) slog.Handler { return slog
 func jsonHandler(w io.Writer, o *slog.HandlerOptions) slog.Handler { return slog.NewJSONHandler(w, o) }
 
 // unconnected is a peer that has shaken hands.
-func (h *house) unconnected() *peer {
+func (h *rig) unconnected() *peer {
 	nc, err := net.Dial("tcp", strings.TrimSuffix(strings.TrimPrefix(h.url, "rtmp://"), "/live/"))
 	require.NoError(h.t, err)
 	h.t.Cleanup(func() { nc.Close() })
@@ -192,7 +192,7 @@ func (h *house) unconnected() *peer {
 }
 
 // whole sends connect with these texts, then publish and play, and waits for the end.
-func (h *house) whole(app, text, name string) {
+func (h *rig) whole(app, text, name string) {
 	p := h.unconnected()
 	var b []byte
 	say := func(stream uint32, values ...any) {
@@ -299,7 +299,7 @@ func TestLogLinesAreLines(t *testing.T) {
 
 // Names are an allow-list, after decoding: none of these becomes a stream.
 func TestHostileNames(t *testing.T) {
-	h := newHouse(t, func(c *configs) { c.hub.ViewerWait = time.Millisecond })
+	h := newRig(t, func(c *configs) { c.hub.ViewerWait = time.Millisecond })
 	for _, name := range []string{
 		"a\r\nb", "a\nb", "a\x00", "a\x7f", "a\x1b[2J", "..", ".", "../etc/passwd", "a/../b", "a\\b", "\\\\host\\share",
 		"%2e%2e", "%2e%2e%2fx", "..%2f..%2fetc", "a%00", "a%0d%0ab", "a%5cb",

@@ -32,7 +32,7 @@ type peer struct {
 }
 
 // dial connects to an app.
-func (h *house) dial(app string) *peer {
+func (h *rig) dial(app string) *peer {
 	h.t.Helper()
 	address := strings.TrimSuffix(strings.TrimPrefix(h.url, "rtmp://"), "/live/")
 	nc, err := net.Dial("tcp", address)

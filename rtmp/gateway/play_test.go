@@ -19,7 +19,7 @@ import (
 
 // Players may come before their publisher.
 func TestWaitingPlayer(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	answer := make(chan *player)
 	go func() { answer <- h.play("demo") }()
 	h.waitViewers(1)
@@ -41,16 +41,16 @@ func TestViewerWaitExpires(t *testing.T) {
 
 // The refusal of a player that waits closes its connection too.
 func TestRefusalClosesConnection(t *testing.T) {
-	h := newHouse(t, func(c *configs) { c.hub.ViewerWait = 20 * time.Millisecond })
+	h := newRig(t, func(c *configs) { c.hub.ViewerWait = 20 * time.Millisecond })
 	p := h.dial("live")
 	p.command(p.stream(), "play", 5.0, nil, "demo", -1000.0)
 	p.expectStatus(rtmp.CodePlayStreamNotFound)
 	p.expectEOF()
-	h.log.wait(t, "session ends", "play live/demo", "no publisher for live/demo within 20ms")
+	h.log.wait(t, "session refused", "role=watch", `reason="not found"`, "no publisher for live/demo within 20ms")
 }
 
 func TestPlayerLeavesWhileWaiting(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	for _, leave := range []func(p *peer, stream uint32){
 		func(p *peer, _ uint32) { p.Close() },
 		func(p *peer, stream uint32) { p.command(0, "deleteStream", 0.0, nil, float64(stream)) },
@@ -68,7 +68,7 @@ func TestPlayerLeavesWhileWaiting(t *testing.T) {
 
 // The end of a stream is told in all three ways.
 func TestEndOfStream(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	pub := h.publish("demo")
 	pub.send(start)
 	h.waitLive("demo", 6)
@@ -82,12 +82,12 @@ func TestEndOfStream(t *testing.T) {
 	assert.Equal(t, stream, p.expectStatus(rtmp.CodePlayUnpublishNotify))
 	p.expectEOF()
 	assert.Equal(t, []byte{byte(stream)}, p.eofs)
-	h.log.wait(t, "session ends", "play live/demo", "reason=unpublished")
-	assert.Regexp(t, `bytes_out=[1-9]\d{2,} reason=unpublished`, h.log.String())
+	h.log.wait(t, "session ends", "role=watch", "stream=live/demo", "reason=unpublished")
+	assert.Regexp(t, `reason=unpublished duration=\S+ bytes=[1-9]\d{2,}`, h.log.String())
 }
 
 // playing is a peer with a stream that has started.
-func playing(t *testing.T, h *house) (p *peer, stream uint32, pub *publisher) {
+func playing(t *testing.T, h *rig) (p *peer, stream uint32, pub *publisher) {
 	pub = h.publish("demo")
 	pub.send(start)
 	h.waitLive("demo", 6)
@@ -102,7 +102,7 @@ func playing(t *testing.T, h *house) (p *peer, stream uint32, pub *publisher) {
 func TestPause(t *testing.T) {
 	// One worker serves both, the witness last: what the witness has, the pool has
 	// held back from the other.
-	h := newHouse(t, func(c *configs) { c.pool.Workers = 1 })
+	h := newRig(t, func(c *configs) { c.pool.Workers = 1 })
 	p, stream, pub := playing(t, h)
 	witness := h.play("demo")
 	witness.expect(started)
@@ -137,7 +137,7 @@ func TestPause(t *testing.T) {
 // A player that does not want a track does not get it; video begins again with a
 // key frame.
 func TestReceive(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	p, stream, pub := playing(t, h)
 	p.command(stream, "receiveVideo", 0.0, nil, false)
 	p.sync()
@@ -167,7 +167,7 @@ func (p *peer) sync() {
 
 // Several plays share a connection. The end of one is not that of the others.
 func TestTwoPlaysOnOneConnection(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	p, one, pub := playing(t, h)
 	other := h.publish("other")
 	other.send(start)
@@ -206,7 +206,7 @@ func TestTwoPlaysOnOneConnection(t *testing.T) {
 
 // play on a message stream that plays already changes to the other stream.
 func TestPlayAnother(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	p, stream, pub := playing(t, h)
 	other := h.publish("other")
 	other.send("meta:v vc:x K:y@0")
@@ -223,7 +223,7 @@ func TestPlayAnother(t *testing.T) {
 
 // A player on the connection of a publisher: both go on, whoever ends.
 func TestPublishAndPlayOnOneConnection(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	p, stream, pub := playing(t, h)
 	second := p.stream()
 	p.command(second, "publish", 6.0, nil, "mine", "live")
@@ -238,22 +238,22 @@ func TestPublishAndPlayOnOneConnection(t *testing.T) {
 
 // A player that takes nothing is ended, and its session says why.
 func TestStalledPlayer(t *testing.T) {
-	h := newHouse(t, func(c *configs) { c.pool.WriteTimeout = 50 * time.Millisecond })
+	h := newRig(t, func(c *configs) { c.pool.WriteTimeout = 50 * time.Millisecond })
 	pub := h.publish("demo")
 	pub.send("meta:v vc:h264 K:" + strings.Repeat("x", 12<<20))
 	p := h.dial("live")
 	p.command(p.stream(), "play", 5.0, nil, "demo", -2000.0)
-	h.log.wait(t, "session ends", "play live/demo", `reason="stalled: `, "i/o timeout")
+	h.log.wait(t, "session ends", "role=watch", "reason=stalled")
 	h.waitViewers(0)
 }
 
 // A player that goes shows in its session, which ends it.
 func TestPlayerVanishes(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	p, _, _ := playing(t, h)
 	p.Close()
 	h.waitViewers(0)
-	h.log.wait(t, "session ends", "play live/demo", `reason="closed by client"`)
+	h.log.wait(t, "session ends", "role=watch", `reason="client left"`)
 }
 
 // The same way over a connection that cannot be written to directly, without a
@@ -279,7 +279,7 @@ func TestPlayOverPipe(t *testing.T) {
 
 // Whether somebody may watch is the hub's to say.
 func TestDenied(t *testing.T) {
-	h := newHouse(t, func(c *configs) {
+	h := newRig(t, func(c *configs) {
 		c.hub.Authorize = func(_ context.Context, s *hub.Session) (hub.Grant, error) {
 			assert.Equal(t, "rtmp", s.Protocol())
 			return hub.Grant{}, &hub.Refusal{Reason: hub.ReasonDenied, Detail: "closed today"}
@@ -295,7 +295,7 @@ func TestDenied(t *testing.T) {
 // A player that asks for a time gets that much on the stream's own clock, and then
 // NetStream.Play.Stop (RTMP 1.0 §7.2.2.1).
 func TestPlayDuration(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	publisher := h.publish("demo")
 	publisher.send(start)
 	p := h.dial("live")

@@ -19,7 +19,7 @@ import (
 
 // What is published comes to every player, which is told when it ends.
 func TestPublishAndPlay(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	pub := h.publish("demo")
 	pub.send(start)
 	h.waitLive("demo", 6)
@@ -35,13 +35,13 @@ func TestPublishAndPlay(t *testing.T) {
 	first.expectEnd(io.EOF)
 	second.expectEnd(io.EOF)
 	h.waitViewers(0)
-	h.log.wait(t, "session ends", "play live/demo", "reason=unpublished")
-	h.log.wait(t, "session ends", "publish live/demo", `reason="closed by client"`)
+	h.log.wait(t, "session ends", "role=watch", "reason=unpublished")
+	h.log.wait(t, "session ends", "role=publish", `reason="client left"`)
 	assert.NotContains(t, h.log.String(), "token")
 }
 
 // waitLive waits until a stream can be joined: it has taken at least n tags.
-func (h *house) waitLive(name string, n int) {
+func (h *rig) waitLive(name string, n int) {
 	h.t.Helper()
 	key := hub.Key{App: "live", Name: name}
 	require.Eventually(h.t, func() bool {
@@ -55,7 +55,7 @@ func (h *house) waitLive(name string, n int) {
 }
 
 func TestBadNames(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	for _, name := range []string{"a*b", "%00", "a%5cb", "%ff", "..", "a%3cb%3e"} {
 		_, err := h.client.Publish(t.Context(), h.url+name)
 		refusedWith(t, err, rtmp.CodePublishBadName)
@@ -68,7 +68,7 @@ func TestBadNames(t *testing.T) {
 // A name that is being published is refused, and the connection closed: OBS and
 // ffmpeg stop then.
 func TestBusy(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	pub := h.publish("demo?token=a")
 	pub.send(start)
 	h.waitLive("demo", 6)
@@ -86,7 +86,7 @@ func TestBusy(t *testing.T) {
 
 // Without a query, nothing proves that a publisher is the same.
 func TestNoIdentityIsNone(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	h.publish("demo").send(start)
 	_, err := h.client.Publish(t.Context(), h.url+"demo")
 	refusedWith(t, err, rtmp.CodePublishBadName)
@@ -94,7 +94,7 @@ func TestNoIdentityIsNone(t *testing.T) {
 
 // Who shows the same secret takes over at once; players notice nothing.
 func TestTakeOverBySameIdentity(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	old := h.publish("demo?token=a&x=1")
 	old.send(start)
 	h.waitLive("demo", 6)
@@ -104,7 +104,7 @@ func TestTakeOverBySameIdentity(t *testing.T) {
 	refusedWith(t, old.ended(), rtmp.CodePublishBadName)
 	next.send("meta:av vc:h264 ac:aac K:5@0 A:6@10")
 	p.expect("K:5@80 A:6@90")
-	h.log.wait(t, "session ends", "publish live/demo", "another publisher took live/demo over")
+	h.log.wait(t, "session ends", "role=publish", "reason=replaced", "another publisher took live/demo over")
 }
 
 // A half-open connection does not hold a name for long.
@@ -128,7 +128,7 @@ func TestTakeOverOfSilentPublisher(t *testing.T) {
 // A publisher whose connection is lost in the middle of a message may come back
 // within the grace time: its players were held, on one clock.
 func TestPublisherComesBack(t *testing.T) {
-	h := newHouse(t, func(c *configs) { c.hub.PublisherGrace = time.Minute })
+	h := newRig(t, func(c *configs) { c.hub.PublisherGrace = time.Minute })
 	pub := h.publish("demo")
 	pub.send(start)
 	h.waitLive("demo", 6)
@@ -140,7 +140,7 @@ func TestPublisherComesBack(t *testing.T) {
 	raw.expectStatus(rtmp.CodePublishStart)
 	raw.write([]byte{4, 0, 0, 0, 0, 0xff, 0xff, 9, 1, 0, 0, 0, 0x17}) // a large message begins
 	raw.Close()
-	h.log.wait(t, "session ends", "publish live/other", "inside a message")
+	h.log.wait(t, "session ends", "stream=live/other", `reason="client left"`, "unexpected EOF")
 
 	pub.Close()
 	require.Eventually(t, func() bool { return h.state("demo") == "grace" }, 10*time.Second, time.Millisecond)
@@ -149,7 +149,7 @@ func TestPublisherComesBack(t *testing.T) {
 	p.expect("K:5@80 A:6@90")
 }
 
-func (h *house) state(name string) string {
+func (h *rig) state(name string) string {
 	for _, s := range h.hub.Streams() {
 		if s.Name == name {
 			return s.State
@@ -160,7 +160,7 @@ func (h *house) state(name string) string {
 
 // Players of RTMP follow a change of codec: they are sent the new headers.
 func TestCodecChange(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	pub := h.publish("demo")
 	pub.send("meta:v vc:h264 K:1@0")
 	h.waitLive("demo", 3)
@@ -207,7 +207,7 @@ func TestShutdown(t *testing.T) {
 
 // Clients that do not close when they are told hold nothing up beyond a bound.
 func TestShutdownWithDeafClients(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	pub := h.publish("demo")
 	pub.send(start)
 	h.waitLive("demo", 6)
@@ -244,7 +244,7 @@ func TestStatus(t *testing.T) {
 // An index of 6,000 key frames, as files have that are published in a loop, costs the
 // metadata nothing else.
 func TestIndexInMetadata(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	index := make(amf.StrictArray, 6000)
 	for i := range index {
 		index[i] = float64(i)

@@ -30,7 +30,7 @@ func TestFormOfPlayers(t *testing.T) {
 
 // A player's wishes come with its URL; those that make no sense are refused.
 func TestWishesOfPlayers(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	h.publish("demo").send(start)
 	h.waitLive("demo", 6)
 	h.play("demo?onlyvideo=1").expect("meta@0 vc:h264@0 K:1@0 P:3@40")
@@ -43,7 +43,7 @@ func TestWishesOfPlayers(t *testing.T) {
 
 // Players get what they understand of one and the same stream.
 func TestPlayersOfDifferentForms(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	pub := h.publish("demo")
 	for _, body := range []string{
 		"\x90avc1\x01\x64\x00\x1f\xff\xe1\x00\x00\x01\x00\x00", // codec header

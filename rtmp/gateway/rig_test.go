@@ -24,8 +24,8 @@ import (
 	"sluice/rtmp"
 )
 
-// house is an RTMP server on a hub.
-type house struct {
+// rig is an RTMP server on a hub.
+type rig struct {
 	t      testing.TB
 	hub    *hub.Hub
 	pool   *fanout.Pool
@@ -35,7 +35,7 @@ type house struct {
 	log    *lines
 }
 
-// configs are what a test may change before its house begins to serve.
+// configs are what a test may change before its rig begins to serve.
 type configs struct {
 	hub    hub.Config
 	pool   fanout.Config
@@ -44,8 +44,8 @@ type configs struct {
 	handler func(io.Writer, *slog.HandlerOptions) slog.Handler
 }
 
-// newHouse serves on loopback until the test ends; no viewer may be left then.
-func newHouse(t testing.TB, change ...func(*configs)) *house {
+// newRig serves on loopback until the test ends; no viewer may be left then.
+func newRig(t testing.TB, change ...func(*configs)) *rig {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -54,8 +54,8 @@ func newHouse(t testing.TB, change ...func(*configs)) *house {
 	return h
 }
 
-// newPipeHouse is newHouse over pipes, for tests on a fake clock.
-func newPipeHouse(t testing.TB, change ...func(*configs)) *house {
+// newPipeHouse is newRig over pipes, for tests on a fake clock.
+func newPipeHouse(t testing.TB, change ...func(*configs)) *rig {
 	t.Helper()
 	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 	h := serve(t, l, change...)
@@ -64,14 +64,14 @@ func newPipeHouse(t testing.TB, change ...func(*configs)) *house {
 	return h
 }
 
-func serve(t testing.TB, l net.Listener, change ...func(*configs)) *house {
+func serve(t testing.TB, l net.Listener, change ...func(*configs)) *rig {
 	t.Helper()
 	cfg := configs{hub: hub.Config{PublisherGrace: -1}, server: rtmp.Server{LingerTimeout: 100 * time.Millisecond}}
 	for _, c := range change {
 		c(&cfg)
 	}
-	h := &house{t: t, pool: fanout.New(cfg.pool), server: &cfg.server, log: &lines{}}
-	h.server.Logger = slog.New(slog.NewTextHandler(h.log, nil))
+	h := &rig{t: t, pool: fanout.New(cfg.pool), server: &cfg.server, log: &lines{}}
+	h.server.Logger = slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if cfg.handler != nil {
 		h.server.Logger = slog.New(cfg.handler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
@@ -94,7 +94,7 @@ func serve(t testing.TB, l net.Listener, change ...func(*configs)) *house {
 }
 
 // await makes sessions wait in a pool, without a goroutine each.
-func (h *house) await() {
+func (h *rig) await() {
 	pool := intake.New(intake.Config{})
 	h.t.Cleanup(pool.Close) // after the server
 	h.server.Poll = func(c net.Conn, run func()) (rtmp.Polled, error) {
@@ -189,7 +189,7 @@ type publisher struct {
 	t testing.TB
 }
 
-func (h *house) publish(name string) *publisher {
+func (h *rig) publish(name string) *publisher {
 	h.t.Helper()
 	p, err := h.client.Publish(h.t.Context(), h.url+name)
 	require.NoError(h.t, err)
@@ -221,7 +221,7 @@ type player struct {
 	t testing.TB
 }
 
-func (h *house) play(name string) *player {
+func (h *rig) play(name string) *player {
 	h.t.Helper()
 	p, err := h.client.Play(h.t.Context(), h.url+name)
 	require.NoError(h.t, err)
@@ -321,7 +321,7 @@ const (
 )
 
 // viewers waits until the hub has that many viewers.
-func (h *house) waitViewers(n int) {
+func (h *rig) waitViewers(n int) {
 	h.t.Helper()
 	require.Eventually(h.t, func() bool {
 		count := 0
