@@ -16,7 +16,7 @@ import (
 	"sluice/hub"
 )
 
-// torture is an encoder with a clock of its own, and what befalls it. Every frame
+// clockFault is an encoder with a clock of its own, and what befalls it. Every frame
 // carries when it was really taken, so that what viewers get can be held against it.
 // For every viewer, whenever it joins, and whatever the clock did:
 //
@@ -25,7 +25,7 @@ import (
 //   - audio stands against video as it was taken, to the millisecond;
 //   - no gap is larger than that of the input, but for a frame's distance where a
 //     session begins.
-type torture struct {
+type clockFault struct {
 	name string
 
 	// Of the encoder, all in ms.
@@ -34,13 +34,13 @@ type torture struct {
 	start int64 // what the clock shows first
 	pace  int64 // how fast it runs, in percent; 0 is 100
 	only  flv.Type
-	stamp func(e *torturer, f *tortured, ts int64) int64 // what becomes of a timestamp
-	comp  func(n int) int32                              // composition time of the nth frame of a GOP
+	stamp func(e *faultyEncoder, f *faultyFrame, ts int64) int64 // what becomes of a timestamp
+	comp  func(n int) int32                                      // composition time of the nth frame of a GOP
 
-	every  int64                          // how often something befalls it; 0 for once
-	befall func(e *torturer, f *tortured) // what, before a frame is sent
-	header bool                           // codec headers come before every key frame, and late at first
-	long   int64                          // how long it is watched; 0 is 40 s
+	every  int64                                  // how often something befalls it; 0 for once
+	befall func(e *faultyEncoder, f *faultyFrame) // what, before a frame is sent
+	header bool                                   // codec headers come before every key frame, and late at first
+	long   int64                                  // how long it is watched; 0 is 40 s
 
 	// What is allowed.
 	off  int   // how many frames of a viewer may be out of sync, all in all
@@ -48,16 +48,16 @@ type torture struct {
 	seam int64 // by how much more than the input's a gap may be
 }
 
-// tortured is a frame.
-type tortured struct {
+// faultyFrame is a frame.
+type faultyFrame struct {
 	typ   flv.Type
 	n     int   // in its GOP
 	taken int64 // ms since the encoder began
 }
 
-// torturer is torture under way.
-type torturer struct {
-	torture
+// faultyEncoder is clockFault under way.
+type faultyEncoder struct {
+	clockFault
 	t     *testing.T
 	h     *hub.Hub
 	p     *source
@@ -72,25 +72,25 @@ type torturer struct {
 }
 
 const (
-	tortureFrame = 40 // ms
-	tortureSound = 20
-	tortureGOP   = 50 // frames
+	faultFrame = 40 // ms
+	faultSound = 20
+	faultGOP   = 50 // frames
 )
 
-func (e *torturer) now() int64 { return time.Since(e.begun).Milliseconds() }
+func (e *faultyEncoder) now() int64 { return time.Since(e.begun).Milliseconds() }
 
 // set makes the clock of frames taken from now on show that much more than the time.
-func (e *torturer) set(f *tortured, ahead int64) {
+func (e *faultyEncoder) set(f *faultyFrame, ahead int64) {
 	e.sets = append(e.sets, struct{ from, ahead int64 }{f.taken, ahead})
 }
 
 // pause takes no frame for a while.
-func (e *torturer) pause(f *tortured, ms int64) {
+func (e *faultyEncoder) pause(f *faultyFrame, ms int64) {
 	e.away = append(e.away, [2]int64{f.taken, f.taken + ms})
 }
 
 // reconnect begins another session after a time away; what was under way is lost.
-func (e *torturer) reconnect(f *tortured, ms, ahead int64) {
+func (e *faultyEncoder) reconnect(f *faultyFrame, ms, ahead int64) {
 	e.p.Close()
 	time.Sleep(time.Duration(ms) * time.Millisecond)
 	e.away = append(e.away, [2]int64{f.taken - abs(e.lag), e.now()})
@@ -98,7 +98,7 @@ func (e *torturer) reconnect(f *tortured, ms, ahead int64) {
 	e.connect()
 }
 
-func (e *torturer) connect() {
+func (e *faultyEncoder) connect() {
 	e.p = publish(e.t, e.h, client{})
 	switch e.only {
 	case 0:
@@ -113,7 +113,7 @@ func (e *torturer) connect() {
 func abs(n int64) int64 { return max(n, -n) }
 
 // show returns what the clock shows at a time.
-func (e *torturer) show(taken int64) int64 {
+func (e *faultyEncoder) show(taken int64) int64 {
 	if e.pace != 0 {
 		return taken * e.pace / 100
 	}
@@ -121,7 +121,7 @@ func (e *torturer) show(taken int64) int64 {
 }
 
 // send publishes a frame.
-func (e *torturer) send(f *tortured) {
+func (e *faultyEncoder) send(f *faultyFrame) {
 	ts := e.show(f.taken) + e.start
 	for _, s := range e.sets {
 		if f.taken >= s.from {
@@ -140,10 +140,10 @@ func (e *torturer) send(f *tortured) {
 	if f.typ == flv.TypeVideo {
 		composition := int32(0)
 		if e.comp != nil {
-			composition = e.comp(f.n % tortureGOP)
+			composition = e.comp(f.n % faultGOP)
 		}
 		t.Data = []byte{0x27, 1, byte(composition >> 16), byte(composition >> 8), byte(composition)}
-		if f.n%tortureGOP == 0 {
+		if f.n%faultGOP == 0 {
 			t.Data[0] = 0x17
 			if e.header {
 				e.p.send("vc:s ac:c")
@@ -157,10 +157,10 @@ func (e *torturer) send(f *tortured) {
 
 // run publishes until the time, at the pace of the clock on the wall, and lets look
 // look now and then.
-func (e *torturer) run(until int64, look func()) {
+func (e *faultyEncoder) run(until int64, look func()) {
 	e.begun, e.next = time.Now(), 6_000
 	e.connect()
-	video, audio := &tortured{typ: flv.TypeVideo}, &tortured{typ: flv.TypeAudio}
+	video, audio := &faultyFrame{typ: flv.TypeVideo}, &faultyFrame{typ: flv.TypeAudio}
 	for {
 		f, due := video, video.taken-min(e.lag, 0)
 		if d := audio.taken + max(e.lag, 0); d < due {
@@ -189,7 +189,7 @@ func (e *torturer) run(until int64, look func()) {
 		default:
 			f.n = 0 // what follows begins with a key frame
 		}
-		f.taken += map[flv.Type]int64{flv.TypeVideo: tortureFrame, flv.TypeAudio: tortureSound}[f.typ]
+		f.taken += map[flv.Type]int64{flv.TypeVideo: faultFrame, flv.TypeAudio: faultSound}[f.typ]
 	}
 }
 
@@ -204,7 +204,7 @@ func (s shown) String() string {
 }
 
 // judge holds what a viewer got against what was published.
-func (e *torturer) judge(name string, tags []flv.Tag) {
+func (e *faultyEncoder) judge(name string, tags []flv.Tag) {
 	t := e.t
 	t.Helper()
 	require.NotEmpty(t, tags, name)
@@ -236,7 +236,7 @@ func (e *torturer) judge(name string, tags []flv.Tag) {
 }
 
 // judgeTrack requires that nothing is missing, and no gap that was not there.
-func (e *torturer) judgeTrack(name string, got []shown, sent []int64) {
+func (e *faultyEncoder) judgeTrack(name string, got []shown, sent []int64) {
 	begin := slices.Index(sent, got[0].taken)
 	if len(got) != len(sent)-begin {
 		e.t.Fatalf("%s: %d of %d frames, first %v", name, len(got), len(sent)-begin, got[0])
@@ -258,7 +258,7 @@ func (e *torturer) judgeTrack(name string, got []shown, sent []int64) {
 
 // judgeSync requires that each audio frame stands against the video frame before it as
 // it was taken.
-func (e *torturer) judgeSync(name string, audio, video []shown) {
+func (e *faultyEncoder) judgeSync(name string, audio, video []shown) {
 	off, worst := 0, shown{}
 	for _, a := range audio {
 		i, _ := slices.BinarySearchFunc(video, a.taken+1, func(v shown, taken int64) int { return int(v.taken - taken) })
@@ -281,10 +281,10 @@ func (e *torturer) judgeSync(name string, audio, video []shown) {
 // wrapsAt makes a clock that is at a boundary in the middle of the test.
 func wrapsAt(boundary int64) int64 { return boundary - 10_000 }
 
-func TestTorture(t *testing.T) {
+func TestClockFault(t *testing.T) {
 	const hour = 3_600_000
-	random := func(e *torturer, f *tortured) { e.set(f, int64(e.rng.Uint32())) }
-	tortures := []torture{
+	random := func(e *faultyEncoder, f *faultyFrame) { e.set(f, int64(e.rng.Uint32())) }
+	tortures := []clockFault{
 		{name: "nothing"},
 		{name: "2^24", start: wrapsAt(1 << 24)},
 		{name: "2^31", start: wrapsAt(1 << 31)},
@@ -292,52 +292,52 @@ func TestTorture(t *testing.T) {
 		{name: "31 bits", start: wrapsAt(1 << 31), bits: 31},
 		{name: "2 percent fast", pace: 102, long: hour / 6},
 		{name: "2 percent slow", pace: 98, long: hour / 6},
-		{name: "backward", befall: func(e *torturer, f *tortured) { e.set(f, -3000) }, start: 60_000},
-		{name: "far backward", befall: func(e *torturer, f *tortured) { e.set(f, 5000) }, start: hour},
-		{name: "forward", befall: func(e *torturer, f *tortured) { e.set(f, hour) }},
-		{name: "a leap of seconds", befall: func(e *torturer, f *tortured) { e.set(f, 3000) }, off: 200, seam: 3000},
-		{name: "to 0", befall: func(e *torturer, f *tortured) { e.set(f, -f.taken) }, start: hour},
+		{name: "backward", befall: func(e *faultyEncoder, f *faultyFrame) { e.set(f, -3000) }, start: 60_000},
+		{name: "far backward", befall: func(e *faultyEncoder, f *faultyFrame) { e.set(f, 5000) }, start: hour},
+		{name: "forward", befall: func(e *faultyEncoder, f *faultyFrame) { e.set(f, hour) }},
+		{name: "a leap of seconds", befall: func(e *faultyEncoder, f *faultyFrame) { e.set(f, 3000) }, off: 200, seam: 3000},
+		{name: "to 0", befall: func(e *faultyEncoder, f *faultyFrame) { e.set(f, -f.taken) }, start: hour},
 		{name: "anywhere, again and again", every: 3000, befall: random},
-		{name: "anywhere near 2^31", every: 3000, bits: 31, befall: func(e *torturer, f *tortured) {
+		{name: "anywhere near 2^31", every: 3000, bits: 31, befall: func(e *faultyEncoder, f *faultyFrame) {
 			e.set(f, 1<<31-f.taken-int64(e.rng.IntN(2000)))
 		}},
-		{name: "a wild timestamp", every: 500, off: 400, befall: func(e *torturer, _ *tortured) {
+		{name: "a wild timestamp", every: 500, off: 400, befall: func(e *faultyEncoder, _ *faultyFrame) {
 			e.wild = int64(e.rng.Uint32())
 		}},
-		{name: "a timestamp of 0", every: 500, off: 400, start: hour, befall: func(e *torturer, f *tortured) {
+		{name: "a timestamp of 0", every: 500, off: 400, start: hour, befall: func(e *faultyEncoder, f *faultyFrame) {
 			e.wild = -hour - f.taken
 		}},
-		{name: "the same timestamps", blur: 100, stamp: func(_ *torturer, _ *tortured, ts int64) int64 {
+		{name: "the same timestamps", blur: 100, stamp: func(_ *faultyEncoder, _ *faultyFrame, ts int64) int64 {
 			return ts / 100 * 100
 		}},
-		{name: "jitter", blur: 60, start: 100, stamp: func(e *torturer, _ *tortured, ts int64) int64 {
+		{name: "jitter", blur: 60, start: 100, stamp: func(e *faultyEncoder, _ *faultyFrame, ts int64) int64 {
 			return ts + int64(e.rng.IntN(60)) - 30
 		}},
 		{name: "B-frames", comp: func(n int) int32 { return []int32{80, 160, 80, 0, 40}[n%5] }},
 		{name: "negative composition times", comp: func(n int) int32 { return []int32{0, 80, -40, -40}[n%4] }},
 		{name: "headers at every key frame", header: true},
-		{name: "a pause of 3 s", befall: func(e *torturer, f *tortured) { e.pause(f, 3000) }, off: 4},
-		{name: "a pause of 10 s", befall: func(e *torturer, f *tortured) { e.pause(f, 10_000) }, off: 4},
-		{name: "a pause of 10 min", befall: func(e *torturer, f *tortured) { e.pause(f, 600_000) }, long: 660_000, off: 4},
-		{name: "reconnects", every: 4000, seam: tortureFrame, befall: func(e *torturer, f *tortured) {
+		{name: "a pause of 3 s", befall: func(e *faultyEncoder, f *faultyFrame) { e.pause(f, 3000) }, off: 4},
+		{name: "a pause of 10 s", befall: func(e *faultyEncoder, f *faultyFrame) { e.pause(f, 10_000) }, off: 4},
+		{name: "a pause of 10 min", befall: func(e *faultyEncoder, f *faultyFrame) { e.pause(f, 600_000) }, long: 660_000, off: 4},
+		{name: "reconnects", every: 4000, seam: faultFrame, befall: func(e *faultyEncoder, f *faultyFrame) {
 			e.reconnect(f, 1000, int64(e.rng.Uint32()))
 		}},
 	}
 	// The worst of them in encoders that interleave badly, and with reconnects amid them.
 	for _, lag := range []int64{1000, 3000, -1000, -3000} {
 		for _, i := range []string{"nothing", "31 bits", "2^32", "to 0", "anywhere, again and again", "a wild timestamp", "reconnects", "a pause of 10 s"} {
-			x := tortures[slices.IndexFunc(tortures, func(x torture) bool { return x.name == i })]
+			x := tortures[slices.IndexFunc(tortures, func(x clockFault) bool { return x.name == i })]
 			x.name, x.lag = fmt.Sprintf("%s, sound %d ms late", i, lag), lag
 			x.every *= 4 // so that both tracks come between
 			tortures = append(tortures, x)
 		}
 	}
 	for _, i := range []string{"to 0", "31 bits", "jitter", "a wild timestamp", "B-frames"} {
-		x := tortures[slices.IndexFunc(tortures, func(x torture) bool { return x.name == i })]
+		x := tortures[slices.IndexFunc(tortures, func(x clockFault) bool { return x.name == i })]
 		before := x.befall
 		x.name, x.every, x.seam = i+", and reconnects", 1700, x.seam+100
 		n := 0
-		x.befall = func(e *torturer, f *tortured) {
+		x.befall = func(e *faultyEncoder, f *faultyFrame) {
 			if n++; n%2 == 0 {
 				e.reconnect(f, 700, int64(e.rng.Uint32()))
 			} else if before != nil {
@@ -348,7 +348,7 @@ func TestTorture(t *testing.T) {
 	}
 	for _, typ := range []flv.Type{flv.TypeVideo, flv.TypeAudio} {
 		for _, i := range []string{"31 bits", "to 0", "a wild timestamp", "a pause of 10 s", "reconnects"} {
-			x := tortures[slices.IndexFunc(tortures, func(x torture) bool { return x.name == i })]
+			x := tortures[slices.IndexFunc(tortures, func(x clockFault) bool { return x.name == i })]
 			x.name, x.only = fmt.Sprintf("%s, only %v", i, typ), typ
 			tortures = append(tortures, x)
 		}
@@ -356,7 +356,7 @@ func TestTorture(t *testing.T) {
 	for _, x := range tortures {
 		t.Run(x.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e := &torturer{torture: x, t: t, h: newHub(t, hub.Config{}), rng: rand.New(rand.NewPCG(7, 7)),
+				e := &faultyEncoder{clockFault: x, t: t, h: newHub(t, hub.Config{}), rng: rand.New(rand.NewPCG(7, 7)),
 					sent: map[flv.Type][]int64{}}
 				long := x.long
 				if long == 0 {

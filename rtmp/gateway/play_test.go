@@ -29,7 +29,7 @@ func TestWaitingPlayer(t *testing.T) {
 
 func TestViewerWaitExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newPipeHouse(t, func(c *configs) { c.hub.ViewerWait = 7 * time.Second })
+		h := newPipeRig(t, func(c *configs) { c.hub.ViewerWait = 7 * time.Second })
 		began := time.Now()
 		_, err := h.client.Play(t.Context(), h.url+"demo")
 		refusedWith(t, err, rtmp.CodePlayStreamNotFound)
@@ -260,7 +260,7 @@ func TestPlayerVanishes(t *testing.T) {
 // goroutine that stays.
 func TestPlayOverPipe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newPipeHouse(t)
+		h := newPipeRig(t)
 		pub := h.publish("demo")
 		pub.send(start)
 		p, leaves := h.play("demo"), h.play("demo")

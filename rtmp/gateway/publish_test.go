@@ -110,7 +110,7 @@ func TestTakeOverBySameIdentity(t *testing.T) {
 // A half-open connection does not hold a name for long.
 func TestTakeOverOfSilentPublisher(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newPipeHouse(t)
+		h := newPipeRig(t)
 		old := h.publish("demo")
 		old.send("meta:v vc:h264 K:1@100")
 		_, err := h.client.Publish(t.Context(), h.url+"demo")
@@ -177,7 +177,7 @@ func TestCodecChange(t *testing.T) {
 // The end of a publisher's stream that the hub decided on is told with its reason.
 func TestShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newPipeHouse(t)
+		h := newPipeRig(t)
 		pub := h.publish("demo")
 		pub.send(start)
 		p := h.play("demo")

@@ -54,8 +54,8 @@ func newRig(t testing.TB, change ...func(*configs)) *rig {
 	return h
 }
 
-// newPipeHouse is newRig over pipes, for tests on a fake clock.
-func newPipeHouse(t testing.TB, change ...func(*configs)) *rig {
+// newPipeRig is newRig over pipes, for tests on a fake clock.
+func newPipeRig(t testing.TB, change ...func(*configs)) *rig {
 	t.Helper()
 	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 	h := serve(t, l, change...)
