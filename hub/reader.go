@@ -14,7 +14,7 @@ import (
 type ReadOptions struct {
 	// FromSession begins with the first packet of the present publish session, or of the
 	// last one, or with the oldest of it that the log still holds: within its first two
-	// seconds nothing is missing. Otherwise a reader begins with the newest key frame.
+	// seconds nothing is missing, unless these have more than a megabyte. Otherwise a reader begins with the newest key frame.
 	FromSession bool
 	// Lag says what happens to a reader that falls behind.
 	Lag LagPolicy
@@ -332,7 +332,8 @@ func (s *Stream) reviewReadersLocked() {
 // keptLocked reports whether a reader still needs packet seq, which nobody else does; a
 // reader that comes a little after the beginning of the session, too.
 func (s *Stream) keptLocked(seq uint64) bool {
-	if s.session.arrived-s.session.openedAt < sessionLead && seq >= s.lead && s.log.memory() <= s.hub.logBound() {
+	if s.session.arrived-s.session.openedAt < sessionLead && seq >= s.lead &&
+		s.log.lent <= maxSessionLead && s.log.memory() <= s.hub.logBound() {
 		return true
 	}
 	return slices.ContainsFunc(s.readers, func(r *Reader) bool { return r.wantsKept(seq) })
@@ -384,6 +385,9 @@ func (b *Budget) allows(bytes int64) bool {
 	return b.bytes.Load() <= b.most || bytes <= b.most/max(1, b.readers.Load())
 }
 
-// sessionLead is how much of the beginning of a publish session is kept for readers who
-// come a little after it.
-const sessionLead = 2 * time.Second
+// The beginning of a publish session is kept for readers that come a little after it: for
+// so long, and up to so many bytes beyond what viewers need.
+const (
+	sessionLead    = 2 * time.Second
+	maxSessionLead = 1 << 20
+)
