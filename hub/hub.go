@@ -75,6 +75,16 @@ type Config struct {
 	Logger *slog.Logger
 }
 
+// Defaults of Config.
+const (
+	defaultPublisherGrace   = 8 * time.Second
+	defaultViewerWait       = 10 * time.Second
+	defaultMaxLag           = 5 * time.Second
+	defaultAuthorizeTimeout = 10 * time.Second
+	defaultGOPMaxBytes      = 32 << 20
+	defaultMaxStreams       = 20_000
+)
+
 // Hub holds the streams. Its methods may be called from any goroutine.
 type Hub struct {
 	cfg    Config
@@ -103,15 +113,15 @@ func New(cfg Config) *Hub {
 			*d = 0
 		}
 	}
-	setDuration(&cfg.PublisherGrace, 8*time.Second)
-	setDuration(&cfg.ViewerWait, 10*time.Second)
-	setDuration(&cfg.MaxLag, 5*time.Second)
-	setDuration(&cfg.AuthorizeTimeout, 10*time.Second)
+	setDuration(&cfg.PublisherGrace, defaultPublisherGrace)
+	setDuration(&cfg.ViewerWait, defaultViewerWait)
+	setDuration(&cfg.MaxLag, defaultMaxLag)
+	setDuration(&cfg.AuthorizeTimeout, defaultAuthorizeTimeout)
 	if cfg.GOPMaxBytes <= 0 {
-		cfg.GOPMaxBytes = 32 << 20
+		cfg.GOPMaxBytes = defaultGOPMaxBytes
 	}
 	if cfg.MaxStreams <= 0 {
-		cfg.MaxStreams = 20_000
+		cfg.MaxStreams = defaultMaxStreams
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
