@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"log/slog"
-	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -315,26 +314,4 @@ func TestVariableNames(t *testing.T) {
 		"SLUICE_MAX_VIEWERS", "SLUICE_MAX_BITRATE", "SLUICE_MAX_CONNECTIONS", "SLUICE_MAX_CONNECTIONS_PER_ADDRESS",
 		"SLUICE_ALLOW_ORIGINS",
 	}, names)
-}
-
-// The README's table is between these two lines, and comes from config:
-// `UPDATE_README=1 go test ./cmd/sluice` writes it anew.
-const (
-	tableBegin = "<!-- variables: begin, from cmd/sluice/config.go -->\n"
-	tableEnd   = "<!-- variables: end -->"
-)
-
-func TestReadmeTable(t *testing.T) {
-	const path = "../../README.md"
-	readme, err := os.ReadFile(path)
-	require.NoError(t, err)
-	before, rest, found := strings.Cut(string(readme), tableBegin)
-	require.True(t, found, "README.md lacks the line %q", tableBegin)
-	table, after, found := strings.Cut(rest, tableEnd)
-	require.True(t, found, "README.md lacks the line %q", tableEnd)
-	if os.Getenv("UPDATE_README") != "" {
-		require.NoError(t, os.WriteFile(path, []byte(before+tableBegin+markdownTable()+tableEnd+after), 0o644))
-		return
-	}
-	assert.Equal(t, markdownTable(), table, "UPDATE_README=1 go test ./cmd/sluice writes the table anew")
 }

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// bounds are the rows of the table in BOUNDS.md. What stands in braces is a variable of
+// the configuration, or a constant of the code: a package, its constant, for some a field
+// of a struct, and the unit of a number of bytes.
+var bounds = []struct{ what, bound, beyond string }{
+	{"connections in all", "the limit of open files less {cmd/sluice.ownFiles}; {SLUICE_MAX_CONNECTIONS}",
+		"those that have shown nothing yet go first, then those that have waited for permission for more than {cmd/sluice/admission.askingPatience}; then 503 over HTTP, closed over RTMP"},
+	{"connections of one address (IPv6: of one /64)", "none; {SLUICE_MAX_CONNECTIONS_PER_ADDRESS}, to be set where no proxy stands in front",
+		"the same, for that address alone"},
+	{"connections that have shown nothing, of one address; in all", "{cmd/sluice/admission.maxPendingPerAddress}; {cmd/sluice/admission.maxPending}",
+		"the oldest of the address with the most are closed, none younger than {cmd/sluice/admission.defaultPatience}"},
+	{"connections that are being told that they are too many", "{cmd/sluice/admission.maxTurned} for {cmd/sluice/admission.refusalTimeout}", "closed"},
+	{"streams", "{hub.defaultMaxStreams}; as many more may be published when viewers wait for that many", "refused, \"too many\""},
+	{"viewers of a stream", "none; {SLUICE_MAX_VIEWERS}", "refused, \"too many\""},
+	{"bitrate of a publisher", "none; {SLUICE_MAX_BITRATE}, of which twice as much passes for {hub.allowanceWindow}", "ended, `NetStream.Publish.Rejected`"},
+	{"what a stream keeps", "{SLUICE_GOP_MAX_BYTES}", "the GOP is cut"},
+	{"what all streams keep", "1/{cmd/sluice.logsPart} of the memory", "those that keep more than their share are cut, to {hub.minLogBound bytes} at the least"},
+	{"large frames that wait for congested viewers", "1/{cmd/sluice.unwrittenPart} of the memory; viewers who wait for the same frame hold it once", "those that cost most are ended, \"stalled\""},
+	{"what else a congested viewer's connection keeps: of media; of its session's own messages", "{hub/fanout.largeRest bytes}; {hub/fanout.maxQueued bytes}", "it is read from the log later; ended, \"stalled\""},
+	{"what the kernel keeps of a viewer's bytes that it cannot send yet", "about {hub/fanout.maxUnsent bytes} (Linux)", "the viewer is behind"},
+	{"a viewer that takes nothing", "{SLUICE_STALL_TIMEOUT}", "ended, \"stalled\""},
+	{"a viewer behind the live edge", "{SLUICE_MAX_LAG}", "goes on at the newest key frame"},
+	{"a viewer's wait: for a publisher; for its first key frame", "{SLUICE_VIEWER_WAIT}; {hub.startWait}", "refused, \"not found\""},
+	{"questions to the policy at a time; in the queue; time for an answer", "{hub.maxQuestions}; {hub.maxQueuedQuestions}; {cmd/sluice.authorizeTimeout}",
+		"the rest is queued; the last question of the address with the most in the queue is refused, \"too many\"; refused, \"denied\""},
+	{"bytes of an RTMP client that waits for permission", "{rtmp.maxHeld bytes}", "the rest stays in the system's buffers"},
+	{"events that wait for an observer", "{hub.maxEvents}", "lost, and one event says how many"},
+	{"each text that a session keeps of its client; of its agent in the log", "{hub.maxShown bytes}; {hub.maxAgentPrinted bytes}", "cut"},
+	{"RTMP handshake; then connect; then publish or play", "{rtmp.defaultHandshakeTimeout}; {rtmp.defaultConnectTimeout}; {rtmp.defaultCommandTimeout}", "closed"},
+	{"silence of a publisher", "{rtmp.defaultPublishIdleTimeout} without a byte", "closed, \"idle\""},
+	{"silence of a player", "none, as players may be silent. Where its system answers nothing: {rtmp.defaultPingInterval} until it is asked, then {rtmp.defaultDeadPeerTimeout}, or {SLUICE_STALL_TIMEOUT} and 10 s if that is more (Linux)", "closed"},
+	{"a write to an RTMP client that has no viewer yet", "{rtmp.defaultWriteTimeout}", "closed"},
+	{"chunk streams of a connection", "{rtmp/internal/chunk.defaults.ChunkStreams}", "closed"},
+	{"chunk size of a client", "1 to {rtmp/internal/chunk.maxChunkSize}; nothing is sized by it", "closed"},
+	{"a message before publishing: media and others; control", "{rtmp/internal/chunk.Cautious.Media bytes}; {rtmp/internal/chunk.Cautious.Control bytes}", "closed at its header"},
+	{"a message of a publisher: media; others; control", "{rtmp/internal/chunk.defaults.Media bytes}; {rtmp/internal/chunk.defaults.Command bytes}; {rtmp/internal/chunk.defaults.Control bytes}", "closed at its header"},
+	{"bytes of unfinished messages: before publishing; of a publisher", "{rtmp/internal/chunk.Cautious.InFlight bytes}; {rtmp/internal/chunk.defaults.InFlight bytes}", "closed"},
+	{"parts of an aggregate message", "{rtmp.maxAggregated}", "closed"},
+	{"AMF of a command: depth; values; texts", "{rtmp.commandLimits.Depth}; {rtmp.commandLimits.Elements}; {rtmp.commandLimits.Bytes bytes}", "the rest is passed over"},
+	{"AMF of script data, and of each value of onMetaData: depth; values; texts", "{hub.scriptLimits.Depth}; {hub.scriptLimits.Elements}; {hub.scriptLimits.Bytes bytes}",
+		"left out, counted; what else the metadata says stays"},
+	{"onMetaData; its properties; their names; their texts", "{hub.maxScript bytes}; {hub.maxProperties}; {hub.maxPropertyKey bytes}; {hub.maxPropertyStr bytes}", "left out, counted"},
+	{"commands, pings and the like of a client", "{rtmp.defaultMaxCommands} a second, twice as many in a burst", "closed"},
+	{"message streams of a connection", "{rtmp.defaultMaxStreams}", "refused"},
+	{"what one publisher may have read in a turn", "{rtmp.turnBytes bytes} or {rtmp.turnMessages} messages", "others come first"},
+	{"stream name, APP/NAME", "{hub.MaxKeyLength bytes}: letters, numbers and marks of any script, and {hub.keyPunctuation}", "refused, \"bad request\""},
+	{"app, name and tcUrl of an RTMP client; pageUrl and swfUrl", "{rtmp.maxArgument bytes}; {rtmp.maxURL bytes}", "refused; cut"},
+	{"tracks in a body; ModEx headers before them", "{flv.maxTracks}; {flv.maxModEx}", "passed over, counted"},
+	{"codec headers of a stream; each of them", "{hub.maxConfigs}; {hub.maxConfigSize bytes}", "passed over, counted"},
+	{"HTTP request: header; time for it; time for a body; query of a stream", "{cmd/sluice.maxHeaderBytes bytes}; {cmd/sluice.readHeaderTimeout}; {httpflv/answer.BodyTimeout}; {httpflv.maxQuery bytes}", "431; closed; closed; 400"},
+	{"HTTP: time to take a refusal; another answer that is no stream; idle connection", "{httpflv/answer.Timeout}; {cmd/sluice.answerTimeout}; {cmd/sluice.idleTimeout}", "closed"},
+	{"WebSocket: a client's message; all that it sends; time for one frame", "{httpflv.maxClientMessage bytes}; {httpflv.clientBurst bytes}, then {httpflv.clientRate bytes} a second; {httpflv.frameTimeout}", "1009; 1008; 1008"},
+	{"log lines of one kind", "{cmd/sluice.logBurst} at once, {cmd/sluice.logRate} a second", "left out, and a line says how many"},
+	{"the end of all sessions at shutdown", "{cmd/sluice.drainTimeout}", "cut off"},
+}
+
+var braces = regexp.MustCompile(`\{[^}]*\}`)
+
+func TestBoundsTable(t *testing.T) {
+	code := newConstants()
+	var b strings.Builder
+	b.WriteString("| what | bound | beyond it | where it stands |\n|---|---|---|---|\n")
+	for _, row := range bounds {
+		var where []string // constants, those of a package together
+		var last string    // package
+		fill := func(text string) string {
+			return braces.ReplaceAllStringFunc(text, func(in string) string {
+				name, unit, _ := strings.Cut(strings.Trim(in, "{}"), " ")
+				if strings.HasPrefix(name, envPrefix) {
+					return variableText(t, name)
+				}
+				pkg, short := splitConstant(name)
+				value, err := code.text(pkg, short, unit)
+				require.NoError(t, err, name)
+				if head := "`" + pkg + "`: "; len(where) == 0 || pkg != last {
+					where, last = append(where, head+short), pkg
+				} else {
+					where[len(where)-1] += ", " + short
+				}
+				return value
+			})
+		}
+		bound, beyond := fill(row.bound), fill(row.beyond)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", row.what, bound, beyond, strings.Join(where, "; "))
+	}
+	checkTable(t, "BOUNDS.md", "bounds", "cmd/sluice/bounds_test.go and the constants", b.String())
+}
+
+// variableText returns the name of a variable, after its default if that bounds anything.
+func variableText(t *testing.T, name string) string {
+	t.Helper()
+	all := variables()
+	i := slices.IndexFunc(all, func(v variable) bool { return v.Name == name })
+	require.GreaterOrEqual(t, i, 0, "there is no variable %s", name)
+	if v := all[i]; v.Default != "0" {
+		return fmt.Sprintf("%s (`%s`)", v.Default, name)
+	}
+	return "`" + name + "`"
+}
