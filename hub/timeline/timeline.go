@@ -24,7 +24,7 @@ const (
 	// a leap beyond that a second frame must tell.
 	maxTrust = time.Second
 	// maxStray is how much sooner or later than its timestamp says a frame may arrive
-	// after a pause; of a pause of less than 8 s it is a quarter.
+	// after a pause; for a pause of less than 8 s it is a quarter of the pause.
 	maxStray = 2 * time.Second
 	// MaxSkew is how far apart audio and video may begin on one clock: those of a
 	// badly interleaved encoder are seconds apart.
@@ -35,8 +35,8 @@ const (
 	// maxStraggle is how long a track may go on by the clock that both had before
 	// the other one's was set: until what was on its way is through.
 	maxStraggle = 5 * time.Second
-	// maxWild is how many frames may in succession have a wild timestamp, until which
-	// the clock before them counts as the true one.
+	// maxWild is how many frames in a row may have a wild timestamp while the clock
+	// before them still counts as the true one.
 	maxWild = 8
 	// defaultFrame is taken for the distance of a track's frames until it is known,
 	// and maxFrame bounds it: the slowest video has a frame each second.
@@ -54,9 +54,9 @@ const (
 //
 //	wire (mod 2^31) ──+ offset──▶ nearest to where the track is ──clamp──▶ out
 //
-// An offset is what the encoder's clock lacks to the stream's. Tracks that have the
-// same one are in sync as the encoder had them. Each frame belongs to the clock by
-// which it best continues its own track:
+// An offset is what has to be added to the encoder's clock to get the stream's. Tracks
+// with the same offset are in sync as the encoder had them. Each frame belongs to the
+// clock that best continues its own track:
 //
 //	its own clock ────▶ as far as from 250 ms back (clamped) to 5 s ahead, where a
 //	                    leap of over 1 s needs a second frame that goes on from it,
@@ -119,8 +119,8 @@ type Frame struct {
 	// Arrived is when the frame arrived, in ms of any clock that runs at the pace of
 	// time.
 	Arrived int64
-	// Filled is up to where something else stands in the gap before the frame, in stream
-	// time, ms: a frame whose place can only be guessed follows that. 0 for nothing.
+	// Filled is the stream time, in ms, up to which something else fills the gap before
+	// the frame. A frame whose place can only be guessed follows that. 0 for nothing.
 	Filled int64
 	// Stood says that the clock of the track has stood for a while, unlike that of the
 	// other: the frame's place can only be guessed.
@@ -195,10 +195,10 @@ func (t *Timeline) open(tr *track, ts uint32, low int64) int64 {
 	return out
 }
 
-// enter places the first frame of a track in a session that another track has begun:
-// by its clock, if the two are not too far apart for that, or it came as much later than
-// the other one's last frame as it says. Where it would overlap
-// what the track had before, the session's clock moves on.
+// enter places the first frame of a track in a session that another track has begun: by
+// its clock, if the two are not too far apart for that, or if the frame came as much
+// later than the last frame of the other track as its timestamp says. Where it would
+// overlap what the track had before, the session's clock moves on.
 func (t *Timeline) enter(id ID, tr *track, f *Frame, low int64) int64 {
 	ts := f.Timestamp
 	ref := t.reference(id)

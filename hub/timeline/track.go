@@ -49,8 +49,8 @@ func (tr *track) after(low int64) int64 {
 	return low + tr.frame()
 }
 
-// set makes a clock the track's, from a frame on that it places at a time. The one
-// before is kept if this one is new, and that one was not.
+// set gives the track a clock, from the frame on that has its place at the given time.
+// The clock before it is kept if this one is new and that one was not.
 func (tr *track) set(clock uint32, at int64, isNew bool) {
 	if clock == tr.clock && tr.session != 0 {
 		return
@@ -96,9 +96,9 @@ func (tr *track) advance(session, at, arrived int64) {
 	tr.next = at - tr.behind + tr.frame()
 }
 
-// follow returns the place of a frame by that clock, of the track's own, its previous
-// one and that of the reference, by which it best continues the track. It reports
-// false if it does by none of them.
+// follow returns the place of a frame by the clock that best continues the track: the
+// track's own, its previous one, or the reference's. It reports false if none of them
+// does.
 func (tr *track) follow(ref *track, ts uint32) (at int64, clock uint32, ok bool) {
 	step := maxStep.Milliseconds()
 	low, high := tr.low(), tr.next+maxLeap.Milliseconds()
@@ -140,8 +140,8 @@ func (tr *track) pause(ref int64, f *Frame) (at int64, paused bool) {
 // low returns the least time of a frame that goes on from the last one.
 func (tr *track) low() int64 { return min(tr.last, tr.next-maxStep.Milliseconds()) }
 
-// straggle brings a frame of a track that has gone on by its old clock for long to
-// the one that the reference has got since, if it is not too far from there.
+// straggle moves a track that has gone on by its old clock for long to the clock that the
+// reference has had since, if that places the frame not too far away.
 func (tr *track) straggle(ref *track, ts uint32, at int64, clock uint32) (int64, uint32) {
 	if ref == nil || ref.clock == clock || ref.since <= tr.since || at-ref.since <= maxStraggle.Milliseconds() {
 		return at, clock
@@ -171,7 +171,7 @@ func (tr *track) settle(ref *track, at int64, clock uint32) int64 {
 	return at
 }
 
-// goesOn reports whether a frame at a time follows one at another as those of one
+// goesOn reports whether a frame at one time follows a frame at another as frames of one
 // track do.
 func goesOn(at, from int64) bool {
 	return at-from >= -maxStep.Milliseconds() && at-from <= maxLeap.Milliseconds()
