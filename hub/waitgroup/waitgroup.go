@@ -25,8 +25,8 @@ func (g *Group) Enter() bool {
 	return true
 }
 
-// Add counts one more, at any time. Done is to follow. Wait waits for it for certain if
-// the caller is counted itself until Add returns.
+// Add counts one more, at any time. Done is to follow. Wait certainly waits for it if the
+// caller is itself counted until Add returns.
 func (g *Group) Add() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -53,7 +53,7 @@ func (g *Group) Go(f func()) {
 	}()
 }
 
-// Wait has Enter return false from now on, and returns when nothing is counted, for a
+// Wait makes Enter return false from now on, and returns when nothing is counted, for a
 // moment at least. It may be called again.
 func (g *Group) Wait() {
 	g.mu.Lock()
