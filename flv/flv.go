@@ -14,9 +14,9 @@
 // E (cited as FLV 10.1), and "Enhanced RTMP" version 2 of the Veovera
 // Software Organization (cited as Enhanced RTMP v2).
 //
-// Nothing here panics on input, keeps state between calls (Reader and Writer
-// apart) or copies a body: what is returned points into what was given, but for what
-// is built anew (Append…, Apply).
+// Nothing here panics on input, keeps state between calls (Reader and Writer apart) or
+// copies a body: results point into what was given, except those that are built anew
+// (Append…, Apply).
 package flv
 
 import (
@@ -129,10 +129,9 @@ func AppendHeader(dst []byte, audio, video bool) []byte {
 	return append(dst, 'F', 'L', 'V', 1, flags, 0, 0, 0, HeaderSize-4, 0, 0, 0, 0)
 }
 
-// AppendTag appends t: tag header, body and PreviousTagSize, t.Size() bytes in
-// all (FLV 10.1 E.4.1). A body over MaxTagSize cannot be expressed and appends
-// nothing, so that what surrounds it stays valid; whoever lets tags in checks
-// their size.
+// AppendTag appends t: tag header, body and PreviousTagSize, t.Size() bytes in all (FLV
+// 10.1 E.4.1). A body over MaxTagSize cannot be expressed and appends nothing, so that
+// what surrounds it stays valid: callers check the size of the tags that they take in.
 //
 //	type (u8)  body size (u24)  timestamp (u24, then its bits 24-31)  stream id 0 (u24)
 //	body

@@ -26,9 +26,9 @@ const (
 
 // A Reader reads an FLV file or stream. It is for one goroutine at a time.
 //
-// A Reader asks its source for small pieces; give it a [bufio.Reader] when
-// these are dear. Memory is taken as bytes arrive, not as a tag declares, so a
-// tag that promises 16 MiB and sends nothing costs 64 KiB.
+// A Reader asks its source for small pieces; give it a [bufio.Reader] when these are
+// expensive. Memory is taken as bytes arrive, not as a tag declares, so a tag that
+// promises 16 MiB and sends nothing costs 64 KiB.
 type Reader struct {
 	r       io.Reader
 	header  Header

@@ -8,9 +8,9 @@ import (
 // Form is how much of Enhanced RTMP a viewer understands.
 type Form uint8
 
-// Forms. Each but the first gives one track of a multitrack stream, in bodies that
-// name no track and have no ModEx, and leaves out what is nothing to show: ends of
-// sequence, which viewers outlive, commands, and packet types that are not known.
+// Forms. Each but the first gives one track of a multitrack stream, in bodies that name
+// no track and have no ModEx, and leaves out what cannot be shown: ends of sequence,
+// which viewers outlive, commands, and packet types that are not known.
 const (
 	// FormAsSent leaves bodies as the publisher sent them.
 	FormAsSent Form = iota
@@ -67,10 +67,10 @@ func (c Codec) unofficial() bool {
 // the shape: another track, what the form leaves out or can't express, what can't be
 // read. A tag that is neither audio nor video never changes.
 //
-// The result says the same as the packet of the track, but for what tells the forms
-// apart (Enhanced, Multitrack, Track, Sound), the nanoseconds of ModEx, and the
-// composition time of a codec that has none in Enhanced RTMP. Being no multitrack
-// body, it is a track 0: the same shape with Track 0 leaves it as it is.
+// The result says the same as the packet of the track, but for what tells the forms apart
+// (Enhanced, Multitrack, Track, Sound), the nanoseconds of ModEx, and the composition
+// time of a codec that has none in Enhanced RTMP. Since it is no multitrack body, it
+// counts as track 0: the same shape with Track 0 leaves it as it is.
 func (s Shape) Apply(t Tag, scratch *[]byte) (body []byte, ok bool) {
 	if t.Type != TypeAudio && t.Type != TypeVideo || s == (Shape{}) {
 		return t.Data, true
@@ -187,10 +187,10 @@ func classicSoundID(c Codec) (byte, bool) {
 }
 
 // ParseCodecID returns the codec that the videocodecid or audiocodecid of an onMetaData
-// names, an AMF value: by its classic number, its FourCC as a number, or a text (FMLE
-// and Wirecast write "avc1" and "mp4a"). It is 0 for a value that names no codec of
-// the type that is known here, 0 included: that is the number of an audio codec which
-// nobody uses, and what encoders write for nothing.
+// names, an AMF value: by its classic number, its FourCC as a number, or a text (FMLE and
+// Wirecast write "avc1" and "mp4a"). It is 0 for a value that names no codec of the type
+// that is known here. The value 0 is one of these: it is the number of an audio codec
+// that nobody uses, and what encoders write for no codec.
 func ParseCodecID(t Type, value any) Codec {
 	var c Codec
 	switch v := value.(type) {
