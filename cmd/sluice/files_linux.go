@@ -10,11 +10,10 @@ import (
 // mostFiles bounds how far the hard limit is raised.
 const mostFiles = 1 << 20
 
-// raiseFileLimit lets the process have as many open files as the system allows,
-// and returns how many that are. Go's runtime has raised the soft limit to the
-// hard one, less one by which it knows its own work (syscall/rlimit.go). What is
-// left is the hard limit, which only the privileged may raise (CAP_SYS_RESOURCE),
-// up to fs.nr_open.
+// raiseFileLimit lets the process have as many open files as the system allows, and
+// returns how many that are. Go's runtime has raised the soft limit to the hard one, less
+// one as a mark of its own work (syscall/rlimit.go). What is left is the hard limit,
+// which only the privileged may raise (CAP_SYS_RESOURCE), up to fs.nr_open.
 func raiseFileLimit() (limit uint64, known bool) {
 	var l syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) != nil {

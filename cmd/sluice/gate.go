@@ -10,17 +10,17 @@ import (
 // else to run, so that clients who join can't delay those who watch.
 //
 // Without it, thousands of connections that arrive at once are accepted as fast as
-// possible, and become thousands of goroutines in front of those that carry the
-// streams: the scheduler's queues are first in, first out. The place for them to
-// wait is the kernel's queue (net.core.somaxconn). A goroutine that yields comes
-// back at once if no other wants to run, and behind the others if some do; the gate
-// yields until it comes back at once. It needs to know nothing about the work that a
-// connection will make, so it serves every protocol, and a client that connects and
-// says nothing keeps nobody waiting.
+// possible, and become thousands of goroutines in front of those that carry the streams:
+// the scheduler's queues are first in, first out. The place for them to wait is the
+// kernel's queue (net.core.somaxconn). A goroutine that yields comes back at once if no
+// other wants to run, and behind the others if some do; the gate yields until it comes
+// back at once. It needs to know nothing about the work that a connection will make, so
+// it serves every protocol, and a client that connects and says nothing keeps nobody else
+// waiting.
 //
-// Thousands of such clients would, on a machine that has no quiet moment: they come
-// faster than the gate lets them in, and fill the kernel's queue. So the gate waits
-// less while there are too many of them; each is less work than a client who joins.
+// Thousands of such clients would do so on a machine that has no quiet moment: they come
+// faster than the gate lets them in, and fill the kernel's queue. So the gate waits less
+// while there are too many of them; each is less work than a client who joins.
 type gate struct {
 	net.Listener
 	overloaded func() bool // whether too many connections have shown nothing yet

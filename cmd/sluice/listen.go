@@ -17,8 +17,8 @@ type listeners struct {
 	rtmp, http net.Listener
 }
 
-// listen opens both ports. The error says of each that cannot be opened why, in
-// one line, and which variable moves it.
+// listen opens both ports. For each port that cannot be opened the error says why, in one
+// line, and which variable moves it.
 func listen(ctx context.Context, cfg config) (listeners, error) {
 	var l listeners
 	var errs [2]error
@@ -87,9 +87,9 @@ func (e endpoint) url(scheme, path string) string {
 	return scheme + "://" + host + path
 }
 
-// announce tells where to publish and where to watch: in words, or, where the
-// log is JSON, as one line of it. It does so at every log level, since a port
-// that was chosen freely is told nowhere else.
+// announce tells where to publish and where to watch: in words, or as one line of JSON
+// where that is the form of the log. It does so at every log level, since nothing else
+// tells a port that was chosen freely.
 func announce(w io.Writer, cfg config, l listeners) {
 	rtmp, http := endpointOf(l.rtmp, cfg.RTMPAddr), endpointOf(l.http, cfg.HTTPAddr)
 	if cfg.LogForm == "json" {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Bounds on log lines with the same message. Who joins and leaves in earnest stays
-// below; who is refused ten thousand times a second must not fill the disk.
+// Bounds on log lines with the same message. Clients who join and leave in earnest stay
+// below them; clients who are refused ten thousand times a second must not fill the disk.
 const (
 	logRate     = 200  // lines a second, for as long as it takes
 	logBurst    = 5000 // lines at once

@@ -18,7 +18,7 @@ func main() {
 	go func() {
 		cancel(fmt.Errorf("signal: %v", <-signals)) // drain
 		<-signals
-		os.Exit(exitFailure) // whoever asks twice won't wait
+		os.Exit(exitFailure) // somebody who asks twice won't wait
 	}()
 	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }

@@ -64,8 +64,8 @@ func setUpMemory(environ []string, root fs.FS, log *slog.Logger) int64 {
 	return machineMemory(root)
 }
 
-// machineMemory returns how many bytes of memory the machine has, 0 if it does not say
-// so (proc_meminfo(5)).
+// machineMemory returns how many bytes of memory the machine has, 0 if it does not tell
+// (proc_meminfo(5)).
 func machineMemory(root fs.FS) int64 {
 	info, _ := fs.ReadFile(root, "proc/meminfo")
 	for line := range strings.Lines(string(info)) {

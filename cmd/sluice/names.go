@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// serviceLink matches what Kubernetes puts into every pod for a service that is
-// called "sluice" or "sluice-…": SLUICE_SERVICE_HOST, SLUICE_PORT_1935_TCP_ADDR
-// and their kin. SLUICE_PORT itself is told by its value, a URL.
+// serviceLink matches what Kubernetes puts into every pod for a service that is called
+// "sluice" or "sluice-…": SLUICE_SERVICE_HOST, SLUICE_PORT_1935_TCP_ADDR and their kin.
+// SLUICE_PORT itself is recognized by its value, a URL.
 var serviceLink = regexp.MustCompile(`^SLUICE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=|` +
 	`^SLUICE_(\w+_)?PORT=(tcp|udp|sctp)://`)
 
-// unknownNames reports each variable that has our prefix but is none of ours: a
-// misspelt setting must not look as if it worked. The value stays unsaid, since
-// it may be a secret.
+// unknownNames reports each variable that has our prefix and is not one of ours: a
+// misspelt setting must not look as if it worked. The value is not printed, since it may
+// be a secret.
 func unknownNames(values map[string]string, vars []variable) (problems []error) {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if !strings.HasPrefix(strings.ToUpper(name), envPrefix) ||

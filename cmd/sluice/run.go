@@ -68,8 +68,8 @@ type server interface {
 	// Start begins to serve and returns at once. A part that cannot go on
 	// sends its error.
 	Start() <-chan error
-	// Shutdown ends everybody properly, cuts off who has not ended when ctx
-	// does, and returns when nothing runs any more.
+	// Shutdown ends everybody properly, cuts off those who have not ended when ctx does,
+	// and returns when nothing runs any more.
 	Shutdown(ctx context.Context) error
 }
 
