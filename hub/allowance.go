@@ -7,8 +7,8 @@ import "time"
 // come in bursts, and so does what a broken connection held back.
 const allowanceWindow = 5 * time.Second
 
-// allowance is what a publisher has sent of late beyond its bitrate. The zero value
-// is that of one that begins.
+// allowance is how much more than its bitrate a publisher has sent of late. The zero
+// value is for a publisher that begins.
 type allowance struct {
 	spent float64 // bytes
 	at    time.Time

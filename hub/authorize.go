@@ -32,7 +32,8 @@ const (
 	// maxQueuedQuestions is how many more wait for their turn. Beyond it, addresses with
 	// the most questions in the queue give way first: the last of theirs is refused.
 	maxQueuedQuestions = 8192
-	// addressBits is how much of an IPv6 address counts: who has one has all of its /64.
+	// addressBits is how many bits of an IPv6 address count: a client that has one
+	// address has all of its /64.
 	addressBits = 64
 )
 
@@ -40,8 +41,8 @@ const (
 // its answer exactly once: nil, or a *Refusal. Where there is no policy it does so before
 // it returns, otherwise from another goroutine; done must not block.
 //
-// The question is given up when ctx ends, such as that of a client that left, and when
-// Config.AuthorizeTimeout is over; no goroutine waits with it, but that which runs the
+// The question is given up when ctx ends, as it does when a client leaves, and when
+// Config.AuthorizeTimeout is over. No goroutine waits with it but the one that runs the
 // policy. A refusal has been told when done is called.
 func (s *Session) Ask(ctx context.Context, done func(error)) {
 	if s.hub.cfg.Authorize == nil {
@@ -107,8 +108,8 @@ const (
 //	 └──▶ over: the queue is full, and no address has more in it
 //
 // A policy that does not return when its context ends keeps its place, so that there are
-// never more goroutines than places; those whom it keeps waiting are refused in time all
-// the same.
+// never more goroutines than places; questions that it keeps waiting are refused in time
+// all the same.
 type asker struct {
 	authorize func(context.Context, *Session) (Grant, error)
 	panicked  func(value any, stack []byte) // writes a line

@@ -87,9 +87,9 @@ func withoutEmptyConfigs(packets []flv.Packet) []flv.Packet {
 	return kept
 }
 
-// readFormats reads what the packets tell of their tracks: a codec header all of it, a
-// frame that there is a track of such a codec, for those codecs that need no header.
-// Key frames of codecs whose header need not tell the picture's size tell it.
+// readFormats reads what the packets tell of their tracks. A codec header tells
+// everything; a frame of a codec that needs no header tells that there is such a track; a
+// key frame tells the size of the picture where the codec's header need not.
 func (p *Publisher) readFormats(c *content, headers bool) {
 	for i := range c.packets {
 		packet := &c.packets[i]
@@ -133,9 +133,9 @@ func sizedByFrames(c flv.Codec) bool {
 	return false
 }
 
-// needsHeader reports whether nothing can be made of a codec's frames before its codec
-// header has come, by players whose decoders are set up once. MPEG-4 may have one, or may
-// carry what stands there in its key frames.
+// needsHeader reports whether players whose decoders are set up once can make nothing of
+// a codec's frames before its header has come. MPEG-4 may have a header, or may carry the
+// same in its key frames.
 func needsHeader(c flv.Codec) bool {
 	switch c {
 	case flv.CodecH264, flv.CodecHEVC, flv.CodecVVC, flv.CodecAV1,

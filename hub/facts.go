@@ -48,9 +48,9 @@ func (s *Stream) findTrackLocked(typ flv.Type, number uint8) (int, bool) {
 }
 
 // noteFormatsLocked notes what a tag tells of the format of its tracks: codec, profile,
-// size, rates, channels. What a tag does not tell is as it was. It returns the numbers of
-// tracks of which it tells another format than before; a main track's codec is not
-// counted, since that is for changeCodecLocked.
+// size, rates, channels. What a tag does not tell stays as it was. It returns the numbers
+// of the tracks whose format has changed; a main track's codec is not counted, since that
+// is for changeCodecLocked.
 func (s *Stream) noteFormatsLocked(c *content) (changed []int) {
 	for _, t := range c.formats {
 		known, differs := s.knownTrackLocked(t.typ(), t.Number), false
@@ -85,7 +85,7 @@ func (s *Stream) setTrackLocked(t Track) {
 	case t.Number == 0:
 		s.facts.audio = t.Audio
 	case found:
-		// Who holds the old list may be reading it.
+		// Somebody may be reading the old list.
 		s.facts.further = slices.Clone(s.facts.further)
 		s.facts.further[i] = t
 	case len(s.facts.further) < maxTracks:
@@ -93,8 +93,8 @@ func (s *Stream) setTrackLocked(t Track) {
 	}
 }
 
-// following returns t with what it does not tell as a known track of the same codec has
-// it, and whether the two say different things. known may have nothing in it.
+// following returns t, completed by a known track of the same codec where t does not tell
+// something, and whether the two contradict each other. known may be empty.
 func (t Track) following(known Track) (next Track, differs bool) {
 	switch {
 	case t.Video != nil && known.Video != nil && known.Video.Codec == t.Video.Codec:
@@ -109,8 +109,8 @@ func (t Track) following(known Track) (next Track, differs bool) {
 	return t, false
 }
 
-// completeVideo and completeAudio return f with what it does not tell as another format
-// of the same codec has it.
+// completeVideo and completeAudio return f, completed by another format of the same codec
+// where f does not tell something.
 
 func completeVideo(f, other flv.VideoFormat) flv.VideoFormat {
 	f.Profile = cmp.Or(f.Profile, other.Profile)
@@ -125,7 +125,7 @@ func completeAudio(f, other flv.AudioFormat) flv.AudioFormat {
 	return f
 }
 
-// shownTracks are the tracks of which was told last.
+// shownTracks are the tracks as they were told last.
 type shownTracks struct {
 	codecs  [mainTracks]flv.Codec
 	video   flv.VideoFormat
@@ -133,7 +133,7 @@ type shownTracks struct {
 	further []Track
 }
 
-// tellTracksLocked tells what tracks viewers are told of, if these are others than before.
+// tellTracksLocked enters an event if viewers are told of other tracks than before.
 func (s *Stream) tellTracksLocked() {
 	if s.pub == nil || !s.session.decided {
 		return

@@ -18,7 +18,7 @@ type headers struct {
 	meta    metadata
 	configs []config              // video before audio, then by kind and track
 	codecs  [mainTracks]flv.Codec // of the main tracks that have frames; 0 for none
-	filled  bool                  // the sound is silence in the place of what is not sent
+	filled  bool                  // the sound is silence, in place of what is not sent
 }
 
 // config is one codec header, or another packet that belongs before the frames
@@ -54,8 +54,9 @@ func (s slot) compare(o slot) int {
 
 var noHeaders = &headers{}
 
-// withConfigs returns headers in which all of one body's configs stand in their
-// slots: h itself if they do already, since number first or later. It copies the body.
+// withConfigs returns headers in which all of one body's configs stand in their slots: h
+// itself if they stand there already and came with number first or later. It copies the
+// body.
 func (h *headers) withConfigs(first uint32, configs ...config) *headers {
 	if !slices.ContainsFunc(configs, func(c config) bool {
 		i, found := h.find(c.slot)
@@ -76,9 +77,9 @@ func (h *headers) withConfigs(first uint32, configs ...config) *headers {
 	return next
 }
 
-// asSent returns the configs as whoever gets everything as it was sent is to have
-// them: each body once, and those of one type in the order in which they came, since a
-// later one may replace a part of a body that several tracks share.
+// asSent returns the configs for viewers that get everything as it was sent: each body
+// once, and those of one type in the order in which they came, since a later one may
+// replace a part of a body that several tracks share.
 func (h *headers) asSent() []config {
 	inOrder := func(a, b config) int {
 		return cmp.Or(-cmp.Compare(a.typ, b.typ), cmp.Compare(a.number, b.number))
@@ -201,7 +202,7 @@ func (h *headers) find(s slot) (int, bool) {
 	return slices.BinarySearchFunc(h.configs, s, func(c config, s slot) int { return c.slot.compare(s) })
 }
 
-// sinceNumber returns headers without what describes only frames of before number
+// sinceNumber returns headers without what describes only frames that came before number
 // first: further tracks, and what was said of the picture or the channels.
 func (h *headers) sinceNumber(first uint32) *headers {
 	old := func(c config) bool { return c.number < first && (c.track != 0 || c.kind != flv.KindConfig) }
@@ -211,9 +212,9 @@ func (h *headers) sinceNumber(first uint32) *headers {
 	return h.with(slices.DeleteFunc(slices.Clone(h.configs), old))
 }
 
-// settled returns what h is once the tracks have been decided, after which next
-// are in force: its own configs, but those of next for a track of which it has
-// none.
+// settled returns what h becomes once the tracks have been decided and next are the
+// headers in force: it keeps its own configs, and has those of next for a track of which
+// it has none.
 func (h *headers) settled(next *headers) *headers {
 	all := next.with(nil)
 	for _, typ := range []flv.Type{flv.TypeVideo, flv.TypeAudio} {

@@ -24,9 +24,9 @@ func (s *Stream) trimLocked() {
 	lead := audioLead
 	switch {
 	case !s.session.decided:
-		lead = 2 * declaredWait // whoever waits may start with all of it
+		lead = 2 * declaredWait // viewers who wait may start with all of it
 	case s.tracks.codecs[videoTrack] != 0:
-		lead = 0 // whoever joins starts with the newest GOP
+		lead = 0 // viewers who join start with the newest GOP
 	}
 	lead = max(lead, s.hub.cfg.LogDuration)
 	s.log.trim(lead, s.hub.logBound(), s.heldLocked, s.keptLocked)

@@ -305,7 +305,7 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 func (v *Viewer) Close() { v.End(&Refusal{Reason: ReasonClientLeft}) }
 
 // End ends the viewer and its session, because of why. Only the first call has an effect.
-// Whoever drives the viewer may still be in Wait or Fill, which then end.
+// A Wait or Fill that is under way in another goroutine ends.
 func (v *Viewer) End(why *Refusal) {
 	h := v.stream.Load().hub
 	h.mu.Lock()

@@ -81,16 +81,16 @@ type log struct {
 	gopCut uint64 // how often the byte bound cut into the newest GOP
 }
 
-// block is memory for packets: that with sequence number n stands in its block at
-// n modulo blockSize. Blocks go from log to log.
+// block is memory for packets: the packet with sequence number n stands at n modulo
+// blockSize of its block. Blocks go from log to log.
 type block [blockSize]packet
 
 const blockSize = 16
 
 var blocks = sync.Pool{New: func() any { return new(block) }}
 
-// run is consecutive packets with the same headers in force, up to the next run or
-// to the head, so that whoever starts or jumps somewhere knows what to send first.
+// run is consecutive packets with the same headers in force, up to the next run or to the
+// head, so that a cursor that starts or jumps somewhere finds what has to be sent first.
 type run struct {
 	first   uint64
 	headers *headers
@@ -100,8 +100,8 @@ type run struct {
 // cost returns about how many bytes of memory the packet takes.
 func (p *packet) cost() int64 { return entryCost + int64(p.size) }
 
-// costBefore returns what all packets before one of the log, or before the head, have
-// cost.
+// costBefore returns what all packets before packet seq have cost. It is in the log, or
+// is the head.
 func (l *log) costBefore(seq uint64) int64 {
 	cost := l.shedCost
 	for i := l.shed; i < seq; i++ {
@@ -189,10 +189,10 @@ func (l *log) changeHeaders(first uint64, change func(*headers) *headers) {
 	}
 }
 
-// trim takes off the tail what nobody needs, then what exceeds maxBytes whatever
-// it is. Needed are the newest GOP, what arrived at most lead before the newest
-// packet, and what is held: held is asked for a packet that is needed by nobody
-// else, and the answer goes for all behind it.
+// trim takes packets off the tail: first those that nobody needs, then, needed or not,
+// those that exceed maxBytes. What is needed is the newest GOP, what arrived at most lead
+// before the newest packet, and what is held: held is asked about a packet that is not
+// needed otherwise, and its answer holds for all packets behind it.
 //
 // Age is a matter of arrival, not of timestamps: a publisher that was cut off for
 // a while sends its backlog at once, and viewers who are up to date get all of it.
@@ -213,7 +213,7 @@ func (l *log) trim(lead time.Duration, maxBytes int64, held, kept func(seq uint6
 	}
 }
 
-// shedOne leaves the oldest packet that is held to readers.
+// shedOne gives up the oldest packet that is kept for viewers. Readers may still need it.
 func (l *log) shedOne() {
 	if l.hasGOP && l.shed == l.gop {
 		l.hasGOP = false
@@ -225,7 +225,7 @@ func (l *log) shedOne() {
 	l.shed++
 }
 
-// leads reports whether who joins now may have to begin at seq or before it.
+// leads reports whether a viewer who joins now may have to begin at seq or before it.
 func (l *log) leads(seq uint64, lead time.Duration) bool {
 	return l.hasGOP && seq >= l.gop || l.at(seq).arrived >= l.newest().arrived-lead.Milliseconds()
 }
@@ -271,9 +271,10 @@ func (l *log) drop() {
 	}
 }
 
-// headerTime returns the packet whose time a header of a track has that is sent at seq:
-// the next one of the track, or the last one, since those of the other track may be
-// well before or behind it; that at seq where none is near.
+// headerTime returns the packet that lends its time to a header of a track, when the
+// header is sent at seq: the next packet of the track, or the last one, since those of
+// the other track may be well before or behind it. Where none is near it is the packet at
+// seq.
 func (l *log) headerTime(s slot, seq uint64) *packet {
 	const near = 256
 	for i := seq; i < min(seq+near, l.head); i++ {
@@ -289,8 +290,8 @@ func (l *log) headerTime(s slot, seq uint64) *packet {
 	return l.at(seq)
 }
 
-// forgetGOP makes what the log holds no start point any more: a new publish
-// session begins, and whoever joins starts with its first key frame.
+// forgetGOP makes what the log holds no start point any more: a new publish session
+// begins, and viewers who join start with its first key frame.
 func (l *log) forgetGOP() { l.hasGOP = false }
 
 // keyBefore returns the newest video start point, not before floor, whose packet is

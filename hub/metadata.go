@@ -27,9 +27,9 @@ const (
 	maxPropertyStr = 1024 // bytes; longer texts are left out
 )
 
-// Left out of metadata: what a live stream has no true value for (a copied
-// duration makes players show a seek bar, and rdtmpdump report a loss), and what
-// is decided anew for each viewer.
+// Left out of metadata: what a live stream has no true value for (a copied duration makes
+// players show a seek bar, and rtmpdump report a loss), and what is decided anew for each
+// viewer.
 var notForwarded = map[string]bool{
 	"duration": true, "filesize": true, "filepositions": true, "times": true, "keyframes": true,
 	"lasttimestamp": true, "lastkeyframetimestamp": true, "lastkeyframelocation": true,
@@ -37,9 +37,9 @@ var notForwarded = map[string]bool{
 	"hasaudio": true, "hasvideo": true, "hasmetadata": true,
 }
 
-// parseMetadata reads what follows the name in an onMetaData message. What can't be
-// kept is left out; excess is how many properties were so because they are too large
-// or too many. ok is false where there is no object at all.
+// parseMetadata reads what follows the name in an onMetaData message. What can't be kept
+// is left out; excess is how many of these were too large, or too many. ok is false where
+// there is no object at all.
 func parseMetadata(b []byte) (m metadata, excess uint64, ok bool) {
 	keep := func(name []byte, value any, err error) {
 		ok = true
@@ -107,9 +107,9 @@ func (m metadata) has(name string) bool {
 	return slices.ContainsFunc(m, func(p property) bool { return p.name == name })
 }
 
-// namesCodecs reports of which main tracks the publisher says that it has them, by
-// naming a codec that there is. What it does not say means nothing: encoders leave out
-// a codec, or name none (0, an empty text), and send the track all the same.
+// namesCodecs reports which main tracks the publisher says it has, by naming a codec that
+// exists. What it does not say means nothing: encoders leave out a codec, or name none
+// (0, an empty text), and send the track all the same.
 func (m metadata) namesCodecs() (names [mainTracks]bool) {
 	for _, p := range m {
 		switch p.name {

@@ -52,8 +52,8 @@ func (s *Stream) breakTrackLocked(typ flv.Type, number int) {
 	})
 }
 
-// endFixedLocked ends, here and now, those of the viewers that can't follow a change for
-// whom something has become unfit. It looks at all viewers only if there are such.
+// endFixedLocked ends, here and now, viewers that can't follow a change and for whom the
+// stream has become unfit. It looks at all viewers only if some of them can't follow one.
 func (s *Stream) endFixedLocked(unfit func(*Viewer) bool) {
 	for i := 0; i < len(s.viewers) && s.fixed > 0; i++ {
 		if v := s.viewers[i]; v.isFixed() && unfit(v) {
@@ -71,7 +71,7 @@ func (v *Viewer) isFixed() bool { return v.fixedCodecs && v.started && v.stop ==
 const anyTrack = -1
 
 // startAnewLocked is a change, here and now, that players set up for a track can't
-// follow. Whoever joins starts behind it.
+// follow. Viewers who join start behind it.
 func (s *Stream) startAnewLocked(typ flv.Type, number int) {
 	s.breakTrackLocked(typ, number)
 	s.startHereLocked(typ)
@@ -110,9 +110,9 @@ func (s *Stream) rewriteUndecidedLocked(again bool) {
 	first := max(s.session.first, s.log.shed)
 	video := s.tracks.codecs[videoTrack] != 0
 	switch {
-	case !video && !again: // who has waited starts with all of it
+	case !video && !again: // viewers who have waited start with all of it
 		s.holdLocked(first)
-	case !video: // who joins starts a little behind the live edge
+	case !video: // viewers who join start a little behind the live edge
 		lead := max(audioLead, s.hub.cfg.LogDuration).Milliseconds()
 		first = s.log.soundSince(s.soundEndLocked()-lead, first)
 	case !s.log.hasGOP:

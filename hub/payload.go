@@ -8,17 +8,17 @@ import (
 	"unsafe"
 )
 
-// The bytes of small packets, most of all packets, stand one behind the other in
-// pages. A log takes packets off in the order in which they came, and so a page
-// is done with when the last packet in it is; it goes to whichever log needs one
-// next. All pages are alike: what one stream has no use for, any other can use.
+// The bytes of small packets, which most packets are, stand one behind the other in
+// pages. A log takes packets off in the order in which they came, so a page is free when
+// the last packet in it is; it goes to the log that needs one next. All pages are alike:
+// what one stream has no use for, any other can use.
 //
-// A larger packet would leave much of a page unused. It has a slot of its own: memory
-// of one of a row of sizes, four to an octave, which goes from a packet that was
-// trimmed to the next one of about its size. Where there is none of that size, one of
-// up to twice as much is used before memory is taken: otherwise key frames, whose
-// sizes change from scene to scene, would leave slots of every size lying about.
-// A packet over maxSlot is the garbage collector's.
+// A larger packet would leave much of a page unused. It has a slot of its own: memory of
+// one of a series of sizes, four to an octave, which goes from a packet that was trimmed
+// to the next one of about its size. Where there is none of that size, one of up to twice
+// as much is used before memory is taken: otherwise key frames, whose sizes change from
+// scene to scene, would leave slots of every size lying about. A packet over maxSlot is
+// the garbage collector's.
 //
 // So a running stream makes no garbage. What the pools have no use for, the garbage
 // collector takes back.

@@ -39,7 +39,7 @@ type Publisher struct {
 
 // Publish makes a session the publisher of its stream. Where there is a policy,
 // Session.Ask has granted it. The error is a *Refusal, and has been told: ReasonBusy
-// where another one publishes the stream that is neither silent nor has the same identity.
+// where somebody else publishes the stream, who is not silent and has another identity.
 func (h *Hub) Publish(who *Session, opts PublishOptions) (*Publisher, error) {
 	if err := who.check(); err != nil {
 		return nil, who.refused(err)
@@ -72,8 +72,8 @@ func (h *Hub) Publish(who *Session, opts PublishOptions) (*Publisher, error) {
 	}
 }
 
-// dismissLocked makes the present publisher, if there is one, an ended one, which will
-// be told. The caller replaces it or ends the stream.
+// dismissLocked ends the present publisher, if there is one; it is told when the stream
+// is unlocked. The caller replaces it or ends the stream.
 func (s *Stream) dismissLocked(why *Refusal) {
 	p := s.pub
 	if p == nil || !s.finishLocked(p, why) || p.opts.End == nil {
@@ -88,10 +88,11 @@ func (p *Publisher) same(who *Session) bool {
 	return other != "" && subtle.ConstantTimeCompare([]byte(own), []byte(other)) == 1
 }
 
-// Write appends a tag to the stream. Its timestamp is on the publisher's own
-// clock; its data is copied. The error is the *Refusal with which the hub ended
-// the publisher, ReasonTooMany here and now where it exceeds Config.MaxBitrate, or net.ErrClosed (wrapped) after Close. A tag that can't be used
-// is counted and no error: an encoder that sends something odd goes on.
+// Write appends a tag to the stream. Its timestamp is on the publisher's own clock; its
+// data is copied. The error is the *Refusal with which the hub ended the publisher,
+// ReasonTooMany at once where it exceeds Config.MaxBitrate, or net.ErrClosed (wrapped)
+// after Close. A tag that can't be used is counted and no error: an encoder that sends
+// something odd goes on.
 func (p *Publisher) Write(t flv.Tag) error {
 	s := p.stream
 	var c content

@@ -101,9 +101,9 @@ func (r Reason) Proper() bool {
 	return false
 }
 
-// Refusal is the error of whatever the hub declines or ends: a reason and, where
-// there is more to say, a sentence for whoever was refused. Once something is
-// refused or ended it is closed, so errors.Is(err, net.ErrClosed) holds.
+// Refusal is the error of everything that the hub declines or ends: a reason and, where
+// there is more to say, a sentence for the one who was refused. Once something is refused
+// or ended it is closed, so errors.Is(err, net.ErrClosed) holds.
 type Refusal struct {
 	Reason Reason
 	Detail string
@@ -119,8 +119,8 @@ func (r *Refusal) Error() string {
 // Unwrap makes every refusal a closed one to errors.Is.
 func (r *Refusal) Unwrap() error { return net.ErrClosed }
 
-// refusalOf returns what an error, which is not nil, comes to: a *Refusal in its chain, the
-// end of a context as that of a client that left, and otherwise a denial.
+// refusalOf returns what an error, which is not nil, comes to: a *Refusal in its chain,
+// the end of a context as ReasonClientLeft, anything else as ReasonDenied.
 func refusalOf(err error) *Refusal {
 	refusal, ok := errors.AsType[*Refusal](err)
 	switch {

@@ -23,9 +23,9 @@ const (
 // String returns the role as logs and figures call it.
 func (r Role) String() string { return [roles]string{"publish", "watch"}[r] }
 
-// Client is what a client shows of itself, in whichever protocol it does that. Nothing
-// of it is proved, and everything below Agent may hold a secret: a Client prints itself
-// without these, and who prints its fields must not print those.
+// Client is what a client shows of itself, in whichever protocol it does that. Nothing of
+// it is proved, and everything below Agent may hold a secret: a Client prints itself
+// without these, and code that prints its fields must leave them out.
 type Client struct {
 	Protocol string         // "rtmp", "http-flv", "ws-flv": one of a few, shown in figures
 	Address  netip.AddrPort // its end of the connection; the zero AddrPort for a part of this process

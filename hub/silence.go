@@ -17,19 +17,20 @@ import (
 //	                  ◀ limit ▶
 //	filled            :::::::::::::::::::::::::::
 //
-// What is put in is for viewers of the main track, in any form but as it was sent:
-// those get what the publisher sent, and nothing else. The publisher's own frames go on
-// after the silence. Frames that were merely late, and whose place is filled already, go
-// only to viewers of everything as it was sent. If that lasts longer than maxLate, the
-// encoder's sound clock stood while it was muted, and it is set to where it has to be.
+// The silence is for viewers of the main track in any form but as it was sent. Viewers of
+// everything as it was sent get what the publisher sent, and nothing else. The
+// publisher's own frames go on after the silence. Frames that were merely late, and whose
+// place is filled already, go only to viewers of everything as it was sent. If that lasts
+// longer than maxLate, the encoder's sound clock stood while it was muted, and it is set
+// to where it has to be.
 const (
 	// fillBehind is how far silence stays behind the picture (farther if the sound itself
 	// was): room for what the publisher sends when it goes on.
 	fillBehind = 100 * time.Millisecond
 	// maxFill bounds what is put in at once; the rest stays a gap.
 	maxFill = 10 * time.Second
-	// maxAhead is by how much more silence may be put in than time has passed since the
-	// last frame of sound, whatever the timestamps of pictures say.
+	// maxAhead is by how much the silence that is put in may exceed the time that has
+	// passed since the last frame of sound, whatever the timestamps of pictures say.
 	maxAhead = time.Second
 	// maxLate is for how long sound may come that stands in the middle of what was put
 	// in: beyond that it was not late, but its clock stood while it was muted.
@@ -146,7 +147,7 @@ func (s *Stream) fillLocked(id timeline.ID, at int64) (late bool) {
 // until returns up to where silence is put in: as far behind the picture as the sound was.
 func (f *filling) until() int64 { return f.video - max(f.behind, fillBehind.Milliseconds()) }
 
-// follows returns where sound has to be that can only be guessed to follow, in ms.
+// follows returns, in ms, where sound has to be whose place can only be guessed.
 func (f *filling) follows() int64 {
 	if f.stood {
 		return max(f.last, f.until())
@@ -154,7 +155,7 @@ func (f *filling) follows() int64 {
 	return f.last
 }
 
-// noteLateLocked notes that sound comes in whose place silence stands.
+// noteLateLocked notes that sound comes whose place is filled with silence already.
 func (s *Stream) noteLateLocked() {
 	f, now := &s.session.filling, s.session.arrived
 	if !f.late {
@@ -163,8 +164,8 @@ func (s *Stream) noteLateLocked() {
 	f.stood = now-f.lateSince > maxLate
 }
 
-// noteInTimeLocked notes that sound comes at its place. If it was late before, it had
-// been held up: the next time it is waited for.
+// noteInTimeLocked notes that sound comes at its place. Sound that was late before had
+// been held up: the next time its gap is filled later.
 func (s *Stream) noteInTimeLocked() {
 	f := &s.session.filling
 	if f.late && !f.stood {

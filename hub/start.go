@@ -8,8 +8,9 @@ import (
 	"sluice/hub/timeline"
 )
 
-// startPlan is where a viewer starts that does not start at the newest key frame, or does
-// not show what follows it at the publisher's pace, and where it ends.
+// startPlan is for a viewer that does not start at the newest key frame, or does not show
+// what follows it at the publisher's pace, or ends before its stream: it says where and
+// how.
 type startPlan struct {
 	live bool          // StartLive
 	back time.Duration // WatchOptions.Back
@@ -115,8 +116,8 @@ func (s *Stream) leadLocked(c *cursor) {
 	}
 }
 
-// lagAllowed returns how old the viewer's next packet may be, in ms, when it is lag
-// old.
+// lagAllowed returns how old the viewer's next packet may be, in ms; lag is how old it
+// is.
 func (c *cursor) lagAllowed(s *Stream, lag int64) int64 {
 	most := s.hub.cfg.MaxLag.Milliseconds()
 	if c.plan != nil {

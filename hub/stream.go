@@ -55,8 +55,8 @@ type Stream struct {
 	hub *Hub
 	key Key
 
-	// mu guards all below. Publishers take it for writing, once for each packet;
-	// whoever serves viewers takes it for reading (Viewer.Fill).
+	// mu guards all below. Publishers take it for writing, once for each packet; pumps
+	// take it for reading when they serve viewers (Viewer.Fill).
 	mu       sync.RWMutex
 	state    state
 	reason   Reason        // why it ended
@@ -105,7 +105,7 @@ type session struct {
 	begun       time.Time // when its first frame came, or a codec changed that viewers were told
 	declared    metadata
 	first       uint64 // its first packet, or that of the last change of codec or format
-	whole       bool   // who has waited since before its first frame is not too far behind if it starts there
+	whole       bool   // a viewer that has waited since before its first frame is not too far behind if it starts there
 	firstConfig uint32 // the number of its first codec header
 	tracks      [mainTracks]trackLife
 	decided     bool
@@ -175,9 +175,9 @@ func (s *Stream) announceLocked() {
 	s.effects.wake = true
 }
 
-// beginLocked starts a publish session: waiting or grace becomes live, or one
-// publisher follows another. Waiting viewers are told: their patience is now
-// with the first key frame.
+// beginLocked starts a publish session: waiting or grace becomes live, or one publisher
+// follows another. Waiting viewers are told: from now on they wait for the first key
+// frame.
 func (s *Stream) beginLocked(p *Publisher, now time.Time) {
 	s.stopTimersLocked()
 	s.state, s.pub = stateLive, p
@@ -205,7 +205,7 @@ func (s *Stream) leaveLocked() {
 	}
 	s.state = stateGrace
 	if len(s.viewers) == 0 && len(s.readers) == 0 && s.hub.cfg.LogDuration == 0 {
-		s.log.clear() // nobody reads it, and whoever comes starts with the next session
+		s.log.clear() // nobody reads it, and viewers who come start with the next session
 		s.countLocked()
 	}
 	var grace *time.Timer

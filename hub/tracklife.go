@@ -25,8 +25,9 @@ const (
 	// had stopped for long: more than a first frame proves, and as much as bursts take.
 	resumeWait = maxPassed + 300*time.Millisecond
 	// maxPassed bounds how much silence of a track one frame of the other proves: frames
-	// that were held up arrive all at once. Where that other track is itself sparse, it is
-	// its usual distance of frames, up to maxSparse: one of them alone makes nobody gone.
+	// that were held up arrive all at once. Where that other track is itself sparse, it
+	// is the usual distance of its frames, up to maxSparse: a single one of them makes no
+	// track gone.
 	maxPassed = 500 * time.Millisecond
 	maxSparse = 2 * time.Second
 
@@ -81,8 +82,9 @@ func (u *usual) value() time.Duration {
 	return min(u.last, u.before)
 }
 
-// limit returns how long the track may be without a frame before it is silent, where
-// that would be filled, or else gone. startable says that who joins can start meanwhile.
+// limit returns how long the track may be without a frame before it is silent, where that
+// would be filled, or else gone. startable says that viewers who join can start
+// meanwhile.
 func (t *trackLife) limit(video, filled, startable bool) time.Duration {
 	if filled {
 		return max(silentAfter, 2*t.burst)

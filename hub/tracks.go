@@ -24,11 +24,11 @@ import (
 //
 // The 3 s are more where a track's frames are usually further apart (trackLife.limit).
 //
-// Who joins waits until both tracks are live, silent or gone (session.decided). A track
-// that is silent is there: its gap is filled (silence.go). When one turns out to be gone,
-// or to be there after all, or goes on with another codec or picture size, viewers whose
-// player was set up for something else are ended, so that it is opened anew (offers.go);
-// the others go on.
+// A viewer who joins waits until both tracks are live, silent or gone (session.decided).
+// A track that is silent is there: its gap is filled (silence.go). When one turns out to
+// be gone, or to be there after all, or goes on with another codec or picture size,
+// viewers whose player was set up for something else are ended, so that it is opened anew
+// (offers.go); the others go on.
 type trackState uint8
 
 const (
@@ -233,8 +233,8 @@ func (s *Stream) startDecisionTimerLocked(now time.Time) {
 	s.session.timer = timer
 }
 
-// waitUntilLocked returns until when to wait for a track that has not shown, by what
-// metadata says of it until now.
+// waitUntilLocked returns the time until which to wait for a track that has not shown
+// yet, by what metadata has said of it so far.
 func (s *Stream) waitUntilLocked() time.Time {
 	wait, names := trackWait, s.session.declared.namesCodecs()
 	for i := range s.session.tracks {
@@ -264,9 +264,8 @@ func (s *Stream) decideLate(timer **time.Timer) {
 	})
 }
 
-// decideLocked ends the look at which tracks a publish session has: those that have
-// not shown are gone. Where they are not what viewers were told, those that can't
-// follow are ended.
+// decideLocked decides which tracks a publish session has: those that have not shown are
+// gone. Where that is not what viewers were told, viewers that can't follow are ended.
 func (s *Stream) decideLocked() {
 	again := s.session.decided
 	s.reopenLocked()
@@ -299,8 +298,8 @@ func (s *Stream) decideLocked() {
 }
 
 // changeCodecLocked notices that a main track has, or is about to have, another codec
-// than it had, or than viewers were told: what was decided is open again, and whoever
-// joins starts behind the change.
+// than it had, or than viewers were told: what was decided is open again, and viewers who
+// join start behind the change.
 func (s *Stream) changeCodecLocked(i int, codec flv.Codec) {
 	t := &s.session.tracks[i]
 	had := cmp.Or(t.codec, s.tracks.codecs[i])
