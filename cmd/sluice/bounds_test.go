@@ -26,6 +26,7 @@ var bounds = []struct{ what, bound, beyond string }{
 	{"bitrate of a publisher", "none; {SLUICE_MAX_BITRATE}, of which twice as much passes for {hub.allowanceWindow}", "ended, `NetStream.Publish.Rejected`"},
 	{"what a stream keeps", "{SLUICE_GOP_MAX_BYTES}", "the GOP is cut"},
 	{"what all streams keep", "1/{cmd/sluice.logsPart} of the memory", "those that keep more than their share are cut, to {hub.minLogBound bytes} at the least"},
+	{"the beginning of a session that is kept for readers", "{hub.sessionLead}, {hub.maxSessionLead bytes}", "a reader that comes later begins with what the log still holds"},
 	{"large frames that wait for congested viewers", "1/{cmd/sluice.unwrittenPart} of the memory; viewers who wait for the same frame hold it once", "those that cost most are ended, \"stalled\""},
 	{"what else a congested viewer's connection keeps: of media; of its session's own messages", "{hub/fanout.largeRest bytes}; {hub/fanout.maxQueued bytes}", "it is read from the log later; ended, \"stalled\""},
 	{"what the kernel keeps of a viewer's bytes that it cannot send yet", "about {hub/fanout.maxUnsent bytes} (Linux)", "the viewer is behind"},
