@@ -226,7 +226,7 @@ func TestHEAD(t *testing.T) {
 	}
 }
 
-// The lock names versions and digests, and leaves the host to whoever installs.
+// The lock names versions and digests, and leaves the host to those who install.
 func TestLockNamesNoHost(t *testing.T) {
 	lock, err := os.ReadFile("package-lock.json")
 	require.NoError(t, err)

@@ -109,7 +109,7 @@ func TestPagePassesWishesOn(t *testing.T) {
 	}
 }
 
-// The values come from whoever made the link: they must not run in a shell.
+// The values come from the one who made the link: they must not run in a shell.
 func TestPageDistrustsWishes(t *testing.T) {
 	s, p := newSource(t, true), browser(t)
 	const evil = "\"$(touch x)`id`'\\;|\n!&<>"
@@ -141,7 +141,7 @@ func TestPageShowsFurtherTracks(t *testing.T) {
 	assert.Equal(t, "1: AV1 Main, 640×360, 25 fps; 1: Opus, 48 kHz 5.1", eval[string](p, row+".lastElementChild.textContent"))
 }
 
-// Who looks back stays back: the picture is not brought to the live edge.
+// A viewer who looks back stays back: the picture is not brought to the live edge.
 func TestPageStaysBack(t *testing.T) {
 	s, p := newSource(t, true), browser(t)
 	p.open(s.URL + "/?stream=live/demo&back=8")
@@ -300,8 +300,8 @@ func TestPageIsWalkedByLinksAndHistory(t *testing.T) {
 	p.until(state("streams"))
 }
 
-// Whoever goes elsewhere no longer watches, though the browser keeps the page
-// for the way back; and who comes back does.
+// A visitor who goes elsewhere no longer watches, though the browser keeps the page for
+// the way back; one who comes back does.
 func TestPageLeavesItsViewersPlace(t *testing.T) {
 	for _, over := range []string{"ws", "http"} {
 		t.Run(over, func(t *testing.T) {
