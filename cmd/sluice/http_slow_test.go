@@ -69,7 +69,7 @@ func inMemory(t *testing.T, test func(t *testing.T, c net.Conn)) {
 	})
 }
 
-// Who is slow in asking, or asks for nothing, is not waited for.
+// Nobody waits for a client that is slow in asking, or asks for nothing.
 func TestSlowRequests(t *testing.T) {
 	const head = " HTTP/1.1\r\nHost: x\r\n"
 	byByte := func(text string) func(net.Conn) {

@@ -145,7 +145,7 @@ type program struct {
 	packed bool // further video tracks share the bodies of the first (Enhanced RTMP v2, ManyTracks)
 }
 
-// Heads of codec headers, good enough for whoever reads formats from them.
+// Heads of codec headers, good enough for code that reads formats from them.
 const (
 	headAVC  = "\x01\x4d\x40\x28\xff\xe1\x00\x18\x67\x4d\x40\x28\xec\xa0\x3c\x01\x13\xf2\xe0\x22\x00\x00\x07\xd2\x00\x01\xd4\xc0\x1e\x30\x63\x2c\x01\x00\x05\x68\xeb\xe3\xcb\x20"
 	headAAC  = "\x12\x10"

@@ -20,8 +20,8 @@ const (
 	longGrace = "SLUICE_PUBLISHER_GRACE=2m"
 )
 
-// A publisher is cut off and comes back: whoever watches goes on by itself, and
-// has one file in the end.
+// A publisher is cut off and comes back: viewers go on by themselves, and have one file
+// in the end.
 func TestPublisherRestarts(t *testing.T) {
 	t.Parallel()
 	s := serve(t, longGrace)

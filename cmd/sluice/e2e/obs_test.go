@@ -18,10 +18,10 @@ import (
 	"nhooyr.io/websocket"
 )
 
-// newerRoot names the environment variable with the folder of a whole Debian 13, made
-// by debootstrap, with OBS and other programs with a window installed in it. They are a
-// gigabyte and need root, so these tests are for whoever has set that up by hand, and
-// left out in CI as well.
+// newerRoot names the environment variable with the folder of a whole Debian 13, made by
+// debootstrap, with OBS and other programs with a window installed in it. They are a
+// gigabyte and need root, so these tests are for people who have set that up by hand, and
+// are left out in CI as well.
 const newerRoot = "NEWER_DEBIAN"
 
 // inNewer returns a command that runs in that Debian, in a new home there. Its user is
