@@ -159,25 +159,33 @@ func (v *socketViewer) wait() {
 // serve hands the viewer to the pool.
 func (v *socketViewer) serve() {
 	v.begin()
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.left {
-		v.over = true
-		v.end(hub.ReasonClientLeft)
-		return
-	}
 	v.frame.audio, v.frame.video = v.viewer.Tracks()
-	v.sub = v.outlet.Attach(fanout.Feed{Viewer: v.viewer, Framer: &v.frame, Done: v.done})
+	sub := v.outlet.Attach(fanout.Feed{Viewer: v.viewer, Framer: &v.frame, Done: v.done})
+	v.mu.Lock()
+	v.sub = sub
+	left := v.left
+	v.mu.Unlock()
+	if left {
+		sub.Close()
+	}
 }
 
 // done follows the viewer's last byte of media.
 func (v *socketViewer) done(why hub.Reason) {
-	if why == hub.ReasonClientLeft && v.isBroken() {
-		why = hub.ReasonProtocol
+	if why == hub.ReasonClientLeft {
+		why = v.leftBecause()
 	}
 	v.close(&hub.Refusal{Reason: why})
 	v.finish()
 	v.end(why)
+}
+
+// leftBecause returns why a client is no longer served that has left.
+func (v *socketViewer) leftBecause() hub.Reason {
+	if v.isBroken() {
+		return hub.ReasonProtocol
+	}
+	return hub.ReasonClientLeft
 }
 
 // finish lets nobody begin to read.
@@ -190,14 +198,15 @@ func (v *socketViewer) finish() {
 // leave ends the viewer.
 func (v *socketViewer) leave() {
 	v.mu.Lock()
-	defer v.mu.Unlock()
 	v.left = true
+	sub, viewer, cancel := v.sub, v.viewer, v.cancel
+	v.mu.Unlock()
 	switch {
-	case v.sub != nil:
-		v.sub.Close()
-	case v.viewer != nil:
-		v.viewer.Close() // which may be waiting
-	case v.cancel != nil:
-		v.cancel()
+	case sub != nil:
+		sub.Close()
+	case viewer != nil:
+		viewer.End(&hub.Refusal{Reason: v.leftBecause()}) // it may be waiting
+	case cancel != nil:
+		cancel()
 	}
 }

@@ -117,7 +117,8 @@ func (h *Hub) NewSession(role Role, key Key, c Client) *Session {
 		id:      lastSession.Add(1),
 		role:    role,
 		key:     key,
-		address: c.Address,
+		// One client has one address, whether or not its listener takes IPv6 as well.
+		address: netip.AddrPortFrom(c.Address.Addr().Unmap(), c.Address.Port()),
 		query:   c.Query,
 		appear: unique.Make(appearance{
 			protocol: c.Protocol, agent: cut(c.Agent), name: cut(c.Name), tcURL: cut(c.TCURL), pageURL: cut(c.PageURL),
