@@ -13,9 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// measureJS plays a stream of a clock for a while and notes which picture was shown
-// when.
-const measureJS = `async (lib, url, ms, bit) => {
+// measureJS plays a stream of a clock for a while after its first picture, and notes
+// which picture was shown when.
+var measureJS = fmt.Sprintf(`async (lib, url, ms, bit) => {
   const video = document.createElement("video");
   document.body.append(video);
   const canvas = new OffscreenCanvas(16 * bit, 1), look = canvas.getContext("2d", { willReadFrequently: true });
@@ -36,13 +36,16 @@ const measureJS = `async (lib, url, ms, bit) => {
   player.attachMediaElement(video);
   player.load();
   player.play().catch((e) => seen.errors.push(String(e)));
+  for (const started = Date.now(); !seen.shown.length && Date.now() - started < %d;) {
+    await new Promise((done) => setTimeout(done, 50));
+  }
   await new Promise((done) => setTimeout(done, ms));
   seen.ranges = video.buffered.length;
   seen.sound = video.webkitAudioDecodedByteCount;
   player.destroy();
   video.remove();
   return seen;
-}`
+}`, patience.Milliseconds())
 
 // seen is what a viewer of a clock saw.
 type seen struct {

@@ -69,6 +69,7 @@ func TestPage(t *testing.T) {
 
 			// Cut off, and back within the grace time: the same connection.
 			publisher.kill()
+			s.state("live/x", "grace")
 			b.inState("waiting")
 			publisher = s.publish("live/x", both)
 			b.goesOn()
@@ -77,10 +78,12 @@ func TestPage(t *testing.T) {
 			// Back with a larger picture, then with another codec, for which the page
 			// opens the stream anew: all by itself.
 			publisher.kill()
+			s.state("live/x", "grace")
 			publisher = s.publish("live/x", source{size: "480x270"})
 			b.shows(480)
 			b.goesOn()
 			publisher.kill()
+			s.state("live/x", "grace")
 			sessions := eval[int](b, "sluice.figures.sessions")
 			s.publish("live/x", source{size: "480x270", sound: "libmp3lame"})
 			b.until(fmt.Sprintf("sluice.figures.sessions > %d", sessions), pageNow)

@@ -44,6 +44,13 @@ function play(name, lib, url) {
   p.player.play().catch((e) => p.errors.push(String(e)));
 }
 
+// again plays what has ended from its beginning.
+function again(name) {
+  const { video } = players[name];
+  video.currentTime = 0;
+  video.play();
+}
+
 // look tells how a player does. smooth is the number of pictures since one was
 // last dropped.
 function look(name) {
@@ -52,7 +59,7 @@ function look(name) {
   if (dropped > p.dropped) [p.dropped, p.droppedAt] = [dropped, frames];
   return {
     picture: p.picture, time: video.currentTime, frames, dropped, smooth: frames - p.droppedAt,
-    width: video.videoWidth, paused: video.paused, errors: p.errors, complete: p.complete,
+    width: video.videoWidth, paused: video.paused, errors: p.errors, complete: p.complete, ended: video.ended,
     end: video.buffered.length ? video.buffered.end(video.buffered.length - 1) : 0,
     buffered: [...Array(video.buffered.length).keys()].map((i) => [video.buffered.start(i), video.buffered.end(i)]),
   };
@@ -62,6 +69,8 @@ setInterval(() => Object.keys(players).forEach(look), 100);
 
 // looks is what tests use of what look returns.
 type looks struct {
+	Width  int
+	Frames int     // decoded so far
 	End    float64 // of what is buffered, in seconds
 	Errors []string
 }
