@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -181,7 +182,7 @@ func (p probed) monotonic(t *testing.T) {
 func checkStart(t *testing.T, r recording, want source) {
 	t.Helper()
 	assert.Equal(t, flv.TypeScript, r.tags[0].Type, "the first tag")
-	assert.Contains(t, string(r.tags[0].Data), "onMetaData", "the first tag")
+	assert.True(t, bytes.HasPrefix(r.tags[0].Data, []byte("\x02\x00\x0aonMetaData")), "the first tag is %q", r.tags[0].Data)
 	assert.Zero(t, r.tags[0].Timestamp)
 	configs := map[flv.Type]bool{}
 	for _, tag := range r.tags[1:] {
