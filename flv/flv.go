@@ -157,21 +157,3 @@ func StampTag(b []byte, timestamp uint32) (rest []byte) {
 	b[4], b[5], b[6], b[7] = byte(timestamp>>16), byte(timestamp>>8), byte(timestamp), byte(timestamp>>24)
 	return b[TagOverhead+(int(b[1])<<16|int(b[2])<<8|int(b[3])):]
 }
-
-// ScriptName returns the first value of a script body when that is an AMF0
-// string ("onMetaData", "onTextData", "@setDataFrame", …). The format selector
-// byte that precedes it in a TypeScriptAMF3 body is skipped.
-func ScriptName(body []byte) (string, bool) {
-	const stringMarker = 0x02
-	if len(body) > 1 && body[0] == 0 && body[1] == stringMarker {
-		body = body[1:]
-	}
-	if len(body) < 3 || body[0] != stringMarker {
-		return "", false
-	}
-	n := int(binary.BigEndian.Uint16(body[1:]))
-	if body = body[3:]; n > len(body) {
-		return "", false
-	}
-	return string(body[:n]), true
-}

@@ -258,28 +258,6 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
-func TestScriptName(t *testing.T) {
-	for _, c := range []struct {
-		body, name string
-		ok         bool
-	}{
-		{"02 000a 6f6e4d65746144617461 08 00000000", "onMetaData", true},
-		{"02 0000", "", true},
-		{"00 02 0002 6869", "hi", true}, // AMF3 data message
-		{"", "", false},
-		{"02", "", false},
-		{"02 00", "", false},
-		{"02 0003 6869", "", false},
-		{"00", "", false},
-		{"00 4000000000000000", "", false},
-		{"05", "", false},
-	} {
-		name, ok := ScriptName(unhex(t, c.body))
-		require.Equal(t, c.ok, ok, c.body)
-		require.Equal(t, c.name, name, c.body)
-	}
-}
-
 func TestTypeString(t *testing.T) {
 	require.Equal(t, "audio", TypeAudio.String())
 	require.Equal(t, "video", TypeVideo.String())

@@ -151,15 +151,3 @@ func (t Tag) appendTracks(dst []Packet) ([]Packet, error) {
 	}
 	return all, nil
 }
-
-// CodecOf returns the codec of an audio or video body: a cheap way to tell
-// whether two bodies go on in the same codec. It is 0 for a body that names
-// none (silence, an enhanced command, no media) or cannot be parsed. A codec is
-// the same in its classic and its enhanced form.
-func CodecOf(t Type, body []byte) Codec {
-	p, err := Tag{Type: t, Data: body}.Packet()
-	if err != nil {
-		return 0
-	}
-	return p.Codec
-}
