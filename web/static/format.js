@@ -14,13 +14,6 @@ export function bits(n) {
   return Math.max(1, Math.round(n / 1e3)) + ' kbit/s';
 }
 
-export function bytes(n) {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
-  let i = 0;
-  for (; n >= 999.5 && i < units.length - 1; i++) n /= 1000;
-  return n.toFixed(i && n < 9.95 ? 1 : 0) + ' ' + units[i];
-}
-
 // duration tells milliseconds as a clock: 0:07, 12:34, 3:02:01, 2 d 4 h.
 export function duration(ms) {
   if (!(ms > 0)) return '–';
