@@ -2,12 +2,10 @@ package main
 
 import (
 	"bufio"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"regexp"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,41 +13,21 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 )
 
 // asMain makes the test binary be the program, so that signals and exit codes
 // are those of a real process.
 const asMain = "GO_TEST_AS_SLUICE"
 
+// TestMain is the program, or runs the tests and fails the package if goroutines are
+// left when they have ended.
 func TestMain(m *testing.M) {
 	if os.Getenv(asMain) != "" {
 		main()
 		return
 	}
-	code := m.Run()
-	if code == 0 {
-		code = checkLeaks()
-	}
-	os.Exit(code)
-}
-
-// checkLeaks returns 1 if goroutines of tests are still there after a while.
-func checkLeaks() int {
-	var leaked []string
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		leaked = leaked[:0]
-		buf := make([]byte, 4<<20)
-		for i, stack := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-			if i > 0 && !strings.Contains(stack, "os/signal.") { // 0 is this one
-				leaked = append(leaked, stack)
-			}
-		}
-		if len(leaked) == 0 {
-			return 0
-		}
-	}
-	fmt.Fprintf(os.Stderr, "%d goroutines leaked:\n%s\n", len(leaked), strings.Join(leaked, "\n\n"))
-	return 1
+	goleak.VerifyTestMain(m)
 }
 
 func command(t testing.TB, environ ...string) *exec.Cmd {

@@ -16,11 +16,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
 // patience is how long a test waits for what must happen sooner or later.
@@ -49,41 +49,14 @@ var program = sync.OnceValues(func() (string, error) {
 // builtIn is the folder to remove in the end.
 var builtIn string
 
-// TestMain fails the package when goroutines outlive its tests.
+// TestMain fails the package if goroutines are left when its tests have ended.
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if builtIn != "" {
-		os.RemoveAll(builtIn)
-	}
-	if code == 0 {
-		if left := leaked(5 * time.Second); left != "" {
-			fmt.Fprintf(os.Stderr, "goroutines left behind:\n\n%s\n", left)
-			code = 1
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if builtIn != "" {
+			os.RemoveAll(builtIn)
 		}
-	}
-	os.Exit(code)
-}
-
-// leaked waits for all goroutines but the test's own to end, and returns the
-// stacks of those that do not.
-func leaked(grace time.Duration) string {
-	for deadline := time.Now().Add(grace); ; time.Sleep(20 * time.Millisecond) {
-		buf := make([]byte, 1<<20)
-		buf = buf[:runtime.Stack(buf, true)]
-		var left []string
-		for stack := range strings.SplitSeq(string(buf), "\n\n") {
-			if !strings.Contains(stack, "e2e.TestMain") && !strings.Contains(stack, "os/signal.loop") &&
-				!strings.Contains(stack, "testing.(*M).startAlarm") {
-				left = append(left, stack)
-			}
-		}
-		if len(left) == 0 {
-			return ""
-		}
-		if time.Now().After(deadline) {
-			return strings.Join(left, "\n\n")
-		}
-	}
+		os.Exit(code)
+	}))
 }
 
 // until waits until ok says yes.
