@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"os"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,31 +12,13 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"sluice/flv"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if code == 0 {
-		code = checkLeaks()
-	}
-	os.Exit(code)
-}
-
-// checkLeaks returns 1 if goroutines of tests are still there after a while.
-func checkLeaks() int {
-	buf := make([]byte, 1<<20)
-	var stacks []string
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		stacks = strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")
-		if len(stacks) == 1 {
-			return 0
-		}
-	}
-	fmt.Fprintf(os.Stderr, "goroutines leaked:\n%s\n", strings.Join(stacks[1:], "\n\n"))
-	return 1
-}
+// TestMain fails the package if goroutines are left when its tests have ended.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // What the loop relies on.
 func TestClip(t *testing.T) {
