@@ -82,11 +82,11 @@ func (s seen) lag(c *clock) (first int, behind time.Duration) {
 
 // With start=live a browser that joins late in a GOP of 4 s has a picture at once and
 // is at the live edge; without it, it is behind by what the GOP was old. A machine
-// that is busy with other tests may take its time, so one good join in many is
-// enough.
+// that is busy with other tests may take its time, and have the browser join in the next
+// GOP, so one good pair of joins in many is enough.
 func TestStartLive(t *testing.T) {
 	t.Parallel()
-	const soon, near, far = 300, 500 * time.Millisecond, 2500 * time.Millisecond
+	const soon, near, old = 300, 500 * time.Millisecond, 2500 * time.Millisecond
 	s := serve(t)
 	p := openPlayers(t)
 	c := s.publishClock("live/x")
@@ -96,14 +96,13 @@ func TestStartLive(t *testing.T) {
 			url := s.flvURL(by.scheme, "live/x")
 			whole, live := p.watchClock(c, by.lib, url), p.watchClock(c, by.lib, url+"?start=live")
 			const report = "%s over %-4s %-10s first picture after %3d ms, then %v behind; had none at %v ms"
-			first, behind := whole.lag(c)
-			t.Logf(report, by.lib, by.scheme, "", first, behind, whole.Waits)
-			assert.Greater(t, behind, far, "without start=live")
-			first, behind = live.lag(c)
+			first, far := whole.lag(c)
+			t.Logf(report, by.lib, by.scheme, "", first, far, whole.Waits)
+			first, behind := live.lag(c)
 			t.Logf(report, by.lib, by.scheme, "start=live", first, behind, live.Waits)
 			assert.Equal(t, 1, live.Ranges, "ranges of the buffer")
 			assert.Positive(t, live.Sound)
-			return first <= soon && behind < near
+			return far > old && first <= soon && behind < near
 		})
 	}
 }
@@ -116,18 +115,27 @@ func TestStartLiveInFFmpeg(t *testing.T) {
 	c := s.publishClock("live/x")
 	s.state("live/x", "live")
 	for name, url := range map[string]string{"RTMP": s.rtmpURL("live/x"), "HTTP": s.flvURL("http", "live/x")} {
-		until(t, "a GOP is nearly over", func() bool { return c.phase() > clockGOP*3/4 })
-		path := filepath.Join(t.TempDir(), name+".mp4") // which takes no two frames at the same time
-		run(t, "ffmpeg", "-nostdin", "-v", "warning", "-copyts", "-i", url+"?start=live", "-t", "3", "-c", "copy", path)
-		var p probed
-		require.NoError(t, json.Unmarshal(run(t, "ffprobe", "-v", "warning", "-show_packets", "-show_streams", "-of", "json", path), &p))
-		p.monotonic(t)
-		early := 0
-		for _, packet := range p.Packets {
-			if at, err := strconv.ParseFloat(packet.Time, 64); err == nil && at < 0.45 && p.Streams[packet.Stream].Type == "video" {
-				early++
-			}
-		}
-		assert.Greater(t, early, clockGOP/2, "pictures in the first moments over %s", name)
+		until(t, "ffmpeg joins late in a GOP over "+name, func() bool {
+			until(t, "a GOP is nearly over", func() bool { return c.phase() > clockGOP*3/4 })
+			return joinLive(t, url) > clockGOP/2
+		})
 	}
+}
+
+// joinLive has ffmpeg record from the live edge, checks the decoding times, and returns
+// how many pictures came in the first moments. They are few where ffmpeg took so long to
+// start that it joined in the next GOP.
+func joinLive(t *testing.T, url string) (early int) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "live.mp4") // which takes no two frames at the same time
+	run(t, "ffmpeg", "-nostdin", "-v", "warning", "-copyts", "-i", url+"?start=live", "-t", "3", "-c", "copy", path)
+	var p probed
+	require.NoError(t, json.Unmarshal(run(t, "ffprobe", "-v", "warning", "-show_packets", "-show_streams", "-of", "json", path), &p))
+	p.monotonic(t)
+	for _, packet := range p.Packets {
+		if at, err := strconv.ParseFloat(packet.Time, 64); err == nil && at < 0.45 && p.Streams[packet.Stream].Type == "video" {
+			early++
+		}
+	}
+	return early
 }
