@@ -20,7 +20,7 @@ const (
 
 // playersPage is a page as somebody would write it who plays streams of this
 // server on a site of theirs. It has no buffer of its own, as is usual for live
-// streams, and keeps book on each player.
+// streams, and notes what each player does.
 const playersPage = `<!doctype html>
 <meta charset="utf-8"><title>Players</title>
 <script src="/mpegts.js"></script>

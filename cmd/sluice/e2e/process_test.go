@@ -82,8 +82,8 @@ func begin(t *testing.T, cmd *exec.Cmd) *process {
 	return p
 }
 
-// environment is that of the test without what would lead the programs astray:
-// settings of another Sluice, and proxies, of which loopback has none.
+// environment is that of the test without what would confuse the programs: settings of
+// another Sluice, and proxies, which do not serve the loopback interface.
 func environment() []string {
 	env := []string{"NO_PROXY=*", "no_proxy=*", "LC_ALL=C"}
 	for _, v := range os.Environ() {
@@ -111,7 +111,7 @@ func (p *process) signal(sig os.Signal) {
 	require.NoError(p.t, p.cmd.Process.Signal(sig))
 }
 
-// kill ends a process without giving it a chance to say good-bye.
+// kill ends a process without giving it a chance to clean up.
 func (p *process) kill() {
 	p.t.Helper()
 	p.signal(os.Kill)
@@ -125,7 +125,7 @@ func (p *process) wait() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// done waits for a process to end by itself, content.
+// done waits for a process to end by itself, with exit code 0 and without a complaint.
 func (p *process) done() {
 	p.t.Helper()
 	assert.Zero(p.t, p.wait(), "exit code of %s", p.what)
