@@ -113,10 +113,10 @@ var lastSession atomic.Uint64
 func (h *Hub) NewSession(role Role, key Key, c Client) *Session {
 	cut := func(s string) string { return s[:min(len(s), maxShown)] }
 	return &Session{
-		hub:     h,
-		id:      lastSession.Add(1),
-		role:    role,
-		key:     key,
+		hub:  h,
+		id:   lastSession.Add(1),
+		role: role,
+		key:  key,
 		// One client has one address, whether or not its listener takes IPv6 as well.
 		address: netip.AddrPortFrom(c.Address.Addr().Unmap(), c.Address.Port()),
 		query:   c.Query,
