@@ -97,7 +97,7 @@ func (p *publication) WriteTag(t flv.Tag) error {
 func (p *publication) Close(err error) { p.p.End(ending(err)) }
 
 // ending returns why a session ended with whose connection it was over: nil for the
-// client's own wish.
+// client's own request.
 func ending(err error) *hub.Refusal {
 	if err == nil {
 		return &hub.Refusal{Reason: hub.ReasonClientLeft}

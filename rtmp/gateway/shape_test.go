@@ -28,7 +28,7 @@ func TestFormOfPlayers(t *testing.T) {
 	}
 }
 
-// A player's wishes come with its URL; those that make no sense are refused.
+// What a player asks for comes with its URL; those that make no sense are refused.
 func TestWishesOfPlayers(t *testing.T) {
 	h := newRig(t)
 	h.publish("demo").send(start)

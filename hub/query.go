@@ -26,7 +26,7 @@ const (
 // maxBack bounds WatchOptions.Back: no log is longer.
 const maxBack = time.Hour
 
-// ReadQuery takes a viewer's wishes from the query of its URL, the same over every
+// ReadQuery takes what a viewer asks for from the query of its URL, the same over every
 // protocol:
 //
 //	onlyaudio=1, onlyvideo=1   leave the other track out
