@@ -138,6 +138,9 @@ func (o *output) Close() error {
 	return o.Conn.Close()
 }
 
+// NetConn returns the connection that was taken over.
+func (o *output) NetConn() net.Conn { return o.Conn }
+
 // SyscallConn lets the pool write to the descriptor, where the connection has one.
 func (o *output) SyscallConn() (syscall.RawConn, error) {
 	if c, ok := o.Conn.(syscall.Conn); ok {

@@ -62,7 +62,7 @@ func (v *Viewer) Fill(b *Batch, f Framer, limit int) (more bool, end Reason) {
 	stamper, form := formOf(f)
 	shared := form != 0 && empty && v.shareable(&s.log, stop, flags)
 	if shared {
-		if b.reuse(&v.cursor, s, form, stamper, stop, limit) {
+		if b.reuse(&v.cursor, s, form, stop, limit) {
 			return false, end
 		}
 		b.buffer(true)
@@ -91,7 +91,7 @@ func (v *Viewer) Fill(b *Batch, f Framer, limit int) (more bool, end Reason) {
 	more = v.next < stop
 	switch {
 	case shared:
-		b.store(&v.cursor, s, form, from, like, !more)
+		b.store(&v.cursor, s, stamper, form, from, like, !more)
 	case empty:
 		b.shares.own = b.Bytes
 	}

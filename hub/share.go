@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"runtime"
 	"unsafe"
 
 	"sluice/flv"
@@ -11,11 +12,14 @@ import (
 type Stamper interface {
 	Framer
 	// Form identifies framers that make the same bytes of the same tags: those with
-	// the same form do. 0 is for a framer whose next bytes are like no other's.
+	// the same form do. 0 is for a framer whose next bytes are like no other's. Any
+	// other form is kept for good.
 	Form() uint64
 	// Stamp gives the tags in framed, all of which a framer of the same form has made
 	// in one call of AppendTags, these timestamps, one for each. It returns false,
-	// and may leave framed half changed, where that takes another length.
+	// and may leave framed half changed, where that takes another length. It depends
+	// on nothing but the form: it is called for viewers of other framers that have the
+	// same, at any time.
 	Stamp(framed []byte, timestamps []uint32) bool
 }
 
@@ -26,6 +30,7 @@ type share struct {
 	from, to  uint64  // packets
 	headers   *headers
 	form      uint64
+	stamper   Stamper // of that form
 	selection selection
 	framed    []byte // with the timestamps of a viewer whose base is this
 	base      int64
@@ -81,7 +86,7 @@ func (c *cursor) shareable(l *log, stop uint64, flags uint32) bool {
 
 // reuse fills the batch, whose Bytes are empty, with what another viewer was given, if
 // this one is to get the same.
-func (b *Batch) reuse(c *cursor, s *Stream, form uint64, f Stamper, stop uint64, limit int) bool {
+func (b *Batch) reuse(c *cursor, s *Stream, form uint64, stop uint64, limit int) bool {
 	var sh *share
 	for i := range b.shares.all {
 		if x := &b.shares.all[i]; x.form == form && x.from == c.next && x.to == stop && x.stream == s &&
@@ -90,7 +95,7 @@ func (b *Batch) reuse(c *cursor, s *Stream, form uint64, f Stamper, stop uint64,
 			break
 		}
 	}
-	if sh == nil || !b.restamp(sh, c, f) {
+	if sh == nil || !b.restamp(sh, c) {
 		return false
 	}
 	b.Bytes = sh.framed
@@ -100,7 +105,7 @@ func (b *Batch) reuse(c *cursor, s *Stream, form uint64, f Stamper, stop uint64,
 }
 
 // restamp gives what was shared a viewer's timestamps. It returns false if that can't be.
-func (b *Batch) restamp(sh *share, c *cursor, f Stamper) bool {
+func (b *Batch) restamp(sh *share, c *cursor) bool {
 	if sh.base == c.base || len(sh.times) == 0 {
 		return true
 	}
@@ -112,7 +117,7 @@ func (b *Batch) restamp(sh *share, c *cursor, f Stamper) bool {
 		stamps = append(stamps, uint32(t-c.base))
 	}
 	b.shares.stamps = stamps
-	if !f.Stamp(sh.framed, stamps) {
+	if !sh.stamper.Stamp(sh.framed, stamps) {
 		sh.drop()
 		return false
 	}
@@ -135,7 +140,7 @@ func (b *Batch) buffer(shared bool) {
 
 // store keeps what Bytes were filled with since buffer(true), for viewers that are like c
 // was before. The memory is kept in any case.
-func (b *Batch) store(c *cursor, s *Stream, form, from uint64, like selection, whole bool) {
+func (b *Batch) store(c *cursor, s *Stream, f Stamper, form, from uint64, like selection, whole bool) {
 	sh := &b.shares.all[b.shares.next]
 	sh.framed = b.Bytes
 	if !whole || like.needKey != c.needKey { // which the others have to note as well
@@ -147,13 +152,15 @@ func (b *Batch) store(c *cursor, s *Stream, form, from uint64, like selection, w
 		}
 	}
 	sh.stream, sh.from, sh.to, sh.headers = s, from, c.next, c.headers
-	sh.form, sh.selection, sh.base, sh.large = form, like, c.base, b.large
+	sh.form, sh.stamper, sh.selection, sh.base, sh.large = form, f, like, c.base, b.large
 	sh.times, b.shares.times = b.shares.times, sh.times
 	b.shares.next = (b.shares.next + 1) % maxShares
 }
 
 // drop makes a share one that has nothing to give, but keeps its memory.
-func (sh *share) drop() { sh.stream, sh.headers, sh.large = nil, nil, lastLarge{} }
+func (sh *share) drop() {
+	sh.stream, sh.headers, sh.stamper, sh.large = nil, nil, nil, lastLarge{}
+}
 
 // unshare takes Bytes, which are being appended to, away from the share whose memory
 // they are in.
@@ -243,4 +250,13 @@ func (l *lastLarge) stamp(timestamp uint32) {
 	if timestamp >= extended {
 		l.key.stamp = timestamp
 	}
+}
+
+// Fetch brings into the processor's cache what the next Fill will look at, for a caller
+// that has others to do it for before. It changes nothing, and may be called at any time
+// once Wait has returned nil.
+func (v *Viewer) Fetch() {
+	// Of the first and the last part of a viewer; neither changes any more.
+	runtime.KeepAlive(v.Stream())
+	runtime.KeepAlive(v.hasAudio)
 }

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"sluice/flv"
 	"sluice/hub"
 )
 
@@ -42,21 +43,28 @@ var ErrCongested = errors.New("fanout: too much waits for a connection that take
 // and waits up to 5 s for that. So an outlet is closed under its lock, and then its
 // connection without any, in a goroutine of the pool; that ends a write under way.
 type Outlet struct {
-	pool   *Pool
-	worker *worker
-	conn   Conn
-	raw    syscall.RawConn // nil without direct writing
-	kick   chan struct{}   // wakes the goroutine of an outlet without direct writing
+	// What a pass looks at comes first, and is close together: it stands in the
+	// processor's cache for few of the viewers when their turn comes.
 
-	mu      sync.Mutex
-	state   outletState
+	mu    sync.Mutex
+	fd    int32           // lent by the connection, to write to with mu held; or noDescriptor
+	state outletState     // guarded by mu
+	raw   syscall.RawConn // nil without direct writing
+	first Subscription    // as a rule the only one; in use if its outlet is set
+
+	// Guarded by mu.
+	subs    *Subscription // and the others by their next
 	rest    []byte        // goes out before anything else; empty while flowing
 	own     int           // bytes of what waits that are the session's own messages
-	pending *pendingRest  // then this; nil as a rule
-	subs    *Subscription // and the others by their next
+	pending *pendingRest  // then this; nil as a rule, and then whatever the subs are due
 	err     error         // why it closed
 	empty   chan struct{} // closed when nothing is left to write; nil if nobody waits for that
 	gone    chan struct{} // closed when the connection is; set, for good, when the outlet closes
+
+	pool   *Pool
+	worker *worker
+	conn   Conn
+	kick   chan struct{} // wakes the goroutine of an outlet without direct writing
 }
 
 type outletState uint8
@@ -94,14 +102,37 @@ type Feed struct {
 
 // Subscription is a viewer that is being served.
 type Subscription struct {
-	feed   Feed // without its Head
 	outlet *Outlet
+	end    hub.Reason // guarded by outlet.mu: AppendEnd was called, Done follows the last byte
+	dead   bool       // guarded by outlet.mu
+	form   uint64     // of the feed's Framer, 0 before it has one; guarded by outlet.mu
+	feed   Feed       // without its Head; nothing once the worker has let go of it
 	group  *group
 	slot   int // in group.subs; the worker's own
 
 	next *Subscription // of the same outlet; guarded by outlet.mu
-	dead bool          // guarded by outlet.mu
-	end  hub.Reason    // guarded by outlet.mu: AppendEnd was called, Done follows the last byte
+}
+
+// framing is a Subscription as its viewer's hub.Stamper. It keeps the form, so that
+// viewers that are given what was framed for others do not have their framers looked at:
+// that of a session is several pointers away, and seldom in the processor's cache.
+type framing Subscription
+
+func (f *framing) AppendTags(dst []byte, tags []flv.Tag) []byte {
+	return f.feed.Framer.AppendTags(dst, tags)
+}
+
+func (f *framing) Form() uint64 {
+	if f.form == 0 {
+		if s, ok := f.feed.Framer.(hub.Stamper); ok {
+			f.form = s.Form()
+		}
+	}
+	return f.form
+}
+
+func (f *framing) Stamp(framed []byte, timestamps []uint32) bool {
+	return f.feed.Framer.(hub.Stamper).Stamp(framed, timestamps)
 }
 
 // NewOutlet makes the outlet of a connection to which nobody else may write from now
@@ -113,11 +144,13 @@ func (p *Pool) NewOutlet(c Conn) *Outlet {
 		pool:   p,
 		worker: p.workers[int(p.next.Add(1))%len(p.workers)],
 		conn:   c,
+		fd:     noDescriptor,
 	}
 	if sc, ok := c.(syscall.Conn); ok && canSend {
 		if raw, err := sc.SyscallConn(); err == nil {
 			o.raw = raw
 			boundUnsent(raw, maxUnsent)
+			o.borrow()
 		}
 	}
 	if o.raw == nil {
@@ -191,9 +224,13 @@ func (o *Outlet) announceEmptyLocked() {
 func (o *Outlet) Attach(f Feed) *Subscription {
 	head := f.Head
 	f.Head = nil
-	sub := &Subscription{feed: f, outlet: o}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	sub := &o.first
+	if sub.outlet != nil {
+		sub = new(Subscription)
+	}
+	sub.outlet, sub.feed = o, f
 	sub.next, o.subs = o.subs, sub
 	if !o.worker.add(sub) {
 		o.closeLocked(errBrokenOff)
@@ -320,7 +357,7 @@ func (o *Outlet) fillLocked(sub *Subscription, b *hub.Batch, limit int) (more bo
 		return false
 	}
 	before := len(b.Bytes)
-	more, end := sub.feed.Viewer.Fill(b, sub.feed.Framer, limit)
+	more, end := sub.feed.Viewer.Fill(b, (*framing)(sub), limit)
 	if end != hub.ReasonNone {
 		sub.end = end
 		if sub.feed.AppendEnd != nil {
@@ -334,7 +371,13 @@ func (o *Outlet) fillLocked(sub *Subscription, b *hub.Batch, limit int) (more bo
 // sendLocked writes p, which is b.Bytes unless b is nil, to a flowing outlet and
 // reports whether all of it was taken. Otherwise the outlet is draining, or closed.
 func (o *Outlet) sendLocked(b *hub.Batch, p []byte) bool {
-	n, err := trySend(o.raw, p)
+	var n int
+	var err error
+	if o.fd != noDescriptor {
+		n, err = sendNow(int(o.fd), p)
+	} else {
+		n, err = trySend(o.raw, p)
+	}
 	if err != nil {
 		o.closeLocked(err)
 		return false
@@ -362,8 +405,8 @@ func (o *Outlet) finishLocked(sub *Subscription, why hub.Reason) {
 		link = &(*link).next
 	}
 	*link, sub.next = sub.next, nil
-	o.worker.remove(sub)
 	done, gone := sub.feed.Done, o.gone
+	o.worker.remove(sub) // after which the worker may take its feed away
 	if done == nil {
 		return
 	}

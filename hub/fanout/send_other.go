@@ -13,6 +13,8 @@ const canSend = false
 
 func trySend(syscall.RawConn, []byte) (int, error) { return 0, errors.ErrUnsupported }
 
+func sendNow(int, []byte) (int, error) { return 0, errors.ErrUnsupported }
+
 func sendWhenReady(syscall.RawConn, []byte) (int, error) { return 0, errors.ErrUnsupported }
 
 func tryDiscard(syscall.RawConn) error { return errors.ErrUnsupported }

@@ -18,7 +18,7 @@ type attempt struct {
 	p    []byte
 	n    int
 	err  error
-	call func(fd uintptr) // send, bound once
+	call func(fd uintptr) // a.send, bound once
 }
 
 var attempts = sync.Pool{New: func() any {
@@ -27,7 +27,7 @@ var attempts = sync.Pool{New: func() any {
 	return a
 }}
 
-func (a *attempt) send(fd uintptr) { a.n, a.err = send(int(fd), a.p) }
+func (a *attempt) send(fd uintptr) { a.n, a.err = sendNow(int(fd), a.p) }
 
 // trySend makes one write that never blocks. It returns how much was taken, which
 // may be nothing; an error says that the connection is of no more use.
@@ -41,13 +41,19 @@ func trySend(raw syscall.RawConn, p []byte) (int, error) {
 	a.p = p
 	rawErr := raw.Control(a.call)
 	a.p = nil
-	switch {
-	case rawErr != nil:
+	if rawErr != nil {
 		return 0, rawErr
-	case a.err == syscall.EAGAIN:
-		return 0, nil
 	}
 	return a.n, a.err
+}
+
+// sendNow is trySend to a descriptor that is known to be the connection's.
+func sendNow(fd int, p []byte) (int, error) {
+	n, err := send(fd, p)
+	if err == syscall.EAGAIN {
+		return 0, nil
+	}
+	return n, err
 }
 
 // sendWhenReady waits until the connection takes some of p, or its write deadline,

@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -144,11 +145,30 @@ func (w *worker) serve() {
 	w.pace.passed(begun, time.Now())
 }
 
+// ahead is how many viewers are fetched at a time. What their writes bring into the
+// processor's cache must not drive out those whose turn is still to come.
+const ahead = 16
+
 // pass serves every viewer of the group once.
 func (g *group) pass(b *hub.Batch) {
 	g.served.Store(true)
-	for _, sub := range g.subs {
-		sub.outlet.pump(sub, b)
+	for subs := range slices.Chunk(g.subs, ahead) {
+		fetch(subs)
+		for _, sub := range subs {
+			sub.outlet.pump(sub, b)
+		}
+	}
+}
+
+// fetch brings into the processor's cache what serving these viewers will look at.
+// Thousands of them do not fit in there. One after the other, each would be waited for
+// several times, in the middle of work that depends on it; here the processor waits for
+// all of them at once.
+func fetch(subs []*Subscription) {
+	for _, sub := range subs {
+		// Nothing is read that changes once a viewer is served, so no lock is needed.
+		runtime.KeepAlive(sub.outlet.raw)
+		sub.feed.Viewer.Fetch()
 	}
 }
 
@@ -169,6 +189,8 @@ func (g *group) settle() {
 		g.subs[sub.slot] = g.subs[last]
 		g.subs[last] = nil
 		g.subs = g.subs[:last]
+		// Its memory may be the outlet's, which may live on: without the stream.
+		sub.feed = Feed{}
 	}
 	if len(g.left) > 0 && len(g.subs) < cap(g.subs)/4 {
 		g.subs = slices.Clone(g.subs)

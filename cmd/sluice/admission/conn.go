@@ -36,10 +36,12 @@ const (
 type tcpConn struct {
 	*net.TCPConn
 	conn
+	loan loan
 }
 
 // Close closes the connection and takes it out of the counts.
 func (c *tcpConn) Close() error {
+	c.loan.end()
 	err := c.TCPConn.Close()
 	c.leave()
 	return err
