@@ -31,8 +31,8 @@ const nullHead = "HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\nCache-Control:
 
 // Bounds of the null server.
 const (
-	nullRequestWait = 300 * time.Millisecond // for a request; a client that sends none gets bytes all the same
-	maxNullWrite    = 4 << 20                // bytes a pass and connection
+	nullRequestWait = 2 * time.Second // for a request; a client that sends none gets bytes all the same
+	maxNullWrite    = 4 << 20         // bytes a pass and connection
 )
 
 // runNull runs a null server until ctx ends. It prints its address first.
