@@ -55,8 +55,9 @@ type config struct {
 
 	memory int64 // bytes that there are, 0 if unknown; from setUpMemory
 
-	authorize func(context.Context, *hub.Session) (hub.Grant, error) // nil grants everything
-	observe   func(hub.Event)                                        // nil for nobody
+	authorize        func(context.Context, *hub.Session) (hub.Grant, error) // nil grants everything
+	authorizeTimeout time.Duration                                          // defaultAuthorizeTimeout if 0
+	observe          func(hub.Event)                                        // nil for nobody
 }
 
 // variable is one line of the help text: a field of config as its tags tell it.

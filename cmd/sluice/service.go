@@ -46,6 +46,7 @@ type service struct {
 // then on. It must be started and shut down.
 func newService(cfg config, l listeners, log *slog.Logger) *service {
 	s := &service{log: log, demo: cfg.Demo}
+	authorizeTimeout := cmp.Or(cfg.authorizeTimeout, defaultAuthorizeTimeout)
 	s.admission = admission.New(admission.Config{
 		MaxConnections: cfg.MaxConnections,
 		MaxPerAddress:  cfg.MaxConnectionsPerAddress,
@@ -105,8 +106,8 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 	return s
 }
 
-// authorizeTimeout bounds how long a client waits for permission.
-const authorizeTimeout = 10 * time.Second
+// defaultAuthorizeTimeout bounds how long a client waits for permission.
+const defaultAuthorizeTimeout = 10 * time.Second
 
 // poll lets the intake wait for an RTMP connection.
 func (s *service) poll(c net.Conn, run func()) (rtmp.Polled, error) {

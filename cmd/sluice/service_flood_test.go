@@ -271,6 +271,12 @@ func startService(t *testing.T, deadline time.Duration, log io.Writer, environ .
 		"SLUICE_RTMP_ADDR=127.0.0.1:0", "SLUICE_HTTP_ADDR=127.0.0.1:0", "SLUICE_LOG_LEVEL=info",
 	}, environ...))
 	require.NoError(t, err)
+	return startConfigured(t, deadline, log, cfg)
+}
+
+// startConfigured is startService with the whole configuration.
+func startConfigured(t *testing.T, deadline time.Duration, log io.Writer, cfg config) (*runningService, *process) {
+	t.Helper()
 	open, err := listen(t.Context(), cfg)
 	require.NoError(t, err)
 	s := &runningService{service: newService(cfg, open, newLogger(log, "text", slog.Level(cfg.LogLevel)))}
