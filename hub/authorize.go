@@ -64,7 +64,7 @@ func (s *Session) AskAndWait(ctx context.Context) error {
 // check looks again, when a granted session is about to enter its stream, at what may have
 // changed since the policy was asked.
 func (s *Session) check() error {
-	if s.grant != nil && !s.grant.Until.IsZero() && !time.Now().Before(s.grant.Until) {
+	if g := s.grant.Load(); g != nil && !g.Until.IsZero() && !time.Now().Before(g.Until) {
 		return refuse(ReasonDenied, "the permission has ended")
 	}
 	return nil
@@ -284,10 +284,11 @@ func (q *question) answer(grant Grant, err error) {
 		q.done(q.session.refused(refusalOf(err)))
 		return
 	}
-	if grant.Key != (Key{}) {
-		q.session.key = grant.Key
+	q.session.grant.Store(&grant)
+	if err := q.session.check(); err != nil {
+		q.done(q.session.refused(err))
+		return
 	}
-	q.session.grant = &grant
 	q.done(nil)
 }
 

@@ -62,6 +62,9 @@ func TestAuthorize(t *testing.T) {
 				for i, role := range []hub.Role{hub.RolePublish, hub.RoleWatch} {
 					s := h.NewSession(role, key, shown)
 					err := s.AskAndWait(t.Context())
+					if test.reason != hub.ReasonNone { // before anything is done with it
+						require.Error(t, err)
+					}
 					require.Len(t, asked, i+1)
 					assert.Same(t, s, asked[i])
 					assert.Equal(t, role, s.Role())
@@ -165,6 +168,25 @@ func TestLeavingCancelsTheQuestion(t *testing.T) {
 		assert.Equal(t, time.Second, time.Since(began))
 		assert.ErrorIs(t, <-cancelled, context.Canceled)
 	})
+}
+
+// A policy may keep the session, and look at it whenever it likes.
+func TestPolicyKeepsTheSession(t *testing.T) {
+	var looking sync.WaitGroup
+	defer looking.Wait()
+	h := newHub(t, hub.Config{Authorize: func(_ context.Context, s *hub.Session) (hub.Grant, error) {
+		looking.Go(func() {
+			for range 100 {
+				_, _, _ = s.Key(), s.Client(), s.LogValue()
+			}
+		})
+		return hub.Grant{Key: hub.Key{App: "live", Name: "elsewhere"}, Identity: "x"}, nil
+	}})
+	for range 10 {
+		s := publisher(h, key)
+		require.NoError(t, s.AskAndWait(t.Context()))
+		assert.Equal(t, "elsewhere", s.Key().Name)
+	}
 }
 
 // A bounded number of questions is asked at a time, the others in their order; when the

@@ -148,7 +148,7 @@ func (h *Hub) Watch(s *Session, opts WatchOptions) (*Viewer, error) {
 			v.plan.duration = max(1, opts.Duration.Milliseconds())
 		}
 	}
-	if err := h.attach(v, s.key); err != nil {
+	if err := h.attach(v, s.Key()); err != nil {
 		return nil, s.refused(err)
 	}
 	return v, nil

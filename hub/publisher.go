@@ -44,7 +44,7 @@ func (h *Hub) Publish(who *Session, opts PublishOptions) (*Publisher, error) {
 	if err := who.check(); err != nil {
 		return nil, who.refused(err)
 	}
-	p, key := &Publisher{session: who, opts: opts}, who.key
+	p, key := &Publisher{session: who, opts: opts}, who.Key()
 	for {
 		h.mu.Lock()
 		s, err := h.streamLocked(key, 2*h.cfg.MaxStreams)

@@ -85,8 +85,8 @@ type Session struct {
 	address netip.AddrPort
 	query   url.Values
 	appear  unique.Handle[appearance]
-	key     Key    // what it is about; that of the grant once it names one
-	grant   *Grant // the policy's; nil where there is none
+	key     Key                   // what the client asked for
+	grant   atomic.Pointer[Grant] // the policy's; nil before, and where there is none
 	stage   atomic.Uint32
 	begun   time.Duration // when it began, on the hub's clock; guarded by its stream's lock
 }
@@ -136,7 +136,12 @@ func (s *Session) Role() Role { return s.role }
 
 // Key returns the stream that the session is about. It is that which the client asked for
 // until a grant has named another.
-func (s *Session) Key() Key { return s.key }
+func (s *Session) Key() Key {
+	if g := s.grant.Load(); g != nil && g.Key != (Key{}) {
+		return g.Key
+	}
+	return s.key
+}
 
 // Protocol returns Client.Protocol.
 func (s *Session) Protocol() string { return s.appear.Value().protocol }
@@ -159,9 +164,9 @@ const maxAgentPrinted = 128
 
 // attrs are what each line of the log says of the session.
 func (s *Session) attrs() []slog.Attr {
-	c := s.Client()
-	stream := slog.String("stream", s.key.String())
-	if s.key == (Key{}) {
+	c, key := s.Client(), s.Key()
+	stream := slog.String("stream", key.String())
+	if key == (Key{}) {
 		stream = slog.String("name", c.Name)
 	}
 	return []slog.Attr{
@@ -176,7 +181,7 @@ func (s *Session) attrs() []slog.Attr {
 func (s *Session) Refuse(err error) {
 	if s.stage.CompareAndSwap(stageNew, stageOver) {
 		why := refusalOf(err)
-		s.hub.tell(Event{Kind: EventRefused, Key: s.key, Session: s, Reason: why.Reason, Detail: why.Detail})
+		s.hub.tell(Event{Kind: EventRefused, Key: s.Key(), Session: s, Reason: why.Reason, Detail: why.Detail})
 	}
 }
 
@@ -190,10 +195,10 @@ func (s *Session) refused(err error) error {
 // there is no policy, that it knows the secrets in its address. An address without a query
 // proves nothing.
 func (s *Session) identity() string {
-	switch {
-	case s.grant != nil:
-		return s.grant.Identity
-	case len(s.query) == 0:
+	if g := s.grant.Load(); g != nil {
+		return g.Identity
+	}
+	if len(s.query) == 0 {
 		return ""
 	}
 	sum := sha256.Sum256([]byte(s.query.Encode()))
