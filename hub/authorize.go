@@ -74,6 +74,7 @@ func (s *Session) check() error {
 var (
 	errNoAnswer   = errors.New("permission was not answered in time")
 	errManyAskers = refuse(ReasonTooMany, "too many wait for permission")
+	errUndecided  = refuse(ReasonDenied, "permission could not be decided")
 )
 
 // question is one session about which the policy is, or will be, asked.
@@ -209,6 +210,12 @@ func (a *asker) askLocked(q *question) {
 
 // run asks one question after the other until none is queued.
 func (a *asker) run(q *question) {
+	defer func() {
+		if q != nil { // the policy has ended the goroutine (runtime.Goexit)
+			a.finish(q, Grant{}, errUndecided)
+			go a.run(a.next())
+		}
+	}()
 	for q != nil {
 		if grant, err := a.ask(q); q.ctx.Err() == nil {
 			a.finish(q, grant, err)
@@ -243,10 +250,27 @@ func (a *asker) ask(q *question) (grant Grant, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			a.panicked(v, debug.Stack())
-			err = refuse(ReasonDenied, "permission could not be decided")
+			err = errUndecided
 		}
 	}()
-	return a.authorize(q.ctx, q.session)
+	if grant, err = a.authorize(q.ctx, q.session); err != nil {
+		return Grant{}, denial(err)
+	}
+	return grant, nil
+}
+
+// denial returns the refusal that a policy's error is. A policy may hand on how its own
+// calls ended, such as by a cancelled context. Taken as it is, that would say that the
+// client left, and the client would get no answer.
+func denial(err error) *Refusal {
+	refusal, ok := errors.AsType[*Refusal](err)
+	switch {
+	case !ok:
+		return refuse(ReasonDenied, "%v", err)
+	case refusal.Reason < ReasonBadRequest || refusal.Reason > ReasonShuttingDown:
+		return refuse(ReasonDenied, "%s", refusal.Detail)
+	}
+	return refusal
 }
 
 // expire ends a question whose context has ended.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -35,6 +36,19 @@ func TestAuthorize(t *testing.T) {
 		{
 			name: "a refusal", err: &hub.Refusal{Reason: hub.ReasonTooMany, Detail: "3 of 3"},
 			reason: hub.ReasonTooMany, says: "too many: 3 of 3",
+		},
+		{
+			name: "a context of its own", err: fmt.Errorf("asking elsewhere: %w", context.Canceled),
+			reason: hub.ReasonDenied, says: "denied: asking elsewhere: context canceled",
+		},
+		{
+			name: "an end", err: &hub.Refusal{Reason: hub.ReasonClientLeft, Detail: "left elsewhere"},
+			reason: hub.ReasonDenied, says: "denied: left elsewhere",
+		},
+		{name: "no reason", err: &hub.Refusal{}, reason: hub.ReasonDenied, says: "denied"},
+		{
+			name: "no refusal", err: (*hub.Refusal)(nil),
+			reason: hub.ReasonDenied, says: "denied: permission could not be decided",
 		},
 		{name: "a panic", panics: true, reason: hub.ReasonDenied, says: "denied: permission could not be decided"},
 		{
@@ -167,6 +181,24 @@ func TestLeavingCancelsTheQuestion(t *testing.T) {
 		assert.Equal(t, hub.ReasonClientLeft, reasonOf(t, err))
 		assert.Equal(t, time.Second, time.Since(began))
 		assert.ErrorIs(t, <-cancelled, context.Canceled)
+	})
+}
+
+// A policy that ends its goroutine, as a failing test does, has said no, and the next
+// question finds a place.
+func TestPolicyEndsItsGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{Authorize: func(context.Context, *hub.Session) (hub.Grant, error) {
+			runtime.Goexit()
+			return hub.Grant{}, nil
+		}})
+		began := time.Now()
+		for range 3000 {
+			err := publisher(h, key).AskAndWait(t.Context())
+			require.EqualError(t, err, "denied: permission could not be decided")
+		}
+		require.NoError(t, h.Shutdown(t.Context()))
+		assert.Zero(t, time.Since(began))
 	})
 }
 

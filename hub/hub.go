@@ -60,7 +60,8 @@ type Config struct {
 	// Authorize is asked before a client publishes or watches (Session.Ask), in a
 	// goroutine of its own, 1,024 sessions at a time; every client may if it is nil. It
 	// may take its time, and should return soon after ctx ends, when nobody is
-	// interested any more. Its error refuses, with ReasonDenied unless it is a *Refusal.
+	// interested any more. Its error refuses, with ReasonDenied unless it is a *Refusal
+	// with another reason for refusals. The client and the log are told its words.
 	Authorize func(ctx context.Context, s *Session) (Grant, error)
 	// AuthorizeTimeout bounds the wait for its answer, the time in the queue included:
 	// 10 s if 0.

@@ -45,6 +45,11 @@ func (w *soak) dialRaw(ctx context.Context, app string, enhanced bool) (*rawRTMP
 	if err != nil {
 		return nil, err
 	}
+	return connectRaw(conn, app, enhanced)
+}
+
+// connectRaw is dialRaw over a connection.
+func connectRaw(conn net.Conn, app string, enhanced bool) (*rawRTMP, error) {
 	c := &rawRTMP{Conn: conn, in: bufio.NewReader(conn), chunk: 128, form: flv.FormClassic}
 	hello := make([]byte, 1+1536)
 	hello[0] = 3

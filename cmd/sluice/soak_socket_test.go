@@ -31,6 +31,11 @@ func (w *soak) dialSocket(ctx context.Context, v *wish) (*soakSocket, error) {
 	if err != nil {
 		return nil, err
 	}
+	return openSocket(conn, v)
+}
+
+// openSocket upgrades a connection.
+func openSocket(conn net.Conn, v *wish) (*soakSocket, error) {
 	fmt.Fprintf(conn, "GET /%s.flv%s HTTP/1.1\r\nHost: soak\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", v.key, v.query)
 	s := &soakSocket{Conn: conn, in: bufio.NewReader(conn)}
