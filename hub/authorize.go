@@ -106,7 +106,7 @@ const (
 //	add ──▶ asked ──────────────────────────▶ over: answered, ctx ended, hub shut down
 //	 │        ▲ the oldest, when one is over
 //	 ├──▶ queued ───────────────────────────▶ over: ctx ended, gave way, hub shut down
-//	 └──▶ over: the queue is full, and no address has more in it
+//	 └──▶ over: the queue is full, and no address has more in it than this one would
 //
 // A policy that does not return when its context ends keeps its place, so that there are
 // never more goroutines than places; questions that it keeps waiting are refused in time
@@ -316,12 +316,16 @@ func (q *question) answer(grant Grant, err error) {
 	q.done(nil)
 }
 
-// giveWayLocked returns the question that is refused where the queue is full: that of a
-// newcomer whose address has as many in it as any, otherwise the last one of the address
-// that has most, which is taken out of the queue.
+// giveWayLocked returns the question that is refused where the queue is full: the last one
+// of the address that has most in it, which is taken out of the queue, or the newcomer, if
+// its address would have as many then. Where all have the same, who waits already stays:
+// otherwise a flood from many addresses would push everybody out again and again.
 func (a *asker) giveWayLocked(newcomer *question) *question {
-	most := a.greediest[0]
-	if own := a.addresses[newcomer.from]; own != nil && own.questions.Len() >= most.questions.Len() {
+	most, own := a.greediest[0], 0
+	if of := a.addresses[newcomer.from]; of != nil {
+		own = of.questions.Len()
+	}
+	if own+1 >= most.questions.Len() {
 		return newcomer
 	}
 	last := most.questions.Back().Value.(*question)

@@ -287,6 +287,36 @@ func TestQuestionsAreBounded(t *testing.T) {
 	})
 }
 
+// Where the queue is full of addresses with one question each, who comes later does not
+// push out who waits.
+func TestFullQueueOfManyAddresses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		h := newHub(t, hub.Config{Authorize: func(context.Context, *hub.Session) (hub.Grant, error) {
+			<-release
+			return hub.Grant{}, nil
+		}})
+		const places = 1024 + 8192
+		granted, refused := make([]bool, places+100), 0
+		for i := range granted {
+			s := client{Remote: fmt.Sprintf("10.0.%d.%d:1", i/256, i%256)}.session(h, hub.RoleWatch, key)
+			s.Ask(t.Context(), func(err error) {
+				granted[i] = err == nil
+				if err != nil {
+					assert.Equal(t, hub.ReasonTooMany, reasonOf(t, err))
+					refused++
+				}
+			})
+		}
+		assert.Equal(t, 100, refused)
+		close(release)
+		synctest.Wait()
+		for i, in := range granted {
+			require.Equal(t, i < places, in, "client %d", i)
+		}
+	})
+}
+
 // Shutdown refuses those who wait for an answer, and waits for the policy.
 func TestShutdownWhileAsking(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
