@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"runtime/debug"
 	"sync"
@@ -113,7 +114,7 @@ const (
 // all the same.
 type asker struct {
 	authorize func(context.Context, *Session) (Grant, error)
-	panicked  func(value any, stack []byte) // writes a line
+	panicked  func(value any) // writes a line
 
 	mu        sync.Mutex
 	closed    bool
@@ -162,12 +163,16 @@ func (g *greediest) Pop() any {
 func newAsker(cfg *Config) *asker {
 	return &asker{
 		authorize: cfg.Authorize,
-		panicked: func(value any, stack []byte) {
-			cfg.Logger.Error("the policy panicked", "panic", fmt.Sprint(value), "stack", string(stack))
-		},
+		panicked:  func(value any) { logPanic(cfg.Logger, "the policy panicked", value) },
 		asked:     make(map[*question]struct{}),
 		addresses: make(map[netip.Addr]*queuedAddress),
 	}
+}
+
+// logPanic writes a line about a panic of a function that is not the hub's own. It is called
+// by the deferred function that recovers.
+func logPanic(log *slog.Logger, message string, value any) {
+	log.Error(message, "panic", fmt.Sprint(value), "stack", string(debug.Stack()))
 }
 
 // add asks a question, or queues it.
@@ -249,7 +254,7 @@ func (a *asker) next() *question {
 func (a *asker) ask(q *question) (grant Grant, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			a.panicked(v, debug.Stack())
+			a.panicked(v)
 			err = errUndecided
 		}
 	}()

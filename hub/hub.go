@@ -130,6 +130,7 @@ func New(cfg Config) *Hub {
 	h := &Hub{cfg: cfg, began: time.Now(), streams: make(map[Key]*Stream), idle: make(chan struct{})}
 	h.asker = newAsker(&h.cfg)
 	h.ledger.observe = cfg.Observe
+	h.ledger.panicked = func(value any) { logPanic(cfg.Logger, "the observer panicked", value) }
 	return h
 }
 

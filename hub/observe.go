@@ -63,7 +63,8 @@ const maxEvents = 100_000
 // ledger keeps what happened: events until they are told, and sums for good. Events of one
 // stream are entered under its lock, and so stand in their order.
 type ledger struct {
-	observe func(Event)
+	observe  func(Event)
+	panicked func(value any) // writes a line
 
 	mu      sync.Mutex // the last of all locks
 	totals  map[totalsKey]*SessionTotals
@@ -109,12 +110,22 @@ func (l *ledger) tellAll() {
 		}
 		l.mu.Unlock()
 		for _, e := range batch {
-			l.observe(e)
+			l.tell(e)
 		}
 		if lost > 0 {
-			l.observe(Event{Kind: EventLost, Time: time.Now(), Lost: lost})
+			l.tell(Event{Kind: EventLost, Time: time.Now(), Lost: lost})
 		}
 	}
+}
+
+// tell calls the observer. One that panics is told the next event all the same.
+func (l *ledger) tell(e Event) {
+	defer func() {
+		if v := recover(); v != nil {
+			l.panicked(v)
+		}
+	}()
+	l.observe(e)
 }
 
 // wait returns when no event waits any more, or ctx ends.

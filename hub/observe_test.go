@@ -237,6 +237,26 @@ func TestObserverBlocks(t *testing.T) {
 	assert.GreaterOrEqual(t, told, uint64(100_000))
 }
 
+// An observer that panics is told what follows, and nobody else is hurt.
+func TestObserverPanics(t *testing.T) {
+	var out bytes.Buffer
+	var told int
+	h := hub.New(hub.Config{
+		Logger: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelError})),
+		Observe: func(hub.Event) {
+			told++
+			panic("no observer")
+		},
+	})
+	for range 3 {
+		publisher(h, key).Refuse(&hub.Refusal{Reason: hub.ReasonBusy})
+	}
+	require.NoError(t, h.Shutdown(t.Context()))
+	assert.Equal(t, 3, told)
+	assert.Equal(t, 3, strings.Count(out.String(), `level=ERROR msg="the observer panicked" panic="no observer" stack="goroutine`))
+	assert.Contains(t, out.String(), "observe_test.go")
+}
+
 // Sessions of every protocol have the same lines.
 func TestSessionLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
