@@ -54,7 +54,8 @@ type Authorizer interface {
 	// ctx ends when the client leaves, when the server closes the session, with an
 	// answer, and at its deadline (Server.AuthorizeTimeout), with the cause
 	// ErrAuthorizeTimeout: the client is refused then. After ctx's end an answer is
-	// ignored, and neither Publish nor Play is called.
+	// ignored. ctx's cause is context.Canceled if Publish or Play is called next;
+	// otherwise neither is, even if the answer was nil.
 	Authorize(ctx context.Context, s *ServerStream, r *Request, publish bool, answer func(error))
 }
 

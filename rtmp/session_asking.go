@@ -107,7 +107,6 @@ func (s *session) answered(q *question, err error) error {
 		return nil // too late
 	}
 	s.question = nil
-	q.cancel(err)
 	if s.inUse() > 0 {
 		s.enter(active)
 	} else {
@@ -117,8 +116,10 @@ func (s *session) answered(q *question, err error) error {
 		err = errClosing
 	}
 	if err := s.flush(); err != nil { // before what the Handler sends
+		q.cancel(err)
 		return err
 	}
+	q.cancel(err)
 	return q.then(err)
 }
 

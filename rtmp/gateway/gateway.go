@@ -46,9 +46,15 @@ func (h *Handler) Authorize(
 	r.Value = session
 	session.Ask(ctx, func(err error) {
 		if err != nil {
-			err = status(err)
+			answer(status(err))
+			return
 		}
-		answer(err)
+		answer(nil)
+		context.AfterFunc(ctx, func() {
+			if cause := context.Cause(ctx); cause != context.Canceled {
+				session.Refuse(ending(cause)) // the client has left at that moment
+			}
+		})
 	})
 }
 
