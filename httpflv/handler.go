@@ -19,6 +19,7 @@
 package httpflv
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -183,5 +184,6 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 
 // writeRefusal answers with a status and the words of a refusal.
 func (h *Handler) writeRefusal(w http.ResponseWriter, r *http.Request, status int, refusal *hub.Refusal) {
-	h.AllowOrigins.Refuse(w, r, answer.Refusal{Status: status, Error: refusal.Reason.String(), Reason: refusal.Detail})
+	what := refusal.Reason.String()
+	h.AllowOrigins.Refuse(w, r, answer.Refusal{Status: status, Error: what, Reason: cmp.Or(refusal.Detail, what)})
 }
