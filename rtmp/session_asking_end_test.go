@@ -148,6 +148,37 @@ func TestEndWhileAsking(t *testing.T) {
 	}
 }
 
+// A client that waits for an answer is told when the server shuts down, and what else
+// happens on its connection goes on until that ends.
+func TestShutdownAnswersWhatIsAsked(t *testing.T) {
+	for command, code := range map[string]string{"publish": CodePublishRejected, "play": CodePlayFailed} {
+		for _, busy := range []bool{false, true} {
+			h := newAskingRig()
+			srv := &Server{Handler: h, AuthorizeTimeout: time.Hour}
+			p := connected(t, serve(t, srv), "live")
+			if busy {
+				p.command(1, "publish", 0.0, nil, "a")
+				h.asked(t).answer(nil)
+				p.wantStatus(1, LevelStatus, CodePublishStart)
+			}
+			p.command(2, command, 0.0, nil, "b")
+			q := h.asked(t)
+			down := make(chan error, 1)
+			go func() { down <- srv.Shutdown(context.Background()) }()
+			p.wantStatus(2, LevelError, code)
+			assert.ErrorIs(t, q.ended(t), ErrServerClosed)
+			q.answer(nil)
+			if busy {
+				h.publication(t, 0).stream.Fail(ErrServerClosed)
+				p.wantStatus(1, LevelError, CodePublishRejected)
+			}
+			p.wantEOF()
+			p.nc.Close()
+			assert.NoError(t, <-down)
+		}
+	}
+}
+
 // A session that is asking owns no goroutine where something waits for it, except for
 // the moments in which it looks whether its client is there.
 func TestAskingOwnsNoGoroutine(t *testing.T) {

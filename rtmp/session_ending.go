@@ -35,9 +35,14 @@ func (s *session) release(st *stream, err error) {
 	}
 }
 
-// drain ends a session with nothing to do when the server shuts down.
+// drain ends a session with nothing to do when the server shuts down. What is asked is
+// refused, so that the client is told.
 func (s *session) drain() error {
-	if s.inUse() == 0 && s.srv.closing() {
+	switch {
+	case !s.srv.closing():
+	case s.question != nil:
+		return s.answered(s.question, errClosing)
+	case s.inUse() == 0:
 		return errDrained
 	}
 	return nil
