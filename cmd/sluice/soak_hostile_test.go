@@ -238,6 +238,9 @@ func (w *soak) intrude(ctx context.Context, rng *rand.Rand) error {
 	s.intrusion.Lock()
 	defer s.intrusion.Unlock()
 	p, err := new(rtmp.Client).Publish(ctx, "rtmp://"+w.rtmpAddr+"/"+s.key+"?token="+soakSecret+"guessed")
+	if _, refused := w.countPublisher(err); refused {
+		w.count("publisher refused: busy")
+	}
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ type soakStream struct {
 type soakSession struct {
 	*program
 	id     uint32
+	began  time.Time // or a little earlier
 	stream *soakStream
 	token  string
 	ended  atomic.Bool // its publisher is about to end it, or was ended
@@ -89,7 +90,7 @@ func (w *soak) publish(s *soakStream, rng *rand.Rand) {
 
 // newSession makes a session the stream's present one, and ends the one before.
 func (w *soak) newSession(what *program, s *soakStream, token string) *soakSession {
-	session := &soakSession{program: what, id: w.lastSession.Add(1), stream: s, token: token}
+	session := &soakSession{program: what, began: time.Now(), id: w.lastSession.Add(1), stream: s, token: token}
 	w.sessions.Store(session.id, session)
 	if old := s.current.Swap(session); old != nil {
 		old.ended.Store(true)
@@ -106,10 +107,10 @@ func (w *soak) openPublisher(s *soakStream, token string) (*rtmp.Publisher, net.
 		return nc, err
 	}, OpenTimeout: time.Minute}
 	p, err := c.Publish(w.ctx, "rtmp://"+w.rtmpAddr+"/"+s.key+"?token="+token)
+	status, refused := w.countPublisher(err)
 	if err == nil {
 		return p, conn
 	}
-	status, refused := errors.AsType[*rtmp.StatusError](err)
 	switch {
 	case w.over():
 	case refused && status.Code == "NetStream.Publish.BadName":
@@ -119,6 +120,20 @@ func (w *soak) openPublisher(s *soakStream, token string) (*rtmp.Publisher, net.
 		w.fail("%s: publishing: %v", s.key, err)
 	}
 	return nil, nil
+}
+
+// countPublisher counts what came of an attempt to publish, and returns the server's words
+// if it refused that.
+func (w *soak) countPublisher(err error) (status *rtmp.StatusError, refused bool) {
+	status, refused = errors.AsType[*rtmp.StatusError](err)
+	op, ok := errors.AsType[*net.OpError](err)
+	switch {
+	case err == nil:
+		w.count(countedIn)
+	case !refused && !(ok && op.Op == "dial"):
+		w.count(countedUnknown)
+	}
+	return status, refused
 }
 
 // publisherEnded notes that a session was ended by the server, which has to have a

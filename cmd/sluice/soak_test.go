@@ -22,6 +22,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"sluice/hub"
 )
 
 // How long TestSoak goes on, and the seed of what its actors do, can be set from
@@ -73,6 +75,7 @@ type soak struct {
 	log                *soakLog
 	rtmpAddr, httpAddr string
 	streams            []*soakStream
+	observer           *soakObserver
 
 	ctx     context.Context // ends when the actors are to leave
 	leave   context.CancelFunc
@@ -99,6 +102,7 @@ func newSoak(t *testing.T) *soak {
 		require.NoError(t, err)
 		t.Cleanup(func() { w.log.file.Close() })
 	}
+	w.observer = newSoakObserver(w)
 	w.ctx, w.leave = context.WithCancel(context.Background())
 	t.Cleanup(w.leave)
 	return w
@@ -118,6 +122,7 @@ func (w *soak) run(d time.Duration, seed uint64, amid bool) {
 	before := footprintNow()
 	cfg, err := loadConfig(soakConfig)
 	require.NoError(t, err)
+	cfg.authorize, cfg.observe = soakPolicy, w.observer.observe
 	l, err := listen(t.Context(), cfg)
 	require.NoError(t, err)
 	w.rtmpAddr, w.httpAddr = l.rtmp.Addr().String(), l.http.Addr().String()
@@ -135,6 +140,10 @@ func (w *soak) run(d time.Duration, seed uint64, amid bool) {
 	}
 	for i := range 8 {
 		w.act(seed, 400+i, w.attack)
+	}
+	budget := hub.NewBudget(soakBudget)
+	for i, s := range w.streams {
+		w.act(seed, 500+i, func(rng *rand.Rand) { w.readAll(s, budget, rng) })
 	}
 	select {
 	case <-time.After(d):
@@ -154,8 +163,10 @@ func (w *soak) run(d time.Duration, seed uint64, amid bool) {
 	w.leave()
 	w.actors.Wait()
 	w.report()
+	w.observer.check(w.svc.hub)
+	assert.Zero(t, budget.Used(), "of the readers' budget")
 	assert.Empty(t, w.log.bad(), "lines of the log")
-	w.svc = nil
+	w.svc, w.observer = nil, nil
 	before.compare(t)
 }
 

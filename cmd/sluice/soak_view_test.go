@@ -131,6 +131,10 @@ func (w *soak) judge(c *checker, kind string, next feed, rng *rand.Rand) {
 		}
 		break
 	}
+	if c.tags > 0 {
+		protocol, _, _ := strings.Cut(kind, ",")
+		w.count(countedMedia + protocol)
+	}
 	w.tags.Add(int64(c.tags))
 }
 
