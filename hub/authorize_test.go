@@ -131,7 +131,9 @@ func TestSessionsKeepSecrets(t *testing.T) {
 		SWFURL: "SECRET", Origin: "SECRET", Referer: "SECRET", Host: "SECRET", Authorization: "SECRET", Name: "SECRET"}
 	s := h.NewSession(hub.RolePublish, key, c)
 	for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
-		assert.NotContains(t, fmt.Sprintf(format, c), "SECRET")
+		for _, v := range []any{c, &c, s, hub.Event{Session: s}, &hub.Event{Session: s}} {
+			assert.NotContains(t, fmt.Sprintf(format, v), "SECRET", "%s of a %T", format, v)
+		}
 	}
 	assert.NotContains(t, fmt.Sprint(c.LogValue()), "SECRET")
 	assert.NotContains(t, fmt.Sprint(s.LogValue()), "SECRET")

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"net/url"
@@ -158,6 +159,12 @@ func (s *Session) Client() Client {
 
 // LogValue returns what may be printed of the session.
 func (s *Session) LogValue() slog.Value { return slog.GroupValue(s.attrs()...) }
+
+// String returns the session's id, and whose it is as far as that may be printed.
+func (s *Session) String() string { return fmt.Sprintf("session %d of %v", s.id, s.Client()) }
+
+// GoString keeps %#v from printing secrets.
+func (s *Session) GoString() string { return s.String() }
 
 // maxAgentPrinted bounds what is printed of a client's words for itself, in bytes.
 const maxAgentPrinted = 128
