@@ -119,8 +119,9 @@ func ending(err error) *hub.Refusal {
 		why.Reason = hub.ReasonIdle
 	case errors.Is(err, rtmp.ErrServerClosed):
 		why.Reason = hub.ReasonShuttingDown
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
-		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, io.EOF):
+		return &hub.Refusal{Reason: hub.ReasonClientLeft}
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		why.Reason = hub.ReasonClientLeft
 	}
 	return why
