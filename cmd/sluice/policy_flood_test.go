@@ -172,8 +172,11 @@ func (s *policyServer) watch(t *testing.T, window time.Duration, begun func()) w
 	before := s.figures(t).Running
 	require.NoError(t, cmd.Start())
 	s.await(t, func(f policyFigures) bool { return f.Running >= before+51 })
+	used, _ := s.usage()
 	begun()
 	require.NoError(t, cmd.Wait(), "%s%s", &out, &stderr)
+	now, _ := s.usage()
+	t.Logf("server: %.2f s of CPU in %.1f s", (now.cpu - used.cpu).Seconds(), now.at.Sub(used.at).Seconds())
 	var report struct {
 		Watch []struct {
 			Protocol string

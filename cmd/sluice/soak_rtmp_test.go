@@ -50,6 +50,11 @@ func (w *soak) dialRaw(ctx context.Context, app string, enhanced bool) (*rawRTMP
 
 // connectRaw is dialRaw over a connection.
 func connectRaw(conn net.Conn, app string, enhanced bool) (*rawRTMP, error) {
+	return connectRawWith(conn, enhanced, amf.Object{{Name: "app", Value: app}, {Name: "tcUrl", Value: "rtmp://soak/" + app}})
+}
+
+// connectRawWith is connectRaw with all that connect says.
+func connectRawWith(conn net.Conn, enhanced bool, object amf.Object) (*rawRTMP, error) {
 	c := &rawRTMP{Conn: conn, in: bufio.NewReader(conn), chunk: 128, form: flv.FormClassic}
 	hello := make([]byte, 1+1536)
 	hello[0] = 3
@@ -59,7 +64,6 @@ func connectRaw(conn net.Conn, app string, enhanced bool) (*rawRTMP, error) {
 	}
 	c.Write(hello[1:])
 	c.send(rawSetChunkSize, 0, binary.BigEndian.AppendUint32(nil, rawChunkSize))
-	object := amf.Object{{Name: "app", Value: app}, {Name: "tcUrl", Value: "rtmp://soak/" + app}}
 	if enhanced {
 		c.form = flv.FormAsSent
 		object = append(object, amf.Property{Name: "fourCcList", Value: amf.StrictArray{"*"}},
