@@ -27,7 +27,8 @@ type LagPolicy uint8
 
 const (
 	// LagJump lets it jump to the newest key frame, as viewers do, when its next packet
-	// arrived more than Config.MaxLag before the newest one.
+	// arrived more than Config.MaxLag before the newest one, or, until it has caught up,
+	// longer before than that with which it began.
 	LagJump LagPolicy = iota
 	// LagEnd ends it then, with ReasonStalled.
 	LagEnd
@@ -54,6 +55,7 @@ type Reader struct {
 	passed  int64 // cost of all packets before next, since the stream began (log.shedCost)
 	charged int64 // of the budget
 	cut     bool  // the budget had no room: the log is not kept for it
+	lead    int64 // by how much its packets may be older than MaxLag allows, in ms (startPlan.lead)
 	closed  bool
 }
 
@@ -198,10 +200,12 @@ func (r *Reader) Read(b *ReadBatch, limit int) (end Reason) {
 	if r.opts.Lag == LagBudget {
 		r.chargeLocked(r.lentLocked())
 	}
-	switch {
-	case r.next < l.head:
+	if r.next < l.head {
 		r.Wake()
-	case s.state == stateEnded:
+		return ReasonNone
+	}
+	r.lead = 0
+	if s.state == stateEnded {
 		return s.reason
 	}
 	return ReasonNone
@@ -223,6 +227,9 @@ func (r *Reader) startLocked() bool {
 		r.moveLocked(max(r.next, s.log.gop))
 	}
 	r.started, r.needKey = true, !r.opts.FromSession
+	if l := &s.log; l.tail <= r.next && r.next < l.head {
+		r.lead = l.newest().arrived - l.at(r.next).arrived
+	}
 	return true
 }
 
@@ -240,8 +247,12 @@ func (r *Reader) catchUpLocked() (lost uint64, stalled bool) {
 		return 0, false
 	}
 	gone := r.next < l.tail
-	late := !gone && r.opts.Lag != LagBudget &&
-		l.newest().arrived-l.at(r.next).arrived > r.stream.hub.cfg.MaxLag.Milliseconds()
+	late := false
+	if !gone && r.opts.Lag != LagBudget {
+		lag := l.newest().arrived - l.at(r.next).arrived
+		late = lag > r.stream.hub.cfg.MaxLag.Milliseconds()+r.lead
+		r.lead = min(r.lead, lag)
+	}
 	to := r.next
 	switch {
 	case !gone && !late:

@@ -76,6 +76,37 @@ func TestReaderFromSession(t *testing.T) {
 	})
 }
 
+// A reader that begins further back than a reader may lag is not late for that: it reads
+// all of it. When it has caught up it may lag no more than others.
+func TestReaderBeginsFurtherBackThanMaxLag(t *testing.T) {
+	for _, lag := range []hub.LagPolicy{hub.LagJump, hub.LagEnd} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHub(t, hub.Config{MaxLag: 500 * time.Millisecond, LogDuration: time.Minute})
+			p := publish(t, h, client{})
+			p.live = true
+			p.send("vc:s K:0@0")
+			ts := 40
+			for range 5 {
+				ts = p.sendEvery("P", ts, 40, 24)
+				ts = p.sendEvery("K", ts, 40, 1)
+			}
+			r := readerOf(t, h, hub.ReadOptions{FromSession: true, Lag: lag})
+			got, end := readAll(r)
+			assert.Equal(t, hub.ReasonNone, end)
+			assert.Regexp(t, `^meta:v@0 vc:s@0 K:0@0 P:40@40 `, got)
+			assert.Len(t, strings.Fields(got), 2+ts/40)
+			ts = p.sendEvery("P", ts, 40, 20)
+			p.send(fmt.Sprintf("K:late@%d P:late@%d", ts, ts+40))
+			got, end = readAll(r)
+			if lag == hub.LagEnd {
+				assert.Equal(t, hub.ReasonStalled, end)
+			} else {
+				assert.Regexp(t, `^LOST:20 K:late@`, got)
+			}
+		})
+	}
+}
+
 // A reader counts nowhere, and keeps no stream waiting.
 func TestReaderIsNoAudience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
