@@ -15,7 +15,7 @@ import (
 // mark is what a frame of the soak says of itself, in its payload, so that a viewer
 // can tell what it lacks.
 //
-//	"SOAK"  session, epoch, config, seq, time (u32 each)  track (u8)  flags (u8)  filler  CRC (u32)
+//	"0OAK"  session, epoch, config, seq, time (u32 each)  track (u8)  flags (u8)  filler  CRC (u32)
 type mark struct {
 	session uint32 // of the publisher, counted over the whole test
 	epoch   uint32 // how often the publisher's clock has been set in the session
@@ -28,7 +28,9 @@ type mark struct {
 }
 
 const (
-	markMagic = "SOAK"
+	// markMagic begins with the head of an AV1 frame (OBU_FRAME without a size): otherwise
+	// filler is taken for a sequence header now and then, and thus for another format.
+	markMagic = "0OAK"
 	markSize  = len(markMagic) + 5*4 + 2
 
 	markVideo = 1 << 0
