@@ -6,8 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
+	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"sluice/flv"
 	"sluice/hub"
@@ -15,8 +20,7 @@ import (
 
 // Measures of the soak's readers.
 const (
-	// soakBudget is what slow readers may have kept for them, in bytes, all together: too
-	// little now and then.
+	// soakBudget is what slow readers may have kept for them, in bytes, all together.
 	soakBudget = 4 << 20
 	// soakLead is how young a session may be for its beginning to be there for readers. The
 	// hub keeps 2 s.
@@ -36,7 +40,7 @@ func (w *soak) readAll(s *soakStream, budget *hub.Budget, rng *rand.Rand) {
 			continue
 		}
 		w.count(fmt.Sprint("read, lag policy ", opts.Lag))
-		j := &readJudge{w: w, s: s, opts: opts, slow: rng.IntN(2) == 0, configs: map[trackID]uint32{}, tracks: map[trackID]mark{}}
+		j := &readJudge{w: w, s: s, opts: opts, slow: w.slowReaders || rng.IntN(2) == 0, configs: map[trackID]uint32{}, tracks: map[trackID]mark{}}
 		if opts.FromSession && present != nil && time.Since(present.began) < soakLead {
 			j.first = present
 		}
@@ -50,6 +54,32 @@ func (w *soak) readAll(s *soakStream, budget *hub.Budget, rng *rand.Rand) {
 		r.Close()
 		w.tags.Add(int64(j.packets))
 	}
+}
+
+// Readers that lag behind lose what they are told, and nothing else; the log is short and
+// the budget small.
+func TestSoakSlowReaders(t *testing.T) {
+	cfg, err := loadConfig(append(slices.Clone(soakConfig), "SLUICE_MAX_LAG=500ms", "SLUICE_LOG_DURATION=0s", "SLUICE_GOP_MAX_BYTES=1MiB"))
+	require.NoError(t, err)
+	w := newSoak(t)
+	w.slowReaders = true // for this machine may be
+	w.serve(cfg)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	budget := hub.NewBudget(100_000)
+	for i, s := range w.streams[:3] {
+		w.act(seed, 100+i, func(rng *rand.Rand) { w.publish(s, rng) })
+		for j := range 4 {
+			w.act(seed, 500+10*i+j, func(rng *rand.Rand) { w.readAll(s, budget, rng) })
+		}
+	}
+	w.sleep(soakShort)
+	w.leave()
+	w.actors.Wait()
+	w.shutdown()
+	w.report()
+	assert.Zero(t, budget.Used())
+	assert.Empty(t, w.log.bad())
 }
 
 // readJudge judges what one reader is given.
@@ -92,9 +122,9 @@ func (j *readJudge) read(r *hub.Reader, rng *rand.Rand) error {
 		default:
 			return fmt.Errorf("ended: %v", end)
 		}
-		if j.slow && rng.IntN(30) == 0 {
+		if j.slow && rng.IntN(10) == 0 {
 			j.w.count("reader naps")
-			j.w.sleep(time.Duration(rng.IntN(8000)) * time.Millisecond)
+			j.w.sleep(time.Duration(rng.IntN(2000)) * time.Millisecond)
 		}
 	}
 	return nil

@@ -76,6 +76,7 @@ type soak struct {
 	rtmpAddr, httpAddr string
 	streams            []*soakStream
 	observer           *soakObserver
+	slowReaders        bool // all of them, not some
 
 	ctx     context.Context // ends when the actors are to leave
 	leave   context.CancelFunc
@@ -122,13 +123,7 @@ func (w *soak) run(d time.Duration, seed uint64, amid bool) {
 	before := footprintNow()
 	cfg, err := loadConfig(soakConfig)
 	require.NoError(t, err)
-	cfg.authorize, cfg.observe = soakPolicy, w.observer.observe
-	l, err := listen(t.Context(), cfg)
-	require.NoError(t, err)
-	w.rtmpAddr, w.httpAddr = l.rtmp.Addr().String(), l.http.Addr().String()
-	w.svc = newService(cfg, l, slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
-	failed := w.svc.Start()
-
+	failed := w.serve(cfg)
 	for i, s := range w.streams {
 		w.act(seed, 100+i, func(rng *rand.Rand) { w.publish(s, rng) })
 	}
@@ -155,11 +150,7 @@ func (w *soak) run(d time.Duration, seed uint64, amid bool) {
 		w.actors.Wait()
 		assert.Eventually(t, func() bool { return len(w.svc.hub.Streams()) == 0 }, time.Minute, 10*time.Millisecond, "streams are left")
 	}
-	w.closing.Store(true)
-	drain, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	assert.NoError(t, w.svc.Shutdown(drain))
-	assert.Empty(t, w.svc.hub.Streams())
+	w.shutdown()
 	w.leave()
 	w.actors.Wait()
 	w.report()
@@ -168,6 +159,25 @@ func (w *soak) run(d time.Duration, seed uint64, amid bool) {
 	assert.Empty(t, w.log.bad(), "lines of the log")
 	w.svc, w.observer = nil, nil
 	before.compare(t)
+}
+
+// serve starts the service with a policy and an observer.
+func (w *soak) serve(cfg config) (failed <-chan error) {
+	cfg.authorize, cfg.observe = soakPolicy, w.observer.observe
+	l, err := listen(w.t.Context(), cfg)
+	require.NoError(w.t, err)
+	w.rtmpAddr, w.httpAddr = l.rtmp.Addr().String(), l.http.Addr().String()
+	w.svc = newService(cfg, l, slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	return w.svc.Start()
+}
+
+// shutdown ends the service.
+func (w *soak) shutdown() {
+	w.closing.Store(true)
+	drain, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	assert.NoError(w.t, w.svc.Shutdown(drain))
+	assert.Empty(w.t, w.svc.hub.Streams())
 }
 
 // wakePoller has the runtime open the files with which it waits for connections.
