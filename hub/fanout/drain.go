@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sluice/hub"
+	"sluice/hub/rawconn"
 )
 
 // batches are for framing outside of a worker, which has a batch of its own.
@@ -42,7 +43,7 @@ func (o *Outlet) drain() {
 		case what == framed && (o.raw != nil || len(p) > largeRest):
 			n := 0
 			if o.raw != nil {
-				n, err = trySend(o.raw, p)
+				n, err = rawconn.TrySend(o.raw, p)
 			}
 			if err == nil && n < len(p) {
 				err = o.keep(b, p, n)
@@ -171,7 +172,7 @@ func (o *Outlet) writeDirectly(p []byte) error {
 		if err := o.conn.SetWriteDeadline(time.Now().Add(timeout / looks)); err != nil {
 			return err
 		}
-		n, err := sendWhenReady(o.raw, p)
+		n, err := rawconn.SendWhenReady(o.raw, p)
 		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 
 	"sluice/flv"
 	"sluice/hub"
+	"sluice/hub/rawconn"
 )
 
 // Conn is what an Outlet needs of a connection. One that is a syscall.Conn too, as
@@ -146,7 +147,7 @@ func (p *Pool) NewOutlet(c Conn) *Outlet {
 		conn:   c,
 		fd:     noDescriptor,
 	}
-	if sc, ok := c.(syscall.Conn); ok && canSend {
+	if sc, ok := c.(syscall.Conn); ok && rawconn.Supported {
 		if raw, err := sc.SyscallConn(); err == nil {
 			o.raw = raw
 			boundUnsent(raw, maxUnsent)
@@ -374,9 +375,9 @@ func (o *Outlet) sendLocked(b *hub.Batch, p []byte) bool {
 	var n int
 	var err error
 	if o.fd != noDescriptor {
-		n, err = sendNow(int(o.fd), p)
+		n, err = rawconn.SendNow(int(o.fd), p)
 	} else {
-		n, err = trySend(o.raw, p)
+		n, err = rawconn.TrySend(o.raw, p)
 	}
 	if err != nil {
 		o.closeLocked(err)
@@ -426,7 +427,7 @@ func (o *Outlet) peek() {
 	if raw == nil || state != flowing {
 		return // writing will tell
 	}
-	if err := tryDiscard(raw); err != nil {
+	if _, err := rawconn.TryRead(raw, make([]byte, 512)); err != nil { // what it says means nothing
 		o.close(err)
 	}
 }

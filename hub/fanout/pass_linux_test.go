@@ -10,6 +10,7 @@ import (
 
 	"sluice/flv"
 	"sluice/hub"
+	"sluice/hub/rawconn"
 )
 
 // formed is a stamper with a form of its own.
@@ -108,7 +109,7 @@ func benchmarkPass(b *testing.B, viewers int, kind func(i int) (uint64, hub.Watc
 			} else {
 				p := bare[:sent[0].Bytes()-before]
 				for _, fd := range fds {
-					send(fd, p)
+					rawconn.SendNow(fd, p)
 				}
 			}
 			took[i] += threadTime() - begun

@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"sluice/hub/rawconn"
 )
 
 // descriptor returns the file descriptor of a connection, which stays open.
@@ -21,34 +23,6 @@ func descriptor(t testing.TB, c net.Conn) (raw syscall.RawConn, fd int) {
 	return raw, fd
 }
 
-// A write takes what there is room for, nothing where there is none, and tells
-// when the connection is gone, without a signal.
-func TestTrySend(t *testing.T) {
-	near, far := unixPair(t, 4<<10)
-	raw, _ := descriptor(t, near)
-	n, err := trySend(raw, nil)
-	require.NoError(t, err)
-	assert.Zero(t, n)
-	sent := 0
-	for {
-		n, err := trySend(raw, make([]byte, 3000))
-		require.NoError(t, err)
-		sent += n
-		if n == 0 {
-			break
-		}
-	}
-	assert.NotZero(t, sent)
-	_, err = far.Read(make([]byte, sent))
-	require.NoError(t, err)
-	far.Close()
-	_, err = trySend(raw, []byte("x"))
-	assert.ErrorIs(t, err, syscall.EPIPE)
-	near.Close()
-	_, err = trySend(raw, []byte("x"))
-	assert.ErrorIs(t, err, net.ErrClosed)
-}
-
 // The kernel takes no more than the bound of what it can't send.
 func TestUnsentIsBounded(t *testing.T) {
 	near, _ := dial(t, 4<<20)
@@ -58,7 +32,7 @@ func TestUnsentIsBounded(t *testing.T) {
 	raw, fd := descriptor(t, near)
 	sent := 0
 	require.Eventually(t, func() bool {
-		n, err := trySend(raw, make([]byte, 4000))
+		n, err := rawconn.TrySend(raw, make([]byte, 4000))
 		sent += n
 		return err != nil || n == 0
 	}, 10*time.Second, time.Microsecond)
@@ -82,8 +56,8 @@ func BenchmarkSend(b *testing.B) {
 	}
 	p := make([]byte, size)
 	ways := []func(i int){
-		func(i int) { send(fds[i], p) },
-		func(i int) { trySend(raws[i], p) },
+		func(i int) { rawconn.SendNow(fds[i], p) },
+		func(i int) { rawconn.TrySend(raws[i], p) },
 		func(i int) { // as a net.Conn writes
 			raws[i].Write(func(fd uintptr) bool {
 				syscall.Write(int(fd), p)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sluice/hub/rawconn"
 )
 
 // Source is a connection in a pool. Wait and TryRead may be called only by its owner:
@@ -95,11 +97,17 @@ func (s *Source) TryRead(p []byte) (int, error) {
 	if s.empty.Load() {
 		return 0, ErrNothing
 	}
-	n, err := tryRead(s.raw, p)
-	if err == ErrNothing || err == nil && n < len(p) {
-		s.empty.Store(true)
+	n, err := rawconn.TryRead(s.raw, p)
+	if err != nil {
+		return 0, err
 	}
-	return n, err
+	if n < len(p) {
+		s.empty.Store(true)
+		if n == 0 {
+			return 0, ErrNothing
+		}
+	}
+	return n, nil
 }
 
 // register makes the poller know the source without reporting anything of it.

@@ -3,14 +3,14 @@ package bench
 import (
 	"net"
 	"sync"
-	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"sluice/hub/rawconn"
 )
 
-// pumps write the bytes of a null server: each has a share of the descriptors, all
+// pumps write the bytes of a null server, as cheaply as that can be (hub/rawconn): each has a share of the descriptors, all
 // of them outside Go's poller, and writes once to each at every interval.
 type pumps struct {
 	interval time.Duration
@@ -89,7 +89,7 @@ func (p *pumps) pump(s *shard) {
 		s.mu.Unlock()
 		kept := fds[:0]
 		for _, fd := range fds {
-			if errno := send(fd, data); errno != 0 && errno != unix.EAGAIN && errno != unix.EINTR {
+			if _, err := rawconn.SendNow(fd, data); err != nil {
 				unix.Close(fd)
 				continue
 			}
@@ -97,14 +97,6 @@ func (p *pumps) pump(s *shard) {
 		}
 		fds = kept
 	}
-}
-
-// send writes data to a socket without a word to Go's scheduler: nothing is cheaper,
-// as befits a floor.
-func send(fd int, data []byte) syscall.Errno {
-	_, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd),
-		uintptr(unsafe.Pointer(&data[0])), uintptr(len(data)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
-	return errno
 }
 
 func (p *pumps) close() {

@@ -1,5 +1,5 @@
 //go:build linux && !race
 
-package fanout
+package rawconn
 
 func tellRaceDetector() {}

@@ -1,6 +1,6 @@
 //go:build linux && race
 
-package fanout
+package rawconn
 
 import "syscall"
 
