@@ -104,12 +104,19 @@ type Feed struct {
 // Subscription is a viewer that is being served.
 type Subscription struct {
 	outlet *Outlet
-	end    hub.Reason // guarded by outlet.mu: AppendEnd was called, Done follows the last byte
+	slot   int32      // in group.subs; the worker's own
+	end    hub.Reason // guarded by outlet.mu: appendEnd was called, done follows the last byte
 	dead   bool       // guarded by outlet.mu
-	form   uint64     // of the feed's Framer, 0 before it has one; guarded by outlet.mu
-	feed   Feed       // without its Head; nothing once the worker has let go of it
-	group  *group
-	slot   int // in group.subs; the worker's own
+	quiet  bool       // as in Feed
+	form   uint64     // of framer, 0 before it has one; guarded by outlet.mu
+
+	// As in Feed; nothing once the worker has let go of it.
+	viewer    *hub.Viewer
+	framer    hub.Framer
+	appendEnd func(dst []byte, end hub.Reason) []byte
+	done      func(end hub.Reason)
+
+	group *group
 
 	next *Subscription // of the same outlet; guarded by outlet.mu
 }
@@ -120,12 +127,12 @@ type Subscription struct {
 type framing Subscription
 
 func (f *framing) AppendTags(dst []byte, tags []flv.Tag) []byte {
-	return f.feed.Framer.AppendTags(dst, tags)
+	return f.framer.AppendTags(dst, tags)
 }
 
 func (f *framing) Form() uint64 {
 	if f.form == 0 {
-		if s, ok := f.feed.Framer.(hub.Stamper); ok {
+		if s, ok := f.framer.(hub.Stamper); ok {
 			f.form = s.Form()
 		}
 	}
@@ -133,7 +140,7 @@ func (f *framing) Form() uint64 {
 }
 
 func (f *framing) Stamp(framed []byte, timestamps []uint32) bool {
-	return f.feed.Framer.(hub.Stamper).Stamp(framed, timestamps)
+	return f.framer.(hub.Stamper).Stamp(framed, timestamps)
 }
 
 // NewOutlet makes the outlet of a connection to which nobody else may write from now
@@ -223,15 +230,14 @@ func (o *Outlet) announceEmptyLocked() {
 
 // Attach serves a viewer through the outlet, from now until Feed.Done is called.
 func (o *Outlet) Attach(f Feed) *Subscription {
-	head := f.Head
-	f.Head = nil
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	sub := &o.first
 	if sub.outlet != nil {
 		sub = new(Subscription)
 	}
-	sub.outlet, sub.feed = o, f
+	sub.outlet, sub.quiet = o, f.Quiet
+	sub.viewer, sub.framer, sub.appendEnd, sub.done = f.Viewer, f.Framer, f.AppendEnd, f.Done
 	sub.next, o.subs = o.subs, sub
 	if !o.worker.add(sub) {
 		o.closeLocked(errBrokenOff)
@@ -240,11 +246,11 @@ func (o *Outlet) Attach(f Feed) *Subscription {
 	case closed:
 		o.finishLocked(sub, reasonOf(o.err))
 	case draining:
-		o.queueLocked(head)
+		o.queueLocked(f.Head)
 		o.wakeDrain()
 	case flowing:
 		b := batches.Get().(*hub.Batch)
-		b.Bytes = append(b.Bytes[:0], head...)
+		b.Bytes = append(b.Bytes[:0], f.Head...)
 		o.serveLocked(sub, b, drainLimit)
 		putBatch(b)
 	}
@@ -358,14 +364,14 @@ func (o *Outlet) fillLocked(sub *Subscription, b *hub.Batch, limit int) (more bo
 		return false
 	}
 	before := len(b.Bytes)
-	more, end := sub.feed.Viewer.Fill(b, (*framing)(sub), limit)
+	more, end := sub.viewer.Fill(b, (*framing)(sub), limit)
 	if end != hub.ReasonNone {
 		sub.end = end
-		if sub.feed.AppendEnd != nil {
-			b.Bytes = sub.feed.AppendEnd(b.Bytes, end)
+		if sub.appendEnd != nil {
+			b.Bytes = sub.appendEnd(b.Bytes, end)
 		}
 	}
-	sub.feed.Viewer.Sent(len(b.Bytes) - before)
+	sub.viewer.Sent(len(b.Bytes) - before)
 	return more
 }
 
@@ -406,7 +412,7 @@ func (o *Outlet) finishLocked(sub *Subscription, why hub.Reason) {
 		link = &(*link).next
 	}
 	*link, sub.next = sub.next, nil
-	done, gone := sub.feed.Done, o.gone
+	done, gone := sub.done, o.gone
 	o.worker.remove(sub) // after which the worker may take its feed away
 	if done == nil {
 		return

@@ -212,7 +212,7 @@ func TestGroupSlots(t *testing.T) {
 			for _, g := range w.pool.workers[0].snapshot() {
 				served += len(g.subs)
 				for i, sub := range g.subs {
-					require.Equal(t, i, sub.slot)
+					require.EqualValues(t, i, sub.slot)
 					require.False(t, sub.dead)
 				}
 			}

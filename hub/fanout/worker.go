@@ -48,7 +48,7 @@ func newWorker(p *Pool) *worker {
 
 // add makes the worker serve a subscription, if it still serves anybody.
 func (w *worker) add(sub *Subscription) bool {
-	s := sub.feed.Viewer.Stream()
+	s := sub.viewer.Stream()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.over {
@@ -168,7 +168,7 @@ func fetch(subs []*Subscription) {
 	for _, sub := range subs {
 		// Nothing is read that changes once a viewer is served, so no lock is needed.
 		runtime.KeepAlive(sub.outlet.raw)
-		sub.feed.Viewer.Fetch()
+		sub.viewer.Fetch()
 	}
 }
 
@@ -180,7 +180,7 @@ func (g *group) settle() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, sub := range g.joined {
-		sub.slot = len(g.subs)
+		sub.slot = int32(len(g.subs))
 		g.subs = append(g.subs, sub)
 	}
 	for _, sub := range g.left {
@@ -190,7 +190,7 @@ func (g *group) settle() {
 		g.subs[last] = nil
 		g.subs = g.subs[:last]
 		// Its memory may be the outlet's, which may live on: without the stream.
-		sub.feed = Feed{}
+		sub.viewer, sub.framer, sub.appendEnd, sub.done = nil, nil, nil, nil
 	}
 	if len(g.left) > 0 && len(g.subs) < cap(g.subs)/4 {
 		g.subs = slices.Clone(g.subs)
@@ -211,7 +211,7 @@ func (w *worker) checkQuiet() {
 		}
 		g.settle()
 		for _, sub := range g.subs {
-			if sub.feed.Quiet {
+			if sub.quiet {
 				sub.outlet.peek()
 			}
 		}
