@@ -1,10 +1,8 @@
 package rtmp
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"sync/atomic"
@@ -108,17 +106,6 @@ func (s *session) addStream(id uint32) *stream {
 // inUse returns how many message streams publish or play.
 func (s *session) inUse() int { return s.publishing + s.playing }
 
-// politeEnd wraps the reason of an end before which the peer is left time to read the
-// last messages and to close.
-type politeEnd struct{ err error }
-
-func (e politeEnd) Error() string { return e.err.Error() }
-func (e politeEnd) Unwrap() error { return e.err }
-
-// errDrained ends a session that has nothing left to do when its server shuts
-// down.
-var errDrained = fmt.Errorf("rtmp: nothing published or played: %w", ErrServerClosed)
-
 func newSession(srv *Server, nc net.Conn, id uint64) *session {
 	now := time.Now()
 	s := &session{
@@ -155,37 +142,6 @@ func (s *session) run() (over bool) {
 	return true
 }
 
-// end closes the session, and everything it was used for, because of err.
-func (s *session) end(err error) {
-	if s.polled != nil {
-		s.polled.Close()
-	}
-	if forced := s.forced.Load(); forced != nil {
-		err = *forced
-	}
-	s.abandonQuestion(err)
-	var end politeEnd
-	polite := errors.As(err, &end)
-	if !polite && errors.Is(err, net.ErrClosed) {
-		err = s.closedBecause(err)
-	}
-	if polite {
-		err = end.err
-		s.flushOutput()
-	}
-	for _, st := range s.streams {
-		s.release(st, err)
-	}
-	if polite {
-		s.linger(s.srv.lingerTimeout())
-	}
-	s.nc.Close()
-	if c, ok := s.output().(interface{ Close() }); ok {
-		c.Close()
-	}
-	s.logEnd(err)
-}
-
 // serve handles messages until something ends the session, or errParked.
 func (s *session) serve() error {
 	for n := 0; ; n++ {
@@ -206,25 +162,6 @@ func (s *session) serve() error {
 			return err
 		}
 	}
-}
-
-// flushOutput gets everything out before the connection is shut.
-func (s *session) flushOutput() {
-	if s.flush() != nil {
-		return
-	}
-	if f, ok := s.output().(Flusher); ok {
-		f.Flush(time.Now().Add(s.srv.writeTimeout()))
-	}
-}
-
-// closedBecause returns why the connection was closed under the session: the
-// output, which closes it when writing fails, knows.
-func (s *session) closedBecause(err error) error {
-	if f, ok := s.output().(Flusher); ok && s.forced.Load() == nil {
-		return cmp.Or(f.Flush(time.Now()), err)
-	}
-	return err
 }
 
 // enter begins a phase.

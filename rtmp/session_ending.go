@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -11,6 +12,67 @@ import (
 	"syscall"
 	"time"
 )
+
+// politeEnd wraps the reason of an end before which the peer is left time to read the
+// last messages and to close.
+type politeEnd struct{ err error }
+
+func (e politeEnd) Error() string { return e.err.Error() }
+func (e politeEnd) Unwrap() error { return e.err }
+
+// errDrained ends a session that has nothing left to do when its server shuts
+// down.
+var errDrained = fmt.Errorf("rtmp: nothing published or played: %w", ErrServerClosed)
+
+// end closes the session, and everything it was used for, because of err.
+func (s *session) end(err error) {
+	if s.polled != nil {
+		s.polled.Close()
+	}
+	if forced := s.forced.Load(); forced != nil {
+		err = *forced
+	}
+	s.abandonQuestion(err)
+	var end politeEnd
+	polite := errors.As(err, &end)
+	if !polite && errors.Is(err, net.ErrClosed) {
+		err = s.closedBecause(err)
+	}
+	if polite {
+		err = end.err
+		s.flushOutput()
+	}
+	for _, st := range s.streams {
+		s.release(st, err)
+	}
+	if polite {
+		s.linger(s.srv.lingerTimeout())
+	}
+	s.nc.Close()
+	if c, ok := s.output().(interface{ Close() }); ok {
+		c.Close()
+	}
+	s.logEnd(err)
+}
+
+// flushOutput gets everything out before the connection is shut.
+func (s *session) flushOutput() {
+	if s.flush() != nil {
+		return
+	}
+	if f, ok := s.output().(Flusher); ok {
+		f.Flush(time.Now().Add(s.srv.writeTimeout()))
+	}
+}
+
+// closedBecause returns why the connection was closed under the session: the
+// output, which closes it when writing fails, knows.
+func (s *session) closedBecause(err error) error {
+	if f, ok := s.output().(Flusher); ok && s.forced.Load() == nil {
+		return cmp.Or(f.Flush(time.Now()), err)
+	}
+	return err
+}
 
 // release ends what a message stream does. err is why, nil if the client asked for
 // it.
