@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"container/heap"
 	"container/list"
 	"context"
 	"errors"
@@ -124,40 +123,6 @@ type asker struct {
 	queue     list.List     // of *question, the oldest first
 	addresses map[netip.Addr]*queuedAddress
 	greediest greediest
-}
-
-// queuedAddress are the questions of one address in the queue.
-type queuedAddress struct {
-	from      netip.Addr
-	questions list.List // the oldest first
-	place     int       // in asker.greediest
-}
-
-// greediest is a heap of the addresses in the queue, that with the most questions first.
-type greediest []*queuedAddress
-
-// What container/heap asks for.
-
-func (g greediest) Len() int           { return len(g) }
-func (g greediest) Less(i, j int) bool { return g[i].questions.Len() > g[j].questions.Len() }
-
-func (g greediest) Swap(i, j int) {
-	g[i], g[j] = g[j], g[i]
-	g[i].place, g[j].place = i, j
-}
-
-func (g *greediest) Push(x any) {
-	a := x.(*queuedAddress)
-	a.place = len(*g)
-	*g = append(*g, a)
-}
-
-func (g *greediest) Pop() any {
-	last := len(*g) - 1
-	a := (*g)[last]
-	(*g)[last] = nil
-	*g = (*g)[:last]
-	return a
 }
 
 func newAsker(cfg *Config) *asker {
@@ -319,58 +284,6 @@ func (q *question) answer(grant Grant, err error) {
 		return
 	}
 	q.done(nil)
-}
-
-// giveWayLocked returns the question that is refused where the queue is full: the last one
-// of the address that has most in it, which is taken out of the queue, or the newcomer, if
-// its address would have as many then. Where all have the same, who waits already stays:
-// otherwise a flood from many addresses would push everybody out again and again.
-func (a *asker) giveWayLocked(newcomer *question) *question {
-	most, own := a.greediest[0], 0
-	if of := a.addresses[newcomer.from]; of != nil {
-		own = of.questions.Len()
-	}
-	if own+1 >= most.questions.Len() {
-		return newcomer
-	}
-	last := most.questions.Back().Value.(*question)
-	a.unqueueLocked(last)
-	return last
-}
-
-func (a *asker) queueLocked(q *question) {
-	q.state = questionQueued
-	q.place = a.queue.PushBack(q)
-	of := a.addresses[q.from]
-	if of == nil {
-		of = &queuedAddress{from: q.from}
-		a.addresses[q.from] = of
-		heap.Push(&a.greediest, of)
-	}
-	q.alike = of.questions.PushBack(q)
-	heap.Fix(&a.greediest, of.place)
-}
-
-func (a *asker) unqueueLocked(q *question) {
-	a.queue.Remove(q.place)
-	of := a.addresses[q.from]
-	of.questions.Remove(q.alike)
-	if of.questions.Len() > 0 {
-		heap.Fix(&a.greediest, of.place)
-		return
-	}
-	heap.Remove(&a.greediest, of.place)
-	delete(a.addresses, q.from)
-}
-
-// addressOf returns what the clients of one address have in common.
-func addressOf(a netip.Addr) netip.Addr {
-	a = a.Unmap().WithZone("")
-	if a.Is6() {
-		network, _ := a.Prefix(addressBits)
-		a = network.Addr()
-	}
-	return a
 }
 
 // close refuses all questions, and those to come, and waits until the policy has returned
