@@ -19,6 +19,12 @@
 // some milliseconds, another goroutine takes over what it does, and the stuck one
 // ends when it comes back.
 //
+// Measured against a goroutine for each connection (rounds in turn, on a busy machine,
+// cmd/sluice/bench/README.md): 9,000 RTMP players of one stream take 5.5 KB each instead
+// of 16.4, 60 MB of memory instead of 156; 2,000 publishers 80 KB each, log included,
+// instead of 101 to 133. Players cost the same CPU, within what rounds differ by, and
+// their latency is no higher. That of publishers could not be told apart.
+//
 // This is for Linux. Elsewhere, and with connections that have no descriptor of
 // their own (TLS, pipes), Add says errors.ErrUnsupported, and the caller reads in
 // a goroutine.
