@@ -113,6 +113,10 @@ var lastSession atomic.Uint64
 // than 4 KiB are cut.
 func (h *Hub) NewSession(role Role, key Key, c Client) *Session {
 	cut := func(s string) string { return s[:min(len(s), maxShown)] }
+	query := c.Query
+	if len(query) == 0 {
+		query = nil
+	}
 	return &Session{
 		hub:  h,
 		id:   lastSession.Add(1),
@@ -120,7 +124,7 @@ func (h *Hub) NewSession(role Role, key Key, c Client) *Session {
 		key:  key,
 		// One client has one address, whether or not its listener takes IPv6 as well.
 		address: netip.AddrPortFrom(c.Address.Addr().Unmap(), c.Address.Port()),
-		query:   c.Query,
+		query:   query,
 		appear: unique.Make(appearance{
 			protocol: c.Protocol, agent: cut(c.Agent), name: cut(c.Name), tcURL: cut(c.TCURL), pageURL: cut(c.PageURL),
 			swfURL: cut(c.SWFURL), host: cut(c.Host), origin: cut(c.Origin), referer: cut(c.Referer),

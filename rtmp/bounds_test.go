@@ -100,7 +100,7 @@ func TestTextIsBounded(t *testing.T) {
 	p.publish("a")
 	r := h.publication(t, 0).req
 	assert.Len(t, r.FlashVer, maxShown)
-	assert.Equal(t, Capabilities{FourCCs: []string{"hvc1"}, Video: map[string]int{}}, r.Capabilities)
+	assert.Equal(t, Capabilities{FourCCs: []string{"hvc1"}}, r.Capabilities)
 
 	p = dialPeer(t, addr)
 	p.command(0, "connect", 1.0, amf.Object{{Name: "app", Value: "live"}, {Name: "tcUrl", Value: long}})

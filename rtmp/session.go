@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+	"unique"
 
 	"sluice/flv"
 	"sluice/rtmp/internal/chunk"
@@ -49,9 +50,9 @@ type session struct {
 	pingDue    time.Time
 	allowance  float64 // commands that may come now
 	allowedAt  time.Time
-	announced  bool // Set Chunk Size was sent
-	client     connectInfo
-	streams    []*stream // few
+	announced  bool                       // Set Chunk Size was sent
+	client     unique.Handle[connectInfo] // after connect
+	streams    []*stream                  // few
 	lastID     uint32
 	publishing int
 	playing    int
@@ -330,7 +331,7 @@ func (s *session) use(st *stream, r *Request) {
 	s.enter(active)
 	s.note(role + " " + st.key)
 	s.debug("rtmp stream begins", "role", role, "app", r.App, "name", r.Name,
-		"stream_id", st.id, "client", s.client.flashVer)
+		"stream_id", st.id, "client", s.client.Value().flashVer)
 }
 
 // note keeps what a message stream did for the last line of the log.

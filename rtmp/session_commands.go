@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"time"
+	"unique"
 
 	"sluice/flv/amf"
 )
@@ -99,7 +100,8 @@ func (s *session) onConnect(c *command) error {
 	if s.phase != connecting {
 		return s.callFailed(c, "connected already")
 	}
-	s.client = s.readConnect(c.objectArg(0))
+	client := s.readConnect(c.objectArg(0))
+	s.client = unique.Make(client)
 	size := s.srv.chunkSize()
 	b := appendControl(s.pending, typeWindowAckSize, announcedWindow)
 	b = appendControl(b, typeSetPeerBW, announcedWindow)
@@ -108,9 +110,9 @@ func (s *session) onConnect(c *command) error {
 
 	refusal := ""
 	code := CodeConnectInvalidApp
-	if err := checkApp(s.client.app); err != nil {
+	if err := checkApp(client.app); err != nil {
 		refusal = err.Error()
-	} else if len(s.client.tcURL) > maxArgument {
+	} else if len(client.tcURL) > maxArgument {
 		code, refusal = CodeConnectRejected, errTooLong.Error()
 	} else if s.srv.closing() {
 		code, refusal = CodeConnectAppShutdown, "server is shutting down"

@@ -38,7 +38,8 @@ func (s *session) acknowledgeName(c *command, notice, code string) error {
 // onFCUnpublish ends the publication of a name on this connection: how ffmpeg
 // and OBS say that they stop, on message stream 0.
 func (s *session) onFCUnpublish(c *command) error {
-	app, name, _, err := canonical(s.client.app, c.str(1), s.client.tcURL)
+	client := s.client.Value()
+	app, name, _, err := canonical(client.app, c.str(1), client.tcURL)
 	if err != nil {
 		return nil
 	}

@@ -4,15 +4,18 @@ import (
 	"crypto/tls"
 	"net"
 	"strings"
+
+	"sluice/flv/amf"
 )
 
-// connectInfo is what the connect command said.
+// connectInfo is what the connect command said. It is kept once for all connections that
+// say the same: there may be thousands of players of one kind.
 type connectInfo struct {
 	app, tcURL      string // as sent, at most maxArgument
 	pageURL, swfURL string // as sent, cut to maxURL
 	flashVer        string // for logs
 	secure          bool
-	caps            *Capabilities // nil if it said nothing
+	caps            string // its Capabilities as AMF0, "" if it said nothing
 }
 
 // readConnect reads the object of a connect command.
@@ -26,7 +29,7 @@ func (s *session) readConnect(object props) connectInfo {
 		secure:   isSecure(s.nc),
 	}
 	if caps := object.capabilities(); caps.Announced() {
-		c.caps = &caps
+		c.caps = string(amf.AppendAMF0(nil, caps.properties()))
 	}
 	if c.app == "" {
 		c.app = appOfURL(c.tcURL)
@@ -36,7 +39,7 @@ func (s *session) readConnect(object props) connectInfo {
 
 // request makes the Request of publish or play.
 func (s *session) request(name, typ string, start float64) (*Request, error) {
-	c := &s.client
+	c := s.client.Value()
 	app, name, query, err := canonical(c.app, name, c.tcURL)
 	if err != nil {
 		return nil, err
@@ -46,10 +49,18 @@ func (s *session) request(name, typ string, start float64) (*Request, error) {
 		Host: shown(hostOfURL(c.tcURL)), TcURL: shownURL(c.tcURL), FlashVer: c.flashVer, Secure: c.secure,
 		FullTcURL: c.tcURL, PageURL: c.pageURL, SWFURL: c.swfURL,
 	}
-	if c.caps != nil {
-		r.Capabilities = *c.caps
-	}
+	r.Capabilities = c.capabilities()
 	return r, nil
+}
+
+// capabilities returns what the client said of Enhanced RTMP.
+func (c *connectInfo) capabilities() Capabilities {
+	values, err := amf.DecodeAll([]byte(c.caps), amf.Limits{})
+	if err != nil || len(values) == 0 { // the former can't be: it was made here
+		return Capabilities{}
+	}
+	object, _ := amf.Properties(values[0])
+	return props(object).capabilities()
 }
 
 // isSecure tells whether a connection is encrypted: a *tls.Conn, or one of a type with
