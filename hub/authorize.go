@@ -286,9 +286,8 @@ func (q *question) answer(grant Grant, err error) {
 	q.done(nil)
 }
 
-// close refuses all questions, and those to come, and waits until the policy has returned
-// from each or ctx ends.
-func (a *asker) close(ctx context.Context) {
+// close refuses all questions, and those to come.
+func (a *asker) close() {
 	a.mu.Lock()
 	a.closed = true
 	var all []*question
@@ -302,6 +301,11 @@ func (a *asker) close(ctx context.Context) {
 	for _, q := range all {
 		a.finish(q, Grant{}, errShuttingDown)
 	}
+}
+
+// wait waits until the policy has returned from each question, or ctx ends. It follows
+// close.
+func (a *asker) wait(ctx context.Context) {
 	a.mu.Lock()
 	if a.running > 0 && a.idle == nil {
 		a.idle = make(chan struct{})

@@ -338,6 +338,31 @@ func TestShutdownWhileAsking(t *testing.T) {
 	})
 }
 
+// A policy that hangs does not keep Shutdown from ending publishers and viewers.
+func TestShutdownWhilePolicyHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		h := newHub(t, hub.Config{Authorize: func(context.Context, *hub.Session) (hub.Grant, error) {
+			<-release
+			return hub.Grant{}, nil
+		}})
+		ended := make(chan *hub.Refusal, 1)
+		p, err := h.Publish(publisher(h, key), hub.PublishOptions{End: func(why *hub.Refusal) { ended <- why }})
+		require.NoError(t, err)
+		defer p.Close()
+		go viewer(h, key).AskAndWait(t.Context())
+		synctest.Wait()
+		over := make(chan error, 1)
+		go func() { over <- h.Shutdown(t.Context()) }()
+		synctest.Wait()
+		require.Len(t, ended, 1)
+		assert.Equal(t, hub.ReasonShuttingDown, (<-ended).Reason)
+		assert.Empty(t, over, "the policy is waited for")
+		close(release)
+		require.NoError(t, <-over)
+	})
+}
+
 // What has changed while the policy was asked counts: busy, and shutdown.
 func TestChangesWhileAsking(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

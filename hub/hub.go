@@ -268,9 +268,9 @@ func (h *Hub) all() []*Stream {
 }
 
 // Shutdown refuses everybody who comes from now on, ends every publisher and every
-// viewer with ReasonShuttingDown, and waits until the last viewer is closed and all of it
-// has been told (Config.Observe), or ctx ends, whose error it then returns if viewers are
-// left.
+// viewer with ReasonShuttingDown, and waits until the last viewer is closed, the policy
+// has returned from every question, and all of it has been told (Config.Observe), or ctx
+// ends, whose error it then returns if viewers are left.
 func (h *Hub) Shutdown(ctx context.Context) error {
 	h.mu.Lock()
 	if !h.closing {
@@ -281,7 +281,7 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	}
 	h.mu.Unlock()
 
-	h.asker.close(ctx)
+	h.asker.close()
 	for _, s := range h.all() {
 		s.update(func() {
 			s.dismissLocked(errShuttingDown)
@@ -294,6 +294,7 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	case <-h.idle:
 	case <-ctx.Done():
 	}
+	h.asker.wait(ctx) // a policy that hangs has held up nobody
 	h.ledger.wait(ctx)
 	select {
 	case <-h.idle: // as well, and that is what counts
