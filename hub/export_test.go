@@ -137,3 +137,10 @@ func (h *Hub) Held(key Key) int {
 	defer s.mu.RUnlock()
 	return int(s.log.head - s.log.tail)
 }
+
+// Cut reports whether the reader's budget had no room, so that the log is not kept for it.
+func (r *Reader) Cut() bool {
+	r.stream.mu.RLock()
+	defer r.stream.mu.RUnlock()
+	return r.cut
+}

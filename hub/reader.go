@@ -14,7 +14,8 @@ import (
 type ReadOptions struct {
 	// FromSession begins with the first packet of the present publish session, or of the
 	// last one, or with the oldest of it that the log still holds: within its first two
-	// seconds nothing is missing, unless these have more than a megabyte. Otherwise a reader begins with the newest key frame.
+	// seconds nothing is missing, unless these have more than a megabyte. Otherwise a
+	// reader begins with the newest key frame.
 	FromSession bool
 	// Lag says what happens to a reader that falls behind.
 	Lag LagPolicy
@@ -197,9 +198,7 @@ func (r *Reader) Read(b *ReadBatch, limit int) (end Reason) {
 	for size := 0; r.next < l.head && size < limit; {
 		size += r.readLocked(b, l)
 	}
-	if r.opts.Lag == LagBudget {
-		r.chargeLocked(r.lentLocked())
-	}
+	r.rechargeLocked()
 	if r.next < l.head {
 		r.Wake()
 		return ReasonNone
@@ -316,6 +315,22 @@ func (r *Reader) wantsKept(seq uint64) bool {
 
 // lentLocked returns about how many bytes the log holds for the reader, and for no viewer.
 func (r *Reader) lentLocked() int64 { return max(0, r.stream.log.shedCost-r.passed) }
+
+// rechargeLocked charges the reader's budget for what is left after a Read. A reader that
+// was cut may go on with what is still there, which goes with the next packet and is not
+// charged; if that was all, the log is kept for it again.
+func (r *Reader) rechargeLocked() {
+	if r.opts.Lag != LagBudget {
+		return
+	}
+	lent := r.lentLocked()
+	if lent == 0 {
+		r.cut = false
+	}
+	if !r.cut {
+		r.chargeLocked(lent)
+	}
+}
 
 // chargeLocked charges the reader's budget with so many bytes.
 func (r *Reader) chargeLocked(bytes int64) {

@@ -276,6 +276,47 @@ func TestSharedBudget(t *testing.T) {
 	})
 }
 
+// A reader for which the budget had no room is charged for nothing that the log does not
+// keep for it, and the log is kept for it again once it has caught up.
+func TestReaderWithoutRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{})
+		p := publish(t, h, client{})
+		p.live = true
+		p.send("vc:s K:0@0")
+		time.Sleep(3 * time.Second) // what a session begins with is kept for a while
+		budget := hub.NewBudget(1 << 10)
+		r := readerOf(t, h, hub.ReadOptions{Lag: hub.LagBudget, Budget: budget, FromSession: true})
+		ts := 40
+		cut := func() {
+			for range 100 {
+				if ts = p.sendEvery("K", ts, 40, 1); r.Cut() {
+					break
+				}
+			}
+			require.True(t, r.Cut())
+			require.Zero(t, budget.Used())
+		}
+		cut()
+		var b hub.ReadBatch
+		r.Read(&b, 1)
+		require.True(t, r.Cut(), "it is still behind")
+		assert.Zero(t, budget.Used())
+		ts = p.sendEvery("K", ts, 40, 1) // what it has not read is gone
+		assert.Zero(t, budget.Used())
+
+		readAll(r)
+		cut()
+		readAll(r) // in time
+		require.False(t, r.Cut())
+		dropped := r.Dropped()
+		ts = p.sendEvery("K", ts, 40, 5)
+		assert.NotZero(t, budget.Used())
+		readAll(r)
+		assert.Equal(t, dropped, r.Dropped())
+	})
+}
+
 // A reader is told that there is something to read, as often as it reads, and no wake-up is
 // lost, however slow it is.
 func TestReaderWaits(t *testing.T) {
