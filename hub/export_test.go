@@ -144,3 +144,10 @@ func (r *Reader) Cut() bool {
 	defer r.stream.mu.RUnlock()
 	return r.cut
 }
+
+// Draining returns how many streams have ended and still have viewers.
+func (h *Hub) Draining() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.draining)
+}

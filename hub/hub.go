@@ -97,11 +97,12 @@ type Hub struct {
 	ledger ledger
 
 	// mu guards what follows. It may be taken before a stream's mutex, never after.
-	mu      sync.Mutex
-	streams map[Key]*Stream
-	viewers int           // not closed yet
-	closing bool          // Shutdown was called
-	idle    chan struct{} // closed when closing and the last viewer is closed
+	mu       sync.Mutex
+	streams  map[Key]*Stream
+	draining map[*Stream]struct{} // ended and forgotten, but for the viewers that are left
+	viewers  int                  // not closed yet
+	closing  bool                 // Shutdown was called
+	idle     chan struct{}        // closed when closing and the last viewer is closed
 }
 
 // New makes a hub.
@@ -127,7 +128,10 @@ func New(cfg Config) *Hub {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	h := &Hub{cfg: cfg, began: time.Now(), streams: make(map[Key]*Stream), idle: make(chan struct{})}
+	h := &Hub{
+		cfg: cfg, began: time.Now(), idle: make(chan struct{}),
+		streams: make(map[Key]*Stream), draining: make(map[*Stream]struct{}),
+	}
 	h.asker = newAsker(&h.cfg)
 	h.ledger.observe = cfg.Observe
 	h.ledger.panicked = func(value any) { logPanic(cfg.Logger, "the observer panicked", value) }
@@ -168,6 +172,7 @@ func (h *Hub) attach(v *Viewer, key Key) error {
 	if old != nil {
 		old.mu.Lock() // as long as v.stream says that this guards the viewer
 		old.removeLocked(v)
+		h.letGoLocked(old)
 	} else {
 		h.viewers++
 	}
@@ -213,11 +218,13 @@ func (h *Hub) streamLocked(key Key, most int) (*Stream, error) {
 	if s := h.streams[key]; s != nil {
 		s.mu.RLock()
 		ended := s.state == stateEnded
+		if ended {
+			h.letGoLocked(s)
+		}
 		s.mu.RUnlock()
 		if !ended {
 			return s, nil
 		}
-		delete(h.streams, key)
 	}
 	if len(h.streams) >= most {
 		return nil, refuse(ReasonTooMany, "the server has %d streams already", len(h.streams))
@@ -227,8 +234,8 @@ func (h *Hub) streamLocked(key Key, most int) (*Stream, error) {
 	return s, nil
 }
 
-// forget lets go of a stream that has ended, or that nobody publishes or waits
-// for.
+// forget lets go of a stream that has ended, or that nobody publishes or waits for, and,
+// when it has ended, of its last viewer.
 func (h *Hub) forget(s *Stream) {
 	h.mu.Lock()
 	s.mu.Lock()
@@ -237,11 +244,24 @@ func (h *Hub) forget(s *Stream) {
 		if s.state == stateWaiting && len(s.viewers) == 0 {
 			s.endLocked(ReasonNotFound)
 		}
-		if s.state == stateEnded && h.streams[s.key] == s {
-			delete(h.streams, s.key)
+		if s.state == stateEnded {
+			h.letGoLocked(s)
 		}
 		s.effects.forget = false
 	})
+}
+
+// letGoLocked makes a stream that has ended none of the hub's streams. It is one of those
+// that drain as long as it has viewers. The stream is locked, too.
+func (h *Hub) letGoLocked(s *Stream) {
+	if h.streams[s.key] == s {
+		delete(h.streams, s.key)
+	}
+	if len(s.viewers) > 0 {
+		h.draining[s] = struct{}{}
+	} else {
+		delete(h.draining, s)
+	}
 }
 
 // Live reports whether somebody publishes the stream now.
@@ -327,7 +347,7 @@ func (v *Viewer) End(why *Refusal) {
 			close(v.plan.gone) // its own Wait ends; others who wait need not look
 			v.plan.gone = nil
 		}
-		s.effects.forget = s.state == stateWaiting && len(s.viewers) == 0
+		s.effects.forget = (s.state == stateWaiting || s.state == stateEnded) && len(s.viewers) == 0
 	})
 	h.mu.Lock()
 	h.viewers--

@@ -214,6 +214,39 @@ func TestTotals(t *testing.T) {
 	})
 }
 
+// No sum decreases when a stream has ended and its viewers have not.
+func TestTotalsOfStreamThatDrains(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{PublisherGrace: -1})
+		var viewers []*sink
+		for range 2 {
+			p := publish(t, h, client{Protocol: "rtmp"})
+			p.send("vc:s K:1@0")
+			time.Sleep(2 * time.Second)
+			v := newSinkOf(t, h, client{Protocol: "http-flv"}, hub.WatchOptions{})
+			require.NoError(t, v.Wait(t.Context()))
+			v.read()
+			viewers = append(viewers, v)
+			before := h.Totals()
+			p.Close() // and the stream is forgotten
+			assert.Empty(t, h.Streams())
+			after := h.Totals()
+			assert.NotZero(t, after[0].Bytes)
+			assert.Equal(t, before[0], after[0])
+		}
+		last := h.Totals()[0]
+		assert.Equal(t, viewers[0].Bytes()+viewers[1].Bytes(), last.Bytes)
+		assert.Equal(t, 2, h.Draining())
+		for _, v := range viewers {
+			v.Close()
+		}
+		sum := h.Totals()[0]
+		assert.Equal(t, last.Bytes, sum.Bytes)
+		assert.Zero(t, sum.Running())
+		assert.Zero(t, h.Draining())
+	})
+}
+
 // An observer that blocks holds up nobody; what it was too late for is counted.
 func TestObserverBlocks(t *testing.T) {
 	release := make(chan struct{})

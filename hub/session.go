@@ -78,9 +78,10 @@ const maxShown = 4 << 10
 // It is told that a session was refused, or that it began and then ended, each exactly
 // once (Config.Observe).
 type Session struct {
-	hub  *Hub
-	id   uint64
-	role Role
+	hub    *Hub
+	id     uint64
+	role   Role
+	summed bool // it has ended, and is in the sums; guarded by ledger.mu
 
 	// There may be many thousands of sessions, most of which show the same.
 	address netip.AddrPort

@@ -46,6 +46,7 @@ func (l *ledger) countLocked(e *Event) {
 		t.Ended[e.Reason]++
 		t.Bytes += e.Bytes
 		t.Dropped += e.Dropped
+		e.Session.summed = true
 	case EventRefused:
 		l.ofLocked(e.Session).Refused[e.Reason]++
 	}
@@ -68,21 +69,35 @@ func (l *ledger) ofLocked(s *Session) *SessionTotals {
 	return t
 }
 
-// Totals returns the sums of all sessions, by protocol and role. The caller owns them.
+// Totals returns the sums of all sessions, by protocol and role: each counts once, and no
+// sum ever decreases. The caller owns them.
 func (h *Hub) Totals() []SessionTotals {
-	running := make(map[totalsKey]SessionTotals)
-	for _, s := range h.all() {
-		s.addRunning(running)
+	h.mu.Lock()
+	streams := slices.AppendSeq(slices.Collect(maps.Values(h.streams)), maps.Keys(h.draining))
+	h.mu.Unlock()
+	var running []runningSession
+	for _, s := range streams {
+		running = s.appendRunning(running)
 	}
 	h.ledger.mu.Lock()
 	defer h.ledger.mu.Unlock()
-	all := make([]SessionTotals, 0, len(h.ledger.totals))
+	sums := make(map[totalsKey]*SessionTotals, len(h.ledger.totals))
 	for key, t := range h.ledger.totals {
 		sum := *t
 		sum.Ended, sum.Refused = maps.Clone(t.Ended), maps.Clone(t.Refused)
-		sum.Bytes += running[key].Bytes
-		sum.Dropped += running[key].Dropped
-		all = append(all, sum)
+		sums[key] = &sum
+	}
+	for _, r := range running {
+		sum := sums[totalsKey{r.who.Protocol(), r.who.role}]
+		if sum == nil || r.who.summed { // it has not begun, or has ended meanwhile
+			continue
+		}
+		sum.Bytes += r.bytes
+		sum.Dropped += r.dropped
+	}
+	all := make([]SessionTotals, 0, len(sums))
+	for _, sum := range sums {
+		all = append(all, *sum)
 	}
 	slices.SortFunc(all, func(a, b SessionTotals) int {
 		return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Role, b.Role))
@@ -90,22 +105,21 @@ func (h *Hub) Totals() []SessionTotals {
 	return all
 }
 
-// addRunning adds what the running sessions of the stream have taken and sent by now. One
-// that ends before the sums are made is counted twice for that moment.
-func (s *Stream) addRunning(running map[totalsKey]SessionTotals) {
+// runningSession is what a session has taken or sent by now.
+type runningSession struct {
+	who            *Session
+	bytes, dropped uint64
+}
+
+// appendRunning appends the sessions of the stream that have not ended.
+func (s *Stream) appendRunning(all []runningSession) []runningSession {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	add := func(who *Session, bytes, dropped uint64) {
-		key := totalsKey{who.Protocol(), who.role}
-		t := running[key]
-		t.Bytes += bytes
-		t.Dropped += dropped
-		running[key] = t
-	}
 	if s.pub != nil {
-		add(s.pub.session, s.pub.bytes, 0)
+		all = append(all, runningSession{s.pub.session, s.pub.bytes, 0})
 	}
 	for _, v := range s.viewers {
-		add(v.session, v.bytes.Load(), v.dropped.Load())
+		all = append(all, runningSession{v.session, v.bytes.Load(), v.dropped.Load()})
 	}
+	return all
 }
