@@ -270,11 +270,11 @@ func (p *playback) Close(err error) {
 	why := ending(err)
 	p.left.Store(why)
 	if w := p.waiting.Load(); w != nil {
+		p.viewer.End(why) // before its Wait would say that a context ended
 		w.cancel()
 		<-w.done
 	}
 	if p.sub == nil {
-		p.viewer.End(why)
 		return
 	}
 	p.sub.Close()

@@ -66,6 +66,29 @@ func TestPlayerLeavesWhileWaiting(t *testing.T) {
 	}
 }
 
+// A player that waits ends with the reason of its connection's end.
+func TestWaitingPlayerIsCutOff(t *testing.T) {
+	events := make(chan hub.Event, 10)
+	h := newRig(t, func(c *configs) { c.hub.Observe = func(e hub.Event) { events <- e } })
+	for _, test := range []struct {
+		end    func(p *peer)
+		reason hub.Reason
+	}{
+		{func(p *peer) { p.Close() }, hub.ReasonClientLeft},
+		{func(p *peer) { p.Write([]byte("\x02\x00\x00\x00\x00\x00\x04\x01\x00\x00\x00\x00\x00\x00\x00\x00")) }, hub.ReasonProtocol},
+		{func(*peer) { h.server.Close() }, hub.ReasonShuttingDown},
+	} {
+		p := h.dial("live")
+		p.command(p.stream(), "play", 5.0, nil, "demo", 0.0)
+		require.Equal(t, hub.EventWanted, (<-events).Kind)
+		test.end(p)
+		e := <-events
+		assert.Equal(t, hub.EventRefused, e.Kind)
+		assert.Equal(t, test.reason, e.Reason, e.Detail)
+		require.Equal(t, hub.EventUnwanted, (<-events).Kind)
+	}
+}
+
 // The end of a stream is told in all three ways.
 func TestEndOfStream(t *testing.T) {
 	h := newRig(t)
