@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -50,7 +51,7 @@ func (s *Session) Ask(ctx context.Context, done func(error)) {
 		return
 	}
 	q := &question{session: s, done: done, from: addressOf(s.address.Addr())}
-	q.ctx, q.cancel = context.WithTimeoutCause(ctx, s.hub.cfg.AuthorizeTimeout, errNoAnswer)
+	q.ctx, q.cancel = context.WithTimeout(ctx, s.hub.cfg.AuthorizeTimeout)
 	s.hub.asker.add(q)
 }
 
@@ -72,7 +73,7 @@ func (s *Session) check() error {
 
 // Why questions end without the policy's answer.
 var (
-	errNoAnswer   = errors.New("permission was not answered in time")
+	errNoAnswer   = refuse(ReasonDenied, "permission was not answered in time")
 	errManyAskers = refuse(ReasonTooMany, "too many wait for permission")
 	errUndecided  = refuse(ReasonDenied, "permission could not be decided")
 )
@@ -243,12 +244,13 @@ func denial(err error) *Refusal {
 	return refusal
 }
 
-// expire ends a question whose context has ended.
+// expire ends a question whose context has ended: at a deadline, which may be the
+// caller's own, or since the client left.
 func (a *asker) expire(q *question) {
-	cause := context.Cause(q.ctx)
 	why := refuse(ReasonClientLeft, "left while permission was asked for")
-	if errors.Is(cause, errNoAnswer) {
-		why = refuse(ReasonDenied, "%v", errNoAnswer)
+	cause := context.Cause(q.ctx)
+	if errors.Is(cause, context.DeadlineExceeded) || errors.Is(cause, os.ErrDeadlineExceeded) {
+		why = errNoAnswer
 	}
 	a.finish(q, Grant{}, why)
 }

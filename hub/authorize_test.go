@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -316,6 +317,28 @@ func TestFullQueueOfManyAddresses(t *testing.T) {
 		for i, in := range granted {
 			require.Equal(t, i < places, in, "client %d", i)
 		}
+	})
+}
+
+// The deadline of who asks is one like the hub's own: the client has not left.
+func TestDeadlineOfCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{Authorize: func(ctx context.Context, _ *hub.Session) (hub.Grant, error) {
+			<-ctx.Done()
+			return hub.Grant{}, nil
+		}})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := publisher(h, key).AskAndWait(ctx)
+		assert.EqualError(t, err, "denied: permission was not answered in time")
+		ctx, leave := context.WithCancelCause(t.Context())
+		leave(fmt.Errorf("wrapped: %w", os.ErrDeadlineExceeded))
+		err = viewer(h, key).AskAndWait(ctx)
+		assert.EqualError(t, err, "denied: permission was not answered in time")
+		ctx, leave = context.WithCancelCause(t.Context())
+		leave(errors.New("gone"))
+		err = viewer(h, key).AskAndWait(ctx)
+		assert.Equal(t, hub.ReasonClientLeft, reasonOf(t, err))
 	})
 }
 
