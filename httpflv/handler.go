@@ -101,11 +101,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		// One that the server has set is for answers that do not wait for anybody.
 		http.NewResponseController(w).SetWriteDeadline(time.Time{})
-		h.mark(h.Asking, r)
+		h.mark(r.Context(), h.Asking)
 		err = s.AskAndWait(r.Context())
 	}
 	if err == nil {
-		h.mark(h.Active, r)
+		h.mark(r.Context(), h.Active)
 	}
 	if err == nil && r.Method == http.MethodHead {
 		err = h.head(w, r, s.Key())
@@ -118,10 +118,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// mark tells how far the viewer of a request has come.
-func (h *Handler) mark(told func(context.Context), r *http.Request) {
+// mark tells how far the viewer of a request has come, by the request's context.
+func (h *Handler) mark(ctx context.Context, told func(context.Context)) {
 	if told != nil {
-		told(r.Context())
+		told(ctx)
 	}
 }
 

@@ -42,7 +42,8 @@ func (h *Handler) serveWebSocket(w http.ResponseWriter, r *http.Request, watcher
 	v.leaving = v.leave
 	ctx, cancel := context.WithCancel(context.Background())
 	v.cancel = cancel
-	h.mark(h.Asking, r)
+	of := r.Context() // and not the request, which is large and may be asked about for long
+	h.mark(of, h.Asking)
 	v.listen()
 	h.serving.Add()
 	watcher.Ask(ctx, func(err error) {
@@ -52,7 +53,7 @@ func (h *Handler) serveWebSocket(w http.ResponseWriter, r *http.Request, watcher
 			v.refuse(err)
 			return
 		}
-		h.mark(h.Active, r)
+		h.mark(of, h.Active)
 		v.watch(q)
 	})
 }
@@ -64,8 +65,8 @@ func (h *Handler) serveWebSocket(w http.ResponseWriter, r *http.Request, watcher
 // can wait for that, nobody else does: a goroutine reads from the first byte on,
 // until the end.
 //
-//	upgrade ─▶ listen ──────────────────▶ heard ─▶ hear ─▶ leave
-//	             │                                           │
+//	upgrade ─▶ listen ────────────▶ onInput ─▶ readToEnd ─▶ leave
+//	             │                                            │
 //	             └─▶ Ask ─▶ watch ─▶ served by the pool ─▶ done
 type socketViewer struct {
 	socket
@@ -84,7 +85,7 @@ type socketViewer struct {
 func (v *socketViewer) listen() {
 	h := v.handler
 	if h.Intake != nil && len(v.ahead) == 0 {
-		if source, err := h.Intake.Add(v.Conn, v.heard); err == nil {
+		if source, err := h.Intake.Add(v.Conn, v.onInput); err == nil {
 			v.source = source
 			if h.OnGivenUp != nil {
 				h.OnGivenUp(v.Conn, source.Wake)
@@ -93,20 +94,20 @@ func (v *socketViewer) listen() {
 			return
 		}
 	}
-	h.serving.Go(v.hear)
+	h.serving.Go(v.readToEnd)
 }
 
-// heard follows the client's first byte, or its end.
-func (v *socketViewer) heard() {
+// onInput follows the client's first byte, or its end.
+func (v *socketViewer) onInput() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if !v.over { // so that Handler.Wait has something to wait for
-		v.handler.serving.Go(v.hear)
+		v.handler.serving.Go(v.readToEnd)
 	}
 }
 
-// hear reads until the client leaves.
-func (v *socketViewer) hear() {
+// readToEnd reads until the client leaves.
+func (v *socketViewer) readToEnd() {
 	v.read()
 	v.leave()
 }
