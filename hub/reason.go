@@ -120,7 +120,7 @@ func (r *Refusal) Error() string {
 func (r *Refusal) Unwrap() error { return net.ErrClosed }
 
 // refusalOf returns what an error, which is not nil, comes to: a *Refusal in its chain,
-// the end of a context as ReasonClientLeft, anything else as ReasonDenied.
+// a cancelled context as ReasonClientLeft, anything else as ReasonDenied.
 func refusalOf(err error) *Refusal {
 	refusal, ok := errors.AsType[*Refusal](err)
 	switch {

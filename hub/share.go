@@ -12,8 +12,8 @@ import (
 type Stamper interface {
 	Framer
 	// Form identifies framers that make the same bytes of the same tags: those with
-	// the same form do. 0 is for a framer whose next bytes are like no other's. Any
-	// other form is kept for good.
+	// the same form do. 0 is for a framer whose next bytes are like no other's. A framer
+	// that has had another form keeps it for good.
 	Form() uint64
 	// Stamp gives the tags in framed, all of which a framer of the same form has made
 	// in one call of AppendTags, these timestamps, one for each. It returns false,

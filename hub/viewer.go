@@ -152,8 +152,8 @@ func (v *Viewer) wait(ctx context.Context) error {
 		return err
 	}
 	key, wait := v.Stream().key, v.Stream().hub.cfg.ViewerWait
-	patience := time.NewTimer(wait)
-	defer patience.Stop()
+	absent := time.NewTimer(wait) // runs while nobody publishes
+	defer absent.Stop()
 	var live *time.Timer // runs while somebody publishes
 	defer func() {
 		if live != nil {
@@ -161,7 +161,7 @@ func (v *Viewer) wait(ctx context.Context) error {
 		}
 	}()
 	for {
-		expired := patience.C
+		expired := absent.C
 		if publishing {
 			if live == nil {
 				live = time.NewTimer(startWait)
@@ -171,7 +171,7 @@ func (v *Viewer) wait(ctx context.Context) error {
 			// The publisher left again without a picture: wait as at first.
 			live.Stop()
 			live = nil
-			patience.Reset(wait)
+			absent.Reset(wait)
 		}
 		select {
 		case <-change:
