@@ -317,6 +317,31 @@ func TestReaderWithoutRoom(t *testing.T) {
 	})
 }
 
+// What is kept for a reader only is no place for a viewer to begin: it may be gone at any
+// moment.
+func TestViewerBeginsWhereLogIsItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{})
+		p := publish(t, h, client{})
+		p.live = true
+		p.send("vc:s K:0@0")
+		r := readerOf(t, h, hub.ReadOptions{Lag: hub.LagBudget, Budget: hub.NewBudget(1 << 20), FromSession: true})
+		ts := 0
+		for range 10 {
+			ts = p.sendEvery("K", ts+40, 40, 1)
+			ts = p.sendEvery("P", ts, 40, 24) - 40
+		}
+		v := watch(t, h, hub.WatchOptions{Back: 5 * time.Second})
+		v.limit = 1
+		require.True(t, v.pass())
+		readAll(r)
+		p.send(fmt.Sprintf("P:last@%d", ts+40))
+		v.read()
+		assert.Zero(t, v.Dropped())
+		assert.Zero(t, r.Dropped())
+	})
+}
+
 // A reader is told that there is something to read, as often as it reads, and no wake-up is
 // lost, however slow it is.
 func TestReaderWaits(t *testing.T) {

@@ -60,7 +60,7 @@ func (s *Stream) startLocked(c *cursor) (seq uint64, ok bool) {
 		return 0, false
 	}
 	if back > 0 {
-		if seq, ok := s.log.keyBefore(s.log.newest().time-back, s.oldest); ok {
+		if seq, ok := s.log.keyBefore(s.log.newest().time-back, max(s.oldest, s.log.shed)); ok {
 			return seq, true
 		}
 	}
