@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -75,6 +76,8 @@ type Server struct {
 	lastID    uint64
 	isClosing bool           // Shutdown or Close was called
 	work      sync.WaitGroup // a session each
+
+	held atomic.Int64 // bytes of sessions that are asking
 }
 
 // Defaults of Server.

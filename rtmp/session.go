@@ -57,6 +57,7 @@ type session struct {
 	publishing int
 	playing    int
 	question   *question // in phase asking
+	counted    int       // of Server.held
 	skipped    int       // messages that meant nothing
 	history    []string  // what the streams did, for the log
 

@@ -12,6 +12,9 @@ const (
 	// after it: what an encoder of 2 Mbit/s sends in a quarter of a second. The rest
 	// stays in the system's buffers, which slow down the client.
 	maxHeld = 64 << 10
+	// maxHeldInAll bounds them for all sessions of a server together: a crowd that is
+	// kept waiting must not fill the memory. Beyond it, further bytes are not read.
+	maxHeldInAll = 64 << 20
 	// hangupInterval is how often a session that has read that much asks the system
 	// whether the client is still there, since it would no longer see the end itself.
 	// What it cannot see is an end behind more bytes than the system takes for the
@@ -107,6 +110,7 @@ func (s *session) answered(q *question, err error) error {
 		return nil // too late
 	}
 	s.question = nil
+	s.countHeld(0) // they are taken now
 	if s.inUse() > 0 {
 		s.enter(active)
 	} else {
@@ -127,6 +131,7 @@ func (s *session) answered(q *question, err error) error {
 func (s *session) abandonQuestion(err error) {
 	if q := s.question; q != nil {
 		s.question = nil
+		s.countHeld(0)
 		role := "play"
 		if q.publish {
 			role = "publish"
@@ -168,13 +173,20 @@ func (s *session) awaitAnswer() error {
 	}
 }
 
-// hold reads once into the held bytes, waiting until the deadline. With maxHeld bytes
-// it reads nothing: it waits until the client has gone, or for the next time to look
-// whether it has.
+// countHeld counts how many bytes the session holds, among those of the server.
+func (s *session) countHeld(n int) {
+	s.srv.held.Add(int64(n - s.counted))
+	s.counted = n
+}
+
+// hold reads once into the held bytes, waiting until the deadline. Where there are as
+// many as there may be it reads nothing: it waits until the client has gone, or for the
+// next time to look whether it has, and whether there is room.
 func (s *session) hold(deadline, now time.Time) error {
-	room := maxHeld - len(s.held)
+	room := min(maxHeld-len(s.held), maxHeldInAll-int(s.srv.held.Load()))
 	if room > 0 {
 		err := s.holdMore(min(room, max(minHeldRead, len(s.held))), deadline, now)
+		s.countHeld(len(s.held))
 		if err != nil && (err == errParked || !isTimeout(err)) {
 			return s.readError(err)
 		}

@@ -88,6 +88,50 @@ func TestAskingReadsToABound(t *testing.T) {
 	}
 }
 
+// Where all sessions that are asking have as many bytes as they may have, nothing more is
+// read, and all of it comes after the answer.
+func TestAskingReadsToABoundInAll(t *testing.T) {
+	for name, serve := range map[string]func(*testing.T, *Server) string{
+		"a goroutine": func(t *testing.T, srv *Server) string { return serve(t, srv) },
+		"parked":      func(t *testing.T, srv *Server) string { return serveParked(t, srv) },
+	} {
+		h := newAskingRig()
+		srv := &Server{Handler: h}
+		addr := serve(t, srv)
+		const room = 1000
+		srv.held.Add(maxHeldInAll - room)
+		p := connected(t, addr, "live")
+		p.command(1, "publish", 0.0, nil, "a")
+		q := h.asked(t)
+		s := q.stream.s
+		before := s.bytesIn.Load()
+		const sent = 50
+		for i := range uint32(sent) {
+			p.message(audio(1, i, 1000))
+		}
+		require.Eventually(t, func() bool { return srv.held.Load() == maxHeldInAll }, 20*time.Second, time.Millisecond, name)
+		assert.EqualValues(t, room, s.bytesIn.Load()-before, name)
+		q.answer(nil)
+		p.wantStatus(1, LevelStatus, CodePublishStart)
+		for i, tag := range h.publication(t, 0).written(t, sent) {
+			require.Equal(t, uint32(i), tag.Timestamp)
+		}
+		assert.EqualValues(t, maxHeldInAll-room, srv.held.Load(), name)
+		if runtime.GOOS != "linux" {
+			continue // a client that leaves is noticed at the deadline
+		}
+
+		p = connected(t, addr, "live")
+		p.command(1, "publish", 0.0, nil, "b")
+		q = h.asked(t)
+		p.message(audio(1, 0, 2*room))
+		require.Eventually(t, func() bool { return srv.held.Load() == maxHeldInAll }, 20*time.Second, time.Millisecond, name)
+		p.nc.Close()
+		assert.Error(t, q.ended(t))
+		require.Eventually(t, func() bool { return srv.held.Load() == maxHeldInAll-room }, 20*time.Second, time.Millisecond, name)
+	}
+}
+
 // A client that leaves is noticed although it is not read.
 func TestLeavingWhileAskingUnread(t *testing.T) {
 	if runtime.GOOS != "linux" {

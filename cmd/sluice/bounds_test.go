@@ -35,7 +35,7 @@ var bounds = []struct{ what, bound, beyond string }{
 	{"a viewer's wait: for a publisher; for its first key frame", "{SLUICE_VIEWER_WAIT}; {hub.startWait}", "refused, \"not found\""},
 	{"questions to the policy at a time; in the queue; time for an answer", "{hub.maxQuestions}; {hub.maxQueuedQuestions}; {cmd/sluice.defaultAuthorizeTimeout}",
 		"the rest is queued; the last question of the address with the most in the queue is refused, \"too many\"; refused, \"denied\""},
-	{"bytes of an RTMP client that waits for permission", "{rtmp.maxHeld bytes}", "the rest stays in the system's buffers"},
+	{"bytes of an RTMP client that waits for permission; of all of them", "{rtmp.maxHeld bytes}; {rtmp.maxHeldInAll bytes}", "the rest stays in the system's buffers"},
 	{"events that wait for an observer", "{hub.maxEvents}", "lost, and one event says how many"},
 	{"each text that a session keeps of its client; of its agent in the log", "{hub.maxShown bytes}; {hub.maxAgentPrinted bytes}", "cut"},
 	{"RTMP handshake; then connect; then publish or play", "{rtmp.defaultHandshakeTimeout}; {rtmp.defaultConnectTimeout}; {rtmp.defaultCommandTimeout}", "closed"},
