@@ -36,8 +36,8 @@ func get(target, lines string) *http.Request {
 }
 
 // FuzzParseRequest: whatever a target holds, there is a refusal in words that can be
-// shown to anybody, or a stream and wishes of which each is on its list; and what is
-// not on a list makes no difference.
+// shown to anybody, or a stream and what is asked of it, each value one that is listed; and
+// what is not listed makes no difference.
 func FuzzParseRequest(f *testing.F) {
 	for _, target := range []string{
 		"/live/demo.flv", "/live/demo.flv?onlyaudio=1", "/a/b/c.flv?start=live&track=3&hevc=legacy&token=x",

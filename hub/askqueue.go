@@ -45,7 +45,7 @@ func (g *greediest) Pop() any {
 
 // giveWayLocked returns the question that is refused where the queue is full: the last one
 // of the address that has most in it, which is taken out of the queue, or the newcomer, if
-// its address would have as many then. Where all have the same, who waits already stays:
+// its address would have as many then. Where all have the same, the one that waits already stays:
 // otherwise a flood from many addresses would push everybody out again and again.
 func (a *asker) giveWayLocked(newcomer *question) *question {
 	most, own := a.greediest[0], 0

@@ -191,7 +191,7 @@ func askSocket(t testing.TB, p *process, from net.IP, name string) *asked {
 	t.Helper()
 	path, query := splitQuery(name)
 	conn := dialFrom(t, from, p.http)
-	s, err := openSocket(conn, &wish{key: "live/" + path, query: query}) // which reads the 101
+	s, err := openSocket(conn, &selection{key: "live/" + path, query: query}) // which reads the 101
 	require.NoError(t, err)
 	a := &asked{TCPConn: conn, reader: s.in}
 	a.next = flv.NewReader(s).Next

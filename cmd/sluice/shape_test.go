@@ -31,8 +31,8 @@ type goldenBody struct {
 	shapes map[string]string // by "FORM[/1] [HEVC]"; "" is left out
 }
 
-// in returns what comes out of the server in a form ("classic"), with a wish for HEVC
-// ("", "legacy"), of track 0 or 1.
+// in returns what comes out of the server in a form ("classic"), with one of HEVC ("",
+// "legacy"), of track 0 or 1.
 func (g *goldenBody) in(form, hevc string, track int) string {
 	if form != "sent" && track == 1 {
 		form += "/1"
@@ -106,7 +106,7 @@ type shapeStream struct {
 	// the viewers have begun. One with a "-" before it reaches nobody.
 	opening, rest []string
 	further       bool // it has a track 1
-	hevc          bool // it has HEVC, so that wishes for its form are worth a try
+	hevc          bool // it has HEVC, so that asking for its form is worth a try
 }
 
 // Both kinds of tracks are in all of them, since the first frames of both end the wait

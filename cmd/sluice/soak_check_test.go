@@ -13,8 +13,8 @@ import (
 
 // checker judges what one healthy viewer gets, tag by tag.
 type checker struct {
-	w    *soak
-	wish wish
+	w         *soak
+	selection selection
 
 	tags     int
 	session  *soakSession // of the last frame
@@ -25,7 +25,7 @@ type checker struct {
 	front    uint32               // latest timestamp
 	changed  bool                 // it saw a session begin with other tracks than the one before
 	caughtUp bool                 // with ?start=live: it is at the live edge
-	loose    bool                 // frames may have been left out, at the viewer's wish
+	loose    bool                 // frames may have been left out, as the viewer asked
 }
 
 // seenTrack is what a viewer had of a track last.
@@ -34,9 +34,9 @@ type seenTrack struct {
 	at uint32 // its timestamp
 }
 
-func newChecker(w *soak, wish wish) *checker {
+func newChecker(w *soak, selection selection) *checker {
 	return &checker{
-		w: w, wish: wish,
+		w: w, selection: selection,
 		configs: map[trackID]uint32{}, tracks: map[trackID]*seenTrack{}, shift: map[[2]uint32]uint32{},
 	}
 }
@@ -59,7 +59,7 @@ func (c *checker) tag(t flv.Tag) error {
 	if first {
 		return errors.New("no metadata at first")
 	}
-	if video := t.Type == flv.TypeVideo; video && c.wish.onlyAudio || !video && c.wish.onlyVideo {
+	if video := t.Type == flv.TypeVideo; video && c.selection.onlyAudio || !video && c.selection.onlyVideo {
 		return fmt.Errorf("unwanted %v", t.Type)
 	}
 	packets, err := t.AppendPackets(nil)
@@ -81,7 +81,7 @@ func (c *checker) script(t flv.Tag, first bool) error {
 		return fmt.Errorf("metadata at %d", t.Timestamp)
 	case first && values[0] != "onMetaData":
 		return fmt.Errorf("%v at first", values[0])
-	case !first && !c.wish.scripts:
+	case !first && !c.selection.scripts:
 		return fmt.Errorf("%v in the flow", values[0])
 	}
 	return nil
@@ -104,7 +104,7 @@ func (c *checker) packet(t flv.Tag, p flv.Packet) error {
 	if err != nil {
 		return fmt.Errorf("%w: %v of %d bytes, % x", err, p.Codec, len(p.Payload), p.Payload[:min(len(p.Payload), markSize)])
 	}
-	if c.wish.shape.Form == flv.FormAsSent && m.track != id.track || m.track != 0 && m.track != id.track+c.wish.shape.Track {
+	if c.selection.shape.Form == flv.FormAsSent && m.track != id.track || m.track != 0 && m.track != id.track+c.selection.shape.Track {
 		return fmt.Errorf("of track %d in the place of %d", m.track, id.track)
 	}
 	if err := c.frame(id, t.Timestamp, m); err != nil {
@@ -115,7 +115,7 @@ func (c *checker) packet(t flv.Tag, p flv.Packet) error {
 
 // shaped says whether the body has the form that the viewer understands.
 func (c *checker) shaped(p flv.Packet) error {
-	shape := c.wish.shape
+	shape := c.selection.shape
 	classic := p.Codec == flv.CodecH264 || p.Codec == flv.CodecAAC || p.Codec == flv.CodecMP3
 	switch {
 	case p.Codec == flv.CodecHEVC && shape.HEVC != flv.HEVCAsSent && p.Enhanced != (shape.HEVC == flv.HEVCEnhanced),
@@ -178,10 +178,10 @@ func (c *checker) enter(at uint32, m mark) error {
 	session := found.(*soakSession)
 	old := c.session
 	switch {
-	case session.stream.key != c.wish.key:
+	case session.stream.key != c.selection.key:
 		return fmt.Errorf("of %s", session.stream.key)
 	case old == nil:
-		if at != 0 && !c.wish.live {
+		if at != 0 && !c.selection.live {
 			return errors.New("time does not begin at 0")
 		}
 	case m.session < old.id:
@@ -219,7 +219,7 @@ func (w *soak) between(old, session *soakSession) bool {
 
 // gets reports whether the viewer is to get the track.
 func (c *checker) gets(id trackID) bool {
-	return !(id.video && c.wish.onlyAudio || !id.video && c.wish.onlyVideo)
+	return !(id.video && c.selection.onlyAudio || !id.video && c.selection.onlyVideo)
 }
 
 // wholeSession says what was missing of the present session, which has ended.
@@ -244,7 +244,7 @@ const soakSettling = 200
 func (c *checker) sync(last *seenTrack, at uint32, m mark) error {
 	clock := [2]uint32{m.session, m.epoch}
 	shift, known := c.shift[clock]
-	if c.wish.live && m.video && !c.caughtUp {
+	if c.selection.live && m.video && !c.caughtUp {
 		// up to the live edge, time is squeezed
 		c.caughtUp = known && at-m.time == shift || last != nil && last.session != m.session
 		return nil
@@ -274,7 +274,7 @@ func (c *checker) end(err error) error {
 		return fmt.Errorf("broken off: %w", err)
 	case c.w.closing.Load():
 		return nil
-	case c.wish.fixed && (c.changed || c.session.broken.Load()):
+	case c.selection.fixed && (c.changed || c.session.broken.Load()):
 		return nil // its tracks are others: it ends when that is known, with some of its frames
 	case !c.session.ended.Load():
 		return fmt.Errorf("ended, while session %d (%s) goes on", c.session.id, c.session.name)

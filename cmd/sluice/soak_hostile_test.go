@@ -53,7 +53,7 @@ func (w *soak) attack(rng *rand.Rand) {
 }
 
 // openAny begins to watch v, over any protocol.
-func (w *soak) openAny(ctx context.Context, v wish, rng *rand.Rand) (net.Conn, error) {
+func (w *soak) openAny(ctx context.Context, v selection, rng *rand.Rand) (net.Conn, error) {
 	switch rng.IntN(3) {
 	case 0:
 		conn, err := w.dial(ctx, w.httpAddr)
@@ -80,7 +80,7 @@ func (w *soak) openAny(ctx context.Context, v wish, rng *rand.Rand) (net.Conn, e
 }
 
 func (w *soak) stall(ctx context.Context, rng *rand.Rand) error {
-	conn, err := w.openAny(ctx, w.wish(rng), rng)
+	conn, err := w.openAny(ctx, w.selection(rng), rng)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (w *soak) stall(ctx context.Context, rng *rand.Rand) error {
 }
 
 func (w *soak) dawdle(ctx context.Context, rng *rand.Rand) error {
-	conn, err := w.openAny(ctx, w.wish(rng), rng)
+	conn, err := w.openAny(ctx, w.selection(rng), rng)
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (w *soak) dawdle(ctx context.Context, rng *rand.Rand) error {
 }
 
 func (w *soak) waitInVain(ctx context.Context, rng *rand.Rand) error {
-	v := w.wish(rng)
+	v := w.selection(rng)
 	v.key = fmt.Sprintf("soak/nobody-%x", rng.Uint32())
 	conn, err := w.openAny(ctx, v, rng)
 	if err != nil {
@@ -183,7 +183,7 @@ func (w *soak) noiseInside(ctx context.Context, rng *rand.Rand) error {
 }
 
 func (w *soak) floodSocket(ctx context.Context, rng *rand.Rand) error {
-	v := w.wish(rng)
+	v := w.selection(rng)
 	s, err := w.dialSocket(ctx, &v)
 	if err != nil {
 		return err
@@ -214,7 +214,7 @@ func (w *soak) junkHTTP(ctx context.Context, rng *rand.Rand) error {
 	if err != nil {
 		return err
 	}
-	key := w.wish(rng).key
+	key := w.selection(rng).key
 	requests := []string{
 		"GET /" + key + ".flv HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 100_000) + "\r\n\r\n",
 		"POST /" + key + ".flv HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nhello",
@@ -265,7 +265,7 @@ func (w *soak) publishGarbage(ctx context.Context, rng *rand.Rand) error {
 			return err
 		}
 	}
-	v := wish{key: fmt.Sprintf("soak/garbage-%d", rng.IntN(3))}
+	v := selection{key: fmt.Sprintf("soak/garbage-%d", rng.IntN(3))}
 	if conn, err := w.openAny(ctx, v, rng); err == nil {
 		w.throw(conn, nil)
 	}

@@ -178,7 +178,7 @@ func (w *soak) play(rng *rand.Rand) {
 func (w *soak) plays(c *rawRTMP, rng *rand.Rand) error {
 	plays := map[uint32]*rawPlay{}
 	begin := func(id uint32, how string) {
-		v := w.wish(rng)
+		v := w.selection(rng)
 		v.scripts = true
 		v.in(c.form)
 		name := v.key[len("soak/"):] + v.query
@@ -223,7 +223,7 @@ func (w *soak) plays(c *rawRTMP, rng *rand.Rand) error {
 func (w *soak) hungUp(plays map[uint32]*rawPlay, err error) error {
 	for id, p := range plays {
 		if p.now != nil && !w.closing.Load() {
-			return fmt.Errorf("connection ends while message stream %d plays %s: %w", id, p.now.wish.key, err)
+			return fmt.Errorf("connection ends while message stream %d plays %s: %w", id, p.now.selection.key, err)
 		}
 	}
 	return nil
@@ -274,7 +274,7 @@ func (c *checker) wrap(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%s%s, tag %d: %w", c.wish.key, c.wish.query, c.tags, err)
+	return fmt.Errorf("%s%s, tag %d: %w", c.selection.key, c.selection.query, c.tags, err)
 }
 
 // wave sends one of the commands that players have.

@@ -26,7 +26,7 @@ const (
 	wsText, wsBinary, wsClose, wsPing, wsPong = 1, 2, 8, 9, 10
 )
 
-func (w *soak) dialSocket(ctx context.Context, v *wish) (*soakSocket, error) {
+func (w *soak) dialSocket(ctx context.Context, v *selection) (*soakSocket, error) {
 	conn, err := w.dialFor(ctx, v, w.httpAddr)
 	if err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ func (w *soak) dialSocket(ctx context.Context, v *wish) (*soakSocket, error) {
 }
 
 // openSocket upgrades a connection.
-func openSocket(conn net.Conn, v *wish) (*soakSocket, error) {
+func openSocket(conn net.Conn, v *selection) (*soakSocket, error) {
 	fmt.Fprintf(conn, "GET /%s.flv%s HTTP/1.1\r\nHost: soak\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", v.key, v.query)
 	s := &soakSocket{Conn: conn, in: bufio.NewReader(conn)}

@@ -19,8 +19,8 @@ import (
 	"sluice/rtmp"
 )
 
-// wish is what a viewer asks for.
-type wish struct {
+// selection is what a viewer asks for.
+type selection struct {
 	key                  string
 	query                string // with a ? unless empty
 	onlyAudio, onlyVideo bool
@@ -32,9 +32,9 @@ type wish struct {
 	scripts              bool // it gets script data in the flow
 }
 
-// wish makes one up.
-func (w *soak) wish(rng *rand.Rand) wish {
-	v := wish{key: w.streams[rng.IntN(len(w.streams))].key}
+// selection makes one up.
+func (w *soak) selection(rng *rand.Rand) selection {
+	v := selection{key: w.streams[rng.IntN(len(w.streams))].key}
 	query := []string{"token=" + soakSecret + "viewer"}
 	switch rng.IntN(8) {
 	case 0:
@@ -63,7 +63,7 @@ func (w *soak) wish(rng *rand.Rand) wish {
 }
 
 // in settles the shape of what the viewer gets, where that is otherwise the form.
-func (v *wish) in(form flv.Form) {
+func (v *selection) in(form flv.Form) {
 	v.shape.Form = form
 	switch v.track {
 	case "":
@@ -85,7 +85,7 @@ var errRefused = errors.New("refused")
 func (w *soak) watch(rng *rand.Rand) {
 	kinds := []struct {
 		name string
-		open func(context.Context, *wish) (feed, error)
+		open func(context.Context, *selection) (feed, error)
 	}{
 		{"HTTP-FLV", w.openHTTP},
 		{"HTTP-FLV, not chunked", w.openPlainHTTP},
@@ -94,7 +94,7 @@ func (w *soak) watch(rng *rand.Rand) {
 	}
 	for !w.over() {
 		kind := kinds[rng.IntN(len(kinds))]
-		v := w.wish(rng)
+		v := w.selection(rng)
 		v.naps = rng.IntN(3) == 0
 		ctx, leave := context.WithCancel(w.ctx)
 		next, err := kind.open(ctx, &v)
@@ -114,7 +114,7 @@ func (w *soak) watch(rng *rand.Rand) {
 // judge reads some tags, or to the end.
 func (w *soak) judge(c *checker, kind string, next feed, rng *rand.Rand) {
 	for range rng.IntN(500) {
-		if c.wish.naps && rng.IntN(40) == 0 {
+		if c.selection.naps && rng.IntN(40) == 0 {
 			w.count("viewer naps")
 			w.sleep(time.Duration(rng.IntN(1000)) * time.Millisecond)
 		}
@@ -125,7 +125,7 @@ func (w *soak) judge(c *checker, kind string, next feed, rng *rand.Rand) {
 			continue
 		}
 		if err != nil {
-			w.fail("%s of %s%s, tag %d: %v", kind, c.wish.key, c.wish.query, c.tags, err)
+			w.fail("%s of %s%s, tag %d: %v", kind, c.selection.key, c.selection.query, c.tags, err)
 		} else {
 			w.count("viewer saw the end")
 		}
@@ -148,7 +148,7 @@ func (w *soak) dial(ctx context.Context, addr string) (net.Conn, error) {
 }
 
 // dialFor is dial for a viewer.
-func (w *soak) dialFor(ctx context.Context, v *wish, addr string) (net.Conn, error) {
+func (w *soak) dialFor(ctx context.Context, v *selection, addr string) (net.Conn, error) {
 	conn, err := w.dial(ctx, addr)
 	if err == nil && v.naps {
 		conn.(*net.TCPConn).SetReadBuffer(64 << 10)
@@ -156,7 +156,7 @@ func (w *soak) dialFor(ctx context.Context, v *wish, addr string) (net.Conn, err
 	return conn, err
 }
 
-func (w *soak) openHTTP(ctx context.Context, v *wish) (feed, error) {
+func (w *soak) openHTTP(ctx context.Context, v *selection) (feed, error) {
 	body, err := w.getHTTP(ctx, v, "")
 	if err != nil {
 		return nil, err
@@ -164,7 +164,7 @@ func (w *soak) openHTTP(ctx context.Context, v *wish) (feed, error) {
 	return (&strictFLV{r: body}).next, nil
 }
 
-func (w *soak) openPlainHTTP(ctx context.Context, v *wish) (feed, error) {
+func (w *soak) openPlainHTTP(ctx context.Context, v *selection) (feed, error) {
 	body, err := w.getHTTP(ctx, v, "&chunked=0")
 	if err != nil {
 		return nil, err
@@ -172,7 +172,7 @@ func (w *soak) openPlainHTTP(ctx context.Context, v *wish) (feed, error) {
 	return (&strictFLV{r: body.Reader}).next, nil
 }
 
-func (w *soak) getHTTP(ctx context.Context, v *wish, query string) (*httpBody, error) {
+func (w *soak) getHTTP(ctx context.Context, v *selection, query string) (*httpBody, error) {
 	v.fixed, v.scripts = true, v.track == "all"
 	v.in(flv.FormBrowser)
 	conn, err := w.dialFor(ctx, v, w.httpAddr)
@@ -197,7 +197,7 @@ func (w *soak) getHTTP(ctx context.Context, v *wish, query string) (*httpBody, e
 	return body, nil
 }
 
-func (w *soak) openSocket(ctx context.Context, v *wish) (feed, error) {
+func (w *soak) openSocket(ctx context.Context, v *selection) (feed, error) {
 	v.fixed, v.scripts = true, v.track == "all"
 	v.in(flv.FormBrowser)
 	s, err := w.dialSocket(ctx, v)
@@ -220,7 +220,7 @@ func (w *soak) openSocket(ctx context.Context, v *wish) (feed, error) {
 	}, nil
 }
 
-func (w *soak) openRTMP(ctx context.Context, v *wish) (feed, error) {
+func (w *soak) openRTMP(ctx context.Context, v *selection) (feed, error) {
 	v.scripts = true
 	v.in(flv.FormAsSent)
 	c := rtmp.Client{Dial: func(ctx context.Context, _, address string) (net.Conn, error) {
