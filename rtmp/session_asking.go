@@ -192,6 +192,9 @@ func (s *session) hold(deadline, now time.Time) error {
 		}
 		return nil
 	}
+	if forced := s.forced.Load(); forced != nil {
+		return *forced
+	}
 	if err := hungUp(s.nc); err != nil {
 		return s.readError(err)
 	}

@@ -223,6 +223,25 @@ func TestShutdownAnswersWhatIsAsked(t *testing.T) {
 	}
 }
 
+// Close ends a session that is asking and reads nothing at once, also where the system
+// does not tell that a connection is closed.
+func TestCloseWhileAskingUnread(t *testing.T) {
+	h := newAskingRig()
+	srv := &Server{Handler: h, AuthorizeTimeout: time.Hour}
+	inBubble(t, srv, func(t *testing.T, l *pipeListener) {
+		p := newPeer(t, l.dial(t))
+		p.connect("live")
+		p.command(1, "publish", 0.0, nil, "a")
+		q := h.asked(t)
+		go p.nc.Write(chunk.AppendMessage(nil, p.size, audio(1, 0, 2*maxHeld)))
+		synctest.Wait()
+		began := time.Now()
+		assert.NoError(t, srv.Close())
+		assert.Zero(t, time.Since(began))
+		assert.ErrorIs(t, q.ended(t), ErrServerClosed)
+	})
+}
+
 // A session that is asking owns no goroutine where something waits for it, except for
 // the moments in which it looks whether its client is there.
 func TestAskingOwnsNoGoroutine(t *testing.T) {
