@@ -19,7 +19,8 @@ type Grant struct {
 	// identity of the present one takes its stream over at once. Empty proves nothing.
 	// It is compared in constant time and never shown.
 	Identity string
-	// Until is when the grant ends; the zero Time for never.
+	// Until is when the grant ends; the zero Time for never. It counts when the session
+	// enters its stream: one that has begun goes on.
 	Until time.Time
 	// Key is the stream to publish or watch instead of the one that was asked for; the
 	// zero Key for that one.

@@ -57,7 +57,8 @@ type Event struct {
 // ends reports whether the event is the end of a session that had begun.
 func (e *Event) ends() bool { return e.Kind == EventUnpublished || e.Kind == EventLeft }
 
-// maxEvents bounds the events that wait for an observer.
+// maxEvents bounds the events that wait for an observer, besides as many that it is just
+// being told.
 const maxEvents = 100_000
 
 // ledger keeps what happened: events until they are told, and sums for good. Events of one

@@ -299,7 +299,7 @@ func TestSessionLines(t *testing.T) {
 		p.send("vc:s K:1@0")
 		time.Sleep(2 * time.Second)
 		p.Close()
-		h.NewSession(hub.RoleWatch, hub.Key{}, hub.Client{Protocol: "http-flv", Name: "a\"b"}).
+		h.NewSession(hub.RoleWatch, hub.Key{}, hub.Client{Protocol: "http-flv", Name: "a\"b?token=secret"}).
 			Refuse(&hub.Refusal{Reason: hub.ReasonBadRequest, Detail: "no"})
 		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 		require.Len(t, lines, 3)
@@ -308,5 +308,9 @@ func TestSessionLines(t *testing.T) {
 		assert.Regexp(t, `level=INFO msg="session ends" `+who+` reason="client left" duration=2s bytes=\d+ dropped=0$`, lines[1])
 		assert.Regexp(t, `level=INFO msg="session refused" session=\d+ role=watch protocol=http-flv remote="" name="a\\"b" agent="" reason="bad request" detail=no$`, lines[2])
 		assert.NotContains(t, out.String(), "secret")
+		out.Reset()
+		h.NewSession(hub.RoleWatch, hub.Key{}, hub.Client{Name: strings.Repeat("x", 5000), Agent: strings.Repeat("y", 5000)}).
+			Refuse(&hub.Refusal{Reason: hub.ReasonBadRequest})
+		assert.Regexp(t, ` name=x{256} agent=y{128} `, out.String())
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 	"unique"
@@ -33,7 +34,7 @@ type Client struct {
 	Secure   bool           // its connection is encrypted
 	Agent    string         // flashVer of RTMP, User-Agent of HTTP: its own words, to be quoted
 
-	Name          string     // of the stream, as it was written; for one of which no Key could be made
+	Name          string     // of the stream, as it was written; printed up to a "?" where no Key could be made of it
 	Query         url.Values // of all parts of the address. Never changed
 	TCURL         string     // tcUrl of RTMP's connect
 	PageURL       string     // pageUrl of RTMP's connect
@@ -171,15 +172,20 @@ func (s *Session) String() string { return fmt.Sprintf("session %d of %v", s.id,
 // GoString keeps %#v from printing secrets.
 func (s *Session) GoString() string { return s.String() }
 
-// maxAgentPrinted bounds what is printed of a client's words for itself, in bytes.
-const maxAgentPrinted = 128
+// Bounds on what is printed of a client's words: for itself, and for a stream of which no
+// Key could be made, in bytes.
+const (
+	maxAgentPrinted = 128
+	maxNamePrinted  = 256
+)
 
 // attrs are what each line of the log says of the session.
 func (s *Session) attrs() []slog.Attr {
 	c, key := s.Client(), s.Key()
 	stream := slog.String("stream", key.String())
 	if key == (Key{}) {
-		stream = slog.String("name", c.Name)
+		name, _, _ := strings.Cut(c.Name, "?") // a query that was escaped may hold a secret
+		stream = slog.String("name", name[:min(len(name), maxNamePrinted)])
 	}
 	return []slog.Attr{
 		slog.Uint64("session", s.id), slog.String("role", s.role.String()), slog.String("protocol", c.Protocol),
