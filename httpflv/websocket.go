@@ -14,8 +14,10 @@ import (
 // serves the viewer, or closes with the code and words of the refusal.
 func (h *Handler) serveWebSocket(w http.ResponseWriter, r *http.Request, watcher *hub.Session, q request, refused error) {
 	if r.Method != http.MethodGet {
+		refusal := badRequest("a WebSocket is opened with GET")
+		watcher.Refuse(refusal)
 		w.Header().Set("Allow", http.MethodGet)
-		h.writeRefusal(w, r, http.StatusMethodNotAllowed, badRequest("a WebSocket is opened with GET"))
+		h.writeRefusal(w, r, http.StatusMethodNotAllowed, refusal)
 		return
 	}
 	if status, refusal := checkHandshake(w, r); refusal != nil {

@@ -217,8 +217,8 @@ func (c *cursor) catchUp(s *Stream, stop uint64) {
 		to = l.gop
 		c.needKey, c.evicted = true, false
 	case gone:
-		to = min(l.tail, stop)
-		c.needKey, c.evicted = true, true
+		to = min(l.shed, stop) // what is before is for readers, and may be gone soon
+		c.needKey, c.evicted = true, c.hasVideo
 	}
 	if to > c.next && !c.wasPaused {
 		c.dropped.Add(to - c.next)

@@ -96,12 +96,23 @@ func (l *ledger) enter(e Event) {
 
 // tellAll calls the observer for each event that waits, one after the other.
 func (l *ledger) tellAll() {
+	var batch []Event
+	done := false
+	defer func() {
+		if !done { // the observer has ended the goroutine (runtime.Goexit)
+			l.mu.Lock()
+			l.queue = append(batch, l.queue...)
+			l.mu.Unlock()
+			go l.tellAll()
+		}
+	}()
 	for {
 		l.mu.Lock()
-		batch, lost := l.queue, l.lost
+		var lost uint64
+		batch, lost = l.queue, l.lost
 		l.queue, l.lost = nil, 0
 		if len(batch) == 0 {
-			l.telling = false
+			done, l.telling = true, false
 			if l.told != nil {
 				close(l.told)
 				l.told = nil
@@ -110,7 +121,9 @@ func (l *ledger) tellAll() {
 			return
 		}
 		l.mu.Unlock()
-		for _, e := range batch {
+		for len(batch) > 0 {
+			e := batch[0]
+			batch = batch[1:]
 			l.tell(e)
 		}
 		if lost > 0 {

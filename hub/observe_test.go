@@ -3,6 +3,7 @@ package hub_test
 import (
 	"bytes"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -288,6 +289,21 @@ func TestObserverPanics(t *testing.T) {
 	assert.Equal(t, 3, told)
 	assert.Equal(t, 3, strings.Count(out.String(), `level=ERROR msg="the observer panicked" panic="no observer" stack="goroutine`))
 	assert.Contains(t, out.String(), "observe_test.go")
+}
+
+// An observer that ends its goroutine is told the next event all the same.
+func TestObserverEndsItsGoroutine(t *testing.T) {
+	told := 0
+	h := hub.New(hub.Config{Observe: func(hub.Event) {
+		if told++; told%3 == 1 {
+			runtime.Goexit()
+		}
+	}})
+	for range 100 {
+		publisher(h, key).Refuse(&hub.Refusal{Reason: hub.ReasonBusy})
+	}
+	require.NoError(t, h.Shutdown(t.Context()))
+	assert.Equal(t, 100, told)
 }
 
 // Sessions of every protocol have the same lines.

@@ -158,6 +158,9 @@ func (r *Reader) Close() {
 		r.chargeLocked(0)
 		s.readers = slices.DeleteFunc(s.readers, func(other *Reader) bool { return other == r })
 		s.wakers = slices.DeleteFunc(slices.Clone(s.wakers), func(w Waker) bool { return w == Waker(r) })
+		if s.state != stateEnded && s.log.tail < s.log.head {
+			s.trimLocked() // the publisher may be silent for long
+		}
 	})
 	r.Wake()
 }

@@ -119,9 +119,10 @@ func ending(err error) *hub.Refusal {
 		why.Reason = hub.ReasonIdle
 	case errors.Is(err, rtmp.ErrServerClosed):
 		why.Reason = hub.ReasonShuttingDown
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		// Which of them it is depends on what was under way. It says nothing of the client.
 		return &hub.Refusal{Reason: hub.ReasonClientLeft}
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, io.ErrUnexpectedEOF): // in the middle of a message
 		why.Reason = hub.ReasonClientLeft
 	}
 	return why
