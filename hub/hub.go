@@ -1,13 +1,16 @@
 // Package hub holds live streams: each is a bounded log of packets to which one
-// publisher appends, and from which any number of viewers read, each a cursor in
-// the log and nothing else. The hub knows no protocol and does no I/O.
+// publisher appends, and from which any number of viewers and readers read, each a cursor
+// in the log and nothing else. The hub knows no protocol and does no I/O.
 //
-//	h.Publish ──▶ Publisher.Write ──▶ [ stream: log, timeline, headers, life ]
-//	                                      ▲          │ wakes
-//	h.Watch ──▶ Viewer.Wait ──▶ Viewer.Fill ─────────┘
+//	NewSession ─▶ Ask ─┬─▶ h.Publish ─▶ Publisher.Write ─▶ [ stream: log, timeline, headers, life ]
+//	                   │                                       ▲          ▲    │ wakes
+//	                   └─▶ h.Watch ─▶ Viewer.Wait ─▶ Viewer.Fill          │    ▼
+//	                           h.Read ────────────────────────▶ Reader.Read
 //
 // A stream exists as soon as somebody publishes it or waits for it. One owner, the
-// Stream, decides on everything that happens to it; stream.go draws its life.
+// Stream, decides on everything that happens to it; stream.go draws its life. What is
+// built on the hub comes through Session, Config.Authorize, Config.Observe, Reader and
+// Totals. README.md says how it is built, and why.
 package hub
 
 import (
