@@ -3,10 +3,12 @@ package hub
 // effects are what has to follow a change of a stream once its lock is released: what
 // would wait for others, or take the hub's lock, which comes before the stream's.
 type effects struct {
-	wake   bool    // packets were appended, or those who wait should look again
+	wake   bool // packets were appended, or those who wait should look again
+	forget bool // the hub may have to let go of the stream
+
+	// What a packet never has, so that the way of a packet only looks whether it is nil.
 	events []Event // whose lines are to be written
-	ended  func()  // tells a publisher that the hub ended it; nil if none was
-	forget bool    // the hub may have to let go of the stream
+	ended  func()  // tells a publisher that the hub ended it
 }
 
 // update makes a change of the stream under its lock, and then whatever follows from the
@@ -21,21 +23,28 @@ func (s *Stream) update(change func()) {
 func (s *Stream) updateLocked(change func()) {
 	change()
 	s.reviewWantedLocked()
-	e, wakers := s.effects, s.wakers
-	s.effects = effects{}
+	e := &s.effects
+	wake, wakers, forget := e.wake, s.wakers, e.forget
+	e.wake, e.forget = false, false
+	var events []Event
+	var ended func()
+	if e.events != nil || e.ended != nil {
+		events, ended = e.events, e.ended
+		e.events, e.ended = nil, nil
+	}
 	s.mu.Unlock()
-	if e.wake {
+	if wake {
 		for _, w := range wakers {
 			w.Wake()
 		}
 	}
-	for i := range e.events {
-		s.hub.log(&e.events[i])
+	for i := range events {
+		s.hub.log(&events[i])
 	}
-	if e.ended != nil {
-		e.ended()
+	if ended != nil {
+		ended()
 	}
-	if e.forget {
+	if forget {
 		s.hub.forget(s)
 	}
 }
