@@ -85,11 +85,13 @@ func (a *asker) unqueueLocked(q *question) {
 	delete(a.addresses, q.from)
 }
 
-// addressOf returns what the clients of one address have in common.
-func addressOf(a netip.Addr) netip.Addr {
+// ClientAddress returns what the addresses that one client may have are counted as: an IPv4
+// address itself, also a mapped one, and of an IPv6 address its /64, without a zone.
+func ClientAddress(a netip.Addr) netip.Addr {
 	a = a.Unmap().WithZone("")
 	if a.Is6() {
-		network, _ := a.Prefix(addressBits)
+		const bits = 64 // that a client can't choose
+		network, _ := a.Prefix(bits)
 		a = network.Addr()
 	}
 	return a

@@ -34,9 +34,6 @@ const (
 	// maxQueuedQuestions is how many more wait for their turn. Beyond it, addresses with
 	// the most questions in the queue give way first: the last of theirs is refused.
 	maxQueuedQuestions = 8192
-	// addressBits is how many bits of an IPv6 address count: a client that has one
-	// address has all of its /64.
-	addressBits = 64
 )
 
 // Ask asks the policy (Config.Authorize) whether the session may be, and calls done with
@@ -51,7 +48,7 @@ func (s *Session) Ask(ctx context.Context, done func(error)) {
 		done(nil)
 		return
 	}
-	q := &question{session: s, done: done, from: addressOf(s.address.Addr())}
+	q := &question{session: s, done: done, from: ClientAddress(s.address.Addr())}
 	q.ctx, q.cancel = context.WithTimeout(ctx, s.hub.cfg.AuthorizeTimeout)
 	s.hub.asker.add(q)
 }

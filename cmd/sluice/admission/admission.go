@@ -36,6 +36,7 @@ import (
 	"time"
 
 	"sluice/httpflv/answer"
+	"sluice/hub"
 )
 
 // Config says how many connections there may be. The zero value bounds only the pending
@@ -208,13 +209,7 @@ func addressOf(nc net.Conn) netip.Addr {
 	if !ok {
 		return netip.Addr{}
 	}
-	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
-	if addr.Is6() {
-		const network = 64 // bits of an IPv6 address that a client can't choose
-		p, _ := addr.Prefix(network)
-		addr = p.Addr()
-	}
-	return addr
+	return hub.ClientAddress(tcp.AddrPort().Addr())
 }
 
 // enter decides whether a newcomer is accepted, and which connections the caller has to
