@@ -97,18 +97,19 @@ func (l *ledger) enter(e Event) {
 // tellAll calls the observer for each event that waits, one after the other.
 func (l *ledger) tellAll() {
 	var batch []Event
+	var lost uint64
 	done := false
 	defer func() {
 		if !done { // the observer has ended the goroutine (runtime.Goexit)
 			l.mu.Lock()
 			l.queue = append(batch, l.queue...)
+			l.lost += lost
 			l.mu.Unlock()
 			go l.tellAll()
 		}
 	}()
 	for {
 		l.mu.Lock()
-		var lost uint64
 		batch, lost = l.queue, l.lost
 		l.queue, l.lost = nil, 0
 		if len(batch) == 0 {
@@ -126,8 +127,9 @@ func (l *ledger) tellAll() {
 			batch = batch[1:]
 			l.tell(e)
 		}
-		if lost > 0 {
-			l.tell(Event{Kind: EventLost, Time: time.Now(), Lost: lost})
+		if n := lost; n > 0 {
+			lost = 0
+			l.tell(Event{Kind: EventLost, Time: time.Now(), Lost: n})
 		}
 	}
 }

@@ -361,7 +361,7 @@ func (s *Stream) reviewReadersLocked() {
 // keptLocked reports whether a reader still needs packet seq, which nobody else does; a
 // reader that comes a little after the beginning of the session, too.
 func (s *Stream) keptLocked(seq uint64) bool {
-	if s.session.arrived-s.session.openedAt < sessionLead && seq >= s.lead &&
+	if s.session.lastWrite.Sub(s.session.since) < sessionLead && seq >= s.lead &&
 		s.log.lent <= maxSessionLead && s.log.memory() <= s.hub.logBound() {
 		return true
 	}

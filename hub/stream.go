@@ -98,7 +98,6 @@ type Stream struct {
 // session is what is known of the present publish session.
 type session struct {
 	since       time.Time
-	openedAt    time.Duration // since, on the hub's clock
 	lastWrite   time.Time
 	arrived     time.Duration // lastWrite, on the hub's clock
 	arrivedMS   int64
@@ -182,7 +181,7 @@ func (s *Stream) beginLocked(p *Publisher, now time.Time) {
 	s.stopTimersLocked()
 	s.state, s.pub = stateLive, p
 	s.lead = s.log.head
-	s.session = session{since: now, openedAt: now.Sub(s.hub.began), lastWrite: now, first: s.log.head, firstConfig: s.configs + 1}
+	s.session = session{since: now, lastWrite: now, first: s.log.head, firstConfig: s.configs + 1}
 	s.timeline.BeginSession()
 	s.headers = s.headers.withFilled(false)
 	s.log.forgetGOP()
