@@ -25,6 +25,10 @@ type Grant struct {
 	// Key is the stream to publish or watch instead of the one that was asked for; the
 	// zero Key for that one.
 	Key Key
+	// Rewind lets a viewer of a stream begin in the stream's recording too (?back=). Without it
+	// the viewer may go back as far as the log reaches. It means nothing to a session that
+	// asked for a recording.
+	Rewind bool
 }
 
 // Bounds on questions to the policy.

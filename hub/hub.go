@@ -106,6 +106,7 @@ type Hub struct {
 	viewers  int                  // not closed yet
 	closing  bool                 // Shutdown was called
 	idle     chan struct{}        // closed when closing and the last viewer is closed
+	ending   chan struct{}        // closed when closing
 }
 
 // New makes a hub.
@@ -132,7 +133,7 @@ func New(cfg Config) *Hub {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	h := &Hub{
-		cfg: cfg, began: time.Now(), idle: make(chan struct{}),
+		cfg: cfg, began: time.Now(), idle: make(chan struct{}), ending: make(chan struct{}),
 		streams: make(map[Key]*Stream), draining: make(map[*Stream]struct{}),
 	}
 	h.asker = newAsker(&h.cfg)
@@ -298,6 +299,7 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	h.mu.Lock()
 	if !h.closing {
 		h.closing = true
+		close(h.ending)
 		if h.viewers == 0 {
 			close(h.idle)
 		}
@@ -352,12 +354,7 @@ func (v *Viewer) End(why *Refusal) {
 		}
 		s.effects.forget = (s.state == stateWaiting || s.state == stateEnded) && len(s.viewers) == 0
 	})
-	h.mu.Lock()
-	h.viewers--
-	if h.closing && h.viewers == 0 {
-		close(h.idle)
-	}
-	h.mu.Unlock()
+	h.leave()
 }
 
 // maxWaitingListed bounds the streams that nobody publishes in what Streams returns:

@@ -33,6 +33,12 @@ type Client struct {
 	Address  netip.AddrPort // its end of the connection; the zero AddrPort for a part of this process
 	Secure   bool           // its connection is encrypted
 	Agent    string         // flashVer of RTMP, User-Agent of HTTP: its own words, to be quoted
+	// Recording is which recording of the stream a viewer asks for, by its id; empty for the
+	// stream itself, and "*" for a look at the list of them.
+	Recording string
+	// Publishing is how a publisher wants to be recorded, RTMP's "record" or "append"; empty
+	// or "live" for as the server has it.
+	Publishing string
 
 	Name          string     // of the stream, as it was written; printed up to a "?" where no Key could be made of it
 	Query         url.Values // of all parts of the address. Never changed
@@ -72,7 +78,7 @@ const maxShown = 4 << 10
 // at which it asks to be one. Logs, figures and everybody who is told of it know it by
 // its id. Its methods may be called from any goroutine.
 //
-//	NewSession ─▶ Ask ─granted─▶ Hub.Publish, Hub.Watch and Wait ─▶ begun ─▶ ended
+//	NewSession ─▶ Ask ─granted─▶ Hub.Publish, Hub.Watch and Wait, Begin ─▶ begun ─▶ ended
 //	   │           │                           │
 //	   └───────────┴──────────refused──────────┴─▶ over
 //
@@ -97,6 +103,7 @@ type Session struct {
 // appearance is what many clients have in common.
 type appearance struct {
 	protocol, agent, name, tcURL, pageURL, swfURL, host, origin, referer, authorization string
+	recording, publishing                                                               string
 	secure                                                                              bool
 }
 
@@ -131,6 +138,7 @@ func (h *Hub) NewSession(role Role, key Key, c Client) *Session {
 			protocol: c.Protocol, agent: cut(c.Agent), name: cut(c.Name), tcURL: cut(c.TCURL), pageURL: cut(c.PageURL),
 			swfURL: cut(c.SWFURL), host: cut(c.Host), origin: cut(c.Origin), referer: cut(c.Referer),
 			authorization: cut(c.Authorization), secure: c.Secure,
+			recording: cut(c.Recording), publishing: cut(c.Publishing),
 		}),
 	}
 }
@@ -159,7 +167,7 @@ func (s *Session) Client() Client {
 	return Client{
 		Protocol: a.protocol, Address: s.address, Secure: a.secure, Agent: a.agent, Name: a.name, Query: s.query,
 		TCURL: a.tcURL, PageURL: a.pageURL, SWFURL: a.swfURL, Host: a.host, Origin: a.origin, Referer: a.referer,
-		Authorization: a.authorization,
+		Authorization: a.authorization, Recording: a.recording, Publishing: a.publishing,
 	}
 }
 
@@ -187,10 +195,14 @@ func (s *Session) attrs() []slog.Attr {
 		name, _, _ := strings.Cut(c.Name, "?") // a query that was escaped may hold a secret
 		stream = slog.String("name", name[:min(len(name), maxNamePrinted)])
 	}
-	return []slog.Attr{
+	attrs := []slog.Attr{
 		slog.Uint64("session", s.id), slog.String("role", s.role.String()), slog.String("protocol", c.Protocol),
 		slog.String("remote", c.Remote()), stream, slog.String("agent", c.Agent[:min(len(c.Agent), maxAgentPrinted)]),
 	}
+	if c.Recording != "" {
+		attrs = append(attrs, slog.String("recording", c.Recording[:min(len(c.Recording), maxNamePrinted)]))
+	}
+	return attrs
 }
 
 // Refuse notes that the session is not to be, because of err: a *Refusal, or what else
