@@ -75,6 +75,7 @@ type log struct {
 	shed     uint64
 	lent     int64 // what these cost
 	shedCost int64 // what all packets before shed have cost, those that are gone included
+	cost     int64 // what all packets have cost
 
 	gop    uint64 // newest start point, valid where hasGOP
 	hasGOP bool
@@ -138,6 +139,7 @@ func (l *log) append(p packet, h *headers, data []byte) {
 		l.bytes += r.cost
 	}
 	l.bytes += entryCost
+	l.cost += entryCost + int64(len(data))
 	l.head++
 	*l.newest() = p
 	if p.is(markStart) {

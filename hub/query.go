@@ -23,8 +23,8 @@ const (
 	StartLive
 )
 
-// maxBack bounds WatchOptions.Back: no log is longer.
-const maxBack = time.Hour
+// maxBack bounds WatchOptions.Back. A log is an hour long at the most, a recording may be longer.
+const maxBack = 7 * 24 * time.Hour
 
 // ReadQuery takes what a viewer asks for from the query of its URL, the same over every
 // protocol:

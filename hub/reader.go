@@ -21,6 +21,9 @@ type ReadOptions struct {
 	Lag LagPolicy
 	// Budget bounds what logs keep for readers with LagBudget. It may be shared by many.
 	Budget *Budget
+	// Gather is how many bytes of packets have to be due before Ready tells of them; with 0
+	// it tells of each. Read gives what there is at any time.
+	Gather int64
 }
 
 // LagPolicy is what becomes of a reader that falls behind.
@@ -58,6 +61,10 @@ type Reader struct {
 	cut     bool  // the budget had no room: the log is not kept for it
 	lead    int64 // by how much its packets may be older than MaxLag allows, in ms (startPlan.lead)
 	closed  bool
+
+	// enough is the cost of all packets up to which it is not worth a word (log.cost), by
+	// ReadOptions.Gather.
+	enough atomic.Int64
 }
 
 // Packet is one tag as a Reader gives it out.
@@ -112,7 +119,7 @@ func (h *Hub) Read(key Key, opts ReadOptions) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Wake()
+	r.tell()
 	return r, nil
 }
 
@@ -135,6 +142,22 @@ func (r *Reader) Wait(ctx context.Context) error {
 
 // Wake implements Waker.
 func (r *Reader) Wake() {
+	if r.opts.Gather > 0 && !r.told.Load() && !r.gathered() {
+		return
+	}
+	r.tell()
+}
+
+// gathered reports whether there is as much as the reader waits for, or an end.
+func (r *Reader) gathered() bool {
+	s := r.stream
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.log.cost >= r.enough.Load() || s.state == stateEnded || r.closed
+}
+
+// tell says that Read has something.
+func (r *Reader) tell() {
 	if !r.told.Swap(true) {
 		select {
 		case r.news <- struct{}{}:
@@ -162,7 +185,7 @@ func (r *Reader) Close() {
 			s.trimLocked() // the publisher may be silent for long
 		}
 	})
-	r.Wake()
+	r.tell()
 }
 
 // Read fills the batch with packets that follow those of the last one, up to about limit
@@ -182,6 +205,7 @@ func (r *Reader) Read(b *ReadBatch, limit int) (end Reason) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	defer b.batch.Forget()
+	defer func() { r.enough.Store(r.passed + r.opts.Gather) }()
 	switch {
 	case r.closed:
 		return ReasonClientLeft
@@ -203,7 +227,7 @@ func (r *Reader) Read(b *ReadBatch, limit int) (end Reason) {
 	}
 	r.rechargeLocked()
 	if r.next < l.head {
-		r.Wake()
+		r.tell()
 		return ReasonNone
 	}
 	r.lead = 0

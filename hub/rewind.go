@@ -1,0 +1,93 @@
+package hub
+
+import (
+	"time"
+
+	"sluice/flv"
+)
+
+// A viewer may be given what its stream has recorded before it is served from the log.
+// Whoever does that asks Rewind where, sends tags in the viewer's Shape, and has the viewer
+// go on in the log with ContinueAt, at the packet that follows the last one it sent.
+
+// Position is a place between two packets of a stream's log.
+type Position struct {
+	stream  *Stream
+	seq     uint64   // of the packet behind it
+	headers *headers // in force before it
+}
+
+// Position returns where the reader is: before the packet that Read gives next. It is for
+// the goroutine that calls Read.
+func (r *Reader) Position() Position { return Position{r.stream, r.next, r.headers} }
+
+// Rewind says where in its stream's past a viewer begins.
+type Rewind struct {
+	Key      Key
+	Time     int64         // ms, on the stream's clock: where the viewer wants to begin
+	Duration time.Duration // as in WatchOptions
+	// Metadata is the onMetaData with which the viewer begins.
+	Metadata flv.Tag
+}
+
+// Rewind reports whether a viewer that has started, and was given nothing yet, wants to
+// begin further back than the log reaches, and may.
+func (v *Viewer) Rewind() (r Rewind, wanted bool) {
+	if !v.session.mayRewind() {
+		return Rewind{}, false
+	}
+	s := v.stream.Load()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	l := &s.log
+	if v.plan == nil || v.plan.back == 0 || v.next < l.tail || v.next >= l.head {
+		return Rewind{}, false
+	}
+	r.Key, r.Time = s.key, l.newest().time-v.plan.back.Milliseconds()
+	if l.at(v.next).time <= r.Time {
+		return Rewind{}, false
+	}
+	r.Duration = time.Duration(v.plan.duration) * time.Millisecond
+	h, _ := l.headersAt(v.next)
+	r.Metadata = flv.Tag{Type: flv.TypeScript, Data: h.meta.appendBody(nil, v.trackInfo(h))}
+	return r, true
+}
+
+// Shape returns a tag of the viewer's stream as the viewer is to get it; ok is false if it
+// gets none of the kind, or not at the moment. The tag's body may be changed in *scratch, as
+// by flv.Shape.Apply.
+func (v *Viewer) Shape(t flv.Tag, scratch *[]byte) (_ flv.Tag, ok bool) {
+	flags := v.flags.Load()
+	switch {
+	case !v.wants(t.Type), t.Type == flv.TypeAudio && flags&flagAudioOff != 0,
+		t.Type == flv.TypeVideo && flags&flagVideoOff != 0:
+		return t, false
+	case t.Type == flv.TypeScript || v.shape == (flv.Shape{}):
+		return t, true
+	}
+	t.Data, ok = v.shaped(t, scratch)
+	return t, ok
+}
+
+// Paused reports whether the viewer is paused.
+func (v *Viewer) Paused() bool { return v.flags.Load()&flagPaused != 0 }
+
+// ContinueAt has the viewer go on at a position of its stream's log, after it was given
+// everything before it from elsewhere; begin is the stream's time of its timestamp 0. It
+// reports false where the log does not reach back so far any more: then the viewer is
+// given more from elsewhere first. Nobody drives the viewer meanwhile.
+func (v *Viewer) ContinueAt(p Position, begin int64) bool {
+	s := v.stream.Load()
+	done := false
+	s.update(func() {
+		if s != p.stream || p.headers == nil || p.seq < s.log.shed || p.seq > s.log.head {
+			return
+		}
+		v.next, v.base, v.begun, v.headers = p.seq, begin, true, p.headers
+		v.needKey, v.evicted, v.wasPaused = false, false, false
+		s.leadLocked(&v.cursor)
+		s.holdLocked(v.next)
+		done = true
+	})
+	return done
+}
