@@ -245,7 +245,7 @@ func TestReadQuery(t *testing.T) {
 	assert.Equal(t, flv.Shape{Form: flv.FormSingle, Track: 1}, enhanced.Shape)
 
 	for _, query := range []string{
-		"onlyaudio=1&onlyvideo=1", "start=yesterday", "start=LIVE", "back=-1", "back=x", "back=NaN", "back=1e9", "back=3601",
+		"onlyaudio=1&onlyvideo=1", "start=yesterday", "start=LIVE", "back=-1", "back=x", "back=NaN", "back=1e9", "back=604801",
 		"start=live&back=5", "track=-1", "track=256", "track=one", "hevc=12",
 	} {
 		values, err := url.ParseQuery(query)
