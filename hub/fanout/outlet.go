@@ -171,16 +171,22 @@ func (o *Outlet) Attach(f Feed) *Subscription {
 	sub.outlet, sub.quiet = o, f.Quiet
 	sub.viewer, sub.framer, sub.appendEnd, sub.done = f.Viewer, f.Framer, f.AppendEnd, f.Done
 	sub.next, o.subs = o.subs, sub
+	if f.Lead != nil {
+		l := &leading{lead: f.Lead, stop: make(chan struct{}), ended: make(chan struct{})}
+		sub.leading = l
+		o.pool.running.Go(func() { o.playLead(sub, l, f.Viewer, f.Framer, f.Head) })
+	}
 	if !o.worker.add(sub) {
 		o.closeLocked(errBrokenOff)
 	}
-	switch o.state {
-	case closed:
+	switch {
+	case o.state == closed:
 		o.finishLocked(sub, reasonOf(o.err))
-	case draining:
+	case sub.leading != nil: // which comes first
+	case o.state == draining:
 		o.queueLocked(f.Head)
 		o.wakeDrain()
-	case flowing:
+	default:
 		b := batches.Get().(*hub.Batch)
 		b.Bytes = append(b.Bytes[:0], f.Head...)
 		o.serveLocked(sub, b, drainLimit)
@@ -253,7 +259,7 @@ func (o *Outlet) pump(sub *Subscription, b *hub.Batch) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
-	case sub.dead:
+	case sub.dead, sub.leading != nil:
 	case o.state == flowing:
 		b.Bytes = b.Bytes[:0]
 		o.serveLocked(sub, b, passLimit)
@@ -283,7 +289,7 @@ func (o *Outlet) serveLocked(sub *Subscription, b *hub.Batch, limit int) {
 // fillLocked appends to b.Bytes what is due to the viewer, its last bytes
 // included.
 func (o *Outlet) fillLocked(sub *Subscription, b *hub.Batch, limit int) (more bool) {
-	if sub.end != hub.ReasonNone {
+	if sub.end != hub.ReasonNone || sub.leading != nil {
 		return false
 	}
 	before := len(b.Bytes)
@@ -335,7 +341,10 @@ func (o *Outlet) finishLocked(sub *Subscription, why hub.Reason) {
 		link = &(*link).next
 	}
 	*link, sub.next = sub.next, nil
-	done, gone := sub.done, o.gone
+	done, gone, l := sub.done, o.gone, sub.leading
+	if l != nil {
+		close(l.stop)
+	}
 	o.worker.remove(sub) // after which the worker may take its feed away
 	if done == nil {
 		return
@@ -343,6 +352,9 @@ func (o *Outlet) finishLocked(sub *Subscription, why hub.Reason) {
 	o.pool.running.Go(func() {
 		if gone != nil {
 			<-gone
+		}
+		if l != nil {
+			<-l.ended
 		}
 		done(why)
 	})

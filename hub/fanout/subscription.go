@@ -10,6 +10,7 @@ type Feed struct {
 	Viewer *hub.Viewer // started: its Wait has returned nil. The pool drives it from now on
 	Framer hub.Framer
 	Head   []byte // goes out first; nil for nothing
+	Lead   Lead   // is played then, before the viewer is served; nil for nothing
 
 	// AppendEnd appends the last bytes of a viewer whose stream ended; it may be
 	// nil. It is called like Framer.AppendTags.
@@ -44,6 +45,8 @@ type Subscription struct {
 	framer    hub.Framer
 	appendEnd func(dst []byte, end hub.Reason) []byte
 	done      func(end hub.Reason)
+
+	leading *leading // until the lead was played; nil as a rule. Guarded by outlet.mu
 
 	group *group
 
