@@ -34,6 +34,7 @@ var arrows = map[string][]string{
 	"flv/amf":           {},
 	"hub/...":           {"flv/...", "hub/..."},
 	"hub/intake":        {"hub/rawconn"},
+	"hub/pattern":       {},
 	"hub/rawconn":       {},
 	"hub/timeline":      {"flv"},
 	"hub/waitgroup":     {},

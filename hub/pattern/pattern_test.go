@@ -1,0 +1,90 @@
+package pattern
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestList(t *testing.T) {
+	for _, tt := range []struct{ list, in, out string }{
+		{"", "", "live/a"},
+		{"**", "live/a a/b/c/d", ""},
+		{"live/*", "live/a live/ä", "live/a/b live live2/a LIVE/a"},
+		{"live/**", "live/a live/a/b live", "other/a"},
+		{"**/cam", "live/cam a/b/c/cam cam", "live/cam2 live/cam/x"},
+		{"*/*/x", "a/b/x", "a/x a/b/c/x"},
+		{"a/**/b/**/c", "a/b/c a/x/b/c a/b/b/x/y/c a/b/c/c", "a/c a/b a/c/b"},
+		{"**/**/x", "a/x a/b/x x", "a/y"},
+		{"live/a;live/b\nlive/c", "live/a live/b live/c", "live/d"},
+		{"**; !live/private/** ;live/private/open", "live/a live/private/open", "live/private/x live/private"},
+		{"live/a%20b;live/%3B%25%2A%21", "live/a+b live/;%*!", "live/a"},
+		{"live/!a", "live/!a", "live/a"},
+	} {
+		var l List
+		require.NoError(t, l.UnmarshalText([]byte(tt.list)), tt.list)
+		for _, stream := range strings.Fields(tt.in) {
+			assert.True(t, l.Matches(strings.ReplaceAll(stream, "+", " ")), "%q means %q", tt.list, stream)
+		}
+		for _, stream := range strings.Fields(tt.out) {
+			assert.False(t, l.Matches(stream), "%q means %q", tt.list, stream)
+		}
+	}
+}
+
+func TestBadLists(t *testing.T) {
+	for list, want := range map[string]string{
+		"live":                         "APP/NAME",
+		"*":                            "APP/NAME",
+		"live/":                        "APP/NAME",
+		"/live/a":                      "APP/NAME",
+		"live//a":                      "APP/NAME",
+		"!":                            "APP/NAME",
+		"live/cam*":                    "whole segment",
+		"live/***":                     "whole segment",
+		"live/%zz":                     "hexadecimal",
+		"live/a%2Fb":                   "no segment",
+		"live/%00":                     "no segment",
+		"live/%ff":                     "no segment",
+		"live/a b":                     "separated by ;",
+		"live/a, live/b":               "separated by ;",
+		"!live/a;**":                   "begin with **",
+		strings.Repeat("a/", 70) + "b": "segments",
+		strings.Repeat("x", MaxText+1): "longer",
+	} {
+		l := List{{}}
+		require.ErrorContains(t, l.UnmarshalText([]byte(list)), want)
+		assert.Len(t, l, 1, "it is left alone")
+	}
+}
+
+// FuzzMatches: a pattern means the same streams as the regular expression that says what it
+// says, and takes no time that grows faster than its input.
+func FuzzMatches(f *testing.F) {
+	f.Add("a/**/b", "a/x/y/b")
+	f.Add("!**/*", "x/y")
+	f.Add("a%20/**", "a /b")
+	f.Fuzz(func(t *testing.T, field, stream string) {
+		p, err := Parse(field)
+		if err != nil || strings.ContainsRune(stream, '\n') {
+			return
+		}
+		expr := ""
+		for _, s := range p.segments {
+			switch s.kind {
+			case literal:
+				expr += "/" + regexp.QuoteMeta(s.text)
+			case one:
+				expr += "/[^/]*"
+			case many:
+				expr += "(/[^/]*)*"
+			}
+		}
+		re, err := regexp.Compile("^" + expr + "$")
+		require.NoError(t, err)
+		require.Equal(t, re.MatchString("/"+stream), p.Matches(stream), "%s: %q", expr, stream)
+	})
+}
