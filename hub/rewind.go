@@ -91,3 +91,19 @@ func (v *Viewer) ContinueAt(p Position, begin int64) bool {
 	})
 	return done
 }
+
+// ContinueLive has a viewer that was given something from elsewhere go on in the log at the
+// newest key frame, whatever is missing before it; begin is as with ContinueAt.
+func (v *Viewer) ContinueLive(begin int64) {
+	s := v.stream.Load()
+	s.update(func() {
+		v.base, v.begun, v.needKey = begin, true, true
+		if l := &s.log; l.hasGOP {
+			v.next = max(v.next, l.gop)
+		} else {
+			v.next = max(v.next, l.shed)
+		}
+		s.leadLocked(&v.cursor)
+		s.holdLocked(v.next)
+	})
+}

@@ -1,0 +1,126 @@
+package record
+
+import (
+	"errors"
+	"sluice/hub"
+	"sluice/hub/archive/flvfile"
+	"syscall"
+	"time"
+)
+
+// slot is the right to write, and the memory for it.
+type slot struct {
+	batch   hub.ReadBatch
+	packets []flvfile.Packet
+	scratch []byte
+}
+
+// maxScratch is the largest buffer that a slot keeps, in bytes.
+const maxScratch = 1 << 20
+
+// acquire waits for a slot, nil when stop is closed before there is one.
+func (r *Recorder) acquire(stop <-chan struct{}) *slot {
+	select {
+	case s := <-r.slots:
+		return s
+	default:
+	}
+	select {
+	case s := <-r.slots:
+		return s
+	case <-stop:
+		return nil
+	}
+}
+
+func (r *Recorder) release(s *slot) {
+	clear(s.packets)
+	s.packets = s.packets[:0]
+	if cap(s.scratch) > maxScratch {
+		s.scratch = nil
+	}
+	r.slots <- s
+}
+
+// watchDisk keeps room on the disk, and says when there is none.
+func (r *Recorder) watchDisk() {
+	ticks := time.NewTicker(lookEvery)
+	defer ticks.Stop()
+	for {
+		r.makeRoom()
+		select {
+		case <-ticks.C:
+		case <-r.look:
+		case <-r.ctx.Done():
+			return
+		}
+	}
+}
+
+// makeRoom deletes what need not be kept, and notes whether there is room.
+func (r *Recorder) makeRoom() {
+	short, err := r.cfg.Archive.MakeRoom(r.ctx)
+	if err != nil && r.ctx.Err() == nil {
+		r.totals.failures.Add(1)
+		r.log.Warn("making room for recordings failed", "error", err)
+	}
+	r.setFull(short > 0, short)
+}
+
+// setFull notes whether the disk is full.
+func (r *Recorder) setFull(full bool, short int64) {
+	r.mu.Lock()
+	was := r.full
+	r.full = full
+	if was && !full {
+		close(r.room)
+		r.room = make(chan struct{})
+	}
+	r.mu.Unlock()
+	switch {
+	case full && !was:
+		r.log.Error("disk full: recordings stop until there is room", "missing_bytes", short)
+	case was && !full:
+		r.log.Info("the disk has room again: recordings go on")
+	}
+}
+
+// isFull reports whether the disk is full, and returns what is closed when it is no more.
+func (r *Recorder) isFull() (full bool, room <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.full, r.room
+}
+
+// lookNow has the free space looked at.
+func (r *Recorder) lookNow() {
+	select {
+	case r.look <- struct{}{}:
+	default:
+	}
+}
+
+// noSpace reports whether an operation failed since there is no room.
+func noSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// sync brings everything to the disk, every Config.Sync, and rests at least as long as that
+// took.
+func (r *Recorder) sync() {
+	timer := time.NewTimer(r.cfg.Sync)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-r.ctx.Done():
+			return
+		}
+		began := time.Now()
+		if err := r.cfg.Archive.Sync(); err != nil {
+			r.totals.failures.Add(1)
+			r.log.Warn("recordings could not be brought to the disk", "error", err)
+		}
+		timer.Reset(max(r.cfg.Sync, time.Since(began)))
+	}
+}

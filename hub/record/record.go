@@ -1,0 +1,273 @@
+// Package record writes streams into recordings. A recording is a reader of its stream
+// (hub.Reader) that writes FLV files into an archive, from the first packet of the publish
+// session on, everything as it was sent.
+//
+//	published ─▶ reading ──every 0.8 s, or when 256 KiB are due──▶ slot: Read, Write, Read, Write, …
+//	               │ ▲                                               │
+//	               │ └───────────────────────────────────────────────┘
+//	               ├─ a key frame after Segment, or with other codecs ─▶ the next file
+//	               ├─ disk full ─▶ the file is finished; waits for room ─▶ reading, from a key frame on
+//	               ├─ writing fails ─▶ the file is finished; tries again ─▶ the next file
+//	               └─ the stream ended, stopped by hand, shut down ─▶ the file is finished
+//
+// What is not written yet waits in the stream's log and nowhere else, so a disk that is slow
+// or gone touches nobody who watches: beyond Config.Buffer the recording has a gap.
+package record
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/hub"
+	"sluice/hub/archive"
+)
+
+// Bounds and times of recordings.
+const (
+	// turnEvery is how often a recording writes what is due: what the end of the process
+	// may cost. It takes a write each time, and one for the index each indexEvery turns.
+	turnEvery  = 800 * time.Millisecond
+	indexEvery = 3
+	// gather is how many bytes are written earlier than that, and about how many in one write.
+	gather = 256 << 10
+	// maxWrites is how many writes may be in the kernel at a time, whatever the number of
+	// recordings: a disk that hangs holds no more threads than these.
+	maxWrites = 32
+	// lookEvery is how often the free space is looked at.
+	lookEvery = 10 * time.Second
+	// retryAfter is how long a recording waits after its disk failed.
+	retryAfter = 2 * time.Second
+
+	defaultBuffer = 64 << 20
+)
+
+// Config says what is recorded, and where. Hub and Archive must be set.
+type Config struct {
+	Hub     *hub.Hub
+	Archive *archive.Archive
+	// Records says which streams are recorded; nil for all.
+	Records func(hub.Key) bool
+	// Segment and SegmentBytes are after how much a file ends, at the next key frame; 0 for
+	// one file a session.
+	Segment      time.Duration
+	SegmentBytes int64
+	// Sync is how often everything written is brought to the disk: what a power cut may
+	// cost. 0 leaves it to the system.
+	Sync time.Duration
+	// Buffer bounds what logs keep for recordings whose disk is slow, in bytes, all
+	// together; 64 MiB if 0.
+	Buffer int64
+	// Observe is told what happens to recordings, by the goroutine of the recording, which
+	// waits for it; nil for nobody.
+	Observe func(Event)
+	Logger  *slog.Logger // slog.Default if nil
+}
+
+// EventKind is what happened to a recording.
+type EventKind uint8
+
+// What happens. Each file that begins is finished once, by whatever process.
+const (
+	EventBegun    EventKind = iota // a file begins, or is gone on with
+	EventFinished                  // a file is finished
+	EventGap                       // something is missing since the disk was slow
+)
+
+// Event is something that happened to a recording.
+type Event struct {
+	Kind      EventKind
+	Recording archive.Recording
+	Lost      time.Duration // with EventGap
+}
+
+// Recorder records. Its methods may be called from any goroutine.
+type Recorder struct {
+	cfg     Config
+	log     *slog.Logger
+	budget  *hub.Budget
+	slots   chan *slot
+	ctx     context.Context
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	look    chan struct{} // capacity 1: look at the free space now
+	totals  totals
+
+	mu         sync.Mutex
+	closed     bool
+	recordings map[hub.Key]*recording
+	byHand     map[hub.Key]bool // started or stopped by hand, whatever Config.Records says
+	full       bool
+	room       chan struct{} // closed and replaced when there is room again
+}
+
+// New makes a recorder. It must be closed. What Observe is told decides what it records.
+func New(cfg Config) *Recorder {
+	if cfg.Buffer <= 0 {
+		cfg.Buffer = defaultBuffer
+	}
+	if cfg.Records == nil {
+		cfg.Records = func(hub.Key) bool { return true }
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	r := &Recorder{
+		cfg: cfg, log: cfg.Logger, budget: hub.NewBudget(cfg.Buffer), slots: make(chan *slot, maxWrites),
+		look: make(chan struct{}, 1), recordings: make(map[hub.Key]*recording), byHand: make(map[hub.Key]bool),
+		room: make(chan struct{}),
+	}
+	for range maxWrites {
+		r.slots <- new(slot)
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.running.Go(r.watchDisk)
+	if cfg.Sync > 0 {
+		r.running.Go(r.sync)
+	}
+	return r
+}
+
+// Observe is told what happens in the hub (hub.Config.Observe): a stream that is published
+// is recorded if it is one of those. It does not block.
+func (r *Recorder) Observe(e hub.Event) {
+	if e.Kind != hub.EventPublished {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	wanted, set := r.byHand[e.Key]
+	if !set {
+		wanted = r.cfg.Records(e.Key)
+	}
+	if wanted {
+		r.beginLocked(e.Key, e.Session.Client().Publishing == "append")
+	}
+}
+
+// Start records a stream from its newest key frame on, or when it is next published, whatever
+// Config.Records says. It has no effect on one that is recorded.
+func (r *Recorder) Start(key hub.Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.byHand[key] = true
+	if r.recordings[key] == nil && r.cfg.Hub.Live(key) {
+		r.beginLocked(key, false)
+		r.recordings[key].late = true
+	}
+}
+
+// Stop ends the recording of a stream, and records it no more until Start, whatever
+// Config.Records says. It returns at once; the file is finished soon after.
+func (r *Recorder) Stop(key hub.Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.byHand[key] = false
+	if rec := r.recordings[key]; rec != nil {
+		rec.again = false
+		rec.halt()
+	}
+}
+
+// beginLocked begins to record a stream, unless that is being done.
+func (r *Recorder) beginLocked(key hub.Key, appends bool) {
+	if rec := r.recordings[key]; rec != nil {
+		// It goes on through the publisher's grace. Should its stream have ended just now,
+		// another one begins behind it.
+		rec.again, rec.appends = true, appends
+		return
+	}
+	if r.closed {
+		return
+	}
+	rec := &recording{recorder: r, key: key, appends: appends, stop: make(chan struct{})}
+	r.recordings[key] = rec
+	r.running.Go(func() { r.run(rec) })
+}
+
+// run records until the stream has ended and is not published again.
+func (r *Recorder) run(rec *recording) {
+	for {
+		rec.record(r.ctx)
+		r.mu.Lock()
+		if !rec.again || r.closed {
+			if r.recordings[rec.key] == rec {
+				delete(r.recordings, rec.key)
+			}
+			r.mu.Unlock()
+			return
+		}
+		next := &recording{recorder: r, key: rec.key, appends: rec.appends, stop: make(chan struct{})}
+		r.recordings[rec.key] = next
+		r.mu.Unlock()
+		rec = next
+	}
+}
+
+// recording returns the recording of a stream, nil if there is none now.
+func (r *Recorder) recording(key hub.Key) *recording {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.recordings[key]
+}
+
+// Close finishes all recordings, and waits for that until ctx ends, whose error it then
+// returns: a disk may hang. What is not finished then is when the archive is next opened.
+func (r *Recorder) Close(ctx context.Context) error {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.running.Wait()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// totals are Totals as they are counted.
+type totals struct {
+	begun, finished, gaps, lost, failures atomic.Uint64
+	bytes                                 atomic.Uint64
+}
+
+// Totals are sums since the recorder was made.
+type Totals struct {
+	Running  int    // streams that are recorded now
+	Begun    uint64 // files
+	Finished uint64
+	Gaps     uint64 // where something is missing
+	Lost     uint64 // packets that are missing
+	Failures uint64 // writes and other operations of the disk that failed
+	Bytes    uint64 // written
+	Waiting  int64  // bytes that logs keep for recordings now
+	DiskFull bool   // nothing is recorded for want of room
+}
+
+// Totals returns the sums.
+func (r *Recorder) Totals() Totals {
+	r.mu.Lock()
+	running, full := len(r.recordings), r.full
+	r.mu.Unlock()
+	t := &r.totals
+	return Totals{
+		Running: running, Begun: t.begun.Load(), Finished: t.finished.Load(), Gaps: t.gaps.Load(),
+		Lost: t.lost.Load(), Failures: t.failures.Load(), Bytes: t.bytes.Load(),
+		Waiting: r.budget.Used(), DiskFull: full,
+	}
+}
+
+// tell tells the observer.
+func (r *Recorder) tell(e Event) {
+	if r.cfg.Observe != nil {
+		r.cfg.Observe(e)
+	}
+}

@@ -1,0 +1,440 @@
+package record
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/hub"
+	"sluice/hub/archive"
+)
+
+// recording is one stream that is recorded, from a publish session on to its stream's end.
+// What is not guarded is its goroutine's.
+type recording struct {
+	recorder *Recorder
+	key      hub.Key
+	stop     chan struct{} // closed when it is to end
+
+	// Guarded by Recorder.mu.
+	again   bool // the stream was published once more: another one follows
+	appends bool // ... and goes on in the last file; this one, before it has begun
+	late    bool // it begins at the newest key frame, not with the session
+	halted  sync.Once
+
+	out       *archive.Writer // the file that is written; nil between files
+	id        string          // of the newest file
+	base      int64           // stream time of its time 0
+	begin     int64           // stream time at which it began, or was gone on with
+	turns     int
+	headers   headers
+	written   format // of the file
+	cutDue    bool   // the format has changed
+	formatDue bool   // headers changed: the format has to be looked at
+	needKey   bool   // packets up to the next key frame are left out
+	last      int64  // stream time of the last packet that was taken
+	hasLast   bool   // there was one
+	skipped   uint64 // packets left out since then
+	retryAt   time.Time
+	failing   bool
+
+	progress atomic.Pointer[progress]
+
+	mu     sync.Mutex
+	files  []part // those with the same format as the newest one, the oldest first
+	format format // theirs
+}
+
+// part is one file of a recording, on the stream's clock.
+type part struct {
+	id    string
+	base  int64 // stream time of the file's time 0
+	begin int64 // stream time from which on it has this stream
+}
+
+// progress says how much of a stream stands in its newest file.
+type progress struct {
+	id   string
+	size int64        // bytes of the file
+	at   hub.Position // what follows in the log
+}
+
+func (rec *recording) halt() { rec.halted.Do(func() { close(rec.stop) }) }
+
+// record records until its stream ends, it is halted, or ctx ends.
+func (rec *recording) record(ctx context.Context) {
+	done := context.AfterFunc(ctx, rec.halt)
+	defer done()
+	fromSession := !rec.late
+	for {
+		if full, room := rec.recorder.isFull(); full {
+			select {
+			case <-room:
+			case <-rec.stop:
+				return
+			}
+		}
+		in, err := rec.recorder.cfg.Hub.Read(rec.key, hub.ReadOptions{
+			FromSession: fromSession, Lag: hub.LagBudget, Budget: rec.recorder.budget, Gather: gather,
+		})
+		if err != nil {
+			return // it has ended
+		}
+		full := rec.read(in)
+		in.Close()
+		if !full {
+			return
+		}
+		fromSession, rec.needKey = false, true
+	}
+}
+
+// read reads until the end, or until there is no more room: then full is true.
+func (rec *recording) read(in *hub.Reader) (full bool) {
+	wait := time.Duration(rand.Int64N(int64(turnEvery))) // so that not all write at the same moment
+	tick := time.NewTimer(wait)
+	defer tick.Stop()
+	for {
+		halted := false
+		select {
+		case <-tick.C:
+		case <-in.Ready():
+		case <-rec.stop:
+			halted = true
+		}
+		end := rec.turn(in, halted)
+		full, _ = rec.recorder.isFull()
+		switch {
+		case end != hub.ReasonNone || halted:
+			rec.finish(archive.StateFinished)
+			return false
+		case full:
+			rec.finish(archive.StateDiskFull)
+			return true
+		}
+		tick.Reset(turnEvery)
+	}
+}
+
+// turn writes what is due.
+func (rec *recording) turn(in *hub.Reader, halted bool) (end hub.Reason) {
+	r := rec.recorder
+	if rec.failing && time.Now().Before(rec.retryAt) && !halted {
+		return hub.ReasonNone // the log keeps it meanwhile
+	}
+	rec.failing = false
+	s := r.acquire(rec.stop)
+	if s == nil {
+		return hub.ReasonNone
+	}
+	defer r.release(s)
+	for {
+		end = in.Read(&s.batch, gather)
+		if s.batch.Lost > 0 {
+			rec.lost(s.batch.Lost)
+		}
+		size := 0
+		for i := range s.batch.Packets {
+			p := &s.batch.Packets[i]
+			size += p.Size()
+			rec.take(s, p)
+		}
+		rec.flush(s)
+		if out := rec.out; out != nil {
+			rec.progress.Store(&progress{rec.id, out.Info().Size, in.Position()})
+		}
+		if end != hub.ReasonNone || size < gather || rec.failing {
+			break
+		}
+	}
+	if rec.turns++; rec.turns%indexEvery == 0 && rec.out != nil {
+		if err := rec.out.WriteIndex(); err != nil {
+			rec.failed("writing the index of a recording failed", err)
+		}
+	}
+	return end
+}
+
+// take takes one packet, which is written with the next flush.
+func (rec *recording) take(s *slot, p *hub.Packet) {
+	if p.Header {
+		if rec.headers.take(p.Tag) {
+			rec.formatDue = true
+		}
+		if rec.out == nil || rec.unlike() {
+			return // the next file begins with it
+		}
+		s.packets = append(s.packets, packet(p, rec.base))
+		return
+	}
+	if rec.out != nil && p.Key && rec.isOver(s, p) {
+		rec.flush(s)
+		rec.finish(archive.StateFinished)
+	}
+	if rec.out == nil && !rec.open(s, p) {
+		rec.skipped++
+		return
+	}
+	if rec.needKey && !p.Key {
+		rec.skipped++
+		return
+	}
+	rec.needKey = false
+	if rec.skipped > 0 {
+		rec.gap(s, p)
+	}
+	s.packets = append(s.packets, packet(p, rec.base))
+	rec.last, rec.hasLast = p.Time, true
+}
+
+// unlike reports whether what is in force now cannot stand in the present file.
+func (rec *recording) unlike() bool {
+	if rec.formatDue {
+		rec.formatDue = false
+		rec.cutDue = rec.headers.format() != rec.written
+	}
+	return rec.cutDue
+}
+
+// isOver reports whether the file ends before a key frame.
+func (rec *recording) isOver(s *slot, p *hub.Packet) bool {
+	cfg := &rec.recorder.cfg
+	switch {
+	case rec.unlike():
+		return true
+	case cfg.Segment > 0 && p.Time-rec.begin >= cfg.Segment.Milliseconds():
+		return true
+	case cfg.SegmentBytes > 0:
+		size := rec.out.Info().Size
+		for i := range s.packets {
+			size += int64(s.packets[i].Size())
+		}
+		return size >= cfg.SegmentBytes
+	}
+	return false
+}
+
+// open begins a file with a packet, if it can begin with that one.
+func (rec *recording) open(s *slot, p *hub.Packet) bool {
+	if rec.failing || rec.needKey && !p.Key {
+		return false
+	}
+	r := rec.recorder
+	if full, _ := r.isFull(); full {
+		return false
+	}
+	rec.written, rec.formatDue, rec.cutDue = rec.headers.format(), false, false
+	first := rec.first(s, p)
+	appended := rec.append(first)
+	if !appended {
+		begin := time.Now().Add(-time.Duration(rec.newestTime(s)-first) * time.Millisecond)
+		out, err := r.cfg.Archive.Create(rec.key, begin, rec.headers.metadata())
+		if err != nil {
+			rec.failed("a recording could not begin", err)
+			return false
+		}
+		rec.out, rec.base = out, first
+		s.packets = append(s.packets, rec.headers.packets(0)...)
+	}
+	recording := rec.out.Recording()
+	rec.begin, rec.id = first, recording.ID
+	rec.addPart(part{recording.ID, rec.base, first})
+	rec.needKey = false
+	r.totals.begun.Add(1)
+	r.log.Info("recording begins", rec.attrs("recording", recording.ID, "appended", appended)...)
+	r.tell(Event{Kind: EventBegun, Recording: recording})
+	return true
+}
+
+// append goes on with the stream's last file, if that is asked for and it has the format
+// of the stream.
+func (rec *recording) append(first int64) bool {
+	r := rec.recorder
+	r.mu.Lock()
+	asked := rec.appends && !rec.again
+	rec.appends = rec.appends && rec.again
+	r.mu.Unlock()
+	if !asked {
+		return false
+	}
+	out, err := r.cfg.Archive.Append(rec.key)
+	if err != nil {
+		if !errors.Is(err, archive.ErrNotFound) {
+			r.log.Warn("a recording cannot be gone on with: another one begins", rec.attrs("error", err)...)
+		}
+		return false
+	}
+	var had headers
+	for _, p := range out.Headers() {
+		had.take(p.Tag)
+	}
+	if had.format() != rec.written {
+		r.log.Info("a recording has other codecs or tracks than the stream: another one begins", rec.attrs("recording", out.Recording().ID)...)
+		if _, err := out.Finish(archive.StateFinished); err != nil {
+			rec.failed("a recording could not be finished", err)
+		}
+		return false
+	}
+	rec.out, rec.base = out, first-out.End()
+	return true
+}
+
+// first returns the stream time at which a file begins with a packet: the lowest of it and
+// of what follows in the batch, since tracks are a little apart.
+func (rec *recording) first(s *slot, p *hub.Packet) int64 {
+	first, behind := p.Time, false
+	for i := range s.batch.Packets {
+		q := &s.batch.Packets[i]
+		behind = behind || q == p
+		if behind && !q.Header && p.Time-q.Time < maxApart {
+			first = min(first, q.Time)
+		}
+	}
+	return first
+}
+
+// maxApart is how far a later packet may lie before the first one of a file, in ms, to count
+// as its beginning.
+const maxApart = 1000
+
+// newestTime returns the stream time of the last packet of a batch.
+func (rec *recording) newestTime(s *slot) int64 { return s.batch.Packets[len(s.batch.Packets)-1].Time }
+
+// flush writes the packets of the slot.
+func (rec *recording) flush(s *slot) {
+	if len(s.packets) == 0 || rec.out == nil {
+		s.packets = s.packets[:0]
+		return
+	}
+	var written int
+	var err error
+	s.scratch, written, err = rec.out.Write(s.scratch, s.packets)
+	for _, p := range s.packets[:written] {
+		rec.recorder.totals.bytes.Add(uint64(p.Size()))
+	}
+	lost := len(s.packets) - written
+	s.packets = s.packets[:0]
+	if err == nil {
+		return
+	}
+	rec.skipped += uint64(lost)
+	rec.failed("writing a recording failed: the file ends here, and another one follows when it works again", err)
+	state := archive.StateFinished
+	if noSpace(err) {
+		state = archive.StateDiskFull
+	}
+	rec.finish(state)
+	rec.needKey = true
+}
+
+// failed notes that the disk failed. Nothing is tried for a while.
+func (rec *recording) failed(what string, err error) {
+	r := rec.recorder
+	r.totals.failures.Add(1)
+	if noSpace(err) {
+		r.setFull(true, 0)
+		r.lookNow()
+	}
+	level := slog.LevelError
+	if errors.Is(err, fs.ErrNotExist) {
+		level = slog.LevelDebug
+	}
+	r.log.Log(context.Background(), level, what, rec.attrs("error", err)...)
+	rec.failing, rec.retryAt = true, time.Now().Add(retryAfter)
+}
+
+// lost notes that packets are missing before the next one, since the recorder was slow.
+func (rec *recording) lost(packets uint64) {
+	rec.skipped += packets
+	rec.needKey = true
+}
+
+// gap notes that something is missing before a packet.
+func (rec *recording) gap(s *slot, p *hub.Packet) {
+	packets := rec.skipped
+	rec.skipped = 0
+	if !rec.hasLast {
+		return // the recording begins here
+	}
+	rec.flush(s)
+	r, lost := rec.recorder, time.Duration(p.Time-rec.last)*time.Millisecond
+	r.totals.gaps.Add(1)
+	r.totals.lost.Add(packets)
+	e := Event{Kind: EventGap, Lost: lost, Recording: archive.Recording{Key: rec.key}}
+	if rec.out != nil {
+		rec.out.Gap(lost.Milliseconds())
+		e.Recording = rec.out.Recording()
+	}
+	r.log.Warn("a recording has a gap: its disk was too slow, full, or failed",
+		rec.attrs("recording", e.Recording.ID, "lost", lost, "packets", packets)...)
+	r.tell(e)
+}
+
+// finish finishes the file, if there is one.
+func (rec *recording) finish(state archive.State) {
+	out := rec.out
+	if out == nil {
+		return
+	}
+	rec.out = nil
+	r := rec.recorder
+	done, err := out.Finish(state)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return // nothing stood in it
+	case err != nil:
+		rec.failed("a recording could not be finished", err)
+		return
+	}
+	r.totals.finished.Add(1)
+	r.log.Info("recording finished", rec.attrs("recording", done.ID, "duration", done.Duration, "bytes", done.Size,
+		"gaps", done.Gaps, "state", string(done.State))...)
+	r.tell(Event{Kind: EventFinished, Recording: done})
+}
+
+// attrs are what each line of the log says, and more.
+func (rec *recording) attrs(more ...any) []any {
+	return append([]any{"stream", rec.key.String()}, more...)
+}
+
+// maxParts is how many files a viewer who rewinds may reach.
+const maxParts = 10_000
+
+// addPart notes that a file begins.
+func (rec *recording) addPart(p part) {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	if len(rec.files) > 0 && rec.format != rec.written || len(rec.files) >= maxParts {
+		rec.files = nil // one that is being read goes on
+	}
+	rec.format = rec.written
+	rec.files = append(rec.files, p)
+}
+
+// partAt returns the file in which a time of the stream is, the first one if it is before
+// that; ok is false if there is none.
+func (rec *recording) partAt(time int64) (p part, ok bool) {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	for i := len(rec.files) - 1; i >= 0; i-- {
+		if p = rec.files[i]; p.begin <= time {
+			return p, true
+		}
+	}
+	return p, len(rec.files) > 0
+}
+
+// partAfter returns the file that follows another one.
+func (rec *recording) partAfter(p part) (next part, ok bool) {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	for i := len(rec.files) - 1; i >= 0 && rec.files[i].begin > p.begin; i-- {
+		next, ok = rec.files[i], true
+	}
+	return next, ok
+}

@@ -1,0 +1,252 @@
+package record
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"sluice/flv"
+	"sluice/hub"
+	"sluice/hub/archive/flvfile"
+	"sluice/hub/fanout"
+)
+
+// Pace bounds how far ahead of its viewer a recording is sent. The zero Pace sends as fast as
+// the connection takes it, which is for clients that take what they need.
+type Pace struct {
+	Ahead time.Duration // of media
+	Bytes int64         // of it, about
+}
+
+// tape is the lead of a viewer that begins in its stream's recording. It is read from file
+// to file up to where the newest one is written, and there the viewer is put into the log.
+type tape struct {
+	rec    *recording
+	viewer *hub.Viewer
+	want   hub.Rewind
+	pace   Pace
+
+	part    part
+	file    *flvfile.File // nil before it is open
+	cursor  *flvfile.Cursor
+	waited  int
+	begun   bool
+	begin   int64 // stream time of the viewer's timestamp 0
+	needKey bool
+
+	started time.Time // when the first piece was made
+	sent    int64     // bytes since then
+	at      int64     // ms, the viewer's timestamp of the last tag
+
+	tags   []flv.Tag
+	data   []byte
+	shaped []byte
+}
+
+// Bounds of a tape.
+const (
+	tapePiece = 32 << 10 // bytes of a piece, about
+	// tapePoll is how often a tape looks whether a file has grown, or its viewer goes on.
+	tapePoll = 50 * time.Millisecond
+	// tapePatience is how often it does so at the end of the last file before it gives up.
+	tapePatience = 100
+	// maxTapeWait bounds a pause between two pieces, so that a shutdown is noticed.
+	maxTapeWait = 500 * time.Millisecond
+)
+
+// Rewind returns what a viewer that has started is given before it is served from the log: a
+// part of its stream's recording. It is nil where the viewer asks for no more than the log
+// has, may not have it, or the stream is not recorded.
+func (r *Recorder) Rewind(v *hub.Viewer, pace Pace) fanout.Lead {
+	if r == nil {
+		return nil
+	}
+	want, wanted := v.Rewind()
+	if !wanted {
+		return nil
+	}
+	rec := r.recording(want.Key)
+	if rec == nil {
+		return nil
+	}
+	p, ok := rec.partAt(want.Time)
+	if !ok {
+		return nil
+	}
+	return &tape{rec: rec, viewer: v, want: want, pace: pace, part: p}
+}
+
+// Close implements fanout.Lead.
+func (t *tape) Close() {
+	if t.file != nil {
+		t.file.Close()
+		t.file = nil
+	}
+}
+
+// Next implements fanout.Lead.
+func (t *tape) Next(dst []byte, f hub.Framer) (piece []byte, wait time.Duration, over bool) {
+	select {
+	case <-t.rec.recorder.cfg.Hub.Closing():
+		return dst, 0, true
+	default:
+	}
+	if t.viewer.Paused() {
+		return dst, 2 * tapePoll, false
+	}
+	t.tags, t.data, t.shaped = t.tags[:0], t.data[:0], t.shaped[:0]
+	wait, over = t.collect()
+	if len(t.tags) > 0 {
+		before := len(dst)
+		dst = f.AppendTags(dst, t.tags)
+		t.sent += int64(len(dst) - before)
+	}
+	return dst, max(wait, t.ahead()), over
+}
+
+// collect gathers what goes out next.
+func (t *tape) collect() (wait time.Duration, over bool) {
+	if t.file == nil && !t.open() {
+		return 0, t.giveUp()
+	}
+	for len(t.data)+len(t.shaped) < tapePiece {
+		p, err := t.cursor.Next()
+		switch {
+		case err == nil:
+			t.waited = 0
+			t.take(p)
+			if t.want.Duration > 0 && t.at >= t.want.Duration.Milliseconds() {
+				return 0, t.giveUp() // the viewer has had what it asked for
+			}
+			continue
+		case len(t.tags) > 0:
+			return 0, false // first these
+		case errors.Is(err, flvfile.ErrNotYet):
+			return t.atEnd()
+		case errors.Is(err, io.EOF):
+			return t.next()
+		}
+		t.rec.recorder.log.Warn("a recording cannot be read on", t.rec.attrs("recording", t.part.id, "error", err)...)
+		return 0, t.giveUp()
+	}
+	return 0, false
+}
+
+// open opens the file where the viewer begins.
+func (t *tape) open() bool {
+	file, _, err := t.rec.recorder.cfg.Archive.Open(t.rec.key, t.part.id)
+	if err != nil {
+		return false
+	}
+	t.file, t.cursor = file, file.Cursor()
+	if t.begun {
+		return true // at the beginning of the next file
+	}
+	if _, err = t.cursor.SeekTo(max(0, t.want.Time-t.part.base)); err != nil && !errors.Is(err, flvfile.ErrBeyond) {
+		return false
+	}
+	headers, err := t.cursor.Headers()
+	if err != nil {
+		return false
+	}
+	t.started = time.Now()
+	t.add(t.want.Metadata)
+	for _, h := range headers {
+		if h.Type != flv.TypeScript {
+			t.addShaped(h.Tag)
+		}
+	}
+	return true
+}
+
+// take takes a packet of the file.
+func (t *tape) take(p flvfile.Packet) {
+	if p.Type == flv.TypeVideo && !p.Header {
+		if t.needKey = t.needKey && !p.Key; t.needKey {
+			return
+		}
+	}
+	time := t.part.base + p.Time
+	if !t.begun && !p.Header {
+		t.begun, t.begin = true, time
+		if p.Type == flv.TypeVideo {
+			// A picture that is shown before its time would be shown before 0.
+			if frame, err := flv.ParseVideo(p.Data); err == nil {
+				t.begin += int64(min(0, frame.CompositionTime))
+			}
+		}
+	}
+	if t.begun {
+		t.at = max(0, time-t.begin)
+	}
+	p.Timestamp = uint32(t.at)
+	if !t.addShaped(p.Tag) && p.Type == flv.TypeVideo && !p.Header {
+		t.needKey = true // it may be switched on again
+	}
+}
+
+// addShaped adds a tag in the viewer's shape, if it has a place there.
+func (t *tape) addShaped(tag flv.Tag) bool {
+	tag, ok := t.viewer.Shape(tag, &t.shaped)
+	if ok {
+		t.add(tag)
+	}
+	return ok
+}
+
+// add adds a copy of a tag.
+func (t *tape) add(tag flv.Tag) {
+	begin := len(t.data)
+	t.data = append(t.data, tag.Data...) // the tags before keep their memory if this is new
+	tag.Data = t.data[begin:len(t.data):len(t.data)]
+	t.tags = append(t.tags, tag)
+}
+
+// atEnd puts the viewer into the log, when everything that was written has been read.
+func (t *tape) atEnd() (wait time.Duration, over bool) {
+	p := t.rec.progress.Load()
+	if p != nil && p.id == t.part.id && p.size == t.cursor.Offset() && t.viewer.ContinueAt(p.at, t.begin) {
+		return 0, true
+	}
+	return tapePoll, false
+}
+
+// next goes on with the next file, or in the log behind the last one.
+func (t *tape) next() (wait time.Duration, over bool) {
+	if part, ok := t.rec.partAfter(t.part); ok {
+		t.Close()
+		t.part = part
+		return 0, false
+	}
+	if wait, over = t.atEnd(); over {
+		return 0, true
+	}
+	if t.waited++; t.waited > tapePatience {
+		return 0, t.giveUp()
+	}
+	return wait, false
+}
+
+// giveUp has the viewer go on in the log, wherever that is.
+func (t *tape) giveUp() (over bool) {
+	if t.begun {
+		t.viewer.ContinueLive(t.begin)
+	}
+	return true
+}
+
+// ahead returns how long to wait so that the viewer is not sent too much.
+func (t *tape) ahead() time.Duration {
+	if t.pace == (Pace{}) || t.at == 0 {
+		return 0
+	}
+	media, played := time.Duration(t.at)*time.Millisecond, time.Since(t.started)
+	wait := media - played - t.pace.Ahead
+	if t.pace.Bytes > 0 && media > played {
+		// What it has not played yet, at the rate so far.
+		if unplayed := float64(t.sent) * float64(media-played) / float64(media); unplayed > float64(t.pace.Bytes) {
+			wait = max(wait, tapePoll)
+		}
+	}
+	return min(wait, maxTapeWait)
+}
