@@ -8,14 +8,19 @@
 // The file:
 //
 //	FLV header
-//	onMetaData     its body always has HeadSize bytes: properties of the publisher, then
-//	               duration, filesize, keyframes{times, filepositions}, …; what is left is
-//	               filled up. It is written once at the beginning and once at the end, in
-//	               place, so finishing costs the same for every size, and no other byte
-//	               ever moves
+//	onMetaData     its body always has HeadSize bytes: duration, filesize, …, properties of
+//	               the publisher, keyframes{times, filepositions}; what is left is filled
+//	               up. It is written once at the beginning and once at the end, in place,
+//	               so finishing costs the same for every size, and no other byte ever
+//	               moves
 //	tags           everything as it was sent; the first has time 0
 //
 // The package knows files and FLV; it knows neither streams nor where files stand.
+//
+// Where to read on: head.go has the first tag, record.go the index and its records,
+// summary.go what is learnt of a file while its tags go by. Writer writes one, Recover
+// (recover.go) finishes what a process left behind, File and Cursor read it, Content
+// gives it as bytes. Writer and its readers meet in shared.go.
 package flvfile
 
 import (
@@ -46,7 +51,7 @@ type FS interface {
 	Remove(name string) error
 }
 
-// Handle is an open file.
+// Handle is an open file; an *os.File is one.
 type Handle interface {
 	io.ReaderAt
 	io.WriterAt
@@ -56,7 +61,8 @@ type Handle interface {
 	Stat() (fs.FileInfo, error)
 }
 
-// Errors; test with errors.Is.
+// Errors; test with errors.Is. A file that is no FLV file, or stops being one, is
+// flv.ErrFormat.
 var (
 	// ErrNotYet is the end of a file that is still written.
 	ErrNotYet = errors.New("flvfile: nothing more yet")
@@ -64,14 +70,16 @@ var (
 	ErrBeyond = errors.New("flvfile: position is behind the end")
 	// ErrGrows says that something can be had of a finished file only.
 	ErrGrows = errors.New("flvfile: the file is still written")
+	// ErrForeign says that a file was not written by this package.
+	ErrForeign = errors.New("flvfile: the file comes from elsewhere")
 )
 
 // Info is what a file says of itself.
 type Info struct {
-	App, Name string    // of its stream, as it was published; empty in a file from elsewhere
-	Begin     time.Time // when its first packet came, UTC; zero if the file does not say
-	Duration  time.Duration
-	Size      int64 // bytes
+	App, Name string        // of its stream, as it was published; empty in a file from elsewhere
+	Begin     time.Time     // when its first packet came, UTC; zero if the file does not say
+	Duration  time.Duration // up to the end of the last frame
+	Size      int64         // bytes
 	Video     flv.Codec
 	Audio     flv.Codec
 	Width     int
@@ -91,7 +99,7 @@ type Packet struct {
 // Properties are what a file's metadata says at its beginning, besides what this package
 // adds.
 type Properties struct {
-	App, Name string
+	App, Name string // together at most maxNames bytes
 	Begin     time.Time
-	Metadata  amf.ECMAArray // of the publisher
+	Metadata  amf.ECMAArray // of the publisher; what is not a finite number, a boolean or a text is left out
 }

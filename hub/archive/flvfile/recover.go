@@ -1,0 +1,175 @@
+package flvfile
+
+import (
+	"errors"
+	"fmt"
+	"os"
+)
+
+// Recover finishes NAME.flv.part after its process died: what follows its last whole tag
+// is cut off, the index is completed, the head patched, the file renamed. A file without a
+// single tag is removed, and fs.ErrNotExist returned; one that this package did not write stays as it is, and the
+// error is ErrForeign.
+//
+// It reads the index and the last tags only, unless they contradict each other.
+func Recover(fsys FS, name string) (Info, error) {
+	f, err := fsys.OpenFile(name+PartSuffix, os.O_RDWR, 0)
+	if err != nil {
+		return Info{}, fmt.Errorf("flvfile: recovering: %w", err)
+	}
+	w, err := salvage(fsys, name, f)
+	if err != nil {
+		return Info{}, errors.Join(fmt.Errorf("flvfile: recovering: %w", err), f.Close())
+	}
+	info, err := w.Finish()
+	if err != nil {
+		return Info{}, errors.Join(err, w.Close())
+	}
+	return info, nil
+}
+
+// salvage makes a writer of what a process left behind, at the end of its last whole tag.
+func salvage(fsys FS, name string, f Handle) (*Writer, error) {
+	h, err := partHead(f)
+	if err != nil {
+		return nil, err
+	}
+	x, err := openIndex(fsys, name)
+	if err != nil {
+		x = indexFile{} // Finish makes another one
+	}
+	w := &Writer{begun: true, torn: true}
+	w.shared = &shared{fsys: fsys, name: name, file: f, users: 1, growing: true, loaded: true}
+	if err := w.resume(f, x, h); err != nil {
+		if x.file != nil {
+			err = errors.Join(err, x.file.Close())
+		}
+		return nil, err
+	}
+	w.summary.gaps, w.summary.gapTime = max(w.summary.gaps, h.Gaps), max(w.summary.gapTime, h.GapTime.Milliseconds())
+	h.Size = w.size
+	w.shared.head = h
+	w.publish()
+	return w, nil
+}
+
+// partHead returns the head of a file that was being written.
+func partHead(f Handle) (head, error) {
+	i, err := f.Stat()
+	switch {
+	case err != nil:
+		return head{}, err
+	case !i.Mode().IsRegular():
+		return head{}, errNotRegular
+	}
+	h, err := readHead(f, i.Size(), HeadSize)
+	if err != nil && !isFormat(err) {
+		return head{}, err
+	}
+	if h.ours {
+		h.Size = i.Size()
+		return h, nil
+	}
+	// The head may not have reached the disk.
+	lost := head{start: dataStart, ours: true}
+	if lost.Size = i.Size(); lost.Size <= dataStart {
+		return lost, nil
+	}
+	var b [1]byte
+	if _, err := f.ReadAt(b[:], 0); err != nil {
+		return head{}, err
+	}
+	t := tags{file: f, pos: dataStart, end: lost.Size, ahead: skipAhead, strict: true}
+	if _, _, err := t.skip(); err != nil || b[0] != 0 {
+		return head{}, ErrForeign
+	}
+	return lost, nil
+}
+
+// maxRounds bounds how often the index is believed, and turns out to be wrong.
+const maxRounds = 8
+
+// resume finds the last whole tag, and completes the index up to it.
+func (w *Writer) resume(f Handle, x indexFile, h head) error {
+	limit := h.Size
+	for round := 0; ; round++ {
+		keep, from := 0, int64(0)
+		if round < maxRounds && x.file != nil {
+			keep, from = trusted(f, x, h, limit)
+		}
+		kept := index{file: x.file, written: keep}
+		s, at, err := restore(f, kept, h)
+		if errors.Is(err, errIndex) {
+			round, kept, from = maxRounds, index{}, 0
+			s, at, err = restore(f, kept, h)
+		}
+		if err != nil {
+			return err
+		}
+		var due []record
+		if kept.written == 0 {
+			due = s.appendRecord(nil, h.fileRecord())
+		}
+		t := tags{file: f, pos: at.pos, end: h.Size, ahead: scanAhead, strict: true}
+		c := clock{last: at.time}
+		err = s.scan(&t, &c, from, func(records []record) error {
+			due = append(due, records...)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if t.pos < from { // there is a hole before the tag that the index led to
+			limit = t.pos
+			continue
+		}
+		w.summary, w.size = s, t.pos
+		w.shared.index = index{file: fileOrNothing(x.file), written: kept.written, pending: due}
+		w.shared.indexFile = x.file
+		if x.file != nil {
+			return x.file.Truncate(int64(kept.written) * recordSize)
+		}
+		return nil
+	}
+}
+
+// trusted returns how many records of an index can be believed, and from which position on the tags are not in it: from
+// the last record whose tag stands where it says, before limit.
+func trusted(f Handle, x indexFile, h head, limit int64) (keep int, from int64) {
+	all := index{file: x.file, written: x.records}
+	good := 0
+	var before record
+	_ = all.each(func(i int, r record) bool { // behind an error nothing is believed
+		ok := i > 0 && r.pos >= before.pos && r.time >= before.time || i == 0 && r == h.fileRecord()
+		if ok = ok && r.pos < limit; ok {
+			before, good = r, i+1
+		}
+		return ok
+	})
+	all.written = good
+	const most = 256 // records that are tried
+	for i, tried := good-1, 0; i > 0 && tried < most; i-- {
+		r, err := all.at(i)
+		if err != nil {
+			return 0, 0
+		}
+		if r.kind.tagType() == 0 {
+			continue
+		}
+		if tried++; verify(f, h, r) {
+			return all.keepBefore(i, r.pos), r.pos
+		}
+	}
+	return 0, 0
+}
+
+// keepBefore returns how many records are not of the tag at pos, as record i is; a gap before it counts as
+// kept, since no tag tells of that.
+func (x index) keepBefore(i int, pos int64) int {
+	for ; i > 0; i-- {
+		if r, err := x.at(i - 1); err != nil || r.pos < pos || r.kind == kindGap {
+			break
+		}
+	}
+	return i
+}
