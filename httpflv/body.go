@@ -43,6 +43,7 @@ func (h *Handler) serveBody(w http.ResponseWriter, r *http.Request, watcher *hub
 		Viewer: viewer,
 		Framer: &s.frame.file,
 		Head:   appendHead(nil, w.Header(), chunked),
+		Lead:   h.lead(viewer, false),
 		Done:   s.done,
 		Quiet:  true,
 	}
@@ -78,6 +79,7 @@ func (h *Handler) serveWriter(w http.ResponseWriter, r *http.Request, s *bodyVie
 	sub := outlet.Attach(fanout.Feed{
 		Viewer: s.viewer,
 		Framer: &s.frame.file,
+		Lead:   h.lead(s.viewer, false),
 		AppendEnd: func(dst []byte, end hub.Reason) []byte {
 			whole = end.Proper()
 			return dst

@@ -53,6 +53,10 @@ type Handler struct {
 	// OnGivenUp, if not nil, is given what to call when somebody else closes the connection
 	// for which Intake waits, while the policy is asked.
 	OnGivenUp func(c net.Conn, wake func())
+	// Rewind returns what a viewer that has started is given before it is served from the
+	// log, nil for nothing. holds says that the client takes all that it is sent at once,
+	// as scripts in browsers do. It may be nil.
+	Rewind func(v *hub.Viewer, holds bool) fanout.Lead
 	// AllowOrigins lists the origins whose pages may watch; empty allows any.
 	AllowOrigins answer.Origins
 
@@ -123,6 +127,14 @@ func (h *Handler) mark(ctx context.Context, told func(context.Context)) {
 	if told != nil {
 		told(ctx)
 	}
+}
+
+// lead returns what comes before the log for a viewer, if anything does.
+func (h *Handler) lead(v *hub.Viewer, holds bool) fanout.Lead {
+	if h.Rewind == nil {
+		return nil
+	}
+	return h.Rewind(v, holds)
 }
 
 // head answers HEAD with the header that GET would have, if the stream is live now.

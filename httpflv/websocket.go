@@ -163,7 +163,8 @@ func (v *socketViewer) wait() {
 func (v *socketViewer) serve() {
 	v.begin()
 	v.frame.audio, v.frame.video = v.viewer.Tracks()
-	sub := v.outlet.Attach(fanout.Feed{Viewer: v.viewer, Framer: &v.frame, Done: v.done})
+	sub := v.outlet.Attach(fanout.Feed{
+		Viewer: v.viewer, Framer: &v.frame, Lead: v.handler.lead(v.viewer, true), Done: v.done})
 	v.mu.Lock()
 	v.sub = sub
 	left := v.left

@@ -17,6 +17,8 @@ import (
 
 	"sluice/httpflv/answer"
 	"sluice/hub"
+	"sluice/hub/archive"
+	"sluice/hub/pattern"
 )
 
 // envPrefix begins the name of every variable that Sluice reads.
@@ -53,11 +55,23 @@ type config struct {
 
 	AllowOrigins answer.Origins `env:"ALLOW_ORIGINS" doc:"Origins of web pages that may have streams and the API, scheme://host[:port] each, separated by ; or line ends. A * is one label of a host (https://*.example.com), null is for pages without an origin. Their requests may carry credentials; pages of other origins are refused, but for the server's own. Empty: any page may have streams, without credentials."`
 
+	RecordDir               string        `env:"RECORD_DIR" doc:"Folder for recordings, which is made if it is missing. Empty: nothing is recorded."`
+	Record                  pattern.List  `env:"RECORD" envDefault:"**" doc:"Patterns of the streams to record, separated by ; or line ends: APP/NAME, where * stands for one segment and ** for any number; a leading ! takes out again."`
+	RecordSegment           time.Duration `env:"RECORD_SEGMENT" envDefault:"0s" min:"0s" max:"720h" doc:"A recording goes on in a new file after this time, at the next key frame; 0 for one file a session."`
+	RecordSegmentBytes      byteSize      `env:"RECORD_SEGMENT_BYTES" envDefault:"0" min:"0" max:"8TiB" doc:"The same after so many bytes; 0 for no bound."`
+	RecordSync              time.Duration `env:"RECORD_SYNC" envDefault:"5s" min:"0s" max:"1h" doc:"How often recordings are brought to the disk: what a power cut may cost. 0 leaves it to the system."`
+	RecordKeep              time.Duration `env:"RECORD_KEEP" envDefault:"0s" min:"0s" max:"876000h" doc:"Finished recordings are deleted when they are older, like 720h for 30 days; 0 keeps them."`
+	RecordKeepBytes         byteSize      `env:"RECORD_KEEP_BYTES" envDefault:"0" min:"0" max:"8PiB" doc:"The oldest finished recordings are deleted beyond so many bytes in all; 0 for no bound."`
+	RecordKeepBytesOfStream byteSize      `env:"RECORD_KEEP_BYTES_PER_STREAM" envDefault:"0" min:"0" max:"8PiB" doc:"The same for the recordings of each stream."`
+	RecordMinFree           byteSize      `env:"RECORD_MIN_FREE" envDefault:"1GiB" min:"0" max:"8PiB" doc:"Below so much free space the oldest finished recordings are deleted, and if there are none left recording stops until there is room."`
+	RecordBuffer            byteSize      `env:"RECORD_BUFFER" envDefault:"64MiB" min:"1MiB" max:"1TiB" doc:"How much may wait in memory for a slow disk, of all recordings together; beyond it they have gaps."`
+
 	memory int64 // bytes that there are, 0 if unknown; from setUpMemory
 
 	authorize        func(context.Context, *hub.Session) (hub.Grant, error) // nil grants everything
 	authorizeTimeout time.Duration                                          // defaultAuthorizeTimeout if 0
 	observe          func(hub.Event)                                        // nil for nobody
+	archive          *archive.Archive                                       // of RecordDir; nil for none
 }
 
 // variable is one line of the help text: a field of config as its tags tell it.
@@ -291,13 +305,14 @@ var byteUnits = map[string]float64{
 	"": 1, "b": 1,
 	"kb": 1e3, "mb": 1e6, "gb": 1e9,
 	"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30,
+	"tb": 1e12, "tib": 1 << 40, "pb": 1e15, "pib": 1 << 50,
 }
 
 // UnmarshalText accepts 33554432, 32MiB, 1.5 GB and the like, in either case.
 func (b *byteSize) UnmarshalText(text []byte) error {
 	n, ok := parseQuantity(string(text), byteUnits)
 	if !ok {
-		return errors.New("must be a number of bytes, plain or with KB, MB, GB, KiB, MiB or GiB, like 32MiB")
+		return errors.New("must be a number of bytes, plain or with KB, MB, GB, TB, PB, KiB, MiB, GiB, TiB or PiB, like 32MiB")
 	}
 	*b = byteSize(n)
 	return nil

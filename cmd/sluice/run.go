@@ -47,12 +47,19 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		fmt.Fprintf(stderr, "sluice: cannot start, the configuration has mistakes:\n%s\n", indent(err.Error()))
 		return exitUsage
 	}
+	log := newLogger(stdout, cfg.LogForm, slog.Level(cfg.LogLevel))
+	if cfg.archive, err = openArchive(cfg, log); err != nil {
+		fmt.Fprintf(stderr, "sluice: cannot start: %v\n", err)
+		return exitUsage
+	}
 	listeners, err := listen(ctx, cfg)
 	if err != nil {
+		if cfg.archive != nil {
+			cfg.archive.Close()
+		}
 		fmt.Fprintf(stderr, "sluice: %v\n", err)
 		return exitFailure
 	}
-	log := newLogger(stdout, cfg.LogForm, slog.Level(cfg.LogLevel))
 	if limit, known := raiseFileLimit(); known {
 		reportFiles(limit, log)
 		cfg.MaxConnections = boundConnections(cfg.MaxConnections, limit, log)

@@ -37,6 +37,7 @@ type service struct {
 	flv       *httpflv.Handler
 	http      *http.Server // page and flv
 	demo      bool
+	recordings
 
 	running sync.WaitGroup     // everything that Start has begun
 	stop    context.CancelFunc // ends those of them that nobody else does
@@ -70,9 +71,10 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 
 		Authorize:        cfg.authorize,
 		AuthorizeTimeout: authorizeTimeout,
-		Observe:          cfg.observe,
+		Observe:          s.observer(&cfg),
 		Logger:           log,
 	})
+	s.recordings = newRecordings(cfg, s.hub, log)
 	coalesce := time.Duration(cfg.Coalesce)
 	if cfg.Coalesce == coalesceAuto {
 		coalesce = fanout.Auto
@@ -84,7 +86,10 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 	})
 	s.intake = intake.New(intake.Config{})
 	s.rtmp = &rtmp.Server{
-		Handler: markingActive{&gateway.Handler{Hub: s.hub, Pool: s.pool}}, Logger: log, Poll: s.poll,
+		Handler: markingActive{&gateway.Handler{
+			Hub: s.hub, Pool: s.pool,
+			Rewind: func(v *hub.Viewer) fanout.Lead { return s.rewind(v, false) },
+		}}, Logger: log, Poll: s.poll,
 		// The hub has given up before.
 		AuthorizeTimeout: authorizeTimeout + 5*time.Second,
 		// A viewer that takes nothing is for the pool to judge.
@@ -93,6 +98,7 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 	s.flv = &httpflv.Handler{
 		Hub: s.hub, Pool: s.pool, Intake: s.intake, AllowOrigins: cfg.AllowOrigins,
 		Asking: admission.Asking, Active: admission.Active, OnGivenUp: admission.OnGivenUp,
+		Rewind: s.rewind,
 	}
 	page := web.Handler(web.Config{
 		Streams:      func() []web.Stream { return web.FromHub(s.hub.Streams(), time.Now()) },
@@ -104,6 +110,19 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 	s.http = newHTTPServer(site{streams: s.flv, page: page, origins: cfg.AllowOrigins}, log)
 	s.admission.Guard(s.http, isStream)
 	return s
+}
+
+// observer returns who is told what happens in the hub, nil for nobody.
+func (s *service) observer(cfg *config) func(hub.Event) {
+	if cfg.archive == nil {
+		return cfg.observe
+	}
+	return func(e hub.Event) {
+		s.recorder.Observe(e)
+		if cfg.observe != nil {
+			cfg.observe(e)
+		}
+	}
 }
 
 // defaultAuthorizeTimeout bounds how long a client waits for permission.
@@ -226,6 +245,7 @@ func (s *service) Shutdown(ctx context.Context) error {
 		wg.Go(func() { errs[i] = shutdown(ctx) })
 	}
 	wg.Wait()
+	errs = append(errs, s.recordings.close(ctx))
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

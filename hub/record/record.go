@@ -136,26 +136,26 @@ func (r *Recorder) Observe(e hub.Event) {
 	if e.Kind != hub.EventPublished {
 		return
 	}
+	wanted := r.cfg.Records(e.Key)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	wanted, set := r.byHand[e.Key]
-	if !set {
-		wanted = r.cfg.Records(e.Key)
+	if byHand, set := r.byHand[e.Key]; set {
+		wanted = byHand
 	}
 	if wanted {
-		r.beginLocked(e.Key, e.Session.Client().Publishing == "append")
+		r.beginLocked(e.Key, start{appends: e.Session.Client().Publishing == "append"})
 	}
 }
 
 // Start records a stream from its newest key frame on, or when it is next published, whatever
 // Config.Records says. It has no effect on one that is recorded.
 func (r *Recorder) Start(key hub.Key) {
+	live := r.cfg.Hub.Live(key)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.byHand[key] = true
-	if r.recordings[key] == nil && r.cfg.Hub.Live(key) {
-		r.beginLocked(key, false)
-		r.recordings[key].late = true
+	if live && r.recordings[key] == nil {
+		r.beginLocked(key, start{late: true})
 	}
 }
 
@@ -166,23 +166,23 @@ func (r *Recorder) Stop(key hub.Key) {
 	defer r.mu.Unlock()
 	r.byHand[key] = false
 	if rec := r.recordings[key]; rec != nil {
-		rec.again = false
+		rec.next = nil
 		rec.halt()
 	}
 }
 
 // beginLocked begins to record a stream, unless that is being done.
-func (r *Recorder) beginLocked(key hub.Key, appends bool) {
+func (r *Recorder) beginLocked(key hub.Key, how start) {
 	if rec := r.recordings[key]; rec != nil {
 		// It goes on through the publisher's grace. Should its stream have ended just now,
 		// another one begins behind it.
-		rec.again, rec.appends = true, appends
+		rec.next = &how
 		return
 	}
 	if r.closed {
 		return
 	}
-	rec := &recording{recorder: r, key: key, appends: appends, stop: make(chan struct{})}
+	rec := newRecording(r, key, how)
 	r.recordings[key] = rec
 	r.running.Go(func() { r.run(rec) })
 }
@@ -192,14 +192,14 @@ func (r *Recorder) run(rec *recording) {
 	for {
 		rec.record(r.ctx)
 		r.mu.Lock()
-		if !rec.again || r.closed {
+		if rec.next == nil || r.closed {
 			if r.recordings[rec.key] == rec {
 				delete(r.recordings, rec.key)
 			}
 			r.mu.Unlock()
 			return
 		}
-		next := &recording{recorder: r, key: rec.key, appends: rec.appends, stop: make(chan struct{})}
+		next := newRecording(r, rec.key, *rec.next)
 		r.recordings[rec.key] = next
 		r.mu.Unlock()
 		rec = next

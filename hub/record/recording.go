@@ -19,13 +19,10 @@ import (
 type recording struct {
 	recorder *Recorder
 	key      hub.Key
+	start    start
 	stop     chan struct{} // closed when it is to end
-
-	// Guarded by Recorder.mu.
-	again   bool // the stream was published once more: another one follows
-	appends bool // ... and goes on in the last file; this one, before it has begun
-	late    bool // it begins at the newest key frame, not with the session
-	halted  sync.Once
+	halted   sync.Once
+	next     *start // the stream was published once more: another one follows. Guarded by Recorder.mu
 
 	out       *archive.Writer // the file that is written; nil between files
 	id        string          // of the newest file
@@ -64,13 +61,23 @@ type progress struct {
 	at   hub.Position // what follows in the log
 }
 
+// start says how a recording begins.
+type start struct {
+	appends bool // in the stream's last file, if that has its format
+	late    bool // at the newest key frame, not with the session
+}
+
+func newRecording(r *Recorder, key hub.Key, how start) *recording {
+	return &recording{recorder: r, key: key, start: how, stop: make(chan struct{})}
+}
+
 func (rec *recording) halt() { rec.halted.Do(func() { close(rec.stop) }) }
 
 // record records until its stream ends, it is halted, or ctx ends.
 func (rec *recording) record(ctx context.Context) {
 	done := context.AfterFunc(ctx, rec.halt)
 	defer done()
-	fromSession := !rec.late
+	fromSession := !rec.start.late
 	for {
 		if full, room := rec.recorder.isFull(); full {
 			select {
@@ -255,10 +262,8 @@ func (rec *recording) open(s *slot, p *hub.Packet) bool {
 // of the stream.
 func (rec *recording) append(first int64) bool {
 	r := rec.recorder
-	r.mu.Lock()
-	asked := rec.appends && !rec.again
-	rec.appends = rec.appends && rec.again
-	r.mu.Unlock()
+	asked := rec.start.appends
+	rec.start.appends = false
 	if !asked {
 		return false
 	}
@@ -270,10 +275,11 @@ func (rec *recording) append(first int64) bool {
 		return false
 	}
 	var had headers
-	for _, p := range out.Headers() {
+	in, err := out.Headers()
+	for _, p := range in {
 		had.take(p.Tag)
 	}
-	if had.format() != rec.written {
+	if err != nil || had.format() != rec.written {
 		r.log.Info("a recording has other codecs or tracks than the stream: another one begins", rec.attrs("recording", out.Recording().ID)...)
 		if _, err := out.Finish(archive.StateFinished); err != nil {
 			rec.failed("a recording could not be finished", err)

@@ -22,10 +22,13 @@ import (
 // protocol is what the hub's figures call publishers and viewers of this package.
 const protocol = "rtmp"
 
-// Handler is an rtmp.Handler on a hub. Both fields must be set.
+// Handler is an rtmp.Handler on a hub. Hub and Pool must be set.
 type Handler struct {
 	Hub  *hub.Hub
 	Pool *fanout.Pool
+	// Rewind returns what a viewer that has started is given before it is served from the
+	// log, nil for nothing. It may be nil.
+	Rewind func(*hub.Viewer) fanout.Lead
 }
 
 var _ rtmp.Authorizer = (*Handler)(nil)
@@ -62,7 +65,7 @@ func (h *Handler) Authorize(
 func (h *Handler) session(role hub.Role, s *rtmp.ServerStream, r *rtmp.Request) (*hub.Session, error) {
 	key, err := hub.NewKey(r.App, r.Name)
 	c := hub.Client{
-		Protocol: protocol, Secure: r.Secure, Agent: r.FlashVer, Name: r.Key(), Query: r.Query,
+		Protocol: protocol, Secure: r.Secure, Agent: r.FlashVer, Name: r.Key(), Query: r.Query, Publishing: r.Type,
 		TCURL: r.FullTcURL, PageURL: r.PageURL, SWFURL: r.SWFURL, Host: r.Host,
 	}
 	if tcp, ok := s.RemoteAddr().(*net.TCPAddr); ok {
@@ -155,7 +158,7 @@ func (h *Handler) Play(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Playback, er
 		outlet = h.Pool.NewOutlet(s.NetConn())
 		s.SetOutput(outlet)
 	}
-	p := &playback{stream: s, viewer: viewer, outlet: outlet}
+	p := &playback{stream: s, viewer: viewer, outlet: outlet, rewind: h.Rewind}
 	if started {
 		p.attach()
 		return p, nil
@@ -198,6 +201,7 @@ type playback struct {
 	stream *rtmp.ServerStream
 	viewer *hub.Viewer
 	outlet *fanout.Outlet
+	rewind func(*hub.Viewer) fanout.Lead // nil for nothing
 
 	waiting atomic.Pointer[pendingStart] // until sub is set, or never will be
 	sub     *fanout.Subscription         // read after waiting
@@ -223,10 +227,15 @@ func (p *playback) start(ctx context.Context) {
 
 // attach hands the viewer to the pool.
 func (p *playback) attach() {
+	var lead fanout.Lead
+	if p.rewind != nil {
+		lead = p.rewind(p.viewer)
+	}
 	p.sub = p.outlet.Attach(fanout.Feed{
 		Viewer:    p.viewer,
 		Framer:    p.stream,
 		Head:      p.stream.AppendPlayStart(nil),
+		Lead:      lead,
 		AppendEnd: p.appendEnd,
 		Done:      p.done,
 	})

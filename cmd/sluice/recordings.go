@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"sluice/hub"
+	"sluice/hub/archive"
+	"sluice/hub/fanout"
+	"sluice/hub/record"
+)
+
+// openArchive opens the folder for recordings, nil if there is none.
+func openArchive(cfg config, log *slog.Logger) (*archive.Archive, error) {
+	if cfg.RecordDir == "" {
+		return nil, nil
+	}
+	if err := os.MkdirAll(cfg.RecordDir, 0o750); err != nil {
+		return nil, fmt.Errorf("%sRECORD_DIR=%q: %w", envPrefix, cfg.RecordDir, err)
+	}
+	a, err := archive.Open(archive.Config{
+		Dir: cfg.RecordDir, Keep: cfg.RecordKeep, KeepBytes: int64(cfg.RecordKeepBytes),
+		KeepBytesPerStream: int64(cfg.RecordKeepBytesOfStream), MinFree: int64(cfg.RecordMinFree), Logger: log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%sRECORD_DIR=%q: %w", envPrefix, cfg.RecordDir, err)
+	}
+	return a, nil
+}
+
+// recordings are the parts of the service that record. The zero value records nothing.
+type recordings struct {
+	archive  *archive.Archive // nil without recordings
+	recorder *record.Recorder
+}
+
+// newRecordings begins to record what the hub tells of, if there is an archive.
+func newRecordings(cfg config, h *hub.Hub, log *slog.Logger) recordings {
+	if cfg.archive == nil {
+		return recordings{}
+	}
+	return recordings{cfg.archive, record.New(record.Config{
+		Hub: h, Archive: cfg.archive, Records: func(key hub.Key) bool { return cfg.Record.Matches(key.String()) },
+		Segment: cfg.RecordSegment, SegmentBytes: int64(cfg.RecordSegmentBytes), Sync: cfg.RecordSync,
+		Buffer: int64(cfg.RecordBuffer), Logger: log,
+	})}
+}
+
+// What a viewer of a live stream who begins in its recording is sent ahead of what it has
+// played, where it takes all that it is sent: a browser holds it in memory.
+const (
+	rewindAhead      = time.Minute
+	rewindAheadBytes = 24 << 20
+)
+
+// rewind returns what a viewer is given from the recording of its stream before it is
+// served live.
+func (r *recordings) rewind(v *hub.Viewer, holds bool) fanout.Lead {
+	if r.recorder == nil {
+		return nil
+	}
+	var pace record.Pace
+	if holds {
+		pace = record.Pace{Ahead: rewindAhead, Bytes: rewindAheadBytes}
+	}
+	return r.recorder.Rewind(v, pace)
+}
+
+// close finishes what is being recorded, when every stream has ended.
+func (r *recordings) close(ctx context.Context) error {
+	if r.recorder == nil {
+		return nil
+	}
+	if err := r.recorder.Close(ctx); err != nil {
+		return fmt.Errorf("recordings are not finished, and will be at the next start: %w", err)
+	}
+	return errors.Join(r.archive.Close())
+}
