@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"sluice/httpflv/answer"
+	"sluice/hub/pattern"
 )
 
 func TestConfigDefaults(t *testing.T) {
@@ -21,6 +22,7 @@ func TestConfigDefaults(t *testing.T) {
 		PublisherGrace: 8 * time.Second, ViewerWait: 10 * time.Second, MaxLag: 5 * time.Second,
 		StallTimeout: 30 * time.Second, GOPMaxBytes: 32 << 20,
 		FillSilence: true,
+		Record:      list(t, "**"), RecordSync: 5 * time.Second, RecordMinFree: 1 << 30, RecordBuffer: 64 << 20,
 	}
 	for name, environ := range map[string][]string{
 		"nothing set":    nil,
@@ -33,6 +35,13 @@ func TestConfigDefaults(t *testing.T) {
 			assert.Equal(t, want, got)
 		})
 	}
+}
+
+// list reads a list of patterns.
+func list(t *testing.T, text string) (l pattern.List) {
+	t.Helper()
+	require.NoError(t, l.UnmarshalText([]byte(text)))
+	return l
 }
 
 func TestConfigValues(t *testing.T) {
@@ -146,7 +155,7 @@ var badSettings = []struct{ set, want string }{
 	{"GOP_MAX_BYTES=5GiB", "between 64KiB and 4GiB"},
 	{"GOP_MAX_BYTES=-1MiB", "number of bytes"},
 	{"GOP_MAX_BYTES=MiB", "number of bytes"},
-	{"GOP_MAX_BYTES=1TB", "number of bytes"},
+	{"GOP_MAX_BYTES=1TBit", "number of bytes"},
 	{"GOP_MAX_BYTES=1e6", "number of bytes"},
 	{"GOP_MAX_BYTES=0x10000", "number of bytes"},
 	{"GOP_MAX_BYTES=1.2.3MB", "number of bytes"},

@@ -4,20 +4,40 @@
 //	DIR/APP/NAME/ID.flv
 //
 // APP may be several folders. What a file system cannot bear in a segment is
-// percent-encoded. ID is the time at which the recording began, 20261128T170500.123Z; a
-// second one of that millisecond is 20261128T170500.123Z-2. Files that were put there by
-// hand count with whatever name they have.
+// percent-encoded (names.go). ID is the time at which the recording began,
+// 20261128T170500.123Z; a second one of that millisecond is 20261128T170500.123Z-2. Files
+// that were put there by hand count with whatever name they have. An empty file ID.pin
+// beside says that a recording is pinned.
+//
+// A recording:
+//
+//	Create ─▶ recording ──Finish──▶ finished ────────┐
+//	            ▲  │  └───Finish──▶ disk full ───────┤
+//	            │  │                  │              ├──Delete, MakeRoom, by hand──▶ deleted
+//	            │  │   Append         │              │
+//	            └──┼──────────────────┴─── finished ─┘
+//	               │                                 ▲
+//	               └─the process dies─▶ ID.flv.part ─┘ at the next Open
+//
+// That the disk was full is forgotten when the process ends.
+//
+// The catalogue of all recordings is in memory, and lists are made from it. It is filled
+// at Open, and kept by what this process does; what others do in the folder is noticed
+// when something is asked for that is not there, and every ten seconds (scan.go).
 //
 // Everything is reached through an os.Root: no name leads out of the folder.
 package archive
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
+	"sync"
 	"time"
 
-	"sluice/flv/amf"
 	"sluice/hub"
 	"sluice/hub/archive/flvfile"
 )
@@ -37,18 +57,18 @@ const (
 
 // Recording is what is known of one recording without a look at the disk.
 type Recording struct {
-	Key hub.Key
-	ID  string
-	flvfile.Info
-	State   State
-	Pinned  bool      // it is never deleted to make room
-	Foreign bool      // it was put there by hand
-	Changed time.Time // when it was written last
+	Key          hub.Key
+	ID           string
+	flvfile.Info // its Begin is that of ID; in a file from elsewhere what its end and duration make of it
+	State        State
+	Pinned       bool      // it is never deleted to make room
+	Foreign      bool      // it was put there by hand
+	Changed      time.Time // when it was written last
 }
 
 // Config says where recordings stand and how many are kept.
 type Config struct {
-	Dir string // must exist, or be made; must be writable
+	Dir string // is made if it does not exist; must be writable
 	// Keep, KeepBytes and KeepBytesPerStream bound the finished recordings: by age since their end, in bytes
 	// together, and in bytes of one stream. The oldest go first. 0 is no bound.
 	Keep               time.Duration
@@ -62,79 +82,144 @@ type Config struct {
 }
 
 // Archive is an open folder. Its methods may be called from any goroutine.
-type Archive struct{}
+type Archive struct {
+	cfg  Config
+	log  *slog.Logger
+	root *os.Root
+	fs   flvfile.FS
+	lock *os.File // held as long as the folder is open
+	// free returns how many bytes of the file system are free; known is false where the
+	// system does not tell.
+	free func() (bytes int64, known bool, err error)
 
-// ErrNotFound says that there is no such recording.
-var ErrNotFound = errors.New("archive: no such recording")
+	closing sync.Once
+	stop    context.CancelFunc // ends watch
+	stopped chan struct{}      // closed when watch has ended
+	room    chan struct{}      // holds something while MakeRoom is at work
+	pinning chan struct{}      // holds something while Pin is at work
 
-// ErrInUse says that a recording cannot be deleted because it is being written.
-var ErrInUse = errors.New("archive: the recording is being written")
+	mu      sync.Mutex // guards what follows and all that hangs on it; nothing is read or written meanwhile
+	streams map[hub.Key]*stream
+	folders map[string]*folder
+	byTime  []*entry // the oldest first
+	bytes   int64    // of those that are finished
+	writers map[*Writer]struct{}
+	seq     uint64
+	loading bool // byTime is made when everything is there
+}
+
+// Errors; test with errors.Is.
+var (
+	// ErrNotFound says that there is no such recording.
+	ErrNotFound = errors.New("archive: no such recording")
+	// ErrInUse says that a recording cannot be deleted, or gone on with, because it is
+	// being written.
+	ErrInUse = errors.New("archive: the recording is being written")
+	// ErrLocked says that another process has the folder open.
+	ErrLocked = errors.New("the folder is in use by another process")
+)
 
 // Open opens the folder, finishes what a process that died has left behind, and reads what
-// there is. Only one process may have it open; another is told so.
-func Open(cfg Config) (*Archive, error) { return nil, errors.ErrUnsupported }
-
-// Close lets go of the folder. Nothing is written by then.
-func (a *Archive) Close() error { return nil }
-
-// Recordings returns recordings, the newest first: of one stream, or of all with the zero
-// Key. after is the next of the page before, empty for the first one; next is empty
-// behind the last.
-func (a *Archive) Recordings(key hub.Key, after string, limit int) (page []Recording, next string, err error) {
-	return nil, "", errors.ErrUnsupported
+// there is. Only one process may have it open; another gets ErrLocked (on Unix). The error
+// names the folder and the reason. Close must be called.
+func Open(cfg Config) (*Archive, error) {
+	a := &Archive{
+		cfg:     cfg,
+		log:     cmp.Or(cfg.Logger, slog.Default()),
+		stopped: make(chan struct{}),
+		room:    make(chan struct{}, 1),
+		pinning: make(chan struct{}, 1),
+		streams: map[hub.Key]*stream{},
+		folders: map[string]*folder{},
+		writers: map[*Writer]struct{}{},
+		loading: true,
+	}
+	if err := a.openFolder(); err != nil {
+		return nil, fmt.Errorf("archive: %s: %w", cfg.Dir, err)
+	}
+	if err := a.load(); err != nil {
+		a.closeFolder()
+		return nil, fmt.Errorf("archive: %s: %w", cfg.Dir, err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	a.stop = stop
+	go func() {
+		defer close(a.stopped)
+		a.watch(ctx)
+	}()
+	return a, nil
 }
 
-// Recording returns one recording; id may be Latest. The error is ErrNotFound.
-func (a *Archive) Recording(key hub.Key, id string) (Recording, error) {
-	return Recording{}, ErrNotFound
+// Modes of what is made here. flvfile makes the files.
+const (
+	folderMode = 0o750
+	fileMode   = 0o640
+)
+
+// Files of our own in DIR.
+const (
+	lockName  = ".lock"
+	probeName = ".probe"
+)
+
+// openFolder opens and locks the folder, and tries whether it can be written.
+func (a *Archive) openFolder() (err error) {
+	if err := os.MkdirAll(a.cfg.Dir, folderMode); err != nil {
+		return reason(err)
+	}
+	if a.root, err = os.OpenRoot(a.cfg.Dir); err != nil {
+		return reason(err)
+	}
+	defer func() {
+		if err != nil {
+			a.closeFolder()
+		}
+	}()
+	probe, err := a.root.OpenFile(probeName, os.O_CREATE|os.O_WRONLY, fileMode)
+	if err != nil {
+		return fmt.Errorf("not writable: %w", reason(err))
+	}
+	probe.Close()
+	if err := a.root.Remove(probeName); err != nil {
+		return fmt.Errorf("not writable: %w", reason(err))
+	}
+	if a.lock, err = a.root.OpenFile(lockName, os.O_CREATE|os.O_RDWR, fileMode); err != nil {
+		return fmt.Errorf("not writable: %w", reason(err))
+	}
+	if err := lockFile(a.lock); err != nil {
+		return err
+	}
+	a.fs = a.cfg.FS
+	if a.fs == nil {
+		a.fs = flvfile.Root(a.root)
+	}
+	a.free = func() (int64, bool, error) { return freeBytes(a.lock) }
+	return nil
 }
 
-// Open opens a recording, finished or not, for reading; id may be Latest. Players of one file share what is known of it. The error
-// is ErrNotFound, or why the file cannot be read.
-func (a *Archive) Open(key hub.Key, id string) (*flvfile.File, Recording, error) {
-	return nil, Recording{}, ErrNotFound
+// reason takes the path off an error: ours has that of the folder already.
+func reason(err error) error {
+	var at *os.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
 }
 
-// Delete removes a finished recording. Who plays it goes on to its end.
-func (a *Archive) Delete(key hub.Key, id string) error { return ErrNotFound }
-
-// Pin keeps a recording from being deleted to make room, or no longer.
-func (a *Archive) Pin(key hub.Key, id string, on bool) error { return ErrNotFound }
-
-// Create begins a recording.
-func (a *Archive) Create(key hub.Key, begin time.Time, metadata amf.ECMAArray) (*Writer, error) {
-	return nil, errors.ErrUnsupported
+func (a *Archive) closeFolder() {
+	if a.lock != nil {
+		a.lock.Close()
+	}
+	a.root.Close()
 }
 
-// Append goes on with the newest recording of a stream, ErrNotFound if there is none or it
-// is none of ours.
-func (a *Archive) Append(key hub.Key) (*Writer, error) { return nil, errors.ErrUnsupported }
-
-// Writer is a recording that is written.
-type Writer struct {
-	*flvfile.Writer
+// Close lets go of the folder. Nothing is written by then; files that are open can be
+// read to their ends.
+func (a *Archive) Close() error {
+	a.closing.Do(func() {
+		a.stop()
+		<-a.stopped
+		a.closeFolder()
+	})
+	return nil
 }
-
-// Recording returns what is known of it by now.
-func (w *Writer) Recording() Recording { return Recording{} }
-
-// Finish finishes the file with the given state, StateFinished or StateDiskFull.
-func (w *Writer) Finish(state State) (Recording, error) { return Recording{}, nil }
-
-// MakeRoom deletes the oldest finished recordings beyond what Config keeps, and further
-// ones while less than MinFree is free. It returns how many bytes more would have to be
-// free, 0 if there is room.
-func (a *Archive) MakeRoom(ctx context.Context) (short int64, err error) { return 0, nil }
-
-// Usage is what the folder takes.
-type Usage struct {
-	Recordings int
-	Bytes      int64
-	Free       int64 // of its file system
-}
-
-// Usage returns what the folder takes.
-func (a *Archive) Usage() Usage { return Usage{} }
-
-// Sync has the system bring everything that was written to the disk.
-func (a *Archive) Sync() error { return nil }
