@@ -7,6 +7,7 @@ import (
 
 	"sluice/flv"
 	"sluice/hub"
+	"sluice/hub/archive"
 	"sluice/hub/archive/flvfile"
 	"sluice/hub/fanout"
 )
@@ -27,7 +28,7 @@ type tape struct {
 	pace   Pace
 
 	part    part
-	file    *flvfile.File // nil before it is open
+	file    *archive.File // nil before it is open
 	cursor  *flvfile.Cursor
 	waited  int
 	begun   bool
