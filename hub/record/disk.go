@@ -2,7 +2,9 @@ package record
 
 import (
 	"errors"
+	"io/fs"
 	"sluice/hub"
+	"sluice/hub/archive"
 	"sluice/hub/archive/flvfile"
 	"syscall"
 	"time"
@@ -48,6 +50,7 @@ func (r *Recorder) watchDisk() {
 	defer ticks.Stop()
 	for {
 		r.makeRoom()
+		r.finishUnfinished()
 		select {
 		case <-ticks.C:
 		case <-r.look:
@@ -122,5 +125,53 @@ func (r *Recorder) sync() {
 			r.log.Warn("recordings could not be brought to the disk", "error", err)
 		}
 		timer.Reset(max(r.cfg.Sync, time.Since(began)))
+	}
+}
+
+// unfinished is a file that could not be finished when it ended.
+type unfinished struct {
+	out   *archive.Writer
+	state archive.State
+}
+
+// finish finishes a file, and tells of it. One without a packet is removed.
+func (r *Recorder) finish(out *archive.Writer, state archive.State) error {
+	done, err := out.Finish(state)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	}
+	r.totals.finished.Add(1)
+	r.log.Info("recording finished", "stream", done.Key.String(), "recording", done.ID, "duration", done.Duration,
+		"bytes", done.Size, "gaps", done.Gaps, "state", string(done.State))
+	r.tell(Event{Kind: EventFinished, Recording: done})
+	return nil
+}
+
+// finishLater has a file finished when the disk works again.
+func (r *Recorder) finishLater(out *archive.Writer, state archive.State) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unfinished = append(r.unfinished, unfinished{out, state})
+}
+
+func (r *Recorder) takeUnfinished() []unfinished {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := r.unfinished
+	r.unfinished = nil
+	return all
+}
+
+// finishUnfinished tries once more.
+func (r *Recorder) finishUnfinished() {
+	for _, u := range r.takeUnfinished() {
+		if err := r.finish(u.out, u.state); err != nil {
+			r.totals.failures.Add(1)
+			r.log.Warn("a recording could not be finished yet", "recording", u.out.Recording().ID, "error", err)
+			r.finishLater(u.out, u.state)
+		}
 	}
 }

@@ -101,6 +101,7 @@ type Recorder struct {
 	byHand     map[hub.Key]bool // started or stopped by hand, whatever Config.Records says
 	full       bool
 	room       chan struct{} // closed and replaced when there is room again
+	unfinished []unfinished
 }
 
 // New makes a recorder. It must be closed. What Observe is told decides what it records.
@@ -224,6 +225,10 @@ func (r *Recorder) Close(ctx context.Context) error {
 	go func() {
 		defer close(done)
 		r.running.Wait()
+		r.finishUnfinished()
+		for _, u := range r.takeUnfinished() {
+			u.out.Close() // and the next process finishes it
+		}
 	}()
 	select {
 	case <-done:

@@ -3,8 +3,6 @@ package record
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -281,9 +279,8 @@ func (rec *recording) append(first int64) bool {
 	}
 	if err != nil || had.format() != rec.written {
 		r.log.Info("a recording has other codecs or tracks than the stream: another one begins", rec.attrs("recording", out.Recording().ID)...)
-		if _, err := out.Finish(archive.StateFinished); err != nil {
-			rec.failed("a recording could not be finished", err)
-		}
+		rec.out = out
+		rec.finish(archive.StateFinished)
 		return false
 	}
 	rec.out, rec.base = out, first-out.End()
@@ -346,11 +343,7 @@ func (rec *recording) failed(what string, err error) {
 		r.setFull(true, 0)
 		r.lookNow()
 	}
-	level := slog.LevelError
-	if errors.Is(err, fs.ErrNotExist) {
-		level = slog.LevelDebug
-	}
-	r.log.Log(context.Background(), level, what, rec.attrs("error", err)...)
+	r.log.Error(what, rec.attrs("error", err)...)
 	rec.failing, rec.retryAt = true, time.Now().Add(retryAfter)
 }
 
@@ -388,19 +381,10 @@ func (rec *recording) finish(state archive.State) {
 		return
 	}
 	rec.out = nil
-	r := rec.recorder
-	done, err := out.Finish(state)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return // nothing stood in it
-	case err != nil:
-		rec.failed("a recording could not be finished", err)
-		return
+	if err := rec.recorder.finish(out, state); err != nil {
+		rec.failed("a recording could not be finished, and will be later", err)
+		rec.recorder.finishLater(out, state)
 	}
-	r.totals.finished.Add(1)
-	r.log.Info("recording finished", rec.attrs("recording", done.ID, "duration", done.Duration, "bytes", done.Size,
-		"gaps", done.Gaps, "state", string(done.State))...)
-	r.tell(Event{Kind: EventFinished, Recording: done})
 }
 
 // attrs are what each line of the log says, and more.

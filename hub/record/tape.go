@@ -46,7 +46,8 @@ type tape struct {
 
 // Bounds of a tape.
 const (
-	tapePiece = 32 << 10 // bytes of a piece, about
+	tapePiece     = 32 << 10 // bytes of a piece, about
+	tapePieceTime = 1000     // ms of it
 	// tapePoll is how often a tape looks whether a file has grown, or its viewer goes on.
 	tapePoll = 50 * time.Millisecond
 	// tapePatience is how often it does so at the end of the last file before it gives up.
@@ -95,6 +96,9 @@ func (t *tape) Next(dst []byte, f hub.Framer) (piece []byte, wait time.Duration,
 	if t.viewer.Paused() {
 		return dst, 2 * tapePoll, false
 	}
+	if wait = t.ahead(); wait > 0 {
+		return dst, wait, false
+	}
 	t.tags, t.data, t.shaped = t.tags[:0], t.data[:0], t.shaped[:0]
 	wait, over = t.collect()
 	if len(t.tags) > 0 {
@@ -102,7 +106,7 @@ func (t *tape) Next(dst []byte, f hub.Framer) (piece []byte, wait time.Duration,
 		dst = f.AppendTags(dst, t.tags)
 		t.sent += int64(len(dst) - before)
 	}
-	return dst, max(wait, t.ahead()), over
+	return dst, wait, over
 }
 
 // collect gathers what goes out next.
@@ -110,7 +114,7 @@ func (t *tape) collect() (wait time.Duration, over bool) {
 	if t.file == nil && !t.open() {
 		return 0, t.giveUp()
 	}
-	for len(t.data)+len(t.shaped) < tapePiece {
+	for begin := t.at; len(t.data)+len(t.shaped) < tapePiece && t.at-begin < tapePieceTime; {
 		p, err := t.cursor.Next()
 		switch {
 		case err == nil:
@@ -154,6 +158,7 @@ func (t *tape) open() bool {
 	t.add(t.want.Metadata)
 	for _, h := range headers {
 		if h.Type != flv.TypeScript {
+			h.Timestamp = 0
 			t.addShaped(h.Tag)
 		}
 	}
@@ -236,7 +241,7 @@ func (t *tape) giveUp() (over bool) {
 	return true
 }
 
-// ahead returns how long to wait so that the viewer is not sent too much.
+// ahead returns how long to wait before the viewer is sent more.
 func (t *tape) ahead() time.Duration {
 	if t.pace == (Pace{}) || t.at == 0 {
 		return 0

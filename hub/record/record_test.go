@@ -1,0 +1,235 @@
+package record
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"sluice/hub"
+	"sluice/hub/archive"
+)
+
+// A recording has everything from the session's first packet on, waits through the
+// publisher's grace, and ends with its stream.
+func TestRecording(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		g.publish("")
+		g.send("meta:me@0 360p@0 aac@0")
+		want := g.film(0, 3)
+		g.send("text:hi@3000")
+		want = append(want, "text:hi@2900")
+		time.Sleep(time.Second)
+		all := g.recordings()
+		require.Len(t, all, 1)
+		assert.Equal(t, archive.StateRecording, all[0].State)
+		assert.Equal(t, append([]string{"360p@0", "aac@0"}, want...), g.read(all[0].ID), "what is published is there a second later")
+
+		g.pub.Close()
+		time.Sleep(2 * time.Second)
+		g.publish("")
+		g.send("meta:me@0 360p@0 aac@0")
+		more := g.film(0, 2)
+		g.pub.Close()
+		time.Sleep(10 * time.Second)
+		all = g.recordings()
+		require.Len(t, all, 1, "a reconnect makes no new file")
+		assert.Equal(t, archive.StateFinished, all[0].State)
+		assert.Equal(t, names(append(want, more...)), names(frames(g.read(all[0].ID))))
+		assert.InDelta(t, 5000, all[0].Duration.Milliseconds(), 200, "on one timeline")
+		assert.Equal(t, 640, all[0].Width)
+		assert.Zero(t, all[0].Gaps)
+		assert.Equal(t, "begun finished", g.story())
+		assert.Contains(t, g.log.String(), "recording finished")
+		totals := g.rec.Totals()
+		assert.Equal(t, Totals{Begun: 1, Finished: 1, Bytes: totals.Bytes}, totals)
+		assert.Greater(t, totals.Bytes, uint64(500))
+	})
+}
+
+// A new file begins at a key frame: after a time, after so many bytes, and where the picture
+// or a track changes, but not at a codec header that changes nothing of that. No frame is lost.
+func TestCuts(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*Config)
+		film   func(g *rig) []string
+		files  []string // the first packet of each
+	}{
+		"time": {func(c *Config) { c.Segment = 2 * time.Second }, func(g *rig) []string { return g.film(0, 7) },
+			[]string{"K:0", "K:2000", "K:4000", "K:6000"}},
+		"bytes": {func(c *Config) { c.SegmentBytes = 66_400 }, func(g *rig) []string { return g.film(0, 4) },
+			[]string{"K:0", "K:2000"}},
+		"picture": {nil, func(g *rig) []string {
+			words := g.film(0, 2)
+			g.send("turned@2000")
+			return append(words, g.film(2000, 2)...)
+		}, []string{"K:0", "K:2000"}},
+		"codec": {nil, func(g *rig) []string {
+			words := g.film(0, 2)
+			g.send("hevc@2000 H:2000@2000 A:2000@2000 H:2100@2100")
+			return append(words, "H:2000@2000", "A:2000@2000", "H:2100@2100")
+		}, []string{"K:0", "H:2000"}},
+		"sound": {nil, func(g *rig) []string {
+			words := g.film(0, 2)
+			words = append(words, g.film(2000, 1)[:20]...)
+			g.send("aac48@3000 A:3000@3000 P:3000@3000 K:3100@3100 A:3100@3100")
+			return append(words, "A:3000@3000", "P:3000@3000", "K:3100@3100", "A:3100@3100")
+		}, []string{"K:0", "K:3100"}},
+		"harmless": {nil, func(g *rig) []string {
+			words := g.film(0, 2)
+			g.send("harm@2000")
+			return append(words, g.film(2000, 2)...)
+		}, []string{"K:0"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newRig(t, func(c *Config) {
+					if tt.change != nil {
+						tt.change(c)
+					}
+				})
+				g.publish("")
+				g.send("360p@0 aac@0")
+				want := tt.film(g)
+				g.pub.Close()
+				time.Sleep(10 * time.Second)
+				var got, firsts []string
+				for i, r := range g.recordings() {
+					words := g.read(r.ID)
+					require.NotEmpty(t, words)
+					assert.Contains(t, words[0], "@0", "file %d begins with a header at its beginning: %v", i, words[:3])
+					own := frames(words)
+					firsts = append(firsts, names(own[:1])...)
+					assert.Contains(t, own[0], "@0", "a file has its own time")
+					got = append(got, own...)
+					assert.Equal(t, archive.StateFinished, r.State)
+				}
+				assert.Equal(t, names(want), names(got), "nothing is lost, nothing is there twice")
+				assert.Equal(t, tt.files, firsts)
+			})
+		})
+	}
+}
+
+// A publisher that wants that goes on in the last file, if the codecs are the same.
+func TestAppend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		session := func(how, header string) (words []string) {
+			g.publish(how)
+			g.send(header + "@0 aac@0")
+			words = g.film(0, 2)
+			g.pub.Close()
+			time.Sleep(10 * time.Second)
+			return words
+		}
+		first := session("append", "360p") // there is none yet
+		require.Len(t, g.recordings(), 1)
+		more := session("append", "harm")
+		all := g.recordings()
+		require.Len(t, all, 1)
+		assert.Equal(t, names(append(slices.Clone(first), more...)), names(frames(g.read(all[0].ID))))
+		assert.InDelta(t, 4000, all[0].Duration.Milliseconds(), 150, "one follows the other")
+		session("record", "360p")
+		require.Len(t, g.recordings(), 2, "never over an old one")
+		session("append", "turned")
+		require.Len(t, g.recordings(), 3, "it does not fit")
+		session("live", "360p")
+		assert.Len(t, g.recordings(), 4)
+		assert.Equal(t, frames(first), frames(g.read(all[0].ID))[:len(first)])
+	})
+}
+
+// Only streams that are wanted are recorded; by hand others too, and those not.
+func TestWhatIsRecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, func(c *Config) { c.Records = func(k hub.Key) bool { return k != key } })
+		g.publish("record")
+		g.send("360p@0 aac@0")
+		g.film(0, 2)
+		assert.Empty(t, g.recordings(), "not because the publisher asks")
+		g.rec.Start(key)
+		synctest.Wait()
+		g.film(2000, 2)
+		g.rec.Start(key)
+		time.Sleep(time.Second)
+		all := g.recordings()
+		require.Len(t, all, 1)
+		assert.Equal(t, "K:1000@0", frames(g.read(all[0].ID))[0], "from the newest key frame on")
+		g.rec.Stop(key)
+		g.rec.Stop(hub.Key{App: "live", Name: "other"})
+		time.Sleep(time.Second)
+		assert.Equal(t, archive.StateFinished, g.recordings()[0].State)
+		g.film(4000, 2)
+		assert.Len(t, g.recordings(), 1)
+		g.pub.Close()
+		time.Sleep(10 * time.Second)
+		g.rec.Start(key)
+		g.publish("")
+		g.send("360p@0 aac@0")
+		g.film(0, 2)
+		assert.Len(t, g.recordings(), 2)
+	})
+}
+
+// Sound without a picture is recorded as well, and what is short.
+func TestShortSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		g.publish("")
+		synctest.Wait()
+		g.send("aac@0 A:1@0 A:2@23")
+		g.pub.Close()
+		time.Sleep(10 * time.Second)
+		all := g.recordings()
+		require.Len(t, all, 1)
+		assert.Equal(t, []string{"aac@0", "A:1@0", "A:2@23"}, g.read(all[0].ID))
+		g.publish("")
+		g.pub.Close()
+		time.Sleep(10 * time.Second)
+		assert.Len(t, g.recordings(), 1, "nothing makes no file")
+		assert.Equal(t, "begun finished", g.story())
+	})
+}
+
+// A stream that ends and is published again at once is recorded again.
+func TestAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		for i := range 3 {
+			g.publish("")
+			g.send("360p@0 aac@0")
+			g.film(0, 1)
+			g.pub.Close()
+			time.Sleep(5*time.Second + time.Duration(i+1)*time.Nanosecond)
+		}
+		time.Sleep(time.Second)
+		all := g.recordings()
+		assert.Len(t, all, 3)
+		for _, r := range all {
+			assert.Len(t, frames(g.read(r.ID)), 20)
+		}
+	})
+}
+
+// What a recording costs: no more than two writes a second.
+func TestWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		g.publish("")
+		g.send("360p@0 aac@0")
+		g.film(0, 3)
+		calls := func() (n int) {
+			g.disk.set(func() { n = g.disk.calls })
+			return n
+		}
+		before := calls()
+		g.film(3000, 30)
+		assert.LessOrEqual(t, calls()-before, 60)
+		assert.Greater(t, calls()-before, 30, "a second may be lost at the most")
+	})
+}

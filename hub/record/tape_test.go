@@ -1,0 +1,231 @@
+package record
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"sluice/flv"
+	"sluice/hub"
+)
+
+// rewinder is a viewer that is given its lead, and then what the log has.
+type rewinder struct {
+	watcher
+	led int // words of the lead
+}
+
+// rewind makes a viewer that begins so far back, and is driven as the pool does it.
+func (g *rig) rewind(opts hub.WatchOptions, pace Pace) *rewinder {
+	g.t.Helper()
+	v, err := g.hub.Watch(g.hub.NewSession(hub.RoleWatch, key, hub.Client{Protocol: "test"}), opts)
+	require.NoError(g.t, err)
+	require.NoError(g.t, v.Wait(g.t.Context()))
+	w := &rewinder{watcher: watcher{t: g.t, v: v, stop: make(chan struct{}), done: make(chan struct{})}}
+	go func() {
+		defer close(w.done)
+		defer v.Close()
+		if lead := g.rec.Rewind(v, pace); lead != nil {
+			defer lead.Close()
+			for over := false; !over; {
+				var wait time.Duration
+				if _, wait, over = lead.Next(nil, w); wait > 0 && !over {
+					select {
+					case <-time.After(wait):
+					case <-w.stop:
+						return
+					}
+				}
+			}
+			w.led = len(w.tags)
+		}
+		for {
+			w.b.Bytes = w.b.Bytes[:0]
+			if _, end := v.Fill(&w.b, w, 1<<20); end != hub.ReasonNone {
+				w.tags = append(w.tags, "end:"+end.String()+"@0")
+				return
+			}
+			select {
+			case <-time.After(20 * time.Millisecond):
+			case <-w.stop:
+				return
+			}
+		}
+	}()
+	return w
+}
+
+// rebased returns words of frames with times that begin at 0.
+func rebased(t testing.TB, words []string) (out []string) {
+	t.Helper()
+	first := -1
+	for _, w := range words {
+		name, at, _ := strings.Cut(w, "@")
+		var ms int
+		_, err := fmt.Sscan(at, &ms)
+		require.NoError(t, err)
+		if first < 0 {
+			first = ms
+		}
+		out = append(out, fmt.Sprintf("%s@%d", name, ms-first))
+	}
+	return out
+}
+
+// A viewer that goes further back than the log begins in the recording, at the key frame at
+// or before, and walks over into the log: nothing is missing, nothing comes twice, whatever
+// the length of files and GOPs.
+func TestRewind(t *testing.T) {
+	for name, tt := range map[string]struct {
+		segment time.Duration
+		back    time.Duration
+		from    int // ms: where it begins
+	}{
+		"in the file":       {0, 12 * time.Second, 17000},
+		"before everything": {0, time.Hour, 0},
+		"over files":        {4 * time.Second, 20500 * time.Millisecond, 9000},
+		"just beyond":       {time.Second, 1200 * time.Millisecond, 28000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for offset := range 8 { // to the recorder's turns
+				synctest.Test(t, func(t *testing.T) {
+					g := newRig(t, func(c *Config) { c.Segment = tt.segment })
+					g.publish("")
+					g.send("360p@0 aac@0")
+					want := g.film(0, 30)
+					time.Sleep(time.Duration(offset) * 13 * time.Millisecond)
+					v := g.rewind(hub.WatchOptions{Back: tt.back, FixedCodecs: true}, Pace{})
+					synctest.Wait()
+					want = append(want, g.film(30000, 5)...)
+					g.pub.Close()
+					time.Sleep(10 * time.Second)
+					got := v.all()
+					require.NotEmpty(t, got)
+					assert.Equal(t, []string{"meta@0", "360p@0", "aac@0"}, got[:3])
+					assert.Equal(t, "end:unpublished@0", got[len(got)-1])
+					got = got[:len(got)-1]
+					assert.Greater(t, v.led, 3)
+					same(t, rebased(t, want[tt.from/50:]), frames(got), "what it gets")
+					assert.Len(t, got, len(frames(got))+3, "headers come once")
+				})
+			}
+		})
+	}
+}
+
+// Without a recording, or where the log reaches so far, there is no lead. After a change of
+// codecs a viewer goes back as far as that.
+func TestNoRewind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var none *Recorder
+		g := newRig(t)
+		g.publish("")
+		g.send("360p@0 aac@0")
+		g.film(0, 3)
+		v, err := g.hub.Watch(g.hub.NewSession(hub.RoleWatch, key, hub.Client{}), hub.WatchOptions{Back: 2 * time.Second})
+		require.NoError(t, err)
+		require.NoError(t, v.Wait(t.Context()))
+		assert.Nil(t, none.Rewind(v, Pace{}))
+		assert.NotNil(t, g.rec.Rewind(v, Pace{}))
+		v.Close()
+		v, err = g.hub.Watch(g.hub.NewSession(hub.RoleWatch, key, hub.Client{}), hub.WatchOptions{Back: 100 * time.Millisecond})
+		require.NoError(t, err)
+		require.NoError(t, v.Wait(t.Context()))
+		assert.Nil(t, g.rec.Rewind(v, Pace{}), "the log reaches so far")
+		v.Close()
+
+		g.send("turned@3000")
+		want := g.film(3000, 5)
+		r := g.rewind(hub.WatchOptions{Back: time.Hour}, Pace{})
+		time.Sleep(time.Second)
+		same(t, rebased(t, want), frames(r.all()), "what it gets")
+	})
+}
+
+// Who takes everything at once is sent no more than it can keep.
+func TestRewindPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		g.publish("")
+		g.send("360p@0 aac@0")
+		g.film(0, 40)
+		for _, pace := range []Pace{{Ahead: 5 * time.Second}, {Ahead: time.Minute, Bytes: 2200}} {
+			v := g.rewind(hub.WatchOptions{Back: time.Hour}, pace)
+			seconds := func() int {
+				synctest.Wait()
+				return len(frames(v.tags)) / 20
+			}
+			early := seconds()
+			assert.Less(t, early, 12)
+			for i := range 10 {
+				g.film(40000+1000*i, 1)
+			}
+			assert.InDelta(t, early+10, seconds(), 2)
+			v.all()
+		}
+	})
+}
+
+// A viewer of only one track gets that one, one that pauses goes on where it stopped, and one
+// that asked for a duration ends with it.
+func TestRewindOptions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		g.publish("")
+		g.send("360p@0 aac@0 text:x@0")
+		want := g.film(0, 20)
+		v := g.rewind(hub.WatchOptions{Back: time.Hour, NoVideo: true, Shape: flv.Shape{Form: flv.FormBrowser}}, Pace{})
+		time.Sleep(time.Second)
+		var sound []string
+		for _, w := range want {
+			if w[0] == 'A' {
+				sound = append(sound, w)
+			}
+		}
+		got := frames(v.all())
+		same(t, sound[:len(got)], got, "sound")
+		assert.Greater(t, len(got), 150)
+
+		v = g.rewind(hub.WatchOptions{Back: time.Hour, Duration: 3 * time.Second}, Pace{})
+		time.Sleep(2 * time.Second)
+		got = v.all()
+		assert.Equal(t, "end:complete@0", got[len(got)-1])
+		assert.InDelta(t, 61, len(frames(got)), 3)
+
+		v = g.rewind(hub.WatchOptions{Back: time.Hour}, Pace{Ahead: time.Second})
+		time.Sleep(time.Second)
+		v.v.Pause(true)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		paused := len(v.tags)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		assert.Len(t, v.tags, paused)
+		v.v.Pause(false)
+		time.Sleep(time.Minute)
+		got = frames(v.all())
+		same(t, want[:len(got)], got, "after a pause")
+		assert.Greater(t, len(got), 380)
+	})
+}
+
+// A shutdown ends who is being given a lead.
+func TestShutdownDuringRewind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		g.publish("")
+		g.send("360p@0 aac@0")
+		g.film(0, 20)
+		v := g.rewind(hub.WatchOptions{Back: time.Hour}, Pace{Ahead: time.Second})
+		time.Sleep(time.Second)
+		require.NoError(t, g.hub.Shutdown(context.Background()))
+		<-v.done
+		assert.Equal(t, "end:shutting down@0", v.tags[len(v.tags)-1])
+	})
+}
