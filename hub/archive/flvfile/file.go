@@ -97,6 +97,8 @@ func (h *head) explore(f Handle) error {
 			break
 		}
 	}
+	// A codec that only a header tells will have frames further on.
+	s.video.seen, s.audio.seen = true, true
 	if s.video.codec != 0 {
 		h.Video, h.videoID = s.video.codec, s.video.id()
 	}

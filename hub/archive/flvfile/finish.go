@@ -98,37 +98,33 @@ func (w *Writer) Finish() (Info, error) {
 	// An index that cannot be written is made again when somebody needs it. A full disk
 	// must not keep the file from being finished, for which no further room is needed.
 	_ = w.WriteIndex()
-	if err := finish(s.fsys, s.name, s.file, x, h); err != nil {
-		return Info{}, err
-	}
-	return h.Info, w.Close()
-}
-
-// finish writes the head of a file whose index is complete, and gives it its name.
-func finish(fsys FS, name string, f Handle, x index, h head) error {
 	entries, err := x.entries(h.room(), dataStart, 0)
 	if err != nil {
-		return err
+		return Info{}, err
 	}
 	h.seekable = len(entries) > 0
-	if err := writeHead(f, h, entries); err != nil {
-		return fmt.Errorf("flvfile: writing the head: %w", err)
+	if err := writeHead(s.file, h, entries); err != nil {
+		return Info{}, fmt.Errorf("flvfile: writing the head: %w", err)
 	}
-	if err := moveExclusively(fsys, name+PartSuffix, name+Suffix); err != nil {
-		return fmt.Errorf("flvfile: finishing: %w", err)
+	if err := moveExclusively(s.fsys, s.name+PartSuffix, s.name+Suffix); err != nil {
+		return Info{}, fmt.Errorf("flvfile: finishing: %w", err)
 	}
-	return nil
+	s.update(func() { s.head.seekable = h.seekable })
+	return h.Info, w.Close()
 }
 
 // discard removes a file without packets.
 func (w *Writer) discard() error {
 	s := w.shared
-	return errors.Join(
+	err := errors.Join(
 		fmt.Errorf("flvfile: the file has no packets: %w", fs.ErrNotExist),
 		w.Close(),
 		removeIfThere(s.fsys, s.name+PartSuffix),
-		removeIfThere(s.fsys, s.name+IndexSuffix),
 	)
+	if exists(s.fsys, s.name+Suffix) {
+		return err // the index is that file's
+	}
+	return errors.Join(err, removeIfThere(s.fsys, s.name+IndexSuffix))
 }
 
 // Append goes on with a finished file of ours, which becomes NAME.flv.part again. Times
@@ -166,10 +162,13 @@ func reopen(fsys FS, name string, f Handle) (*Writer, error) {
 	}
 	w := &Writer{size: size, begun: true}
 	w.shared = &shared{fsys: fsys, name: name, file: f, users: 1, growing: true, head: l.head, index: l.index, indexFile: l.file, loaded: true}
-	if w.summary, err = summarize(f, l.index, l.head); err != nil {
-		return w, err
+	if l.file != nil { // the index has an end of its own, and may be longer than that
+		if err := l.file.Truncate(int64(l.index.written) * recordSize); err != nil {
+			return w, err
+		}
 	}
-	return w, nil
+	w.summary, err = summarize(f, l.index, l.head)
+	return w, err
 }
 
 // summarize returns what is known at the end of a file with a complete index.

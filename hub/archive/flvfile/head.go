@@ -47,12 +47,6 @@ type head struct {
 	keyframes bool   // the metadata has key frames
 }
 
-// entry is one key frame in the head.
-type entry struct {
-	time int64 // ms
-	pos  int64
-}
-
 // reserved are the names of properties that are ours, in small letters.
 var reserved = map[string]bool{
 	"duration": true, "filesize": true, "lasttimestamp": true, "width": true, "height": true,
@@ -70,10 +64,11 @@ func (h *head) setTracks(s *summary) {
 
 // id returns what stands for the track's codec in metadata, nil if it has no frames.
 func (t *track) id() any {
-	if t.codec == 0 || !t.seen {
+	codec := t.present()
+	if codec == 0 {
 		return nil
 	}
-	return flv.Shape{}.CodecID(t.codec, t.enhanced)
+	return flv.Shape{}.CodecID(codec, t.enhanced)
 }
 
 // properties returns the metadata without key frames: numbers, booleans and texts.
@@ -113,12 +108,11 @@ const (
 	keyframesSize  = 2 + len("keyframes") + 1 + keyframesInner + 3 // without entries
 	keyframesInner = 2 + len("times") + 5 + 2 + len("filepositions") + 5
 	spacerSize     = 2 + len("spacer") + 5 // without numbers
-	objectEnd      = 3
 )
 
 // room returns for how many key frames there is room.
 func (h *head) room() int {
-	return (HeadSize - len(h.body()) - keyframesSize - spacerSize - objectEnd) / entrySize
+	return (HeadSize - len(h.body()) - keyframesSize - spacerSize - len(amfEnd)) / entrySize
 }
 
 // bytes returns the head of a file, dataStart bytes: FLV header and first tag. There are at most
@@ -129,24 +123,14 @@ func (h *head) bytes(entries []entry) []byte {
 	body := amf.AppendAMF0(make([]byte, 0, HeadSize), "onMetaData", h.properties())
 	count := body[len(onMetaData)+1:][:4]
 	binary.BigEndian.PutUint32(count, binary.BigEndian.Uint32(count)+1)
-	body = body[:len(body)-objectEnd]
+	body = body[:len(body)-len(amfEnd)]
 	if len(entries) > 0 {
 		binary.BigEndian.PutUint32(count, binary.BigEndian.Uint32(count)+1)
 		body = appendKeyframes(body, entries)
 	}
-	body = appendSpacer(body, HeadSize-objectEnd)
-	body = append(body, 0, 0, 9)
+	body = appendSpacer(body, HeadSize-len(amfEnd))
+	body = append(body, amfEnd...)
 	return flv.AppendTag(dst, flv.Tag{Type: flv.TypeScript, Data: body})
-}
-
-// appendKeyframes appends the property that browser players seek by, with its name.
-func appendKeyframes(dst []byte, entries []entry) []byte {
-	times, positions := make(amf.StrictArray, len(entries)), make(amf.StrictArray, len(entries))
-	for i, e := range entries {
-		times[i], positions[i] = float64(e.time)/1000, float64(e.pos)
-	}
-	dst = appendText(dst, "keyframes")
-	return amf.AppendAMF0(dst, amf.Object{{Name: "times", Value: times}, {Name: "filepositions", Value: positions}})
 }
 
 // appendSpacer appends a property that fills dst up to size bytes: an array of numbers
@@ -155,7 +139,8 @@ func appendSpacer(dst []byte, size int) []byte {
 	const number = 9
 	rest := size - len(dst) - spacerSize
 	dst = appendText(dst, "spacer"+strings.Repeat("_", rest%number))
-	return amf.AppendAMF0(dst, slices.Repeat(amf.StrictArray{0.0}, rest/number))
+	dst = appendArray(dst, rest/number)
+	return append(dst, make([]byte, rest/number*number)...) // zeros, marker and value
 }
 
 // appendText appends the name of a property.
@@ -328,74 +313,4 @@ func codecID(typ flv.Type, props amf.ECMAArray, name string) (any, flv.Codec) {
 		v = flv.Shape{}.CodecID(codec, false)
 	}
 	return v, codec
-}
-
-// thinned is a list of key frames that has at most so many entries: when they become
-// too many, every other one goes, and so every other one of those that follow.
-type thinned struct {
-	most    int
-	entries []entry
-	stride  int // one of so many is kept
-	seen    int
-}
-
-// newThinned makes a list of at most so many entries.
-func newThinned(most int) *thinned { return &thinned{most: max(most, 1), stride: 1} }
-
-func (t *thinned) add(e entry) {
-	if t.seen++; (t.seen-1)%t.stride != 0 {
-		return
-	}
-	if len(t.entries) == t.most {
-		kept := t.entries[:0]
-		for i := 0; i < len(t.entries); i += 2 {
-			kept = append(kept, t.entries[i])
-		}
-		t.entries = kept
-		t.stride *= 2
-		if (t.seen-1)%t.stride != 0 {
-			return
-		}
-	}
-	t.entries = append(t.entries, e)
-}
-
-// entries returns the key frames of an index, at most so many, as they stand in the head of the file: entry 0 is the
-// codec header of the video, since mpegts.js and flv.js drop it. shift is added to all positions.
-func (x index) entries(most int, start, shift int64) ([]entry, error) {
-	keys, sounds := newThinned(most-1), newThinned(most-1)
-	lead, rank := entry{pos: start + shift}, 0
-	err := x.each(func(_ int, r record) bool {
-		e := entry{r.time, r.pos + shift}
-		switch {
-		case r.kind == kindKey:
-			keys.add(e)
-		case r.kind == kindSound:
-			sounds.add(e)
-		case r.leadRank() > rank:
-			lead, rank = entry{0, e.pos}, r.leadRank()
-		}
-		return true
-	})
-	list := keys
-	if len(keys.entries) == 0 {
-		list = sounds
-	}
-	if err != nil || len(list.entries) == 0 {
-		return nil, err
-	}
-	return append([]entry{lead}, list.entries...), nil
-}
-
-// leadRank says how well a record's tag stands for entry 0.
-func (r record) leadRank() int {
-	switch {
-	case r.track != 0:
-		return 0
-	case r.kind == kindVideoHeader+recordKind(flv.KindConfig):
-		return 2
-	case r.kind == kindAudioHeader+recordKind(flv.KindConfig):
-		return 1
-	}
-	return 0
 }

@@ -84,9 +84,8 @@ const maxRecords = 1 << 26
 
 // complete reports whether the index is that of the whole file, and returns its last record.
 func (l *loaded) complete(f Handle) (end record, ok bool) {
-	var last record // of a tag
-	var before record
-	good := true
+	var last, before record // the last one of a tag
+	good, until := true, 0
 	err := l.index.each(func(i int, r record) bool {
 		good = i > 0 && r.pos >= before.pos && r.time >= before.time || i == 0 && r == l.head.fileRecord()
 		if before = r; i == 1 && !verify(f, l.head, r) {
@@ -95,12 +94,17 @@ func (l *loaded) complete(f Handle) (end record, ok bool) {
 		if r.kind.tagType() != 0 {
 			last = r
 		}
+		if good && r.kind == kindEnd && r.pos+r.length() == l.head.Size {
+			end, until = r, i+1
+			return false // what follows belongs to a file that goes on behind the one that is open
+		}
 		return good
 	})
-	if err != nil || !good || before.kind != kindEnd || before.pos+before.length() != l.head.Size {
+	if err != nil || until == 0 {
 		return record{}, false
 	}
-	return before, last.kind == 0 || verify(f, l.head, last)
+	l.index.written = until
+	return end, last.kind == 0 || verify(f, l.head, last)
 }
 
 // fileRecord returns the first record of the file's index.
@@ -123,7 +127,7 @@ func verify(f Handle, h head, r record) bool {
 	if err != nil || at.typ != want {
 		return false
 	}
-	if late := int32(uint32(r.time) - (at.timestamp - h.base)); h.ours && (late < 0 || late > maxClamp) {
+	if late := int32(uint32(r.time) - (at.timestamp - h.base)); late < 0 || h.ours && late > maxClamp {
 		return false
 	}
 	if !h.ours || r.pos == h.start {
@@ -179,8 +183,9 @@ func rebuildIndex(fsys FS, name string, f Handle, h head) (loaded, error) {
 // store writes the index beside the file, if that can be done; otherwise it stays in
 // memory. Who has the old one open keeps that.
 func (l *loaded) store(fsys FS, name string) {
-	if removeIfThere(fsys, name+IndexSuffix) != nil {
-		return
+	size, err := sizeOf(fsys, name+Suffix)
+	if err != nil || size != l.head.Size || removeIfThere(fsys, name+IndexSuffix) != nil {
+		return // the index would be that of another file
 	}
 	f, err := fsys.OpenFile(name+IndexSuffix, os.O_RDWR|os.O_CREATE|os.O_EXCL, filePerm)
 	if err != nil {
@@ -253,7 +258,6 @@ func restore(f Handle, x index, h head) (s summary, resume record, err error) {
 		s.note(&p)
 	}
 	s.video.seen, s.audio.seen = keys[1].kind == kindKey, s.audio.codec != 0
-	s.video.length, s.audio.length = 0, 0
 	if s.video.seen {
 		return s, keys[0], nil
 	}

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"sluice/flv"
 )
 
 // Recover finishes NAME.flv.part after its process died: what follows its last whole tag
 // is cut off, the index is completed, the head patched, the file renamed. A file without a
-// single tag is removed, and fs.ErrNotExist returned; one that this package did not write stays as it is, and the
-// error is ErrForeign.
+// single tag is removed, and fs.ErrNotExist returned; one that this package did not write
+// stays as it is, and the error is ErrForeign. Where NAME.flv exists it is fs.ErrExist.
 //
 // It reads the index and the last tags only, unless they contradict each other.
 func Recover(fsys FS, name string) (Info, error) {
@@ -17,7 +19,14 @@ func Recover(fsys FS, name string) (Info, error) {
 	if err != nil {
 		return Info{}, fmt.Errorf("flvfile: recovering: %w", err)
 	}
-	w, err := salvage(fsys, name, f)
+	h, err := partHead(f)
+	if err == nil && h.Size > dataStart && exists(fsys, name+Suffix) {
+		err = errExist(name)
+	}
+	if err != nil {
+		return Info{}, errors.Join(fmt.Errorf("flvfile: recovering: %w", err), f.Close())
+	}
+	w, err := salvage(fsys, name, f, h)
 	if err != nil {
 		return Info{}, errors.Join(fmt.Errorf("flvfile: recovering: %w", err), f.Close())
 	}
@@ -29,11 +38,7 @@ func Recover(fsys FS, name string) (Info, error) {
 }
 
 // salvage makes a writer of what a process left behind, at the end of its last whole tag.
-func salvage(fsys FS, name string, f Handle) (*Writer, error) {
-	h, err := partHead(f)
-	if err != nil {
-		return nil, err
-	}
+func salvage(fsys FS, name string, f Handle, h head) (*Writer, error) {
 	x, err := openIndex(fsys, name)
 	if err != nil {
 		x = indexFile{} // Finish makes another one
@@ -63,27 +68,41 @@ func partHead(f Handle) (head, error) {
 		return head{}, errNotRegular
 	}
 	h, err := readHead(f, i.Size(), HeadSize)
-	if err != nil && !isFormat(err) {
+	if err != nil && !isFormat(err) && !isEOF(err) {
 		return head{}, err
 	}
 	if h.ours {
 		h.Size = i.Size()
 		return h, nil
 	}
-	// The head may not have reached the disk.
-	lost := head{start: dataStart, ours: true}
-	if lost.Size = i.Size(); lost.Size <= dataStart {
-		return lost, nil
-	}
-	var b [1]byte
-	if _, err := f.ReadAt(b[:], 0); err != nil {
+	return lostHead(f, i.Size())
+}
+
+// lostHead returns what there is to know of a file whose head has not reached the disk, or not
+// all of it.
+func lostHead(f Handle, size int64) (head, error) {
+	b := make([]byte, min(size, flv.HeaderSize+4))
+	if n, err := f.ReadAt(b, 0); n < len(b) {
 		return head{}, err
 	}
-	t := tags{file: f, pos: dataStart, end: lost.Size, ahead: skipAhead, strict: true}
-	if _, _, err := t.skip(); err != nil || b[0] != 0 {
+	start := flv.AppendHeader(nil, true, true)
+	start = append(start, byte(flv.TypeScript), HeadSize>>16, HeadSize>>8&0xff, HeadSize&0xff)
+	for i := range b {
+		const flags = 4
+		if i != flags && b[i] != 0 && b[i] != start[i] {
+			return head{}, ErrForeign
+		}
+	}
+	h := head{start: dataStart, ours: true}
+	h.Size = size
+	if size <= dataStart {
+		return h, nil
+	}
+	t := tags{file: f, pos: dataStart, end: size, ahead: skipAhead, strict: true}
+	if _, _, err := t.skip(); err != nil {
 		return head{}, ErrForeign
 	}
-	return lost, nil
+	return h, nil
 }
 
 // maxRounds bounds how often the index is believed, and turns out to be wrong.

@@ -31,11 +31,15 @@ type shared struct {
 	wake      chan struct{} // somebody waits; closed when there is news
 }
 
-// acquire adds a user.
-func (s *shared) acquire() {
+// acquire adds a user, unless the last one has gone.
+func (s *shared) acquire() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.users == 0 {
+		return false
+	}
 	s.users++
+	return true
 }
 
 // release takes a user off, and closes the files behind the last one.
@@ -165,6 +169,12 @@ func moveExclusively(fsys FS, from, to string) error {
 	return nil
 }
 
+// exists reports whether there is a file of that name, and not an empty one.
+func exists(fsys FS, name string) bool {
+	size, err := sizeOf(fsys, name)
+	return err == nil && size > 0 || err != nil && !errors.Is(err, fs.ErrNotExist)
+}
+
 // reserve makes an empty file, or finds one.
 func reserve(fsys FS, name string) error {
 	f, err := fsys.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, filePerm)
@@ -174,7 +184,7 @@ func reserve(fsys FS, name string) error {
 	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if size, statErr := sizeOf(fsys, name); statErr != nil || size > 0 {
+	if exists(fsys, name) {
 		return err
 	}
 	return nil

@@ -21,19 +21,21 @@ type summary struct {
 	records    int   // how many there are
 	lastHeader int   // number of the last one of a header, -1 for none
 	lastTime   int64 // of the last one
-	lastSound  int64 // time of the last one of sound, noSound before
+	lastSound  int64 // time of the last one of sound, noTime before
 }
 
 // track is what is known of the audio or the video.
 type track struct {
 	codec    flv.Codec
 	enhanced bool
-	seen     bool
+	seen     bool  // there are frames
 	last     int64 // time of the last packet
 	length   int64 // of a frame, ms, as the last two differ
+	frame    int64 // time of the last frame, noTime before
 }
 
-const noSound = math.MinInt64
+// noTime is the time of what there was none of.
+const noTime = math.MinInt64
 
 // maxFrame is how long a frame may last, in ms; what is longer is a pause.
 const maxFrame = 1000
@@ -41,7 +43,9 @@ const maxFrame = 1000
 // soundInterval is how often a file of sound has a record, in ms.
 const soundInterval = 1000
 
-func newSummary() summary { return summary{lastHeader: -1, lastSound: noSound} }
+func newSummary() summary {
+	return summary{video: track{frame: noTime}, audio: track{frame: noTime}, lastHeader: -1, lastSound: noTime}
+}
 
 // end returns when the last frame ends, in ms.
 func (s *summary) end() int64 {
@@ -68,15 +72,14 @@ func (t *track) note(p *Packet) {
 			t.codec, t.enhanced = said.Codec, said.Enhanced
 		}
 	}
-	if !p.Header && t.seen {
-		if d := p.Time - t.last; d > 0 && d <= maxFrame {
-			t.length = d
-		}
-	}
-	if !p.Header {
-		t.seen = true
-	}
 	t.last = max(t.last, p.Time)
+	if p.Header {
+		return
+	}
+	if d := p.Time - t.frame; t.frame != noTime && d > 0 && d <= maxFrame {
+		t.length = d
+	}
+	t.seen, t.frame = true, p.Time
 }
 
 // noteSize takes note of the picture's size, if the packet tells it.
@@ -103,7 +106,7 @@ func (s *summary) appendRecords(dst []record, pos int64, p *Packet, gap int64) [
 		return s.appendHeaders(dst, pos, p)
 	case p.Type == flv.TypeVideo && p.Key:
 		return s.appendRecord(dst, record{pos: pos, kind: kindKey, time: p.Time})
-	case p.Type == flv.TypeAudio && !s.video.seen && (s.lastSound == noSound || p.Time-s.lastSound >= soundInterval):
+	case p.Type == flv.TypeAudio && !s.video.seen && (s.lastSound == noTime || p.Time-s.lastSound >= soundInterval):
 		return s.appendRecord(dst, record{pos: pos, kind: kindSound, time: p.Time})
 	}
 	return dst
@@ -151,11 +154,19 @@ func (s *summary) noteRecord(r record) {
 	s.records++
 }
 
+// present returns the codec of a track that has frames.
+func (t *track) present() flv.Codec {
+	if !t.seen {
+		return 0
+	}
+	return t.codec
+}
+
 // fill fills in what is known of the file.
 func (s *summary) fill(i Info, size int64) Info {
 	i.Duration = time.Duration(s.end()) * time.Millisecond
 	i.Size = size
-	i.Video, i.Audio = s.video.codec, s.audio.codec
+	i.Video, i.Audio = s.video.present(), s.audio.present()
 	i.Width, i.Height = s.width, s.height
 	i.Gaps, i.GapTime = s.gaps, time.Duration(s.gapTime)*time.Millisecond
 	return i

@@ -64,7 +64,7 @@ func (t *tags) bytes(pos int64, n, ahead int) ([]byte, error) {
 	}
 	want := int(min(int64(max(n, ahead)), t.end-pos))
 	if cap(t.buf) < want || cap(t.buf) > max(want, t.ahead) {
-		t.buf = make([]byte, want)
+		t.buf = make([]byte, want, max(want, t.ahead))
 	}
 	t.buf = t.buf[:want]
 	got, err := t.file.ReadAt(t.buf, pos)

@@ -33,11 +33,8 @@ func Create(fsys FS, name string, p Properties) (*Writer, error) {
 	if len(p.App)+len(p.Name) > maxNames {
 		return nil, fmt.Errorf("flvfile: the stream's name has %d bytes, %d are too many", len(p.App)+len(p.Name), maxNames)
 	}
-	switch size, err := sizeOf(fsys, name+Suffix); {
-	case err == nil && size > 0:
-		return nil, fmt.Errorf("flvfile: creating: %w", &fs.PathError{Op: "open", Path: name + Suffix, Err: fs.ErrExist})
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("flvfile: creating: %w", err)
+	if exists(fsys, name+Suffix) {
+		return nil, fmt.Errorf("flvfile: creating: %w", errExist(name))
 	}
 	f, err := fsys.OpenFile(name+PartSuffix, os.O_RDWR|os.O_CREATE|os.O_EXCL, filePerm)
 	if err != nil {
@@ -57,6 +54,11 @@ func Create(fsys FS, name string, p Properties) (*Writer, error) {
 		size:    dataStart,
 	}
 	return w, nil
+}
+
+// errExist says that NAME.flv exists.
+func errExist(name string) error {
+	return &fs.PathError{Op: "open", Path: name + Suffix, Err: fs.ErrExist}
 }
 
 // writeHead writes the head of a file of ours, in one write.
@@ -88,9 +90,12 @@ func (w *Writer) Info() Info {
 	return h.Info
 }
 
-// Open opens the file for reading while it is written. It must not be called after Finish or Close.
+// Open opens the file for reading while it is written. The error is fs.ErrClosed after Finish
+// and Close, unless somebody still reads the file.
 func (w *Writer) Open() (*File, error) {
-	w.shared.acquire()
+	if !w.shared.acquire() {
+		return nil, fmt.Errorf("flvfile: opening what was written: %w", fs.ErrClosed)
+	}
 	return &File{shared: w.shared}, nil
 }
 
@@ -98,7 +103,7 @@ func (w *Writer) Open() (*File, error) {
 func (w *Writer) Gap(ms int64) { w.gap += max(ms, 0) }
 
 // Write appends packets in one write: they are framed into scratch, which is returned, as
-// it may have grown. Metadata that comes before all else goes into the file's head instead,
+// it may have grown. Their timestamps count for nothing, a Time before 0 is 0. Metadata that comes before all else goes into the file's head instead,
 // when that is written. On an error the file is cut back to its last whole tag; written tells
 // how many packets stand. The Writer can still be used then.
 func (w *Writer) Write(scratch []byte, packets []Packet) (_ []byte, written int, err error) {
@@ -117,7 +122,7 @@ func (w *Writer) Write(scratch []byte, packets []Packet) (_ []byte, written int,
 	}
 	for i := range packets[early:] {
 		t := packets[early:][i].Tag
-		t.Timestamp = uint32(packets[early:][i].Time)
+		t.Timestamp = uint32(max(0, packets[early:][i].Time))
 		scratch = flv.AppendTag(scratch, t)
 	}
 	if len(scratch) == 0 {
@@ -178,16 +183,16 @@ func (w *Writer) takeMetadata(packets []Packet) (n int, err error) {
 // stand takes note of packets of which the first n bytes of their tags are in the file, and returns
 // how many of them are whole.
 func (w *Writer) stand(packets []Packet, n int) (whole int) {
-	for i := range packets {
-		p := &packets[i]
+	for _, p := range packets {
 		if n -= p.Size(); n < 0 {
 			break
 		}
+		p.Time = max(0, p.Time)
 		if w.summary.records == 0 {
 			w.due = w.summary.appendRecord(w.due, record{pos: w.size, kind: kindFile})
 		}
-		w.summary.note(p)
-		w.due = w.summary.appendRecords(w.due, w.size, p, w.gap)
+		w.summary.note(&p)
+		w.due = w.summary.appendRecords(w.due, w.size, &p, w.gap)
 		w.gap = 0
 		w.size += int64(p.Size())
 		whole++

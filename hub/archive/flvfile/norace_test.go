@@ -1,0 +1,5 @@
+//go:build !race
+
+package flvfile
+
+const raceEnabled = false
