@@ -1,5 +1,0 @@
-//go:build race
-
-package flvfile
-
-const raceEnabled = true
