@@ -98,14 +98,15 @@ type Archive struct {
 	room    chan struct{}      // holds something while MakeRoom is at work
 	pinning chan struct{}      // holds something while Pin is at work
 
-	mu      sync.Mutex // guards what follows and all that hangs on it; nothing is read or written meanwhile
-	streams map[hub.Key]*stream
-	folders map[string]*folder
-	byTime  []*entry // the oldest first
-	bytes   int64    // of those that are finished
-	writers map[*Writer]struct{}
-	seq     uint64
-	loading bool // byTime is made when everything is there
+	mu       sync.Mutex // guards what follows and all that hangs on it; nothing is read or written meanwhile
+	streams  map[hub.Key]*stream
+	folders  map[string]*folder
+	byTime   []*entry // the oldest first
+	bytes    int64    // of those that are finished
+	writers  map[*Writer]struct{}
+	reserved map[string]bool // paths of recordings that are about to begin
+	seq      uint64
+	loading  bool // byTime is made when everything is there
 }
 
 // Errors; test with errors.Is.
@@ -124,15 +125,16 @@ var (
 // names the folder and the reason. Close must be called.
 func Open(cfg Config) (*Archive, error) {
 	a := &Archive{
-		cfg:     cfg,
-		log:     cmp.Or(cfg.Logger, slog.Default()),
-		stopped: make(chan struct{}),
-		room:    make(chan struct{}, 1),
-		pinning: make(chan struct{}, 1),
-		streams: map[hub.Key]*stream{},
-		folders: map[string]*folder{},
-		writers: map[*Writer]struct{}{},
-		loading: true,
+		cfg:      cfg,
+		log:      cmp.Or(cfg.Logger, slog.Default()),
+		stopped:  make(chan struct{}),
+		room:     make(chan struct{}, 1),
+		pinning:  make(chan struct{}, 1),
+		streams:  map[hub.Key]*stream{},
+		folders:  map[string]*folder{},
+		writers:  map[*Writer]struct{}{},
+		reserved: map[string]bool{},
+		loading:  true,
 	}
 	if err := a.openFolder(); err != nil {
 		return nil, fmt.Errorf("archive: %s: %w", cfg.Dir, err)

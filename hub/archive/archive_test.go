@@ -201,7 +201,7 @@ func TestPages(t *testing.T) {
 	var want []string
 	for i := range 10 {
 		record(t, a, other, start) // all of the same moment
-		want = append([]string{record(t, a, me, start.Add(time.Duration(i) * time.Second)).ID}, want...)
+		want = append([]string{record(t, a, me, start.Add(time.Duration(i)*time.Second)).ID}, want...)
 	}
 	var got []string
 	after, pages := "", 0

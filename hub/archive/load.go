@@ -46,7 +46,7 @@ func (a *Archive) load() error {
 // written, and what belongs to files that are not there any more.
 func (a *Archive) mend(f *folder, l *listing) {
 	for _, id := range l.parts {
-		if id := a.recover(f, id); id != "" {
+		if _, _, ours := parseID(id); ours && a.recover(f, id) { // others may be downloading
 			l.files = append(l.files, id)
 		}
 	}
@@ -64,22 +64,21 @@ func (a *Archive) mend(f *folder, l *listing) {
 	}
 }
 
-// recover finishes ID.flv.part and returns the ID that it then has, "" if there is nothing to
-// list.
-func (a *Archive) recover(f *folder, id string) string {
+// recover finishes ID.flv.part, and reports whether ID.flv is there now.
+func (a *Archive) recover(f *folder, id string) bool {
 	log := a.log.With("folder", f.path, "id", id)
 	info, err := flvfile.Recover(a.fs, path.Join(f.path, id))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		log.Info("recording that was not finished was empty")
-		return ""
+		return false
 	case err != nil: // also where there is a finished one of its name
 		log.Error("recording that was not finished stays so", "error", err)
-		return ""
+		return false
 	}
 	log.Info("recording that was not finished is now",
 		"duration", info.Duration, "bytes", info.Size)
-	return id
+	return true
 }
 
 func (a *Archive) removeStale(f *folder, l *listing, id, suffix string) {

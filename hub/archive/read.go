@@ -88,6 +88,9 @@ type file struct {
 	err    error // it is no recording
 }
 
+// empty reports whether nothing stands in the file: it is about to become one.
+func (f file) empty() bool { return f.size == 0 && f.changed != 0 }
+
 // How much is read at a time: so many folders while the archive is opened, so many batches of
 // files in each folder.
 const (
@@ -208,8 +211,8 @@ func (a *Archive) takeLocked(f *folder, files []file) (left []file) {
 		}
 		if file.err != nil {
 			now := watched{stamp: file.stamp, left: true}
-			if before, ok := f.watched[file.id]; (!ok || before != now) && file.size > 0 {
-				left = append(left, file) // an empty file is about to become one
+			if before, ok := f.watched[file.id]; (!ok || before != now) && !file.empty() {
+				left = append(left, file)
 			}
 			f.watched[file.id] = now
 			continue

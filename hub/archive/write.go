@@ -39,27 +39,33 @@ func (a *Archive) Create(key hub.Key, begin time.Time, metadata amf.ECMAArray) (
 	properties := flvfile.Properties{App: key.App, Name: key.Name, Begin: begin, Metadata: metadata}
 	for n := 1; n <= maxNumber; n++ {
 		id := newID(begin, n)
-		if a.has(key, id) {
+		if !a.reserve(key, path.Join(at, id)) {
 			continue
 		}
 		w, err := a.createFile(at, id, properties)
-		if errors.Is(err, fs.ErrExist) {
-			continue
+		if err == nil {
+			return a.begun(key, at, id, begin, w), nil
 		}
-		if err != nil {
+		a.mu.Lock()
+		delete(a.reserved, path.Join(at, id))
+		a.mu.Unlock()
+		if !errors.Is(err, fs.ErrExist) {
 			return nil, fmt.Errorf("archive: %w", err)
 		}
-		return a.begun(key, at, id, begin, w), nil
 	}
 	return nil, fmt.Errorf("archive: %d recordings of %s began at %v", maxNumber, key, begin)
 }
 
-// has reports whether there is such a recording, be it one that is being deleted.
-func (a *Archive) has(key hub.Key, id string) bool {
+// reserve keeps a name for a new recording, until begun; it reports false if there is a
+// recording of that name, be it one that is being deleted, or is about to be one.
+func (a *Archive) reserve(key hub.Key, at string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s := a.streams[key]
-	return s != nil && findID(s.byID, id) != nil
+	if s := a.streams[key]; a.reserved[at] || s != nil && findID(s.byID, path.Base(at)) != nil {
+		return false
+	}
+	a.reserved[at] = true
+	return true
 }
 
 // createFile begins a file in a folder that it makes. Who deletes the last recording of
@@ -86,6 +92,7 @@ func (a *Archive) begun(key hub.Key, at, id string, begin time.Time, fw *flvfile
 	w.entry = &entry{id: id, begin: begin.UnixMilli(), changed: begin.UnixNano(), writer: w}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	delete(a.reserved, path.Join(at, id))
 	f := a.folderLocked(at)
 	f.key, f.known = key, true
 	f.version++
