@@ -54,12 +54,16 @@ type stamp struct {
 type folder struct {
 	path    string // with slashes, "." for DIR
 	key     hub.Key
-	usable  bool     // it can hold recordings, as it has a key
-	known   bool     // key is the true one, and not only what its name looks like
-	changed int64    // of the folder, ns since 1970; 0 if it has to be read anew
+	usable  bool  // it can hold recordings, as it has a key
+	known   bool  // key is the true one, and not only what its name looks like
+	changed int64 // of the folder, ns since 1970; 0 if it was not read yet
+	read    int64 // when it was read, ns since 1970
+	took    time.Duration
+	failed  bool     // it could not be read, which is told
 	version uint64   // of what this process does in it: what was read before does not count
 	files   []*entry // by ID
 	watched map[string]watched
+	pins    bool          // some of its files may be pinned
 	reading chan struct{} // closed when it has been read; nil while nobody reads it
 }
 
@@ -148,11 +152,10 @@ func (a *Archive) addLocked(f *folder, key hub.Key, entries []*entry) {
 	}
 }
 
-// older is the order in which recordings were begun, as their IDs tell.
+// older is the order in which recordings were begun; of one millisecond, ID comes before ID-2 and
+// that before ID-10.
 func older(a, b *entry) int {
-	_, m, _ := parseID(a.id)
-	_, n, _ := parseID(b.id)
-	return cmp.Or(cmp.Compare(a.begin, b.begin), cmp.Compare(m, n), cmp.Compare(a.id, b.id))
+	return cmp.Or(cmp.Compare(a.begin, b.begin), cmp.Compare(len(a.id), len(b.id)), cmp.Compare(a.id, b.id))
 }
 
 // loadedLocked puts everything that was added while loading into one order.

@@ -127,7 +127,7 @@ func (a *Archive) Pin(key hub.Key, id string, on bool) error {
 	a.mu.Lock()
 	there := a.findLocked(key, id) == e
 	if there {
-		e.pinned = on
+		e.pinned, e.folder.pins = on, true
 		e.folder.version++
 	}
 	a.mu.Unlock()

@@ -137,32 +137,28 @@ func (a *Archive) refresh(f *folder, id string) (found []*folder) {
 // readFolder is one attempt of refresh; done is false if this process has worked in the
 // folder meanwhile, so that what was read does not count.
 func (a *Archive) readFolder(f *folder, id string, loading bool) (found []*folder, done bool) {
-	a.mu.Lock()
-	version, changed := f.version, f.changed
-	again := f.watchedLocked(id)
-	a.mu.Unlock()
-
 	info, err := a.root.Lstat(f.path)
 	gone := errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir()
-	var l listing
-	switch {
-	case gone:
-	case err != nil:
-		a.log.Warn("folder of recordings cannot be read", "folder", f.path, "error", err)
+	a.mu.Lock()
+	version, again := f.version, f.watchedLocked(id)
+	same := !gone && err == nil && f.sameLocked(info.ModTime().UnixNano(), id == anyFile)
+	a.mu.Unlock()
+	if same && len(again) == 0 {
 		return nil, true
-	case info.ModTime().UnixNano() == changed:
-		if len(again) == 0 {
-			return nil, true
-		}
+	}
+	if same {
 		return nil, a.applyFiles(f, version, a.readFiles(f, again))
-	default:
-		if l, err = a.list(f.path); err != nil {
-			a.log.Warn("folder of recordings cannot be read", "folder", f.path, "error", err)
-			return nil, !errors.Is(err, fs.ErrNotExist)
-		}
-		if loading {
-			a.mend(f, &l)
-		}
+	}
+	var l listing
+	if err == nil && !gone {
+		l, err = a.list(f.path)
+	}
+	if err != nil && !gone {
+		a.fail(f, err)
+		return nil, !errors.Is(err, fs.ErrNotExist)
+	}
+	if loading {
+		a.mend(f, &l)
 	}
 	a.mu.Lock()
 	fresh := f.missingLocked(l.files)
@@ -170,9 +166,35 @@ func (a *Archive) readFolder(f *folder, id string, loading bool) (found []*folde
 	for name, w := range again {
 		fresh[name] = w
 	}
-	files := a.readFiles(f, fresh)
-	return a.apply(f, version, l, files)
+	return a.apply(f, version, l, a.readFiles(f, fresh))
 }
+
+// fail writes a line about a folder that cannot be read, one until it can.
+func (a *Archive) fail(f *folder, err error) {
+	a.mu.Lock()
+	told := f.failed
+	f.failed = true
+	a.mu.Unlock()
+	if !told {
+		a.log.Warn("folder of recordings cannot be read", "folder", f.path, "error", err)
+	}
+}
+
+// sameLocked reports whether a folder of that time need not be read anew. One that may have
+// changed once more since it was read is read by each scan, and by lookups; these must not
+// keep a core busy if it is large.
+func (f *folder) sameLocked(changed int64, scanning bool) bool {
+	if f.changed == 0 || f.changed != changed {
+		return false
+	}
+	pause := lookupPause * f.took
+	return f.read-changed >= int64(coarsest) ||
+		!scanning && pause > 100*time.Millisecond && time.Now().UnixNano()-f.read < int64(pause)
+}
+
+// lookupPause is how many times as long as it takes to read a folder lookups wait before
+// they read it again.
+const lookupPause = 10
 
 // watchedLocked returns which files are to be looked at again, with what is known of them.
 func (f *folder) watchedLocked(id string) map[string]watched {
@@ -194,15 +216,33 @@ func (f *folder) watchedLocked(id string) map[string]watched {
 	return again
 }
 
-// missingLocked returns the files of a folder that the catalogue lacks.
+// missingLocked returns which files of a folder, in order, the catalogue lacks.
 func (f *folder) missingLocked(ids []string) map[string]watched {
 	fresh := map[string]watched{}
+	known := f.files
 	for _, id := range ids {
-		if findID(f.files, id) == nil {
+		for len(known) > 0 && known[0].id < id {
+			known = known[1:]
+		}
+		if len(known) == 0 || known[0].id != id {
 			fresh[id] = f.watched[id]
 		}
 	}
 	return fresh
+}
+
+// goneLocked returns which entries of a folder have no file any more. Those that this process is
+// at work on do not count.
+func (f *folder) goneLocked(ids []string) (gone []*entry) {
+	for _, e := range f.files {
+		for len(ids) > 0 && ids[0] < e.id {
+			ids = ids[1:]
+		}
+		if e.writer == nil && e.claim == nil && (len(ids) == 0 || ids[0] != e.id) {
+			gone = append(gone, e)
+		}
+	}
+	return gone
 }
 
 // apply takes over what was read in a folder: which files there are, and what is in those that
@@ -213,15 +253,12 @@ func (a *Archive) apply(f *folder, version uint64, l listing, files []file) (fou
 		a.mu.Unlock()
 		return nil, f.version == version
 	}
-	var gone []*entry
-	for _, e := range f.files {
-		if e.writer != nil || e.claim != nil {
-			continue
+	gone := f.goneLocked(l.files)
+	if len(l.pinned) > 0 || f.pins {
+		f.pins = len(l.pinned) > 0
+		for _, e := range f.files {
+			e.pinned = l.pinned[e.id]
 		}
-		if _, there := slices.BinarySearch(l.files, e.id); !there {
-			gone = append(gone, e)
-		}
-		e.pinned = l.pinned[e.id]
 	}
 	a.removeLocked(f, gone)
 	for id := range f.watched {
@@ -233,9 +270,8 @@ func (a *Archive) apply(f *folder, version uint64, l listing, files []file) (fou
 		files[i].pinned = l.pinned[files[i].id]
 	}
 	left := a.takeLocked(f, files)
-	if f.changed = l.changed; l.read-l.changed < int64(coarsest) {
-		f.changed = 0
-	}
+	f.changed, f.read, f.failed = l.changed, l.read, false
+	f.took = time.Since(time.Unix(0, l.read))
 	if l.changed == 0 && len(f.files) == 0 && f.path != "." {
 		delete(a.folders, f.path)
 	}
