@@ -45,13 +45,6 @@ type recording struct {
 	format format // theirs
 }
 
-// part is one file of a recording, on the stream's clock.
-type part struct {
-	id    string
-	base  int64 // stream time of the file's time 0
-	begin int64 // stream time from which on it has this stream
-}
-
 // progress says how much of a stream stands in its newest file.
 type progress struct {
 	id   string
@@ -224,90 +217,6 @@ func (rec *recording) isOver(s *slot, p *hub.Packet) bool {
 	return false
 }
 
-// open begins a file with a packet, if it can begin with that one.
-func (rec *recording) open(s *slot, p *hub.Packet) bool {
-	if rec.failing || rec.needKey && !p.Key {
-		return false
-	}
-	r := rec.recorder
-	if full, _ := r.isFull(); full {
-		return false
-	}
-	rec.written, rec.formatDue, rec.cutDue = rec.headers.format(), false, false
-	first := rec.first(s, p)
-	appended := rec.append(first)
-	if !appended {
-		begin := time.Now().Add(-time.Duration(rec.newestTime(s)-first) * time.Millisecond)
-		out, err := r.cfg.Archive.Create(rec.key, begin, rec.headers.metadata())
-		if err != nil {
-			rec.failed("a recording could not begin", err)
-			return false
-		}
-		rec.out, rec.base = out, first
-		s.packets = append(s.packets, rec.headers.packets(0)...)
-	}
-	recording := rec.out.Recording()
-	rec.begin, rec.id = first, recording.ID
-	rec.addPart(part{recording.ID, rec.base, first})
-	rec.needKey = false
-	r.totals.begun.Add(1)
-	r.log.Info("recording begins", rec.attrs("recording", recording.ID, "appended", appended)...)
-	r.tell(Event{Kind: EventBegun, Recording: recording})
-	return true
-}
-
-// append goes on with the stream's last file, if that is asked for and it has the format
-// of the stream.
-func (rec *recording) append(first int64) bool {
-	r := rec.recorder
-	asked := rec.start.appends
-	rec.start.appends = false
-	if !asked {
-		return false
-	}
-	out, err := r.cfg.Archive.Append(rec.key)
-	if err != nil {
-		if !errors.Is(err, archive.ErrNotFound) {
-			r.log.Warn("a recording cannot be gone on with: another one begins", rec.attrs("error", err)...)
-		}
-		return false
-	}
-	var had headers
-	in, err := out.Headers()
-	for _, p := range in {
-		had.take(p.Tag)
-	}
-	if err != nil || had.format() != rec.written {
-		r.log.Info("a recording has other codecs or tracks than the stream: another one begins", rec.attrs("recording", out.Recording().ID)...)
-		rec.out = out
-		rec.finish(archive.StateFinished)
-		return false
-	}
-	rec.out, rec.base = out, first-out.End()
-	return true
-}
-
-// first returns the stream time at which a file begins with a packet: the lowest of it and
-// of what follows in the batch, since tracks are a little apart.
-func (rec *recording) first(s *slot, p *hub.Packet) int64 {
-	first, behind := p.Time, false
-	for i := range s.batch.Packets {
-		q := &s.batch.Packets[i]
-		behind = behind || q == p
-		if behind && !q.Header && p.Time-q.Time < maxApart {
-			first = min(first, q.Time)
-		}
-	}
-	return first
-}
-
-// maxApart is how far a later packet may lie before the first one of a file, in ms, to count
-// as its beginning.
-const maxApart = 1000
-
-// newestTime returns the stream time of the last packet of a batch.
-func (rec *recording) newestTime(s *slot) int64 { return s.batch.Packets[len(s.batch.Packets)-1].Time }
-
 // flush writes the packets of the slot.
 func (rec *recording) flush(s *slot) {
 	if len(s.packets) == 0 || rec.out == nil {
@@ -390,41 +299,4 @@ func (rec *recording) finish(state archive.State) {
 // attrs are what each line of the log says, and more.
 func (rec *recording) attrs(more ...any) []any {
 	return append([]any{"stream", rec.key.String()}, more...)
-}
-
-// maxParts is how many files a viewer who rewinds may reach.
-const maxParts = 10_000
-
-// addPart notes that a file begins.
-func (rec *recording) addPart(p part) {
-	rec.mu.Lock()
-	defer rec.mu.Unlock()
-	if len(rec.files) > 0 && rec.format != rec.written || len(rec.files) >= maxParts {
-		rec.files = nil // one that is being read goes on
-	}
-	rec.format = rec.written
-	rec.files = append(rec.files, p)
-}
-
-// partAt returns the file in which a time of the stream is, the first one if it is before
-// that; ok is false if there is none.
-func (rec *recording) partAt(time int64) (p part, ok bool) {
-	rec.mu.Lock()
-	defer rec.mu.Unlock()
-	for i := len(rec.files) - 1; i >= 0; i-- {
-		if p = rec.files[i]; p.begin <= time {
-			return p, true
-		}
-	}
-	return p, len(rec.files) > 0
-}
-
-// partAfter returns the file that follows another one.
-func (rec *recording) partAfter(p part) (next part, ok bool) {
-	rec.mu.Lock()
-	defer rec.mu.Unlock()
-	for i := len(rec.files) - 1; i >= 0 && rec.files[i].begin > p.begin; i-- {
-		next, ok = rec.files[i], true
-	}
-	return next, ok
 }

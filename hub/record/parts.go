@@ -1,0 +1,45 @@
+package record
+
+// part is one file of a recording, on the stream's clock.
+type part struct {
+	id    string
+	base  int64 // stream time of the file's time 0
+	begin int64 // stream time from which on it has this stream
+}
+
+// maxParts is how many files a viewer who rewinds may reach.
+const maxParts = 10_000
+
+// addPart notes that a file begins.
+func (rec *recording) addPart(p part) {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	if len(rec.files) > 0 && rec.format != rec.written || len(rec.files) >= maxParts {
+		rec.files = nil // one that is being read goes on
+	}
+	rec.format = rec.written
+	rec.files = append(rec.files, p)
+}
+
+// partAt returns the file in which a time of the stream is, the first one if it is before
+// that; ok is false if there is none.
+func (rec *recording) partAt(time int64) (p part, ok bool) {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	for i := len(rec.files) - 1; i >= 0; i-- {
+		if p = rec.files[i]; p.begin <= time {
+			return p, true
+		}
+	}
+	return p, len(rec.files) > 0
+}
+
+// partAfter returns the file that follows another one.
+func (rec *recording) partAfter(p part) (next part, ok bool) {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	for i := len(rec.files) - 1; i >= 0 && rec.files[i].begin > p.begin; i-- {
+		next, ok = rec.files[i], true
+	}
+	return next, ok
+}
