@@ -32,6 +32,7 @@ import (
 var arrows = map[string][]string{
 	"flv":               {"flv/amf"},
 	"flv/amf":           {},
+	"flv/mp4":           {"flv"},
 	"hub/...":           {"flv/...", "hub/..."},
 	"hub/intake":        {"hub/rawconn"},
 	"hub/pattern":       {},

@@ -1,0 +1,76 @@
+package mp4_test
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// frame is a decoded frame.
+type frame struct {
+	stream string
+	at     float64 // s
+	hash   string
+}
+
+// decode returns the decoded frames of a file, by stream. Times count from the first frame of
+// all.
+func decode(t *testing.T, path string, args ...string) map[string][]frame {
+	t.Helper()
+	args = append(args, "-i", path, "-map", "0:v?", "-map", "0:a?", "-fps_mode", "passthrough", "-enc_time_base", "1:1000", "-f", "framemd5", "-")
+	out := run(t, newer(t, "ffmpeg"), append([]string{"-nostdin", "-v", "warning"}, args...)...)
+	base := map[string]float64{}
+	frames := map[string][]frame{}
+	for line := range strings.Lines(out) {
+		line = strings.TrimSpace(line)
+		if rest, ok := strings.CutPrefix(line, "#tb "); ok {
+			stream, tb, _ := strings.Cut(rest, ": ")
+			num, den, _ := strings.Cut(tb, "/")
+			a, err := strconv.ParseFloat(num, 64)
+			require.NoError(t, err)
+			b, err := strconv.ParseFloat(den, 64)
+			require.NoError(t, err)
+			base[stream] = a / b
+			continue
+		}
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		f := strings.Split(line, ",")
+		pts, err := strconv.ParseFloat(strings.TrimSpace(f[2]), 64)
+		require.NoError(t, err, line)
+		stream := strings.TrimSpace(f[0])
+		frames[stream] = append(frames[stream], frame{stream, pts * base[stream], strings.TrimSpace(f[5])})
+	}
+	return frames
+}
+
+// What real encoders sent, as FLV and as MP4: the same pictures and the same sound, at the
+// same times.
+func TestCapturesDecode(t *testing.T) {
+	for _, name := range []string{
+		"obs30-h264-aac", "ffmpeg5-h264-aac", "ffmpeg7-h264-bframes-aac", "ffmpeg7-hevc-aac", "ffmpeg7-av1-aac", "ffmpeg7-audio-mp3",
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := file(captured(t, name)...)
+			from, to := keep(t, "in.flv", b), keep(t, "out.mp4", whole(t, b))
+			t.Log(run(t, newer(t, "ffprobe"), "-v", "warning", "-show_entries", "stream=codec_name,width,height,sample_rate,channels,start_time,duration,nb_frames:format=duration,start_time", "-of", "compact", to))
+			run(t, "ffprobe", "-v", "warning", "-show_streams", "-show_packets", to)
+			want, got := decode(t, from), decode(t, to)
+			require.Len(t, got, len(want))
+			for stream, frames := range want {
+				require.Len(t, got[stream], len(frames), "stream %s", stream)
+				for i, f := range frames {
+					require.Equal(t, f.hash, got[stream][i].hash, "stream %s, frame %d", stream, i)
+					require.InDelta(t, f.at-frames[0].at, got[stream][i].at-got[stream][0].at, 0.0021, "stream %s, frame %d", stream, i)
+				}
+			}
+			if len(want) == 2 {
+				assert.InDelta(t, want["0"][0].at-want["1"][0].at, got["0"][0].at-got["1"][0].at, 0.0015, "sound and picture")
+			}
+		})
+	}
+}
