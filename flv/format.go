@@ -8,6 +8,9 @@ type VideoFormat struct {
 	Profile string // "High", "Main 10", …; empty when unknown
 	// Width and Height are in pixels, after cropping; 0 when unknown.
 	Width, Height int
+	// PixelWidth and PixelHeight are the shape of a pixel, as H.264 and HEVC tell it; 0 if
+	// it is square, or the header does not say.
+	PixelWidth, PixelHeight int
 	// FrameRate is in frames per second, at most 1,000; 0 when the header does not
 	// say, or says more, which stands for a rate that varies. It is what the encoder
 	// claims, not what it sends.

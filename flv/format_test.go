@@ -259,7 +259,7 @@ func TestVideoFormat(t *testing.T) {
 		config []byte
 		want   VideoFormat
 	}{
-		"H.264 by hand":                      {CodecH264, h264ByHand(), VideoFormat{Profile: "Baseline", Width: 320, Height: 240, FrameRate: 30}},
+		"H.264 by hand":                      {CodecH264, h264ByHand(), VideoFormat{Profile: "Baseline", Width: 320, Height: 240, PixelWidth: 4, PixelHeight: 3, FrameRate: 30}},
 		"H.264 with scaling lists":           {CodecH264, h264ScalingLists(), VideoFormat{Profile: "High 4:4:4 Predictive", Width: 319, Height: 238}},
 		"HEVC by hand":                       {CodecHEVC, hevcByHand(), VideoFormat{Profile: "Range Extensions", Width: 645, Height: 481, FrameRate: 30000.0 / 1001}},
 		"AV1 by hand":                        {CodecAV1, av1ByHand(), VideoFormat{Profile: "Main", Width: 1280, Height: 720, FrameRate: 30}},
@@ -375,11 +375,11 @@ func TestCapturedFormats(t *testing.T) {
 		video VideoFormat
 		audio AudioFormat
 	}{
-		"obs30-h264-aac.flv":           {VideoFormat{CodecH264, "High", 640, 360, 30}, AudioFormat{CodecAAC, "LC", 48000, 2}},
-		"ffmpeg5-h264-aac.flv":         {VideoFormat{CodecH264, "High", 320, 180, 15}, aac},
-		"ffmpeg7-h264-bframes-aac.flv": {VideoFormat{CodecH264, "High", 320, 180, 15}, aac},
-		"ffmpeg7-hevc-aac.flv":         {VideoFormat{CodecHEVC, "Main", 320, 180, 15}, aac},
-		"ffmpeg7-av1-aac.flv":          {VideoFormat{CodecAV1, "Main", 320, 180, 0}, aac},
+		"obs30-h264-aac.flv":           {VideoFormat{Codec: CodecH264, Profile: "High", Width: 640, Height: 360, FrameRate: 30}, AudioFormat{CodecAAC, "LC", 48000, 2}},
+		"ffmpeg5-h264-aac.flv":         {VideoFormat{Codec: CodecH264, Profile: "High", Width: 320, Height: 180, FrameRate: 15}, aac},
+		"ffmpeg7-h264-bframes-aac.flv": {VideoFormat{Codec: CodecH264, Profile: "High", Width: 320, Height: 180, FrameRate: 15}, aac},
+		"ffmpeg7-hevc-aac.flv":         {VideoFormat{Codec: CodecHEVC, Profile: "Main", Width: 320, Height: 180, FrameRate: 15}, aac},
+		"ffmpeg7-av1-aac.flv":          {VideoFormat{Codec: CodecAV1, Profile: "Main", Width: 320, Height: 180}, aac},
 		"ffmpeg7-audio-mp3.flv":        {VideoFormat{}, AudioFormat{CodecMP3, "", 44100, 1}},
 	} {
 		t.Run(name, func(t *testing.T) {

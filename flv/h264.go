@@ -105,6 +105,7 @@ func parseH264SPS(nal []byte) (VideoFormat, error) {
 		Height:  int(height),
 	}
 	if r.flag() {
+		f.PixelWidth, f.PixelHeight = readVUIAspect(r)
 		f.FrameRate = h264FrameRate(r)
 	}
 	return f, nil
@@ -133,8 +134,8 @@ func skipH264ScalingLists(r *bitReader, chroma uint32) {
 	}
 }
 
-// h264FrameRate reads video usability information as far as the timing
-// (ITU-T H.264 §E.1.1). One that is cut short tells nothing.
+// h264FrameRate reads video usability information behind the aspect ratio as far as
+// the timing (ITU-T H.264 §E.1.1). One that is cut short tells nothing.
 func h264FrameRate(r *bitReader) float64 {
 	skipVUIColour(r)
 	if !r.flag() { // timing_info_present_flag
@@ -147,13 +148,33 @@ func h264FrameRate(r *bitReader) float64 {
 	return float64(scale) / float64(units) / 2 // fields per second
 }
 
-// skipVUIColour passes over the start that the video usability information of
-// H.264 (§E.1.1) and H.265 (§E.2.1) share: aspect ratio to chroma location.
-func skipVUIColour(r *bitReader) {
+// readVUIAspect reads the shape of a pixel, with which the video usability information of
+// H.264 (§E.1.1) and H.265 (§E.2.1) begins; 0 for a square one, and what is not told.
+func readVUIAspect(r *bitReader) (width, height int) {
 	const extendedSAR = 255
-	if r.flag() && r.read(8) == extendedSAR {
-		r.skip(32)
+	if !r.flag() {
+		return 0, 0
 	}
+	if idc := r.read(8); idc == extendedSAR {
+		width, height = int(r.read(16)), int(r.read(16))
+	} else if int(idc) < len(pixelShapes) {
+		width, height = pixelShapes[idc][0], pixelShapes[idc][1]
+	}
+	if r.short || width == height || width == 0 || height == 0 {
+		return 0, 0
+	}
+	return width, height
+}
+
+// pixelShapes is indexed by aspect_ratio_idc (Table E-1 of both).
+var pixelShapes = [...][2]int{
+	1: {1, 1}, {12, 11}, {10, 11}, {16, 11}, {40, 33}, {24, 11}, {20, 11}, {32, 11},
+	{80, 33}, {18, 11}, {15, 11}, {64, 33}, {160, 99}, {4, 3}, {3, 2}, {2, 1},
+}
+
+// skipVUIColour passes over what follows there, and is the same in both too: overscan to
+// chroma location.
+func skipVUIColour(r *bitReader) {
 	if r.flag() { // overscan
 		r.skip(1)
 	}

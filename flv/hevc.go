@@ -95,12 +95,13 @@ func parseHEVCSPS(nal []byte) (VideoFormat, error) {
 	if width <= 0 || height <= 0 || width > maxDimension || height > maxDimension {
 		return VideoFormat{}, fmt.Errorf("%w: picture of %dx%d pixels", ErrFormat, width, height)
 	}
-	return VideoFormat{
-		Profile:   profileName(hevcProfiles, profile),
-		Width:     int(width),
-		Height:    int(height),
-		FrameRate: hevcFrameRate(r, subLayers),
-	}, nil
+	f := VideoFormat{
+		Profile: profileName(hevcProfiles, profile),
+		Width:   int(width),
+		Height:  int(height),
+	}
+	f.readHEVCUsability(r, subLayers)
+	return f, nil
 }
 
 // readHEVCProfileTierLevel passes over profile_tier_level (§7.3.3) and returns
@@ -129,15 +130,15 @@ func readHEVCProfileTierLevel(r *bitReader, subLayers int) uint32 {
 	return profile
 }
 
-// hevcFrameRate reads a sequence parameter set on from its bit depths to the
-// timing in its video usability information. One that is cut short, or that
-// breaks a bound on the way, tells nothing.
-func hevcFrameRate(r *bitReader, subLayers int) float64 {
+// readHEVCUsability reads a sequence parameter set on from its bit depths to the shape
+// of a pixel and the timing in its video usability information. One that is cut short,
+// or that breaks a bound on the way, tells nothing.
+func (f *VideoFormat) readHEVCUsability(r *bitReader, subLayers int) {
 	r.ue() // luma bit depth
 	r.ue() // chroma bit depth
 	pocBits := int(r.ue()) + 4
 	if pocBits > 16 {
-		return 0
+		return
 	}
 	layers := 1
 	if r.flag() { // sub_layer_ordering_info_present
@@ -162,19 +163,20 @@ func hevcFrameRate(r *bitReader, subLayers int) float64 {
 		r.skip(1)
 	}
 	if !skipHEVCShortTermSets(r) {
-		return 0
+		return
 	}
 	if r.flag() { // long-term reference pictures
 		n := r.ue()
 		if n > maxHEVCLongTermPics {
-			return 0
+			return
 		}
 		r.skip(int(n) * (pocBits + 1))
 	}
 	r.skip(2) // temporal mvp, strong intra smoothing
 	if !r.flag() {
-		return 0
+		return
 	}
+	f.PixelWidth, f.PixelHeight = readVUIAspect(r)
 	skipVUIColour(r)
 	r.skip(3)     // neutral chroma, field sequence, frame field info
 	if r.flag() { // default display window
@@ -183,13 +185,13 @@ func hevcFrameRate(r *bitReader, subLayers int) float64 {
 		}
 	}
 	if !r.flag() { // vui_timing_info_present_flag
-		return 0
+		return
 	}
 	units, scale := r.read(32), r.read(32)
 	if r.short || units == 0 {
-		return 0
+		return
 	}
-	return float64(scale) / float64(units)
+	f.FrameRate = float64(scale) / float64(units)
 }
 
 // skipHEVCScalingLists passes over scaling_list_data (§7.3.4).
