@@ -11,8 +11,9 @@ const (
 	// slack is by how much a timestamp may differ from the sum of durations at the least,
 	// in ms; otherwise by half a frame.
 	slack = 3
-	// lasting is after how many further samples a difference is there to stay. It is not
-	// where an encoder sends several frames with the timestamp of the first one.
+	// lasting is after how many further samples a difference is there to stay, or for a gap
+	// at the end of the file. It is not where an encoder sends several frames with the
+	// timestamp of the first one.
 	lasting = 8
 	// correctionsPart is the part of samples that may be corrected: 1 in so many. With
 	// more, the codec's durations are not what the sound has, and timestamps are taken.
@@ -32,7 +33,7 @@ type clock struct {
 }
 
 // next returns the decoding time of the sample that c is at, from the first one, in units. It
-// has to be called for each sample in their order.
+// is to be called for each sample in their order.
 func (k *clock) next(c *cursor) int64 {
 	at := c.time
 	if k.rate != 1000 {
@@ -66,7 +67,7 @@ func (k *clock) parts(c *cursor, due int64) bool {
 	for range lasting {
 		due += int64(ahead.frame)
 		if !ahead.next() {
-			break
+			return first > 0
 		}
 		if k.differs(&ahead, due) != first {
 			return false

@@ -36,9 +36,9 @@ type track struct {
 type description struct {
 	config        []byte
 	frame         frames
-	width, height int // pixels
-	pixel         [2]int
-	rate          int // Hz
+	width, height int    // pixels
+	pixel         [2]int // shape of a pixel; 0 for a square one
+	rate          int    // Hz
 	channels      int
 	asked         bool // a key frame has been asked for the size
 }
@@ -79,6 +79,7 @@ func (t *track) describe(p flv.Packet) bool {
 			return false
 		}
 		d.width, d.height = f.Width, f.Height
+		d.pixel = [2]int{f.PixelWidth, f.PixelHeight}
 	} else {
 		f, err := flv.ParseAudioConfig(p)
 		if err != nil || f.SampleRate == 0 {
