@@ -39,14 +39,15 @@ func (k *clock) next(c *cursor) int64 {
 	if k.rate != 1000 {
 		at = (at*k.rate + 500) / 1000
 	}
-	switch {
-	case k.n == 0:
+	if k.n == 0 {
 		at = 0
-	case k.exact:
-		if due := k.pos + int64(k.frame); !k.parts(c, due) {
-			at = due
-		} else {
-			k.corrections++
+	} else {
+		if k.exact {
+			if due := k.pos + int64(k.frame); !k.parts(c, due) {
+				at = due
+			} else {
+				k.corrections++
+			}
 		}
 		at = max(at, k.pos+1)
 	}

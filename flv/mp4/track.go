@@ -123,6 +123,7 @@ func (t *track) add(v sample, head []byte) {
 // Pictures are still presented when they should be.
 func (t *track) order(v *sample) {
 	last := t.samples.end.time
+	v.time = min(v.time, last+longestGap)
 	if !t.video {
 		v.time = max(v.time, last)
 		return
@@ -140,6 +141,8 @@ const (
 	// longFrame is beyond what a distance of two pictures is a gap rather than a frame
 	// rate, in ms; it is not for how long the last picture is shown.
 	longFrame = 1000
+	// longestGap is how long a sample may last, in ms: 24 days.
+	longestGap = 1<<31 - 1
 	// loneFrame is for how long the only picture of a file is shown, in ms.
 	loneFrame = 40
 )

@@ -5,11 +5,12 @@ import (
 	"io"
 )
 
-// Sizes of reads, in bytes. Small ones skip the bodies of large tags, large ones save
-// calls where tags are small.
+// Sizes of reads, in bytes. Reading on through the bodies of tags is cheaper than a call for
+// each tag, and what disks do best, unless the bodies are large.
 const (
-	minBlock = 4 << 10
-	maxBlock = 64 << 10
+	minBlock = 16 << 10
+	maxBlock = 256 << 10
+	near     = 64 << 10 // what may lie between two blocks that are as good as one behind the other
 )
 
 // window reads a file forward in blocks.
@@ -27,14 +28,15 @@ type window struct {
 func (w *window) bytes(pos int64, n int) ([]byte, error) {
 	skip := pos - w.at
 	if skip < 0 || skip+int64(n) > int64(len(w.block)) {
-		if skip >= 0 && skip <= int64(len(w.block)) {
+		if w.block == nil {
+			w.block = make([]byte, 0, maxBlock)
+		}
+		if skip >= 0 && skip <= int64(len(w.block))+near {
 			w.ahead = min(2*w.ahead, maxBlock)
 		} else {
-			w.ahead = minBlock
+			w.ahead = 0
 		}
-		if w.block == nil {
-			w.block, w.ahead = make([]byte, 0, maxBlock), minBlock
-		}
+		w.ahead = max(w.ahead, minBlock)
 		w.block = w.block[:min(int64(w.ahead), w.size-pos)]
 		w.at, skip = pos, 0
 		if err := w.read(w.block, pos); err != nil {
