@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"sync/atomic"
 	"time"
@@ -18,7 +19,10 @@ import (
 // goroutines at a time; the other methods may be called at any time.
 type Player struct {
 	cc     *clientConn
+	opts   PlayOptions
 	closed atomic.Bool
+	seeks  atomic.Int32  // that the server has not answered
+	latest atomic.Uint32 // timestamp of the tag that ReadTag returned last
 
 	// Of the goroutine that calls ReadTag.
 	first  *chunk.Message // read by Play already
@@ -30,13 +34,31 @@ type Player struct {
 // §7.2.2.1 says seconds, clients send milliseconds.
 const anyStart = -2000
 
-// playBuffer is the buffer length that a player announces, in ms, as ffmpeg does.
-const playBuffer = 3000
+// defaultPlayBuffer is the buffer length that a player announces, as ffmpeg does.
+const defaultPlayBuffer = 3 * time.Second
+
+// PlayOptions are what a Player asks for. The zero value plays all of a stream, live or
+// recorded. Times are sent in milliseconds, up to 2^32 of them.
+type PlayOptions struct {
+	// Start is where a recorded stream begins: at the key frame at or before it. A live
+	// stream has no such place.
+	Start time.Duration
+	// Duration is for how long to play, to the end if 0.
+	Duration time.Duration
+	// Buffer is how far ahead of the time that passes the server may send what is
+	// recorded: 3 s if 0.
+	Buffer time.Duration
+}
 
 // Play connects to the server and plays the stream of rawURL. It returns when the
 // server has begun to play; a refusal is a *StatusError. ctx bounds the opening
 // only, for which a server may wait for a publisher. The Player must be closed.
 func (c *Client) Play(ctx context.Context, rawURL string) (*Player, error) {
+	return c.PlayFrom(ctx, rawURL, PlayOptions{})
+}
+
+// PlayFrom is Play with options.
+func (c *Client) PlayFrom(ctx context.Context, rawURL string, o PlayOptions) (*Player, error) {
 	cc, stop, err := c.open(ctx, rawURL, playFlashVer, func(dst []byte, _ *clientConn) []byte {
 		return appendControl(dst, typeWindowAckSize, announcedWindow)
 	})
@@ -45,7 +67,7 @@ func (c *Client) Play(ctx context.Context, rawURL string) (*Player, error) {
 	}
 	cc.limit = time.Time{}
 	cc.silence = max(0, cmp.Or(c.ReadTimeout, defaultReadTimeout))
-	p := &Player{cc: cc}
+	p := &Player{cc: cc, opts: o}
 	if err := p.begin(); err != nil {
 		return nil, cc.abandon(ctx, stop, err)
 	}
@@ -59,8 +81,8 @@ func (c *Client) Play(ctx context.Context, rawURL string) (*Player, error) {
 // begin sends play and waits for the server to agree, or to send media.
 func (p *Player) begin() error {
 	cc := p.cc
-	b := appendCommand(cc.pending, cc.size, cc.streamID, "play", float64(txnPublish), nil, cc.name, float64(anyStart))
-	b = appendUserControl(b, eventSetBufferLength, cc.streamID, playBuffer)
+	b := p.opts.appendPlay(cc.pending, cc)
+	b = appendUserControl(b, eventSetBufferLength, cc.streamID, wireTime(cmp.Or(p.opts.Buffer, defaultPlayBuffer)))
 	if err := cc.sendAll(b); err != nil {
 		return fmt.Errorf("rtmp: playing: %w", err)
 	}
@@ -89,9 +111,28 @@ func (p *Player) begin() error {
 	}
 }
 
+// appendPlay appends the play command.
+func (o *PlayOptions) appendPlay(dst []byte, cc *clientConn) []byte {
+	start := float64(anyStart)
+	if o.Start > 0 {
+		start = float64(wireTime(o.Start))
+	}
+	values := []any{"play", float64(txnPublish), nil, cc.name, start}
+	if o.Duration > 0 {
+		values = append(values, float64(wireTime(o.Duration)))
+	}
+	return appendCommand(dst, cc.size, cc.streamID, values...)
+}
+
+// wireTime returns a time in milliseconds, as far as 32 bits hold it.
+func wireTime(d time.Duration) uint32 {
+	return uint32(min(max(d.Milliseconds(), 0), math.MaxUint32))
+}
+
 // ReadTag returns the next audio, video or data message. Data is valid until the
 // next call. |RtmpSampleAccess and the onStatus and onPlayStatus messages that
-// speak to the player are left out. The error at the stream's proper end
+// speak to the player are left out, and after Seek everything that comes before the
+// server's answer to it. The error at the stream's proper end
 // (NetStream.Play.UnpublishNotify, Stop or Complete) is io.EOF; a connection that
 // just ends is io.ErrUnexpectedEOF, a refusal a *StatusError. Errors last.
 func (p *Player) ReadTag() (flv.Tag, error) {
@@ -104,7 +145,8 @@ func (p *Player) ReadTag() (flv.Tag, error) {
 			p.failed = err
 			break
 		}
-		if ok {
+		if ok && p.seeks.Load() == 0 {
+			p.latest.Store(t.Timestamp)
 			return t, nil
 		}
 	}
@@ -143,9 +185,24 @@ func (p *Player) read() (flv.Tag, bool, error) {
 		if err != nil || c.name != "onStatus" {
 			return flv.Tag{}, false, nil
 		}
-		return flv.Tag{}, false, ended(c.status())
+		status := c.status()
+		if status.Code == CodeSeekNotify || status.Code == CodeSeekInvalidTime {
+			p.answered()
+		}
+		return flv.Tag{}, false, ended(status)
 	}
 	return flv.Tag{}, false, nil
+}
+
+// answered counts the answer to a seek. receiveAudio and receiveVideo are answered like
+// one that was not asked for.
+func (p *Player) answered() {
+	for {
+		n := p.seeks.Load()
+		if n == 0 || p.seeks.CompareAndSwap(n, n-1) {
+			return
+		}
+	}
 }
 
 // next returns the next message, or the next part of the last aggregate.
@@ -185,9 +242,26 @@ func ended(status *StatusError) error {
 	return nil
 }
 
-// Pause asks the server to pause or to resume.
+// Pause asks the server to pause or to resume, at the tag that was read last.
 func (p *Player) Pause(on bool) error {
-	return p.ask("pause", on, 0.0)
+	return p.ask("pause", on, float64(p.latest.Load()))
+}
+
+// Seek asks the server to go on at the key frame at or before a position of a file. What
+// ReadTag returns next is what follows there, unless the file does not have the position.
+func (p *Player) Seek(to time.Duration) error {
+	p.seeks.Add(1)
+	return p.ask("seek", float64(wireTime(to)))
+}
+
+// SetBuffer says how far ahead of the time that passes the server may send what is
+// recorded.
+func (p *Player) SetBuffer(ahead time.Duration) error {
+	err := p.cc.send(appendUserControl(nil, eventSetBufferLength, p.cc.streamID, wireTime(ahead)))
+	if err != nil {
+		return fmt.Errorf("rtmp: SetBufferLength: %w", err)
+	}
+	return nil
 }
 
 // ReceiveVideo asks the server to send video or to leave it out.

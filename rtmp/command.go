@@ -109,6 +109,26 @@ func playDuration(v any) time.Duration {
 	return time.Duration(ms * float64(time.Millisecond))
 }
 
+// milliseconds returns a time that a client sends in milliseconds: 0 for what is negative,
+// a year at the most.
+func milliseconds(ms float64) time.Duration {
+	if !(ms > 0) {
+		return 0
+	}
+	return time.Duration(min(ms, float64(maxPlayDuration/time.Millisecond)) * float64(time.Millisecond))
+}
+
+// reset returns play's reset argument, a boolean or a number; true if there is none.
+func (c *command) reset(i int) bool {
+	switch v := c.arg(i).(type) {
+	case bool:
+		return v
+	case float64:
+		return v != 0
+	}
+	return true
+}
+
 // flag returns a boolean argument, or def if it is not one.
 func (c *command) flag(i int, def bool) bool {
 	if b, ok := c.arg(i).(bool); ok {

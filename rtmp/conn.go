@@ -44,6 +44,8 @@ type conn struct {
 	pace func(now, since time.Time) (time.Time, error)
 	// charge is called for each message of the peer that makes us answer.
 	charge func() error
+	// bufferLength is called for SetBufferLength, with a message stream and milliseconds.
+	bufferLength func(id, ms uint32) error
 
 	// polled waits for bytes so that no goroutine has to; nil where a goroutine
 	// waits. It is set once, by the goroutine that reads, with armMu held.
@@ -86,6 +88,7 @@ func newConn(nc net.Conn, writeTimeout time.Duration) *conn {
 		ackWindow:    announcedWindow,
 		pace:         func(time.Time, time.Time) (time.Time, error) { return time.Time{}, nil },
 		charge:       func() error { return nil },
+		bufferLength: func(uint32, uint32) error { return nil },
 	}
 	c.rd = chunk.NewReader(c, chunk.Limits{})
 	return c
@@ -239,13 +242,7 @@ func (c *conn) readError(err error) error {
 func (c *conn) control(m chunk.Message) error {
 	p := m.Payload
 	if m.Type == typeUserControl {
-		if len(p) < 6 || binary.BigEndian.Uint16(p) != eventPingRequest {
-			return nil
-		}
-		if err := c.charge(); err != nil {
-			return err
-		}
-		return c.queue(appendUserControl(c.pending, eventPingResponse, binary.BigEndian.Uint32(p[2:])))
+		return c.userControl(p)
 	}
 	if len(p) < 4 {
 		return nil
@@ -267,6 +264,24 @@ func (c *conn) control(m chunk.Message) error {
 		}
 		c.bandwidth = v
 		return c.queue(appendControl(c.pending, typeWindowAckSize, v))
+	}
+	return nil
+}
+
+// userControl takes part in user control (RTMP 1.0 §7.1.7).
+func (c *conn) userControl(p []byte) error {
+	if len(p) < 6 {
+		return nil
+	}
+	v := binary.BigEndian.Uint32(p[2:])
+	switch event := binary.BigEndian.Uint16(p); {
+	case event == eventPingRequest:
+		if err := c.charge(); err != nil {
+			return err
+		}
+		return c.queue(appendUserControl(c.pending, eventPingResponse, v))
+	case event == eventSetBufferLength && len(p) >= 10:
+		return c.bufferLength(v, binary.BigEndian.Uint32(p[6:]))
 	}
 	return nil
 }

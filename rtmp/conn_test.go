@@ -258,7 +258,7 @@ func (n *nothing) Close(error) {}
 // idlePlayback is a Playback that plays nothing.
 type idlePlayback struct{}
 
-func (idlePlayback) Pause(bool)        {}
-func (idlePlayback) ReceiveAudio(bool) {}
-func (idlePlayback) ReceiveVideo(bool) {}
-func (idlePlayback) Close(error)       {}
+func (idlePlayback) Pause(bool, time.Duration) {}
+func (idlePlayback) ReceiveAudio(bool)         {}
+func (idlePlayback) ReceiveVideo(bool)         {}
+func (idlePlayback) Close(error)               {}

@@ -83,10 +83,10 @@ type witnessedPlay struct {
 	s *ServerStream
 }
 
-func (p *witnessedPlay) Pause(on bool)        { p.w.note("pause %d %v", p.s.ID(), on) }
-func (p *witnessedPlay) ReceiveAudio(on bool) { p.w.note("audio %d %v", p.s.ID(), on) }
-func (p *witnessedPlay) ReceiveVideo(on bool) { p.w.note("video %d %v", p.s.ID(), on) }
-func (p *witnessedPlay) Close(error)          { p.w.note("left %d", p.s.ID()) }
+func (p *witnessedPlay) Pause(on bool, _ time.Duration) { p.w.note("pause %d %v", p.s.ID(), on) }
+func (p *witnessedPlay) ReceiveAudio(on bool)           { p.w.note("audio %d %v", p.s.ID(), on) }
+func (p *witnessedPlay) ReceiveVideo(on bool)           { p.w.note("video %d %v", p.s.ID(), on) }
+func (p *witnessedPlay) Close(error)                    { p.w.note("left %d", p.s.ID()) }
 
 // answered returns the messages that a server sent, except acknowledgements, whose
 // moments depend on how much is read at once.

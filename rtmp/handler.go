@@ -86,8 +86,9 @@ type Publication interface {
 type Playback interface {
 	// Pause stops and resumes the media of the stream. The notification that the
 	// player expects is sent by the server, after Pause(true) returned and before
-	// Pause(false) is called.
-	Pause(on bool)
+	// Pause(false) is called. at is where the player says that it is, on the clock of
+	// the timestamps that it was sent; it means nothing to a live stream.
+	Pause(on bool, at time.Duration)
 	// ReceiveAudio says whether the player wants audio; it does until told
 	// otherwise.
 	ReceiveAudio(on bool)
@@ -129,8 +130,22 @@ type Request struct {
 
 	// Start is play's start argument as sent: RTMP 1.0 §7.2.2.1 says seconds with
 	// -2 for "live, else recorded" and -1 for "live only", players send
-	// milliseconds (-2000, -1000, 0). It means nothing to a live stream.
+	// milliseconds (-2000, -1000, 0; ffmpeg, librtmp and Flash Player alike). It means
+	// nothing to a live stream. StartTime reads it.
 	Start float64
+
+	// Position is where the play was that this one takes over from by play2, on the
+	// clock of its file; 0 where there was none, or none of a file.
+	Position time.Duration
+
+	// NoReset says that the player does not take the stream for a new one: it follows
+	// another in the player's queue (play with reset false), or takes over from another
+	// (play2). It is not told NetStream.Play.Reset then.
+	NoReset bool
+
+	// Buffer is how far ahead of what it shows the player takes media, as it said by
+	// SetBufferLength; 0 if it has said nothing yet.
+	Buffer time.Duration
 
 	// Duration is for how long a player wants to play: 0 for none, which is to the
 	// end, otherwise from 1 ms to a year. It comes from play's duration argument, or
@@ -158,9 +173,15 @@ type Request struct {
 	Capabilities Capabilities
 
 	// Value is the Handler's own: what an Authorizer puts there is there in Publish and
-	// Play.
+	// Play, and what a Lengther puts there in the play that follows.
 	Value any
 }
+
+// StartTime returns from where a file is to be played, as Start says in milliseconds: 0
+// for its beginning, which is what everything negative means, live or recorded alike. A
+// value in seconds, as RTMP 1.0 has it, is of no client that is known, and nothing tells
+// it from one in milliseconds.
+func (r *Request) StartTime() time.Duration { return milliseconds(r.Start) }
 
 // Key returns App + "/" + Name.
 func (r *Request) Key() string { return r.App + "/" + r.Name }

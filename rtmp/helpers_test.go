@@ -150,10 +150,10 @@ func (b *playback) set(f func()) {
 	b.h.changeLocked()
 }
 
-func (b *playback) Pause(on bool)        { b.set(func() { b.paused = on; b.pauses++ }) }
-func (b *playback) ReceiveAudio(on bool) { b.set(func() { b.noAudio = !on }) }
-func (b *playback) ReceiveVideo(on bool) { b.set(func() { b.noVideo = !on }) }
-func (b *playback) Close(error)          { b.set(func() { b.closed++ }) }
+func (b *playback) Pause(on bool, _ time.Duration) { b.set(func() { b.paused = on; b.pauses++ }) }
+func (b *playback) ReceiveAudio(on bool)           { b.set(func() { b.noAudio = !on }) }
+func (b *playback) ReceiveVideo(on bool)           { b.set(func() { b.noVideo = !on }) }
+func (b *playback) Close(error)                    { b.set(func() { b.closed++ }) }
 
 // publicationOf waits for the n-th publication.
 func (h *rig) publication(t testing.TB, n int) *publication {

@@ -27,11 +27,12 @@ const (
 
 // User control events (RTMP 1.0 §7.1.7).
 const (
-	eventStreamBegin     = 0
-	eventStreamEOF       = 1
-	eventSetBufferLength = 3
-	eventPingRequest     = 6
-	eventPingResponse    = 7
+	eventStreamBegin      = 0
+	eventStreamEOF        = 1
+	eventSetBufferLength  = 3
+	eventStreamIsRecorded = 4
+	eventPingRequest      = 6
+	eventPingResponse     = 7
 )
 
 // Chunk streams of outgoing messages. Every message begins with a full header

@@ -57,6 +57,7 @@ type session struct {
 	publishing int
 	playing    int
 	question   *question // in phase asking
+	known      *known    // a length that was asked for last, if the Handler keeps something for its play
 	counted    int       // of Server.held
 	skipped    int       // messages that meant nothing
 	history    []string  // what the streams did, for the log
@@ -84,6 +85,10 @@ type stream struct {
 	key    string        // what is published or played
 	pub    Publication
 	play   Playback
+	// upcoming are plays that wait for the end of the present one.
+	upcoming []playArgs
+	// buffer is what SetBufferLength said last, 0 if it did not.
+	buffer time.Duration
 }
 
 func (st *stream) inUse() bool { return st.pub != nil || st.play != nil }
@@ -121,6 +126,7 @@ func newSession(srv *Server, nc net.Conn, id uint64) *session {
 	}
 	s.conn.pace = s.pace
 	s.conn.charge = s.charge
+	s.conn.bufferLength = s.onBufferLength
 	s.rd.SetLimits(chunk.Cautious)
 	return s
 }

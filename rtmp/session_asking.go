@@ -24,7 +24,8 @@ const (
 	minHeldRead = 512
 )
 
-// question is a publish or play that an Authorizer has been asked about.
+// question is a publish or play that an Authorizer has been asked about, or the length
+// that a Lengther has been asked for.
 //
 //	ask ──Authorize──▶ answered before Authorize returns ───────▶ then
 //	         │
@@ -37,8 +38,9 @@ const (
 // the session.
 type question struct {
 	s        *session
+	role     string // what is asked, for the log
 	req      *Request
-	publish  bool
+	since    time.Time // the phase before goes on, if set: nothing is asked that would end it
 	deadline time.Time
 	cancel   context.CancelCauseFunc
 	then     func(err error) error
@@ -59,30 +61,40 @@ type askContext struct {
 // Deadline returns when the question ends unanswered.
 func (c *askContext) Deadline() (time.Time, bool) { return c.deadline, true }
 
-// ask goes on with a publish or play by then: at once if there is nothing to ask or
-// the answer is there at once, otherwise after the answer, until which the session is
-// in phase asking.
-func (s *session) ask(h *ServerStream, r *Request, publish bool, then func(err error) error) error {
+// What can be asked.
+const (
+	rolePublish = "publish"
+	rolePlay    = "play"
+	roleLength  = "length"
+)
+
+// askAuthorizer goes on with a publish or play by then: at once if there is nobody to
+// ask, otherwise after the answer.
+func (s *session) askAuthorizer(h *ServerStream, r *Request, publish bool, then func(err error) error) error {
 	a, ok := s.srv.Handler.(Authorizer)
 	if !ok {
 		return then(nil)
 	}
-	ctx, cancel := context.WithCancelCause(context.Background())
-	q := &question{
-		s:        s,
-		req:      r,
-		publish:  publish,
-		deadline: time.Now().Add(s.srv.authorizeTimeout()),
-		cancel:   cancel,
-		then:     then,
+	q := &question{role: rolePlay, req: r, then: then}
+	if publish {
+		q.role = rolePublish
 	}
-	a.Authorize(&askContext{ctx, q.deadline}, h, r, publish, q.answer)
+	return s.ask(q, func(ctx context.Context) { a.Authorize(ctx, h, r, publish, q.answer) })
+}
+
+// ask asks the Handler, and goes on by q.then: at once if the answer is there at once,
+// otherwise after it, until which the session is in phase asking.
+func (s *session) ask(q *question, handler func(context.Context)) error {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	q.s, q.cancel = s, cancel
+	q.deadline = time.Now().Add(s.srv.authorizeTimeout())
+	handler(&askContext{ctx, q.deadline})
 	q.mu.Lock()
 	q.asking = !q.answered
 	q.mu.Unlock()
 	if !q.asking {
 		cancel(nil)
-		return then(q.err)
+		return q.then(q.err)
 	}
 	s.question = q
 	s.enter(asking)
@@ -116,6 +128,9 @@ func (s *session) answered(q *question, err error) error {
 	} else {
 		s.enter(idle)
 	}
+	if !q.since.IsZero() {
+		s.phaseSince = q.since
+	}
 	if err == nil && s.srv.closing() {
 		err = errClosing
 	}
@@ -132,11 +147,7 @@ func (s *session) abandonQuestion(err error) {
 	if q := s.question; q != nil {
 		s.question = nil
 		s.countHeld(0)
-		role := "play"
-		if q.publish {
-			role = "publish"
-		}
-		s.note(role + " " + q.req.Key() + " (not answered)")
+		s.note(q.role + " " + q.req.Key() + " (not answered)")
 		q.cancel(err)
 	}
 }

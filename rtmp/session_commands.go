@@ -3,7 +3,6 @@ package rtmp
 import (
 	"errors"
 	"slices"
-	"time"
 	"unique"
 
 	"sluice/flv/amf"
@@ -196,7 +195,7 @@ func (s *session) onPublish(c *command) error {
 		return err
 	}
 	h := &ServerStream{s: s, id: c.stream}
-	return s.ask(h, r, true, func(err error) error { return s.publish(st, h, r, err) })
+	return s.askAuthorizer(h, r, true, func(err error) error { return s.publish(st, h, r, err) })
 }
 
 // publish goes on with a publish that was asked about; err is the answer.
@@ -217,21 +216,39 @@ func (s *session) publish(st *stream, h *ServerStream, r *Request, err error) er
 // errClosing refuses what comes during a shutdown.
 var errClosing = &StatusError{Description: "server is shutting down", Err: ErrServerClosed}
 
-// onPlay begins a playback (RTMP 1.0 §7.2.2.1), with any start and reset: there is
-// only live. The duration is for the Handler.
+// onPlay begins a playback (RTMP 1.0 §7.2.2.1). Start and duration are for the Handler.
 func (s *session) onPlay(c *command) error {
-	return s.askToPlay(c, c.str(1), c.num(2), playDuration(c.arg(3)))
+	reset := c.reset(4)
+	return s.askToPlay(c, playArgs{
+		name: c.str(1), start: c.num(2), duration: playDuration(c.arg(3)), reset: reset, queued: !reset,
+	})
 }
 
-// onPlay2 switches to another stream (RTMP 1.0 §7.2.2.2).
+// onPlay2 switches to another stream (RTMP 1.0 §7.2.2.2), at the position of the one
+// that plays where both are files, or puts it behind that, as the transition says
+// (NetStreamPlayTransitions of the Flash documentation).
 func (s *session) onPlay2(c *command) error {
 	o := c.objectArg(1)
-	start, _ := o.get("start").(float64)
-	return s.askToPlay(c, o.str("streamName"), start, playDuration(o.get("len")))
+	a := playArgs{name: o.str("streamName"), duration: playDuration(o.get("len"))}
+	a.start, _ = o.get("start").(float64)
+	switch o.str("transition") {
+	case "reset", "stop":
+		a.reset = true
+	case "append", "appendAndWait":
+		a.queued = true
+	default: // "switch", "swap", "resume", none
+		st := s.stream(c.stream)
+		if st == nil || st.filePlayback() == nil {
+			a.reset = true
+			break
+		}
+		a.position = st.filePlayback().Position()
+	}
+	return s.askToPlay(c, a)
 }
 
-// askToPlay begins a playback, once the Authorizer agrees.
-func (s *session) askToPlay(c *command, name string, start float64, duration time.Duration) error {
+// askToPlay begins a playback in place of the present one, or behind it.
+func (s *session) askToPlay(c *command, a playArgs) error {
 	st := s.streamOf(c.stream)
 	if st == nil {
 		return s.refuse(c.stream, &StatusError{Description: errTooManyStreams.Error()}, CodePlayFailed)
@@ -239,21 +256,31 @@ func (s *session) askToPlay(c *command, name string, start float64, duration tim
 	if st.pub != nil {
 		return s.status(c.stream, LevelError, CodePlayFailed, "message stream publishes")
 	}
-	s.release(st, nil)
-	r, err := s.request(name, "", start)
-	if err != nil {
-		return s.refuse(c.stream, &StatusError{Description: err.Error()}, CodePlayFailed)
+	present := st.filePlayback()
+	if present != nil && a.queued {
+		return s.enqueue(st, present, a)
 	}
-	r.Duration = duration
+	s.release(st, nil)
+	return s.begin(st, a)
+}
+
+// begin begins a playback, once the Authorizer agrees.
+func (s *session) begin(st *stream, a playArgs) error {
+	r, err := s.request(a.name, "", a.start)
+	if err != nil {
+		return s.refuse(st.id, &StatusError{Description: err.Error()}, CodePlayFailed)
+	}
+	r.Duration, r.NoReset, r.Position, r.Buffer = a.duration, !a.reset, a.position, st.buffer
+	s.reuse(a.name, r)
 	if s.srv.closing() {
-		return s.refuse(c.stream, errClosing, CodePlayFailed)
+		return s.refuse(st.id, errClosing, CodePlayFailed)
 	}
 	// What the Handler sends comes after all replies so far.
 	if err := s.flush(); err != nil {
 		return err
 	}
-	h := &ServerStream{s: s, id: c.stream}
-	return s.ask(h, r, false, func(err error) error { return s.play(st, h, r, err) })
+	h := &ServerStream{s: s, id: st.id}
+	return s.askAuthorizer(h, r, false, func(err error) error { return s.play(st, h, r, err) })
 }
 
 // play goes on with a play that was asked about; err is the answer.
@@ -268,6 +295,7 @@ func (s *session) play(st *stream, h *ServerStream, r *Request, err error) error
 	}
 	st.handle, st.key, st.play = h, r.Key(), play
 	s.use(st, r)
+	st.followed()
 	return nil
 }
 
@@ -295,14 +323,22 @@ func (s *session) onPause(c *command) error {
 	if st == nil || st.play == nil {
 		return s.notPlaying(c)
 	}
-	if c.flag(1, true) {
-		st.play.Pause(true)
-		return s.status(c.stream, LevelStatus, CodePauseNotify, "Paused.")
+	on, at := c.flag(1, true), milliseconds(c.num(2))
+	switch {
+	case st.filePlayback() != nil: // it answers
+		if err := s.flush(); err != nil {
+			return err
+		}
+		st.play.Pause(on, at)
+		return nil
+	case on:
+		st.play.Pause(true, at)
+		return s.status(c.stream, LevelStatus, CodePauseNotify, pausedText)
 	}
-	if err := s.statusNow(c.stream, CodeUnpauseNotify, "Resumed."); err != nil {
+	if err := s.statusNow(c.stream, CodeUnpauseNotify, resumedText); err != nil {
 		return err
 	}
-	st.play.Pause(false)
+	st.play.Pause(false, at)
 	return nil
 }
 
@@ -347,18 +383,4 @@ func (s *session) receive(c *command, set func(Playback, bool)) error {
 	}
 	set(st.play, on)
 	return nil
-}
-
-// onSeek agrees to a seek (RTMP 1.0 §7.2.2.7) and stays where it is: a live
-// stream has one position.
-func (s *session) onSeek(c *command) error {
-	if st := s.stream(c.stream); st == nil || st.play == nil {
-		return s.notPlaying(c)
-	}
-	return s.status(c.stream, LevelStatus, CodeSeekNotify, "Live streams have one position.")
-}
-
-// onGetStreamLength says that a stream has no length.
-func (s *session) onGetStreamLength(c *command) error {
-	return s.result(c, 0.0)
 }

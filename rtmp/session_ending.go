@@ -33,6 +33,7 @@ func (s *session) end(err error) {
 		err = *forced
 	}
 	s.abandonQuestion(err)
+	s.forget(err)
 	var end politeEnd
 	polite := errors.As(err, &end)
 	if !polite && errors.Is(err, net.ErrClosed) {
@@ -81,7 +82,7 @@ func (s *session) release(st *stream, err error) {
 		return
 	}
 	pub, play := st.pub, st.play
-	st.pub, st.play, st.handle = nil, nil, nil
+	st.pub, st.play, st.handle, st.upcoming = nil, nil, nil, nil
 	switch {
 	case pub != nil:
 		s.publishing--

@@ -39,6 +39,8 @@ func TestParked(t *testing.T) {
 		TestAskingThenPublishing, TestAskingThenPlaying, TestAskingThenRefusing, TestAnswerAtOnce,
 		TestAskingOnSeveralStreams, TestLeavingWhileAsking, TestAskingReadsToABound,
 		TestLeavingWhileAskingUnread, TestEndWhileAsking,
+		TestFileIsSteered, TestSetBufferLength, TestPlayQueue, TestPlay2KeepsThePosition, TestStreamLength,
+		TestStreamLengthIsBounded, TestPlayerSeeks,
 	} {
 		name := runtime.FuncForPC(reflect.ValueOf(test).Pointer()).Name()
 		t.Run(strings.TrimPrefix(name, "sluice/rtmp."), test)

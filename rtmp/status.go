@@ -31,6 +31,7 @@ const (
 	CodePlayStart           = "NetStream.Play.Start"
 	CodePlayStop            = "NetStream.Play.Stop"
 	CodePlayComplete        = "NetStream.Play.Complete"
+	CodePlaySwitch          = "NetStream.Play.Switch"
 	CodePlayFailed          = "NetStream.Play.Failed"
 	CodePlayStreamNotFound  = "NetStream.Play.StreamNotFound"
 	CodePlayPublishNotify   = "NetStream.Play.PublishNotify"
@@ -39,6 +40,7 @@ const (
 	CodePauseNotify         = "NetStream.Pause.Notify"
 	CodeUnpauseNotify       = "NetStream.Unpause.Notify"
 	CodeSeekNotify          = "NetStream.Seek.Notify"
+	CodeSeekInvalidTime     = "NetStream.Seek.InvalidTime"
 	CodeStreamFailed        = "NetStream.Failed"
 )
 

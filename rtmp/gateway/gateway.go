@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"sluice/flv"
 	"sluice/hub"
@@ -270,9 +271,9 @@ func (p *playback) done(end hub.Reason) {
 	}
 }
 
-func (p *playback) Pause(on bool)        { p.viewer.Pause(on) }
-func (p *playback) ReceiveAudio(on bool) { p.viewer.ReceiveAudio(on) }
-func (p *playback) ReceiveVideo(on bool) { p.viewer.ReceiveVideo(on) }
+func (p *playback) Pause(on bool, _ time.Duration) { p.viewer.Pause(on) }
+func (p *playback) ReceiveAudio(on bool)           { p.viewer.ReceiveAudio(on) }
+func (p *playback) ReceiveVideo(on bool)           { p.viewer.ReceiveVideo(on) }
 
 // Close ends the viewer. Once it has returned, nothing more of its media is
 // written.
