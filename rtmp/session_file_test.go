@@ -286,6 +286,7 @@ func TestPlayQueue(t *testing.T) {
 	d := h.file(t)
 	h.called(t, "c close false")
 	d.s.Next() // nothing waits
+	p.sync()
 	p.command(id, "play", 0.0, nil, "e", 0.0, -1.0, false)
 	p.command(id, "play", 0.0, nil, "f", 0.0, -1.0, true)
 	p.sync()
