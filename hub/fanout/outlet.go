@@ -129,28 +129,14 @@ func (o *Outlet) Write(p []byte) (int, error) {
 // connection, or until the deadline. The error is why the outlet closed, or
 // os.ErrDeadlineExceeded.
 func (o *Outlet) Flush(deadline time.Time) error {
-	o.mu.Lock()
-	if o.state == flowing || o.state == closed {
-		defer o.mu.Unlock()
-		return o.err
-	}
-	if o.empty == nil {
-		o.empty = make(chan struct{})
-	}
-	empty := o.empty
-	o.wakeDrain()
-	o.mu.Unlock()
-
 	timeout := time.NewTimer(time.Until(deadline))
 	defer timeout.Stop()
 	select {
-	case <-empty:
+	case <-o.Drained():
+		return o.closedBecause()
 	case <-timeout.C:
 		return os.ErrDeadlineExceeded
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.err
 }
 
 func (o *Outlet) announceEmptyLocked() {
