@@ -54,10 +54,11 @@ type Lengther interface {
 	// Meanwhile the session is in the same state as while an Authorizer is asked, with the same
 	// bounds, and ctx ends in the same way; a deadline that passes is answered with 0.
 	//
-	// Who is asked for permission here need not be asked again: if r has a Value then, it is
-	// that of the Request of a play of the same name that comes next, which
-	// Authorize and Play are given. If another play comes, or another question for a length, or
-	// the connection ends, Forget is called for r instead.
+	// Who is asked for permission here need not be asked again: a Value that r has when
+	// answer is called is that of the Request of a play of the same name that comes next,
+	// which Authorize and Play are given. If another play comes, or another question for a
+	// length, or the connection ends, Forget is called for r instead; not so if the answer
+	// came too late, which ctx tells.
 	StreamLength(ctx context.Context, s *ServerStream, r *Request, answer func(time.Duration))
 
 	// Forget says that the Value which StreamLength has put into r is not used. err is why

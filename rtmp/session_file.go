@@ -126,11 +126,11 @@ func (s *session) onGetStreamLength(c *command) error {
 	length.Store(unknown)
 	q := &question{role: roleLength, req: r, since: s.phaseSince}
 	q.then = func(err error) error {
+		if err != nil { // r may be written to yet
+			return s.result(&txn, 0.0)
+		}
 		if r.Value != nil {
 			s.known = &known{name, r}
-		}
-		if err != nil {
-			return s.result(&txn, 0.0)
 		}
 		return s.result(&txn, time.Duration(length.Load()).Seconds())
 	}
