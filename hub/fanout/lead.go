@@ -84,34 +84,23 @@ func (o *Outlet) playLead(sub *Subscription, l *leading, viewer *hub.Viewer, f h
 }
 
 // sendPiece writes p, in order with whatever else goes through the outlet, and waits until
-// the connection has taken it. It reports false when the subscription is dead.
+// the connection has taken it. It reports false when the subscription is dead. The outlet's
+// own goroutine judges a peer that takes nothing.
 func (o *Outlet) sendPiece(sub *Subscription, l *leading, p []byte) bool {
-	o.mu.Lock()
-	if sub.dead {
-		o.mu.Unlock()
-		return false
-	}
-	if o.state == flowing {
-		o.sendLocked(nil, p)
-	} else {
-		o.queueLocked(p)
-		o.wakeDrain()
-	}
-	if o.state != draining {
+	isDead := func(send []byte) bool {
+		o.mu.Lock()
 		defer o.mu.Unlock()
-		return !sub.dead // sending may have closed the outlet
+		if !sub.dead && len(send) > 0 {
+			o.sendMediaLocked(send)
+		}
+		return sub.dead
 	}
-	if o.empty == nil {
-		o.empty = make(chan struct{})
-	}
-	empty := o.empty
-	o.mu.Unlock()
-	select {
-	case <-empty: // the outlet's own goroutine judges a peer that takes nothing
-	case <-l.stop:
+	if isDead(p) {
 		return false
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return !sub.dead
+	select {
+	case <-o.Drained():
+	case <-l.stop:
+	}
+	return !isDead(nil)
 }

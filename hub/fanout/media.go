@@ -16,6 +16,11 @@ import "sluice/hub"
 func (o *Outlet) Send(p []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.sendMediaLocked(p)
+	return o.err
+}
+
+func (o *Outlet) sendMediaLocked(p []byte) {
 	switch o.state {
 	case flowing:
 		o.sendLocked(nil, p)
@@ -23,7 +28,6 @@ func (o *Outlet) Send(p []byte) error {
 		o.queueLocked(p)
 		o.wakeDrain()
 	}
-	return o.err
 }
 
 // Drained returns a channel that is closed when the connection has taken everything that
