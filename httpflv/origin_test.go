@@ -40,7 +40,7 @@ func TestAllowedOrigins(t *testing.T) {
 	h := newRig(t, notWaiting, allowing(t, "https://a.example;null"))
 	s := h.publish()
 	s.send(start)
-	const exposed = "Allow, Date, Retry-After"
+	const exposed = "Accept-Ranges, Allow, Content-Disposition, Content-Length, Content-Range, Date, ETag, Retry-After"
 	for _, from := range []string{"https://a.example", "HTTPS://a.example:443", "null", h.server.URL} {
 		want := map[string]string{
 			"Vary": "Origin", "Access-Control-Allow-Origin": from, "Access-Control-Allow-Credentials": "true",

@@ -148,7 +148,7 @@ func checkReaders(t *testing.T, name string, header http.Header, origin, list st
 	case origin == list:
 		want = http.Header{
 			"Vary": {"Origin"}, "Access-Control-Allow-Origin": {origin}, "Access-Control-Allow-Credentials": {"true"},
-			"Access-Control-Expose-Headers": {"Allow, Date, Retry-After"},
+			"Access-Control-Expose-Headers": {"Accept-Ranges, Allow, Content-Disposition, Content-Length, Content-Range, Date, ETag, Retry-After"},
 		}
 	default:
 		want = http.Header{"Vary": {"Origin"}}

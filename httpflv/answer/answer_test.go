@@ -78,7 +78,7 @@ func TestRefuseByOrigin(t *testing.T) {
 		"": {"Vary": "Accept | Origin"},
 		"https://a.example": {
 			"Vary": "Accept | Origin", "Access-Control-Allow-Origin": "https://a.example",
-			"Access-Control-Allow-Credentials": "true", "Access-Control-Expose-Headers": "Allow, Date, Retry-After",
+			"Access-Control-Allow-Credentials": "true", "Access-Control-Expose-Headers": "Accept-Ranges, Allow, Content-Disposition, Content-Length, Content-Range, Date, ETag, Retry-After",
 		},
 		"https://b.example": {"Vary": "Accept | Origin"},
 	} {

@@ -189,9 +189,13 @@ func (o Origins) Answer(header http.Header, r *http.Request) bool {
 	}
 	header.Set("Access-Control-Allow-Origin", from)
 	header.Set("Access-Control-Allow-Credentials", "true")
-	header.Set("Access-Control-Expose-Headers", "Allow, Date, Retry-After") // with credentials, * means nothing
+	header.Set("Access-Control-Expose-Headers", exposed) // with credentials, * means nothing
 	return true
 }
+
+// exposed are the header fields that a page may read beside those that every page may
+// (Fetch standard, "CORS-safelisted response-header name").
+const exposed = "Accept-Ranges, Allow, Content-Disposition, Content-Length, Content-Range, Date, ETag, Retry-After"
 
 // DeniedOrigin is what a page is told if its origin is not allowed.
 const DeniedOrigin = "pages of this origin may not have this"
