@@ -72,6 +72,42 @@ func (h *Handler) Wait() { h.serving.Wait() }
 
 // ServeHTTP serves one viewer, or refuses it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.serve(w, r, func() exchange {
+		q, err := parseRequest(r)
+		client := ClientOf(r)
+		client.Protocol = "http-flv"
+		if wantsWebSocket(r) {
+			client.Protocol = "ws-flv"
+		}
+		return exchange{
+			key: q.key, client: client, err: err,
+			body: func(s *hub.Session) error {
+				if r.Method == http.MethodHead {
+					return h.head(w, r, s.Key())
+				}
+				return h.serveBody(w, r, s, q)
+			},
+			socket: func() socketSession {
+				return &socketViewer{request: &q}
+			},
+		}
+	})
+}
+
+// exchange is what a request asks for, and how it is served once it may have that.
+type exchange struct {
+	key    hub.Key // the zero Key if the request names no stream
+	client hub.Client
+	err    error // a *hub.Refusal: why it is refused whatever the policy says
+	// body serves the request over HTTP. It returns an error if the answer has not begun.
+	body func(*hub.Session) error
+	// socket makes what serves the request over WebSocket.
+	socket func() socketSession
+}
+
+// serve serves the client of one request, or refuses it. ask is called at most once, before
+// anything is answered.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, ask func() exchange) {
 	denied := h.answerOrigin(w.Header(), r)
 	if !h.serving.Enter() {
 		h.writeRefusal(w, r, hub.ReasonShuttingDown.HTTPStatus(), &hub.Refusal{
@@ -93,13 +129,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.writeRefusal(w, r, http.StatusMethodNotAllowed, badRequest("a stream can be fetched with GET only"))
 		return
 	}
-	q, err := parseRequest(r)
+	x := ask()
+	err := x.err
 	if denied != nil {
 		err = denied
 	}
-	s := h.Hub.NewSession(hub.RoleWatch, q.key, clientOf(r))
+	s := h.Hub.NewSession(hub.RoleWatch, x.key, x.client)
 	if wantsWebSocket(r) {
-		h.serveWebSocket(w, r, s, q, err)
+		h.serveWebSocket(w, r, s, x.socket, err)
 		return
 	}
 	if err == nil {
@@ -110,11 +147,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if err == nil {
 		h.mark(r.Context(), h.Active)
-	}
-	if err == nil && r.Method == http.MethodHead {
-		err = h.head(w, r, s.Key())
-	} else if err == nil {
-		err = h.serveBody(w, r, s, q)
+		err = x.body(s)
 	}
 	if err != nil {
 		s.Refuse(err)

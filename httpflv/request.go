@@ -6,6 +6,7 @@ import (
 	"iter"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 
 	"sluice/flv"
@@ -43,24 +44,30 @@ func parseRequest(r *http.Request) (request, error) {
 		return q, err
 	}
 	q.key = key
-	if len(r.URL.RawQuery) > maxQuery {
-		return q, badRequest("the query is longer than %d bytes", maxQuery)
+	query, err := queryOf(r)
+	if err != nil {
+		return q, err
 	}
-	query := r.URL.Query()
 	q.chunked = query.Get("chunked") != "0"
 	err = q.opts.ReadQuery(query)
 	q.opts.ScriptData = q.opts.Shape.Form == flv.FormAsSent // a viewer of everything gets script data too
 	return q, err
 }
 
-// clientOf returns what a client shows of itself; of a query that is too long, nothing.
-func clientOf(r *http.Request) hub.Client {
-	c := hub.Client{
-		Protocol: "http-flv", Secure: r.TLS != nil, Agent: r.UserAgent(), Name: r.URL.Path, Host: r.Host,
-		Origin: r.Header.Get("Origin"), Referer: r.Referer(), Authorization: r.Header.Get("Authorization"),
+// queryOf returns the query of a request. The error is a *hub.Refusal.
+func queryOf(r *http.Request) (url.Values, error) {
+	if len(r.URL.RawQuery) > maxQuery {
+		return nil, badRequest("the query is longer than %d bytes", maxQuery)
 	}
-	if wantsWebSocket(r) {
-		c.Protocol = "ws-flv"
+	return r.URL.Query(), nil
+}
+
+// ClientOf returns what the client of a request shows of itself, but for its protocol, which
+// is for the caller to name; of a query that is too long, nothing.
+func ClientOf(r *http.Request) hub.Client {
+	c := hub.Client{
+		Secure: r.TLS != nil, Agent: r.UserAgent(), Name: r.URL.Path, Host: r.Host,
+		Origin: r.Header.Get("Origin"), Referer: r.Referer(), Authorization: r.Header.Get("Authorization"),
 	}
 	if len(r.URL.RawQuery) <= maxQuery {
 		c.Query = r.URL.Query()

@@ -2,8 +2,7 @@ package httpflv
 
 import "sluice/hub"
 
-// session is one viewer being served, over HTTP or WebSocket. There may be many
-// thousands.
+// session is one viewer being served over HTTP. There may be many thousands.
 type session struct {
 	handler *Handler
 	viewer  *hub.Viewer

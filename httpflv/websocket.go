@@ -10,9 +10,20 @@ import (
 	"sluice/hub/fanout"
 )
 
+// socketSession is one client over WebSocket.
+type socketSession interface {
+	polled() *polledSocket
+	// start begins to serve, when the client has permission. It does not block.
+	start()
+	// leave ends the session at any time, since nothing may be sent any more.
+	leave()
+}
+
 // serveWebSocket upgrades the connection whatever the request was for, and then
-// serves the viewer, or closes with the code and words of the refusal.
-func (h *Handler) serveWebSocket(w http.ResponseWriter, r *http.Request, watcher *hub.Session, q request, refused error) {
+// serves the client, or closes with the code and words of the refusal.
+func (h *Handler) serveWebSocket(
+	w http.ResponseWriter, r *http.Request, watcher *hub.Session, open func() socketSession, refused error,
+) {
 	if r.Method != http.MethodGet {
 		refusal := badRequest("a WebSocket is opened with GET")
 		watcher.Refuse(refusal)
@@ -30,103 +41,132 @@ func (h *Handler) serveWebSocket(w http.ResponseWriter, r *http.Request, watcher
 		h.writeRefusal(w, r, status, refusal)
 		return
 	}
-	v := &socketViewer{session: session{handler: h}, watcher: watcher}
-	if err := v.upgrade(w, r, h.Pool); err != nil {
+	session := open()
+	p := session.polled()
+	p.handler, p.watcher = h, watcher
+	if err := p.upgrade(w, r, h.Pool); err != nil {
 		watcher.Refuse(err)
 		return // answered by the library
 	}
 	// The rest of the session needs nothing of the HTTP server's, whose goroutine
 	// and buffers end with this call.
 	if refused != nil {
-		v.refuse(refused)
+		p.refuse(refused)
 		return
 	}
-	v.leaving = v.leave
+	p.leaving = session.leave
 	ctx, cancel := context.WithCancel(context.Background())
-	v.cancel = cancel
+	p.cancel = cancel
 	of := r.Context() // and not the request, which is large and may be asked about for long
 	h.mark(of, h.Asking)
-	v.listen()
+	p.listen()
 	h.serving.Add()
 	watcher.Ask(ctx, func(err error) {
 		defer h.serving.Done()
 		cancel()
 		if err != nil {
-			v.refuse(err)
+			p.refuse(err)
 			return
 		}
 		h.mark(of, h.Active)
-		v.watch(q)
+		session.start()
 	})
 }
 
-// socketViewer is a viewer over WebSocket. It may leave at any time: while it is asked
-// about, and before its stream has begun, too.
+// polledSocket is a socket whose client is read from when it says something. As a rule it
+// says nothing, so where the intake can wait for that, nobody else does: a goroutine reads
+// from the first byte on, until the end.
 //
-// What it says has to be read, but as a rule it says nothing. So where the intake
-// can wait for that, nobody else does: a goroutine reads from the first byte on,
-// until the end.
-//
-//	upgrade ─▶ listen ────────────▶ onInput ─▶ readToEnd ─▶ leave
-//	             │                                            │
-//	             └─▶ Ask ─▶ watch ─▶ served by the pool ─▶ done
-type socketViewer struct {
+//	listen ──▶ onInput ──▶ readToEnd ──▶ leaving
+type polledSocket struct {
 	socket
-	session
+	handler *Handler
 	watcher *hub.Session
-	frame   message
 
 	mu     sync.Mutex
 	cancel context.CancelFunc // ends the question whether it may watch; nil after the answer
 	left   bool               // no media follows
 	over   bool               // and nobody needs to read any more
-	sub    *fanout.Subscription
 }
 
+func (p *polledSocket) polled() *polledSocket { return p }
+
 // listen has the connection read.
-func (v *socketViewer) listen() {
-	h := v.handler
-	if h.Intake != nil && len(v.ahead) == 0 {
-		if source, err := h.Intake.Add(v.Conn, v.onInput); err == nil {
-			v.source = source
+func (p *polledSocket) listen() {
+	h := p.handler
+	if h.Intake != nil && len(p.ahead) == 0 {
+		if source, err := h.Intake.Add(p.Conn, p.onInput); err == nil {
+			p.source = source
 			if h.OnGivenUp != nil {
-				h.OnGivenUp(v.Conn, source.Wake)
+				h.OnGivenUp(p.Conn, source.Wake)
 			}
 			source.Wait(time.Time{})
 			return
 		}
 	}
-	h.serving.Go(v.readToEnd)
+	h.serving.Go(p.readToEnd)
 }
 
 // onInput follows the client's first byte, or its end.
-func (v *socketViewer) onInput() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if !v.over { // so that Handler.Wait has something to wait for
-		v.handler.serving.Go(v.readToEnd)
+func (p *polledSocket) onInput() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.over { // so that Handler.Wait has something to wait for
+		p.handler.serving.Go(p.readToEnd)
 	}
 }
 
 // readToEnd reads until the client leaves.
-func (v *socketViewer) readToEnd() {
-	v.read()
-	v.leave()
+func (p *polledSocket) readToEnd() {
+	p.read()
+	p.leaving()
 }
 
-// refuse closes the connection of a viewer that is not to be.
-func (v *socketViewer) refuse(err error) {
-	v.watcher.Refuse(err)
-	v.handler.serving.Go(func() {
-		v.close(err)
-		v.finish()
+// refuse closes the connection of a client that is not to be served.
+func (p *polledSocket) refuse(err error) {
+	p.watcher.Refuse(err)
+	p.handler.serving.Go(func() {
+		p.close(err)
+		p.finish()
 	})
 }
 
-// watch makes the viewer, and hands it to the pool, now or when the stream has something
+// leftBecause returns why a client is no longer served that has left.
+func (p *polledSocket) leftBecause() hub.Reason {
+	if p.isBroken() {
+		return hub.ReasonProtocol
+	}
+	return hub.ReasonClientLeft
+}
+
+// finish lets nobody begin to read.
+func (p *polledSocket) finish() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over = true
+}
+
+// socketViewer is a viewer over WebSocket. It may leave at any time: while it is asked
+// about, and before its stream has begun, too.
+//
+//	upgrade ─▶ listen ──────────────────────────────────────▶ leave
+//	             │                                            │
+//	             └─▶ Ask ─▶ start ─▶ served by the pool ─▶ done
+type socketViewer struct {
+	polledSocket
+	request *request // nil after start
+	frame   message
+
+	// Guarded by mu.
+	viewer *hub.Viewer
+	sub    *fanout.Subscription
+}
+
+// start makes the viewer, and hands it to the pool, now or when the stream has something
 // to start with.
-func (v *socketViewer) watch(q request) {
-	viewer, err := v.handler.Hub.Watch(v.watcher, q.opts)
+func (v *socketViewer) start() {
+	viewer, err := v.handler.Hub.Watch(v.watcher, v.request.opts)
+	v.request = nil
 	if err != nil {
 		v.refuse(err)
 		return
@@ -161,7 +201,7 @@ func (v *socketViewer) wait() {
 
 // serve hands the viewer to the pool.
 func (v *socketViewer) serve() {
-	v.begin()
+	v.handler.serving.Add() // until done
 	v.frame.audio, v.frame.video = v.viewer.Tracks()
 	sub := v.outlet.Attach(fanout.Feed{
 		Viewer: v.viewer, Framer: &v.frame, Lead: v.handler.lead(v.viewer, true), Done: v.done})
@@ -181,22 +221,8 @@ func (v *socketViewer) done(why hub.Reason) {
 	}
 	v.close(&hub.Refusal{Reason: why})
 	v.finish()
-	v.end(why)
-}
-
-// leftBecause returns why a client is no longer served that has left.
-func (v *socketViewer) leftBecause() hub.Reason {
-	if v.isBroken() {
-		return hub.ReasonProtocol
-	}
-	return hub.ReasonClientLeft
-}
-
-// finish lets nobody begin to read.
-func (v *socketViewer) finish() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.over = true
+	v.viewer.End(&hub.Refusal{Reason: why})
+	v.handler.serving.Done()
 }
 
 // leave ends the viewer.
