@@ -131,8 +131,18 @@ func (a *api) streams(w http.ResponseWriter, r *http.Request) {
 			body, err = s.only(query.Get("stream"))
 		}
 	}
+	a.sayBody(w, r, body, err)
+}
+
+// say answers with v as JSON.
+func (a *api) say(w http.ResponseWriter, r *http.Request, v any) {
+	body, err := encode(v)
+	a.sayBody(w, r, body, err)
+}
+
+func (a *api) sayBody(w http.ResponseWriter, r *http.Request, body []byte, err error) {
 	if err != nil {
-		a.config.Logger.Error("streams cannot be told as JSON", "error", err)
+		a.config.Logger.Error("an answer cannot be told as JSON", "error", err)
 		a.config.refuse(w, r, http.StatusInternalServerError, "internal error", "the figures cannot be told")
 		return
 	}

@@ -1,11 +1,12 @@
 // Package web is what a browser shows: the list of streams, the player, and
 // the small JSON endpoint that feeds both.
 //
-// [Handler] answers three kinds of path:
+// [Handler] answers these paths:
 //
 //	/                   the page; /?stream=APP/NAME is the player of one stream
 //	/assets/…           script, style and icon of the page, and mpegts.js
 //	/api/v1/streams     the streams as JSON, see [Streams]
+//	/api/v1/recordings  the recordings, see [Recordings]
 //
 // Everything is embedded in the binary. The one part that is not ours,
 // mpegts.js, is fetched from npm by
@@ -43,6 +44,10 @@ type Config struct {
 	// however many browsers ask, and never by two goroutines at once. nil means
 	// that there are none.
 	Streams func() []Stream
+
+	// Recordings is where the API's recordings come from; the zero value where nothing is
+	// recorded.
+	Recordings RecordingsConfig
 
 	// RTMPPort is where publishers and RTMP players connect; 0 means
 	// [DefaultRTMPPort]. The host, and the port of everything else, are those
@@ -100,7 +105,9 @@ func Handler(c Config) http.Handler {
 				c.notFound(w, req)
 			}
 		},
-		"/api/v1/streams": api.streams,
+		"/api/v1/streams":     api.streams,
+		recordingsPath:        api.recordings,
+		recordingsPath + "/*": api.oneRecording,
 	} {
 		r.Get(path, handler)
 		r.Head(path, handler) // chi's GetHead does not work in a mounted router
