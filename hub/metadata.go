@@ -144,9 +144,9 @@ type trackInfo struct {
 // appendBody appends the body of the onMetaData tag for a viewer: properties of tracks
 // that it is not sent are left out, hasAudio and hasVideo tell the truth, and the
 // codecs are named as the viewer meets them, even where the publisher sent no metadata
-// (ffmpeg reads from them which tracks an RTMP stream has).
-func (m metadata) appendBody(dst []byte, t trackInfo) []byte {
-	props := make(amf.ECMAArray, 0, len(m)+4)
+// (ffmpeg reads from them which tracks an RTMP stream has). further properties come last.
+func (m metadata) appendBody(dst []byte, t trackInfo, further ...amf.Property) []byte {
+	props := make(amf.ECMAArray, 0, len(m)+4+len(further))
 	for _, p := range m {
 		a, v := belongs(p.name)
 		if a && !t.mainAudio || v && !t.mainVideo {
@@ -170,5 +170,33 @@ func (m metadata) appendBody(dst []byte, t trackInfo) []byte {
 		amf.Property{Name: "hasAudio", Value: t.audio != 0},
 		amf.Property{Name: "hasVideo", Value: t.video != 0},
 	)
+	props = append(props, further...)
 	return amf.AppendAMF0(dst, "onMetaData", props)
+}
+
+// MetadataTracks says which tracks the viewer of a recording gets, and how.
+type MetadataTracks struct {
+	Audio, Video                 flv.Codec // 0 for no such track
+	EnhancedAudio, EnhancedVideo bool      // the publisher's bodies have the enhanced form
+	Shape                        flv.Shape // in which the viewer gets them
+}
+
+// AppendMetadata appends the body of an onMetaData tag for the viewer of a recording, made
+// of that of the publisher as for a viewer of its stream: what every player can take, true
+// for the tracks that this one gets. further properties are added.
+func AppendMetadata(dst, publisher []byte, t MetadataTracks, further ...amf.Property) []byte {
+	rest, err := amf.SkipAMF0(publisher) // its name
+	var m metadata
+	if err == nil {
+		m, _, _ = parseMetadata(rest)
+	}
+	main := t.Shape.Track == 0
+	tracks := trackInfo{mainAudio: main && t.Audio != 0, mainVideo: main && t.Video != 0}
+	if t.Audio != 0 {
+		tracks.audio = t.Shape.CodecID(t.Audio, t.EnhancedAudio)
+	}
+	if t.Video != 0 {
+		tracks.video = t.Shape.CodecID(t.Video, t.EnhancedVideo)
+	}
+	return m.appendBody(dst, tracks, further...)
 }
