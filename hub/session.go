@@ -34,7 +34,7 @@ type Client struct {
 	Secure   bool           // its connection is encrypted
 	Agent    string         // flashVer of RTMP, User-Agent of HTTP: its own words, to be quoted
 	// Recording is which recording of the stream a viewer asks for, by its id; empty for the
-	// stream itself, and "*" for a look at the list of them.
+	// stream itself, and AnyRecording for a look at the list of them.
 	Recording string
 	// Publishing is how a publisher wants to be recorded, RTMP's "record" or "append"; empty
 	// or "live" for as the server has it.
@@ -50,6 +50,11 @@ type Client struct {
 	Referer       string
 	Authorization string
 }
+
+// AnyRecording is Client.Recording of a session that only asks whether its client may see
+// the recordings of a stream in a list. It is not told when it is refused: there are many
+// in one list.
+const AnyRecording = "*"
 
 // Remote returns the client's address, "" for a part of this process.
 func (c Client) Remote() string {
@@ -209,7 +214,7 @@ func (s *Session) attrs() []slog.Attr {
 // ended it before it began, such as its context. Only the first word about a session
 // counts; hub and grants have had theirs when they return an error.
 func (s *Session) Refuse(err error) {
-	if s.stage.CompareAndSwap(stageNew, stageOver) {
+	if s.stage.CompareAndSwap(stageNew, stageOver) && s.appear.Value().recording != AnyRecording {
 		why := refusalOf(err)
 		s.hub.tell(Event{Kind: EventRefused, Key: s.Key(), Session: s, Reason: why.Reason, Detail: why.Detail})
 	}
