@@ -28,7 +28,7 @@ func (h *Handler) serveBody(w http.ResponseWriter, r *http.Request, watcher *hub
 	s.frame.audio, s.frame.video = viewer.Tracks()
 	s.begin()
 	chunked := r.ProtoAtLeast(1, 1) && q.chunked
-	streamHeader(w.Header())
+	StreamHeader(w.Header())
 
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if errors.Is(err, http.ErrNotSupported) {

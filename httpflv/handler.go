@@ -176,7 +176,7 @@ func (h *Handler) head(w http.ResponseWriter, r *http.Request, key hub.Key) erro
 		return &hub.Refusal{Reason: hub.ReasonNotFound, Detail: "nobody publishes " + key.String() + " now"}
 	}
 	answer.Bound(w, r)
-	streamHeader(w.Header())
+	StreamHeader(w.Header())
 	w.WriteHeader(http.StatusOK)
 	return nil
 }
@@ -207,8 +207,8 @@ func (h *Handler) answerOrigin(header http.Header, r *http.Request) error {
 	return nil
 }
 
-// streamHeader sets the header fields of a body that is a stream.
-func streamHeader(header http.Header) {
+// StreamHeader sets the header fields of a body that is a stream.
+func StreamHeader(header http.Header) {
 	header.Set("Content-Type", "video/x-flv")
 	header.Set("Cache-Control", "no-cache, no-store")
 	header.Set("X-Accel-Buffering", "no") // nginx passes the body on as it comes

@@ -1,0 +1,72 @@
+package vod
+
+import (
+	"net/http"
+
+	"golang.org/x/sync/errgroup"
+
+	"sluice/httpflv"
+	"sluice/hub"
+	"sluice/hub/archive"
+)
+
+// maxAsking is for how many streams of one page of the list the policy is asked at a time.
+const maxAsking = 8
+
+// List returns a page of the list of recordings, as archive.Archive.Recordings does, without
+// those of streams that the client of a request may not know of: the policy is asked once
+// for each stream. A page may therefore have fewer than limit though others follow.
+func (h *Handler) List(r *http.Request, key hub.Key, after string, limit int) ([]archive.Recording, string, error) {
+	page, next, err := h.cfg.Archive.Recordings(key, after, limit)
+	if err != nil || !h.hub.HasPolicy() {
+		return page, next, err
+	}
+	may := make(map[hub.Key]*bool)
+	var asking errgroup.Group
+	asking.SetLimit(maxAsking)
+	for _, recording := range page {
+		if may[recording.Key] != nil {
+			continue
+		}
+		granted := new(bool)
+		may[recording.Key] = granted
+		asking.Go(func() error {
+			*granted = h.ask(r, recording.Key, hub.AnyRecording) == nil
+			return nil
+		})
+	}
+	asking.Wait()
+	if err := r.Context().Err(); err != nil {
+		return nil, "", err
+	}
+	var known []archive.Recording
+	for _, recording := range page {
+		if *may[recording.Key] {
+			known = append(known, recording)
+		}
+	}
+	return known, next, nil
+}
+
+// Find returns one recording, or the newest with "latest". The error is a *hub.Refusal, or
+// says that the client has left.
+func (h *Handler) Find(r *http.Request, key hub.Key, id string) (archive.Recording, error) {
+	recording, missing := h.cfg.Archive.Recording(key, id)
+	if missing == nil {
+		id = recording.ID
+	}
+	if err := h.ask(r, key, id); err != nil { // even if there is none: that is nobody else's business
+		return archive.Recording{}, err
+	}
+	if missing != nil {
+		return archive.Recording{}, noRecording(key, id)
+	}
+	return recording, nil
+}
+
+// ask asks the policy whether the client of a request may know of a recording.
+func (h *Handler) ask(r *http.Request, key hub.Key, id string) error {
+	client := httpflv.ClientOf(r)
+	client.Protocol, client.Recording = protocolHTTP, id
+	return h.hub.NewSession(hub.RoleWatch, key, client).AskAndWait(r.Context())
+}
