@@ -15,6 +15,7 @@ import (
 
 	"sluice/httpflv"
 	"sluice/httpflv/answer"
+	"sluice/httpflv/vod"
 	"sluice/hub"
 )
 
@@ -34,9 +35,12 @@ const (
 
 // site is everything that is HTTP.
 type site struct {
-	streams http.Handler   // serves the paths that end in .flv; checks origins itself
-	page    http.Handler   // serves the page and its API
-	origins answer.Origins // whose pages may have the page and its API
+	streams http.Handler // serves the paths that end in .flv; checks origins itself
+	// recordings serves the paths below /rec/, and checks origins itself; nil where nothing is
+	// recorded.
+	recordings http.Handler
+	page       http.Handler   // serves the page and its API
+	origins    answer.Origins // whose pages may have the page and its API
 }
 
 // newHTTPServer returns the server of a site.
@@ -89,15 +93,15 @@ func (s *silentConns) close() {
 	}
 }
 
-// routes returns the handler of all paths. The ending .flv is looked at first, so that
-// an app may be called "assets" or "api".
+// routes returns the handler of all paths. Where there are recordings, /rec/ is theirs alone;
+// then the ending .flv is looked at, so that an app may be called "assets" or "api".
 func (s site) routes() http.Handler {
 	r := chi.NewRouter()
 	r.Use(func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			answer.BoundBody(w, r)
-			if isStream(r) {
-				s.streams.ServeHTTP(w, r)
+			if media := s.media(r); media != nil {
+				media.ServeHTTP(w, r)
 				return
 			}
 			// Without a list, pages of other origins may read refusals, but not the page and
@@ -120,6 +124,22 @@ func (s site) routes() http.Handler {
 	r.MethodNotAllowed(s.notAllowed)
 	return r
 }
+
+// media returns the handler of a request for a recording or a stream, which asks the policy by
+// itself; nil if it is for neither.
+func (s site) media(r *http.Request) http.Handler {
+	switch {
+	case s.recordings != nil && isPath(r) && strings.HasPrefix(r.URL.Path, vod.Prefix):
+		return s.recordings
+	case isStream(r):
+		return s.streams
+	}
+	return nil
+}
+
+// decides reports whether the handler of a request says by itself what its connection is, for
+// the admission.
+func (s site) decides(r *http.Request) bool { return s.media(r) != nil }
 
 // isPath reports whether the target of a request is a path, or a URL with one.
 func isPath(r *http.Request) bool { return r.URL.Opaque == "" }

@@ -67,6 +67,45 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
+// Where there are recordings, /rec/ is theirs, whatever follows. Where there are none, it is an
+// app like any other.
+func TestRoutesOfRecordings(t *testing.T) {
+	says := func(who string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, who) })
+	}
+	with := site{page: says("page"), streams: says("streams"), recordings: says("recordings")}
+	without := with
+	without.recordings = nil
+	for path, want := range map[string][2]string{
+		"/rec/live/demo/latest.flv":        {"recordings", "streams"},
+		"/rec/live/demo/latest.mp4":        {"recordings", "404"},
+		"/rec/x.flv":                       {"recordings", "streams"},
+		"/rec/":                            {"recordings", "404"},
+		"/rec/live/%2e%2e/x.flv":           {"recordings", "streams"},
+		"/r%65c/live/demo/latest.flv":      {"recordings", "streams"},
+		"/rec":                             {"404", "404"},
+		"/rec.flv":                         {"streams", "streams"},
+		"/record/demo.flv":                 {"streams", "streams"},
+		"/live/rec/demo.flv":               {"streams", "streams"},
+		"/api/v1/recordings":               {"page", "page"},
+		"/api/v1/recordings/live/demo/x":   {"page", "page"},
+		"/api/v1/recordings/live/demo.flv": {"streams", "streams"},
+	} {
+		for i, s := range []site{with, without} {
+			w := httptest.NewRecorder()
+			r := httptest.NewRequest(http.MethodGet, path, nil)
+			s.routes().ServeHTTP(w, r)
+			if want[i] == "404" {
+				assert.Equal(t, http.StatusNotFound, w.Code, path)
+				assert.False(t, s.decides(r), path)
+				continue
+			}
+			assert.Equal(t, want[i], w.Body.String(), path)
+			assert.Equal(t, want[i] != "page", s.decides(r), path)
+		}
+	}
+}
+
 // The page's own router works below ours.
 func TestPageIsServed(t *testing.T) {
 	page := web.Handler(web.Config{Logger: slog.New(slog.DiscardHandler)})

@@ -107,8 +107,9 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 		AllowOrigins: cfg.AllowOrigins,
 		Logger:       log,
 	})
-	s.http = newHTTPServer(site{streams: s.flv, page: page, origins: cfg.AllowOrigins}, log)
-	s.admission.Guard(s.http, isStream)
+	site := site{streams: s.flv, page: page, origins: cfg.AllowOrigins}
+	s.http = newHTTPServer(site, log)
+	s.admission.Guard(s.http, site.decides)
 	return s
 }
 
