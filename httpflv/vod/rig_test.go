@@ -109,6 +109,15 @@ func (s *shelf) put(key hub.Key, id string, b []byte) *item {
 // path returns the path of a finished recording.
 func (s *shelf) path(i *item) string { return filepath.Join(s.dir, i.name+flvfile.Suffix) }
 
+// written begins a recording that has a second.
+func (s *shelf) written(key hub.Key, id string) *item {
+	s.t.Helper()
+	i := s.record(key, id)
+	s.write(i, headers()...)
+	s.write(i, media(0, 1)...)
+	return i
+}
+
 // finished makes a recording of demo with some seconds.
 func (s *shelf) finished(seconds int) *item {
 	s.t.Helper()
