@@ -30,11 +30,17 @@ const (
 // playBuffers are for what a player is sent next.
 var playBuffers = sync.Pool{New: func() any { return new(make([]byte, 0, playPiece)) }}
 
+// output is where a player's bytes go; a *httpflv.Socket is one.
+type output interface {
+	// Write blocks until everything is taken, or returns why nothing more can be.
+	Write(ctx context.Context, p []byte) error
+}
+
 // player plays one recording over a WebSocket, in one goroutine.
 type player struct {
 	file   *flvfile.File
 	cursor *flvfile.Cursor
-	socket *httpflv.Socket
+	out    output
 	watch  hub.WatchOptions
 	ctx    context.Context // ends when the client leaves, or the server shuts down
 
@@ -57,7 +63,7 @@ func (h *Handler) play(s *hub.Session, socket *httpflv.Socket, q request) *hub.R
 	defer cancel()
 	stop := context.AfterFunc(h.closing, cancel)
 	defer stop()
-	p := &player{file: f, cursor: f.Cursor(), socket: socket, watch: q.watch, ctx: ctx}
+	p := &player{file: f, cursor: f.Cursor(), out: socket, watch: q.watch, ctx: ctx}
 	defer p.letGo()
 	if q.start > 0 {
 		switch _, err := p.cursor.SeekTo(q.start.Milliseconds()); {
@@ -198,7 +204,7 @@ func (p *player) flush() error {
 		return p.ctx.Err()
 	}
 	defer p.letGo()
-	return p.socket.Write(p.ctx, *p.buf)
+	return p.out.Write(p.ctx, *p.buf)
 }
 
 func (p *player) letGo() {
