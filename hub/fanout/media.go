@@ -52,8 +52,8 @@ var always = func() <-chan struct{} {
 	return c
 }()
 
-// closedBecause returns why the outlet closed, nil if it is open.
-func (o *Outlet) closedBecause() error {
+// Err returns why the outlet closed, nil if it is open.
+func (o *Outlet) Err() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.err

@@ -133,7 +133,7 @@ func (o *Outlet) Flush(deadline time.Time) error {
 	defer timeout.Stop()
 	select {
 	case <-o.Drained():
-		return o.closedBecause()
+		return o.Err()
 	case <-timeout.C:
 		return os.ErrDeadlineExceeded
 	}

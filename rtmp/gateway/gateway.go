@@ -1,6 +1,6 @@
 // Package gateway ties RTMP to the hub: what an rtmp.Server receives from
 // publishers goes into streams, and streams go out to its players through the
-// pumps of hub/fanout.
+// pumps of hub/fanout. Recordings are played from their files, each by a goroutine.
 package gateway
 
 import (
@@ -16,6 +16,7 @@ import (
 
 	"sluice/flv"
 	"sluice/hub"
+	"sluice/hub/archive"
 	"sluice/hub/fanout"
 	"sluice/rtmp"
 )
@@ -30,62 +31,94 @@ type Handler struct {
 	// Rewind returns what a viewer that has started is given before it is served from the
 	// log, nil for nothing. It may be nil.
 	Rewind func(*hub.Viewer) fanout.Lead
+	// Archive has the recordings, which are played as rec/APP/NAME/ID; nobody can publish
+	// in the app rec and those below it then. nil plays no recordings, and rec is an app
+	// like others.
+	Archive *archive.Archive
 }
 
-var _ rtmp.Authorizer = (*Handler)(nil)
+var (
+	_ rtmp.Authorizer = (*Handler)(nil)
+	_ rtmp.Lengther   = (*Handler)(nil)
+)
 
 // Authorize makes the hub's session of what a client asks for, and asks the hub's policy.
 func (h *Handler) Authorize(
 	ctx context.Context, s *rtmp.ServerStream, r *rtmp.Request, publish bool, answer func(error),
 ) {
+	if known, ok := r.Value.(*asked); ok { // by StreamLength
+		answer(playStatus(known.refused))
+		return
+	}
 	role, status := hub.RoleWatch, playStatus
 	if publish {
 		role, status = hub.RolePublish, publishStatus
 	}
-	session, err := h.session(role, s, r)
+	a, err := h.request(role, s, r)
 	if err != nil {
 		answer(status(err))
 		return
 	}
-	r.Value = session
-	session.Ask(ctx, func(err error) {
+	r.Value = a
+	a.session.Ask(ctx, func(err error) {
 		if err != nil {
 			answer(status(err))
 			return
 		}
 		answer(nil)
-		context.AfterFunc(ctx, func() {
-			if cause := context.Cause(ctx); cause != context.Canceled {
-				session.Refuse(ending(cause)) // the client has left at that moment
-			}
-		})
+		a.refuseWith(ctx)
 	})
 }
 
-// session makes the hub's session of what a client asks for. The error has been told.
-func (h *Handler) session(role hub.Role, s *rtmp.ServerStream, r *rtmp.Request) (*hub.Session, error) {
-	key, err := hub.NewKey(r.App, r.Name)
+// asked is what the policy is asked about: the Value of a Request.
+type asked struct {
+	session *hub.Session
+	// recording is the id of the recording to play, length its length as far as known; empty
+	// and 0 for a stream.
+	recording string
+	length    time.Duration
+	refused   error // the policy's answer to StreamLength
+}
+
+// refuseWith refuses a session that was granted if ctx, that of the question, ends otherwise than
+// by the answer: the client has left at that moment.
+func (a *asked) refuseWith(ctx context.Context) {
+	context.AfterFunc(ctx, func() {
+		if cause := context.Cause(ctx); cause != context.Canceled {
+			a.session.Refuse(ending(cause))
+		}
+	})
+}
+
+// request makes the hub's session of what a client asks for. The error has been told.
+func (h *Handler) request(role hub.Role, s *rtmp.ServerStream, r *rtmp.Request) (*asked, error) {
 	c := hub.Client{
-		Protocol: protocol, Secure: r.Secure, Agent: r.FlashVer, Name: r.Key(), Query: r.Query, Publishing: r.Type,
-		TCURL: r.FullTcURL, PageURL: r.PageURL, SWFURL: r.SWFURL, Host: r.Host,
+		Protocol: protocol, Secure: r.Secure, Agent: r.FlashVer, Name: r.Key(), Query: r.Query,
+		TCURL: r.FullTcURL, PageURL: r.PageURL, SWFURL: r.SWFURL, Host: r.Host, Publishing: r.Type,
 	}
 	if tcp, ok := s.RemoteAddr().(*net.TCPAddr); ok {
 		c.Address = tcp.AddrPort()
 	}
-	session := h.Hub.NewSession(role, key, c)
+	a := new(asked)
+	key, err := hub.NewKey(r.App, r.Name)
+	if h.isRecording(r) {
+		key, err = a.find(h.Archive, role, r)
+		c.Recording = a.recording
+	}
+	a.session = h.Hub.NewSession(role, key, c)
 	if err != nil {
-		session.Refuse(err)
+		a.session.Refuse(err)
 		return nil, err
 	}
-	return session, nil
+	return a, nil
 }
 
-// granted returns the session that Authorize has made.
-func granted(r *rtmp.Request) *hub.Session { return r.Value.(*hub.Session) }
+// granted returns what Authorize has let pass.
+func granted(r *rtmp.Request) *asked { return r.Value.(*asked) }
 
 // Publish begins a publish session of the hub.
 func (h *Handler) Publish(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Publication, error) {
-	p, err := h.Hub.Publish(granted(r), hub.PublishOptions{
+	p, err := h.Hub.Publish(granted(r).session, hub.PublishOptions{
 		End: func(why *hub.Refusal) { s.Fail(publishStatus(why)) },
 	})
 	if err != nil {
@@ -135,7 +168,8 @@ func ending(err error) *hub.Refusal {
 // Play makes a viewer of the hub, which the pool serves. One that has to wait for
 // its publisher has a goroutine until then.
 func (h *Handler) Play(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Playback, error) {
-	session := granted(r)
+	a := granted(r)
+	session := a.session
 	opts := hub.WatchOptions{
 		ScriptData: true,
 		Duration:   r.Duration,
@@ -144,6 +178,9 @@ func (h *Handler) Play(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Playback, er
 	if err := opts.ReadQuery(r.Query); err != nil {
 		session.Refuse(err)
 		return nil, playStatus(err)
+	}
+	if a.recording != "" {
+		return h.playFile(s, r, a, &opts), nil
 	}
 	viewer, err := h.Hub.Watch(session, opts)
 	if err != nil {
@@ -154,12 +191,7 @@ func (h *Handler) Play(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Playback, er
 		viewer.Close()
 		return nil, playStatus(err)
 	}
-	outlet, ok := s.Output().(*fanout.Outlet)
-	if !ok {
-		outlet = h.Pool.NewOutlet(s.NetConn())
-		s.SetOutput(outlet)
-	}
-	p := &playback{stream: s, viewer: viewer, outlet: outlet, rewind: h.Rewind}
+	p := &playback{stream: s, viewer: viewer, outlet: h.outlet(s), rewind: h.Rewind}
 	if started {
 		p.attach()
 		return p, nil
@@ -172,6 +204,16 @@ func (h *Handler) Play(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Playback, er
 		p.start(ctx)
 	}()
 	return p, nil
+}
+
+// outlet returns the outlet of a connection.
+func (h *Handler) outlet(s *rtmp.ServerStream) *fanout.Outlet {
+	outlet, ok := s.Output().(*fanout.Outlet)
+	if !ok {
+		outlet = h.Pool.NewOutlet(s.NetConn())
+		s.SetOutput(outlet)
+	}
+	return outlet
 }
 
 // form returns how much of Enhanced RTMP a player understands, by what it said in

@@ -19,6 +19,7 @@ import (
 	"sluice/flv"
 	"sluice/flv/amf"
 	"sluice/hub"
+	"sluice/hub/archive"
 	"sluice/hub/fanout"
 	"sluice/hub/intake"
 	"sluice/rtmp"
@@ -40,6 +41,8 @@ type configs struct {
 	hub    hub.Config
 	pool   fanout.Config
 	server rtmp.Server
+	// archive has the recordings, if there are any.
+	archive *archive.Archive
 	// handler, if set, makes what the log is written with, debug lines included.
 	handler func(io.Writer, *slog.HandlerOptions) slog.Handler
 }
@@ -77,7 +80,7 @@ func serve(t testing.TB, l net.Listener, change ...func(*configs)) *rig {
 	}
 	cfg.hub.Logger = h.server.Logger
 	h.hub = hub.New(cfg.hub)
-	h.server.Handler = &Handler{Hub: h.hub, Pool: h.pool}
+	h.server.Handler = &Handler{Hub: h.hub, Pool: h.pool, Archive: cfg.archive}
 	if _, pipes := l.(*pipeListener); !pipes {
 		h.await()
 	}

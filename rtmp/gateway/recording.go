@@ -1,0 +1,109 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"sluice/hub"
+	"sluice/hub/archive"
+	"sluice/rtmp"
+)
+
+// recordings is the app under which recordings are played: rec/APP/NAME/ID.
+const recordings = "rec"
+
+// isRecording reports whether a client asks for something among the recordings.
+func (h *Handler) isRecording(r *rtmp.Request) bool {
+	if h.Archive == nil {
+		return false
+	}
+	first, _, _ := strings.Cut(r.App, "/")
+	return first == recordings
+}
+
+// find notes which recording a client asks for, and returns the key of its stream. One that
+// is not there is found out when it is opened: only who may watch it is told.
+func (a *asked) find(from *archive.Archive, role hub.Role, r *rtmp.Request) (hub.Key, error) {
+	if role == hub.RolePublish {
+		return hub.Key{}, &hub.Refusal{Reason: hub.ReasonBadRequest, Detail: "the app rec is for recordings"}
+	}
+	path := strings.TrimPrefix(r.App, recordings)
+	app, name := "", ""
+	if i := strings.LastIndexByte(path, '/'); i > 0 {
+		app, name = path[1:i], path[i+1:]
+	}
+	key, err := hub.NewKey(app, name)
+	switch {
+	case app == "":
+		return hub.Key{}, &hub.Refusal{Reason: hub.ReasonBadRequest, Detail: "a recording is rec/APP/NAME/ID"}
+	case err != nil:
+		return hub.Key{}, err
+	case r.Name == everyRecording:
+		return hub.Key{}, errNoRecording(r.Name)
+	}
+	a.recording = r.Name
+	if rec, err := from.Recording(key, r.Name); err == nil {
+		a.recording, a.length = rec.ID, rec.Duration // "latest" may be another one soon
+	}
+	return key, nil
+}
+
+// everyRecording is what the policy takes for a look at the list of them all.
+const everyRecording = "*"
+
+func errNoRecording(id string) *hub.Refusal {
+	return &hub.Refusal{Reason: hub.ReasonNotFound, Detail: fmt.Sprintf("there is no recording %q", id)}
+}
+
+// StreamLength answers how long a recording is, to those who may watch it.
+func (h *Handler) StreamLength(
+	ctx context.Context, s *rtmp.ServerStream, r *rtmp.Request, answer func(time.Duration),
+) {
+	if !h.isRecording(r) {
+		answer(0)
+		return
+	}
+	a, err := h.request(hub.RoleWatch, s, r)
+	if err != nil {
+		answer(0)
+		return
+	}
+	a.session.Ask(ctx, func(err error) {
+		a.refused = err
+		if r.Value = a; err != nil {
+			a.length = 0
+		}
+		answer(a.length)
+		a.refuseWith(ctx)
+	})
+}
+
+// Forget is called when nobody plays a recording whose length was asked for.
+func (h *Handler) Forget(r *rtmp.Request, err error) { granted(r).session.Refuse(ending(err)) }
+
+// open opens the recording. The error is a *hub.Refusal, and has been told.
+func (p *filePlayer) open() error {
+	file, _, err := p.archive.Open(p.asked.session.Key(), p.asked.recording)
+	switch {
+	case errors.Is(err, archive.ErrNotFound):
+		err = errNoRecording(p.asked.recording)
+	case err != nil:
+		p.stream.Logger().Warn("a recording cannot be read", "recording", p.asked.recording, "error", err)
+		err = errUnreadable
+	}
+	if err != nil {
+		p.asked.session.Refuse(err)
+		return err
+	}
+	if err := p.asked.session.Begin(); err != nil {
+		return errors.Join(err, file.Close())
+	}
+	p.file, p.cursor = file, file.Cursor()
+	return nil
+}
+
+// errUnreadable ends a player whose recording cannot be read.
+var errUnreadable = &hub.Refusal{Reason: hub.ReasonConnection, Detail: "the recording cannot be read"}
