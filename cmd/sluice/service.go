@@ -88,7 +88,8 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 	s.rtmp = &rtmp.Server{
 		Handler: markingActive{&gateway.Handler{
 			Hub: s.hub, Pool: s.pool,
-			Rewind: func(v *hub.Viewer) fanout.Lead { return s.rewind(v, false) },
+			Rewind:  func(v *hub.Viewer) fanout.Lead { return s.rewind(v, false) },
+			Archive: cfg.archive,
 		}}, Logger: log, Poll: s.poll,
 		// The hub has given up before.
 		AuthorizeTimeout: authorizeTimeout + 5*time.Second,
