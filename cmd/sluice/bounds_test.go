@@ -62,6 +62,11 @@ var bounds = []struct{ what, bound, beyond string }{
 	{"HTTP request: header; time for it; time for a body; query of a stream", "{cmd/sluice.maxHeaderBytes bytes}; {cmd/sluice.readHeaderTimeout}; {httpflv/answer.BodyTimeout}; {httpflv.maxQuery bytes}", "431; closed; closed; 400"},
 	{"HTTP: time to take a refusal; another answer that is no stream; idle connection", "{httpflv/answer.Timeout}; {cmd/sluice.answerTimeout}; {cmd/sluice.idleTimeout}", "closed"},
 	{"WebSocket: a client's message; all that it sends; time for one frame", "{httpflv.maxClientMessage bytes}; {httpflv.clientBurst bytes}, then {httpflv.clientRate bytes} a second; {httpflv.frameTimeout}", "1009; 1008; 1008"},
+	{"recordings over HTTP: a client that takes nothing; one whose answer ends at shutdown", "{httpflv/vod.defaultStallTimeout}; {httpflv/vod.politeEnd}", "closed"},
+	{"recordings over WebSocket: what a player gets at once, and is ahead of real time", "{httpflv/vod.playAhead}, and {httpflv/vod.playLull} at a time", "waits"},
+	{"ranges of a request for a recording; its id", "{httpflv/vod.maxRanges}; {httpflv/vod.maxID bytes}", "the whole file; 404"},
+	{"heads of MP4 files that are kept; files that are scanned for theirs at a time", "{httpflv/vod.defaultMP4CacheBytes bytes}; {httpflv/vod.maxScans}", "those used least recently are made again; the rest waits"},
+	{"recordings on a page of the list; streams of it about which the policy is asked at a time", "{web.maxRecordings}; {httpflv/vod.maxAsking}", "400; the rest waits"},
 	{"log lines of one kind", "{cmd/sluice.logBurst} at once, {cmd/sluice.logRate} a second", "left out, and a line says how many"},
 	{"the end of all sessions at shutdown", "{cmd/sluice.drainTimeout}", "cut off"},
 }
