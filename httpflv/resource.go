@@ -23,8 +23,8 @@ type Resource struct {
 	// as a rule, if the answer has not begun.
 	Body func(*hub.Session) error
 	// Play plays it over a WebSocket, in a goroutine of its own, which the Handler's Wait
-	// waits for. What it returns is told to the client with the close code of the reason,
-	// and then to the session.
+	// waits for. It begins the session. What it returns is told to the client with the close
+	// code of the reason, and then to the session, which ends or is refused with that.
 	Play func(*hub.Session, *Socket) *hub.Refusal
 }
 
@@ -78,17 +78,13 @@ func (s *Socket) start() {
 	}
 	s.handler.serving.Go(func() {
 		defer cancel()
-		if err := s.watcher.Begin(); err != nil {
-			s.close(err)
-			s.finish()
-			return
-		}
 		why := s.play(s.watcher, s)
 		if why.Reason == hub.ReasonClientLeft {
 			why = &hub.Refusal{Reason: s.leftBecause()}
 		}
 		s.close(why)
 		s.finish()
+		s.watcher.Refuse(why) // if it has not begun
 		s.watcher.End(why, s.sent, 0)
 	})
 }

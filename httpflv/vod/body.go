@@ -114,7 +114,7 @@ func (h *Handler) serveContent(w http.ResponseWriter, r *http.Request, s *hub.Se
 	}
 	stop := context.AfterFunc(h.closing, func() { t.end(0) })
 	defer stop()
-	defer func() { s.End(t.reason(h.closing), t.sent, 0) }()
+	defer t.finish(s, h.closing)
 	http.ServeContent(t, r, "", changed, c)
 	if t.err != nil {
 		panic(http.ErrAbortHandler) // the client sees that something is missing
@@ -141,7 +141,7 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, s *hub.Session,
 		cancel()
 	})
 	defer stop()
-	defer func() { s.End(t.reason(h.closing), t.sent, 0) }()
+	defer t.finish(s, h.closing)
 	w.WriteHeader(http.StatusOK)
 	_, err := t.send(c, c.size)
 	if err == nil {

@@ -52,7 +52,7 @@ type player struct {
 	zero  time.Time // when that was sent
 }
 
-// play plays a recording, and returns why that ended. The session has begun.
+// play plays a recording, and returns why that ended, or why it did not begin.
 func (h *Handler) play(s *hub.Session, socket *httpflv.Socket, q request) *hub.Refusal {
 	f, _, err := h.open(s, q.id)
 	if err != nil {
@@ -73,7 +73,9 @@ func (h *Handler) play(s *hub.Session, socket *httpflv.Socket, q request) *hub.R
 			return h.unreadable(s.Key(), q.id, err)
 		}
 	}
-	err = p.run()
+	if err = s.Begin(); err == nil {
+		err = p.run()
+	}
 	why, known := errors.AsType[*hub.Refusal](err)
 	switch {
 	case err == nil:

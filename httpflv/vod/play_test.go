@@ -194,6 +194,8 @@ func TestPlayRefused(t *testing.T) {
 		assert.Empty(t, readAll(t, w), path)
 		assert.Equal(t, want, *w.end, path)
 	}
+	h.events.wait(t, hub.EventRefused, 6)
+	assert.NotContains(t, h.log.String(), "session begins")
 }
 
 func TestPlayersLeave(t *testing.T) {

@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 the WebSocket library is given, and final at this version.
+
 package vod
 
 import (

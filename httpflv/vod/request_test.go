@@ -1,6 +1,9 @@
+//lint:file-ignore SA1019 the WebSocket library is given, and final at this version.
+
 package vod
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -10,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"nhooyr.io/websocket"
 
 	"sluice/flv"
 	"sluice/hub"
@@ -174,7 +178,18 @@ func TestNothingThere(t *testing.T) {
 		what, _ := refused(t, res)
 		assert.Equal(t, "not found", what, path)
 	}
-	assert.Contains(t, h.log.String(), "a recording cannot be read")
+	assert.NotContains(t, h.log.String(), "a recording cannot be read")
+	broken.broken = errors.New("disk on fire")
+	for _, suffix := range []string{".flv", ".mp4"} {
+		res := h.get("/rec/live/demo/broken" + suffix)
+		assert.Equal(t, http.StatusInternalServerError, res.StatusCode)
+		what, reason := refused(t, res)
+		assert.Equal(t, "internal error: the recording cannot be read", what+": "+reason)
+	}
+	w := h.watch("/rec/live/demo/broken.flv")
+	readAll(t, w)
+	assert.Equal(t, websocket.StatusInternalError, w.end.Code)
+	assert.Contains(t, h.log.String(), "disk on fire")
 	for _, method := range []string{http.MethodPost, http.MethodDelete, http.MethodPut} {
 		res := h.do(method, firstPath)
 		assert.Equal(t, http.StatusMethodNotAllowed, res.StatusCode)

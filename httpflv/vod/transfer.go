@@ -48,6 +48,7 @@ type transfer struct {
 
 	mu    sync.Mutex
 	until time.Time // by when it has to end; zero while that is open
+	over  bool      // the handler has returned: the connection is not its any more
 }
 
 func (h *Handler) newTransfer(w http.ResponseWriter, r *http.Request) *transfer {
@@ -81,8 +82,19 @@ func (t *transfer) renew() error {
 func (t *transfer) end(in time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.over {
+		return
+	}
 	t.until = time.Now().Add(in)
 	t.control.SetWriteDeadline(t.until)
+}
+
+// finish tells the session why the answer ended. Nothing may be sent any more.
+func (t *transfer) finish(s *hub.Session, closing context.Context) {
+	t.mu.Lock()
+	t.over = true
+	t.mu.Unlock()
+	s.End(t.reason(closing), t.sent, 0)
 }
 
 // WriteHeader makes a refusal of what net/http says as text.

@@ -24,7 +24,9 @@ import (
 	"sync"
 	"time"
 
+	"sluice/flv"
 	"sluice/httpflv"
+	"sluice/httpflv/answer"
 	"sluice/hub"
 	"sluice/hub/archive"
 	"sluice/hub/archive/flvfile"
@@ -117,7 +119,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		return httpflv.Resource{
 			Key: q.key, Client: client, Err: err,
-			Body: func(s *hub.Session) error { return h.serveBody(w, r, s, q) },
+			Body: func(s *hub.Session) error { return h.answer(w, r, s, q) },
 			Play: func(s *hub.Session, socket *httpflv.Socket) *hub.Refusal { return h.play(s, socket, q) },
 		}
 	})
@@ -151,8 +153,27 @@ func noRecording(key hub.Key, id string) *hub.Refusal {
 
 // unreadable notes why a recording cannot be read, and returns what its client is told.
 func (h *Handler) unreadable(key hub.Key, id string, err error) *hub.Refusal {
+	if errors.Is(err, flv.ErrFormat) { // which somebody has put there
+		return refusal(hub.ReasonNotFound, "the recording is damaged")
+	}
 	h.log.Error("a recording cannot be read", "stream", key.String(), "recording", id, "error", err)
-	return refusal(hub.ReasonNotFound, "the recording cannot be read")
+	return refusal(reasonUnreadable, "the recording cannot be read")
+}
+
+// reasonUnreadable is the reason of a mistake of ours: over WebSocket its code says so, and
+// over HTTP the status does.
+const reasonUnreadable = hub.ReasonConnection
+
+// answer answers GET and HEAD. It returns an error if the answer has not begun.
+func (h *Handler) answer(w http.ResponseWriter, r *http.Request, s *hub.Session, q request) error {
+	err := h.serveBody(w, r, s, q)
+	if why, ok := err.(*hub.Refusal); ok && why.Reason == reasonUnreadable {
+		s.Refuse(why)
+		h.cfg.Streams.AllowOrigins.Refuse(w, r, answer.Refusal{
+			Status: http.StatusInternalServerError, Error: "internal error", Reason: why.Detail})
+		return nil
+	}
+	return err
 }
 
 func refusal(reason hub.Reason, detail string) *hub.Refusal {
