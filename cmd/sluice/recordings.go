@@ -5,13 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"time"
 
+	"sluice/httpflv"
+	"sluice/httpflv/vod"
 	"sluice/hub"
 	"sluice/hub/archive"
 	"sluice/hub/fanout"
 	"sluice/hub/record"
+	"sluice/web"
 )
 
 // openArchive opens the folder for recordings, nil if there is none.
@@ -32,10 +36,12 @@ func openArchive(cfg config, log *slog.Logger) (*archive.Archive, error) {
 	return a, nil
 }
 
-// recordings are the parts of the service that record. The zero value records nothing.
+// recordings are the parts of the service that record, and serve recordings over HTTP. The
+// zero value records nothing.
 type recordings struct {
 	archive  *archive.Archive // nil without recordings
 	recorder *record.Recorder
+	vod      *vod.Handler
 }
 
 // newRecordings begins to record what the hub tells of, if there is an archive.
@@ -43,11 +49,22 @@ func newRecordings(cfg config, h *hub.Hub, log *slog.Logger) recordings {
 	if cfg.archive == nil {
 		return recordings{}
 	}
-	return recordings{cfg.archive, record.New(record.Config{
+	recorder := record.New(record.Config{
 		Hub: h, Archive: cfg.archive, Records: func(key hub.Key) bool { return cfg.Record.Matches(key.String()) },
 		Segment: cfg.RecordSegment, SegmentBytes: int64(cfg.RecordSegmentBytes), Sync: cfg.RecordSync,
 		Buffer: int64(cfg.RecordBuffer), Logger: log,
-	})}
+	})
+	return recordings{archive: cfg.archive, recorder: recorder}
+}
+
+// serve makes the handler of recordings over HTTP, nil without recordings, and tells where
+// the API has them from.
+func (r *recordings) serve(cfg config, streams *httpflv.Handler, log *slog.Logger) (handler http.Handler, api web.RecordingsConfig) {
+	if r.archive == nil {
+		return nil, web.RecordingsConfig{}
+	}
+	r.vod = vod.New(vod.Config{Archive: r.archive, Streams: streams, StallTimeout: cfg.StallTimeout, Logger: log})
+	return r.vod, web.RecordingsConfig{List: r.vod.List, Find: r.vod.Find, Path: vod.Path}
 }
 
 // What a viewer of a live stream who begins in its recording is sent ahead of what it has
@@ -75,6 +92,7 @@ func (r *recordings) close(ctx context.Context) error {
 	if r.recorder == nil {
 		return nil
 	}
+	r.vod.Close()
 	if err := r.recorder.Close(ctx); err != nil {
 		return fmt.Errorf("recordings are not finished, and will be at the next start: %w", err)
 	}

@@ -101,14 +101,16 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 		Asking: admission.Asking, Active: admission.Active, OnGivenUp: admission.OnGivenUp,
 		Rewind: s.rewind,
 	}
+	recorded, api := s.recordings.serve(cfg, s.flv, log)
 	page := web.Handler(web.Config{
+		Recordings:   api,
 		Streams:      func() []web.Stream { return web.FromHub(s.hub.Streams(), time.Now()) },
 		RTMPPort:     l.rtmp.Addr().(*net.TCPAddr).Port,
 		Version:      versionText(),
 		AllowOrigins: cfg.AllowOrigins,
 		Logger:       log,
 	})
-	site := site{streams: s.flv, page: page, origins: cfg.AllowOrigins}
+	site := site{streams: s.flv, recordings: recorded, page: page, origins: cfg.AllowOrigins}
 	s.http = newHTTPServer(site, log)
 	s.admission.Guard(s.http, site.decides)
 	return s

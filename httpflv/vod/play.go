@@ -10,6 +10,7 @@ import (
 	"sluice/flv"
 	"sluice/httpflv"
 	"sluice/hub"
+	"sluice/hub/archive"
 	"sluice/hub/archive/flvfile"
 )
 
@@ -38,7 +39,7 @@ type output interface {
 
 // player plays one recording over a WebSocket, in one goroutine.
 type player struct {
-	file   *flvfile.File
+	file   *archive.File
 	cursor *flvfile.Cursor
 	out    output
 	watch  hub.WatchOptions

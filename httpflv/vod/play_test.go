@@ -20,6 +20,7 @@ import (
 	"sluice/flv"
 	"sluice/flv/amf"
 	"sluice/hub"
+	"sluice/hub/archive"
 	"sluice/hub/archive/flvfile"
 	"sluice/hub/fanout"
 )
@@ -263,7 +264,7 @@ func TestPace(t *testing.T) {
 	defer f.Close()
 	synctest.Test(t, func(t *testing.T) {
 		r := &recorder{began: time.Now()}
-		p := &player{file: f, cursor: f.Cursor(), out: r, ctx: t.Context()}
+		p := &player{file: &archive.File{File: f}, cursor: f.Cursor(), out: r, ctx: t.Context()}
 		_, err := p.cursor.SeekTo(10_000)
 		require.NoError(t, err)
 		require.NoError(t, p.run())
@@ -280,7 +281,7 @@ func TestPace(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(10*time.Second, cancel)
 		r := &recorder{began: time.Now()}
-		p := &player{file: f, cursor: f.Cursor(), out: r, ctx: ctx}
+		p := &player{file: &archive.File{File: f}, cursor: f.Cursor(), out: r, ctx: ctx}
 		assert.ErrorIs(t, p.run(), context.Canceled)
 		assert.Equal(t, 10*time.Second, time.Since(r.began))
 	})

@@ -147,14 +147,14 @@ func (s *shelf) Recording(key hub.Key, id string) (archive.Recording, error) {
 	return i.Recording, nil
 }
 
-func (s *shelf) Open(key hub.Key, id string) (*flvfile.File, archive.Recording, error) {
+func (s *shelf) Open(key hub.Key, id string) (*archive.File, archive.Recording, error) {
 	i, err := s.find(key, id)
 	if err != nil {
 		return nil, archive.Recording{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var f *flvfile.File
+	var f *archive.File
 	switch {
 	case i.broken != nil:
 		err = i.broken
@@ -163,7 +163,7 @@ func (s *shelf) Open(key hub.Key, id string) (*flvfile.File, archive.Recording, 
 	default:
 		f, err = flvfile.Open(s.fs, i.name)
 	}
-	return f, i.Recording, err
+	return &archive.File{File: f}, i.Recording, err
 }
 
 func (s *shelf) Recordings(key hub.Key, after string, limit int) (page []archive.Recording, next string, err error) {

@@ -29,7 +29,6 @@ import (
 	"sluice/httpflv/answer"
 	"sluice/hub"
 	"sluice/hub/archive"
-	"sluice/hub/archive/flvfile"
 )
 
 // Prefix begins the path of every recording. The app of that name is reserved while
@@ -40,7 +39,7 @@ const Prefix = "/rec/"
 type Archive interface {
 	Recordings(key hub.Key, after string, limit int) (page []archive.Recording, next string, err error)
 	Recording(key hub.Key, id string) (archive.Recording, error)
-	Open(key hub.Key, id string) (*flvfile.File, archive.Recording, error)
+	Open(key hub.Key, id string) (*archive.File, archive.Recording, error)
 }
 
 // Config sets up a Handler. Archive and Streams must be set; the rest may be zero.
@@ -133,7 +132,7 @@ const (
 
 // open opens the recording that was asked for, of the stream for which permission was
 // given. The error is a *hub.Refusal. The file must be closed.
-func (h *Handler) open(s *hub.Session, id string) (*flvfile.File, archive.Recording, error) {
+func (h *Handler) open(s *hub.Session, id string) (*archive.File, archive.Recording, error) {
 	f, recording, err := h.cfg.Archive.Open(s.Key(), id)
 	switch {
 	case errors.Is(err, archive.ErrNotFound):

@@ -12,7 +12,8 @@ import (
 )
 
 // File is a recording that is open for reading. Close must be called, once or more often.
-// Nothing but Close may be called after it.
+// Nothing but Close may be called after it. Others than Archive may make one of a file of
+// their own.
 type File struct {
 	*flvfile.File
 	shared *shared
@@ -31,7 +32,13 @@ type shared struct {
 
 // Close lets go of the file, which is closed when nobody reads it any more.
 func (f *File) Close() (err error) {
-	f.once.Do(func() { err = f.shared.release() })
+	f.once.Do(func() {
+		if f.shared != nil {
+			err = f.shared.release()
+		} else {
+			err = f.File.Close()
+		}
+	})
 	return err
 }
 
