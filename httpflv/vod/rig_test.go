@@ -154,7 +154,7 @@ func (s *shelf) Open(key hub.Key, id string) (*archive.File, archive.Recording, 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var f *archive.File
+	var f *flvfile.File
 	switch {
 	case i.broken != nil:
 		err = i.broken
