@@ -170,18 +170,21 @@ func (c *Cursor) SeekTo(ms int64) (at int64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("flvfile: seeking: %w", err)
 	}
-	c.refresh(h)
-	c.begun = true
-	c.tags.pos, c.clock.last = r.pos, r.time
+	pos, clock := r.pos, clock{base: h.base, last: r.time}
 	if r.kind == kindSound {
-		if err := c.advance(ms); err != nil {
+		if pos, clock, err = c.lastSound(r, h, ms); err != nil {
 			return 0, fmt.Errorf("flvfile: seeking: %w", err)
 		}
 	}
-	next, clock := header{}, c.clock
-	if next, err = c.tags.peek(); err != nil {
-		return 0, fmt.Errorf("flvfile: seeking: %w", err)
+	there := tags{file: c.tags.file, pos: pos, end: h.Size, ahead: skipAhead}
+	var next header
+	for !next.known() {
+		if next, _, err = there.skip(); err != nil {
+			return 0, fmt.Errorf("flvfile: seeking: %w", err)
+		}
 	}
+	c.refresh(h)
+	c.begun, c.tags.pos, c.clock = true, pos, clock
 	return clock.time(next.typ, next.timestamp), nil
 }
 
@@ -205,26 +208,26 @@ func (x index) place(ms int64, h head) (record, error) {
 	return r, err
 }
 
-// advance moves the cursor to the last frame of sound at or before a time.
-func (c *Cursor) advance(ms int64) error {
-	t, clock := c.tags, c.clock
-	t.buf, t.ahead = nil, scanAhead/4
+// lastSound returns where the last frame of sound at or before a time stands, behind a record of
+// one, and the clock before it.
+func (c *Cursor) lastSound(r record, h head, ms int64) (pos int64, at clock, err error) {
+	now := clock{base: h.base, last: r.time}
+	pos, at = r.pos, now
+	t := tags{file: c.tags.file, pos: r.pos, end: h.Size, ahead: scanAhead / 4}
 	for {
-		at := clock
+		before := now
 		h, _, err := t.skip()
-		if isEnd(err) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if h.typ != flv.TypeAudio {
+		switch {
+		case isEnd(err):
+			return pos, at, nil
+		case err != nil:
+			return 0, clock{}, err
+		case h.typ != flv.TypeAudio:
 			continue
+		case now.time(h.typ, h.timestamp) > ms:
+			return pos, at, nil
 		}
-		if clock.time(h.typ, h.timestamp) > ms {
-			return nil
-		}
-		c.tags.pos, c.clock = h.pos, at
+		pos, at = h.pos, before
 	}
 }
 

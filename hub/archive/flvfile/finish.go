@@ -1,6 +1,7 @@
 package flvfile
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -155,6 +156,8 @@ func reopen(fsys FS, name string, f Handle) (*Writer, error) {
 		return nil, err
 	case !h.ours:
 		return nil, ErrForeign
+	case size <= dataStart:
+		return nil, fmt.Errorf("%w: no tags", flv.ErrFormat)
 	}
 	l, err := loadIndex(fsys, name, f, h)
 	if err != nil {
@@ -185,6 +188,10 @@ func summarize(f Handle, x index, h head) (summary, error) {
 	if t.pos != h.Size {
 		return summary{}, fmt.Errorf("%w: no tag at %d of %d", flv.ErrFormat, t.pos, h.Size)
 	}
+	s.until = h.Duration.Milliseconds()
+	s.video.adopt(h.Video, h.videoID, s.until)
+	s.audio.adopt(h.Audio, h.audioID, s.until)
+	s.width, s.height = cmp.Or(s.width, h.Width), cmp.Or(s.height, h.Height)
 	s.gaps, s.gapTime = max(s.gaps, h.Gaps), max(s.gapTime, h.GapTime.Milliseconds())
 	return s, nil
 }

@@ -299,15 +299,28 @@ func seconds(s float64) time.Duration {
 	return time.Duration(math.Round(s*1000)) * time.Millisecond
 }
 
+// unknownID is codecID for a number that stands for no codec that is known here (see
+// flv.Codec).
+func unknownID(typ flv.Type, n float64) (any, flv.Codec) {
+	const classicAudio, fourCC = 0x100, 0x200
+	switch whole := n == math.Trunc(n); {
+	case whole && n > 0 && n < 16 && typ == flv.TypeVideo:
+		return n, flv.Codec(n)
+	case whole && n > 0 && n < 16:
+		return n, flv.Codec(n) + classicAudio
+	case whole && n >= fourCC && n <= math.MaxUint32:
+		return n, flv.Codec(n)
+	}
+	return nil, 0
+}
+
 // codecID returns what metadata has for a codec, nil where it means nothing.
 func codecID(typ flv.Type, props amf.ECMAArray, name string) (any, flv.Codec) {
 	v, _ := props.Get(name)
 	codec := flv.ParseCodecID(typ, v)
-	if n, ok := v.(float64); ok && codec == 0 && n > 0 && n < 16 {
-		return v, 0
-	}
 	if codec == 0 {
-		return nil, 0
+		n, _ := v.(float64)
+		return unknownID(typ, n)
 	}
 	if _, text := v.(string); text {
 		v = flv.Shape{}.CodecID(codec, false)

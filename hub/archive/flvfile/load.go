@@ -48,7 +48,13 @@ func loadIndex(fsys FS, name string, f Handle, h head) (loaded, error) {
 		return rebuildIndex(fsys, name, f, h)
 	}
 	if !h.ours {
-		if err := l.learn(f, end); err != nil {
+		switch err := l.learn(f, end); {
+		case errors.Is(err, errIndex):
+			if err := x.file.Close(); err != nil {
+				return loaded{}, err
+			}
+			return rebuildIndex(fsys, name, f, h)
+		case err != nil:
 			return loaded{}, errors.Join(err, x.file.Close())
 		}
 	}
@@ -214,6 +220,9 @@ func (l *loaded) learn(f Handle, end record) error {
 	c := clock{base: l.head.base, last: resume.time}
 	if err := s.scan(&t, &c, l.head.Size, nil); err != nil {
 		return err
+	}
+	if t.pos != end.pos {
+		return fmt.Errorf("%w: tags end at %d", errIndex, t.pos)
 	}
 	l.head.whole = end.pos
 	l.head.Info = s.fill(l.head.Info, l.head.Size)

@@ -16,6 +16,7 @@ type summary struct {
 	height       int
 	gaps         int
 	gapTime      int64 // ms
+	until        int64 // what the file is known to last, ms, whatever the tags say that went by
 
 	// For the records of the index.
 	records    int   // how many there are
@@ -49,7 +50,7 @@ func newSummary() summary {
 
 // end returns when the last frame ends, in ms.
 func (s *summary) end() int64 {
-	return max(s.video.last+s.video.length, s.audio.last+s.audio.length)
+	return max(s.until, s.video.last+s.video.length, s.audio.last+s.audio.length)
 }
 
 // note takes note of a packet.
@@ -152,6 +153,18 @@ func (s *summary) noteRecord(r record) {
 	}
 	s.lastTime = max(s.lastTime, r.time)
 	s.records++
+}
+
+// adopt takes what the head of the file says of the track, of which only the last tags
+// went by: also where the file ends, as the length of a frame depends on how many did.
+func (t *track) adopt(codec flv.Codec, id any, end int64) {
+	t.last = min(t.last, end)
+	t.length = min(t.length, end-t.last)
+	t.seen = t.frame != noTime || id != nil
+	if codec != 0 && id != nil {
+		n, _ := id.(float64)
+		t.codec, t.enhanced = codec, n == float64(codec)
+	}
 }
 
 // present returns the codec of a track that has frames.
