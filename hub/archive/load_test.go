@@ -25,7 +25,7 @@ func many() int {
 // A folder with many recordings is opened in little time, a recording takes little memory,
 // and what is asked of it costs the same as in a small one.
 func TestManyRecordings(t *testing.T) {
-	for _, streams := range []int{1, 100, many() / 2} {
+	for _, streams := range []int{1, 100, many() / 4} {
 		t.Run(fmt.Sprint(streams), func(t *testing.T) {
 			a, _ := open(t, Config{Dir: t.TempDir()})
 			n := many()

@@ -19,7 +19,7 @@ import (
 	"sluice/hub/archive/flvfile"
 )
 
-// Every case has the recordings a0, b0, a1, b1, a2, b2 of the streams a and b, an hour apart
+// Every case has the recordings a0, b0, a1, b1, a2, b2 of the streams a and b, a minute apart
 // and of one size; the last one of b is being written.
 func TestMakeRoom(t *testing.T) {
 	const never = 1 << 60
@@ -33,8 +33,8 @@ func TestMakeRoom(t *testing.T) {
 		short          int64
 	}{
 		{name: "no bounds"},
-		{name: "age", keep: 4*time.Hour + time.Minute, gone: "a0 b0"},
-		{name: "age, pinned", keep: 4*time.Hour + time.Minute, pinned: "a0", gone: "b0"},
+		{name: "age", keep: 4*time.Minute + time.Second, gone: "a0 b0"},
+		{name: "age, pinned", keep: 4*time.Minute + time.Second, pinned: "a0", gone: "b0"},
 		{name: "age of all", keep: time.Second, gone: "a0 b0 a1 b1 a2"},
 		{name: "total", total: 3, gone: "a0 b0"},
 		{name: "total, just so", total: 5},
@@ -48,7 +48,7 @@ func TestMakeRoom(t *testing.T) {
 		{name: "free, enough", minFree: 10, free: 10},
 		{name: "free, what is played counts for nothing", minFree: 10, free: 8, played: "a0", gone: "a0 b0 a1", short: 0},
 		{name: "free, all of it", minFree: never, gone: "a0 b0 a1 b1 a2", short: never},
-		{name: "age makes it free", keep: 4*time.Hour + time.Minute, minFree: 10, free: 8, gone: "a0 b0"},
+		{name: "age makes it free", keep: 4*time.Minute + time.Second, minFree: 10, free: 8, gone: "a0 b0"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -110,7 +110,7 @@ func newRetention(t *testing.T) *retention {
 			r.names = append(r.names, name)
 			r.writer = begin(t, r.a, r.key(name), time.Now())
 			r.ids[name] = r.writer.Recording().ID
-			time.Sleep(time.Hour)
+			time.Sleep(time.Minute)
 			if name != "b2" {
 				finished, err := r.writer.Finish(StateFinished)
 				require.NoError(t, err)

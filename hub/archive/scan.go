@@ -249,9 +249,9 @@ func (f *folder) goneLocked(ids []string) (gone []*entry) {
 // were read.
 func (a *Archive) apply(f *folder, version uint64, l listing, files []file) (found []*folder, done bool) {
 	a.mu.Lock()
-	if f.version != version || a.folders[f.path] != f {
+	if current, gone := f.version == version, a.folders[f.path] != f; !current || gone {
 		a.mu.Unlock()
-		return nil, f.version == version
+		return nil, current
 	}
 	gone := f.goneLocked(l.files)
 	if len(l.pinned) > 0 || f.pins {
@@ -291,9 +291,9 @@ func (a *Archive) apply(f *folder, version uint64, l listing, files []file) (fou
 // applyFiles takes over what was read of single files in a folder that has not changed.
 func (a *Archive) applyFiles(f *folder, version uint64, files []file) bool {
 	a.mu.Lock()
-	if f.version != version || a.folders[f.path] != f {
+	if current, gone := f.version == version, a.folders[f.path] != f; !current || gone {
 		a.mu.Unlock()
-		return f.version == version
+		return current
 	}
 	for i := range files {
 		if e := findID(f.files, files[i].id); e != nil {
