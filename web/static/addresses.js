@@ -32,6 +32,17 @@ export function back(wishes) {
   return seconds > 0 && seconds < Infinity ? seconds : 0;
 }
 
+// withBack returns wishes that begin so many seconds behind the live edge, 0 for at it.
+export function withBack(wishes, seconds) {
+  const asked = new URLSearchParams(wishes);
+  asked.delete('back');
+  if (seconds > 0) {
+    asked.delete('start'); // which is about the same
+    asked.set('back', seconds.toFixed(1));
+  }
+  return asked.size ? `?${asked}` : '';
+}
+
 // Addresses of a stream, for a viewer with wishes where it watches.
 export const rtmp = (rest, wishes = '') =>
   `rtmp://${location.hostname}${rtmpPort === 1935 ? '' : ':' + rtmpPort}/${path(rest)}${wishes}`;
@@ -68,4 +79,28 @@ export function obs(key) {
 
 export function ffmpeg(key) {
   return [['ffmpeg', `ffmpeg -re -i video.mp4 -c:v libx264 -preset veryfast -g 60 -c:a aac -f flv ${rtmp(key)}`]];
+}
+
+// Addresses of a recording {stream, id}.
+export const recordingPage = ({ stream, id }) => `/?recording=${path(`${stream}/${id}`)}`;
+export const recordingAsk = (key) => `/api/v1/recordings/${path(key)}`;
+const file = ({ stream, id }) => `/rec/${path(`${stream}/${id}`)}`;
+export const flvFile = (recording) => `${file(recording)}.flv`;
+export const mp4File = (recording) => `${file(recording)}.mp4`;
+
+// fileName is how a recording is called where it is downloaded, without an ending.
+export const fileName = ({ stream, id }) =>
+  `${split(stream).name}-${id}`.replace(/[^A-Za-z0-9_.-]+/g, '-').replace(/^[-.]+/, '') || 'recording';
+
+export function playing(recording) {
+  const { stream, id } = recording;
+  const flv = location.origin + flvFile(recording), rtmpFile = rtmp(`rec/${stream}/${id}`);
+  return [
+    ['This page', location.origin + recordingPage(recording)],
+    ['ffplay, RTMP', `ffplay ${rtmpFile}`],
+    ['ffplay, HTTP-FLV', `ffplay ${flv}`],
+    ['curl, into a file', `curl -f -o ${fileName(recording)}.flv ${flv}`],
+    ['VLC, OBS media source', flv],
+    ['RTMP', rtmpFile],
+  ];
 }

@@ -3,11 +3,14 @@
 import { $, show, text } from './dom.js';
 import { List } from './list.js';
 import { Poller } from './poll.js';
+import { Recording } from './recording.js';
+import { Recordings } from './recordings.js';
 import { Watch } from './watch.js';
 import { page, wishes } from './addresses.js';
 
 const list = new List();
-let watch = null;
+let watch = null;      // the view of a stream, or of a recording
+let recordings = null; // the newest, below the list
 let answers = 0, last = null;
 
 const poller = new Poller((answer, reason) => {
@@ -27,29 +30,35 @@ function state(name) {
   document.body.dataset.state = name;
 }
 
-// route shows what the address asks for: the player, or the list.
+// route shows what the address asks for: a stream, a recording, or the list.
 function route() {
-  const key = clean(new URLSearchParams(location.search).get('stream') ?? '');
+  const query = new URLSearchParams(location.search);
+  const recording = clean(query.get('recording') ?? '');
+  const key = recording || clean(query.get('stream') ?? '');
   watch?.close();
-  watch = null;
+  recordings?.close();
+  watch = recordings = null;
   show($('list'), !key);
   show($('watch'), !!key);
-  document.body.dataset.view = key ? 'watch' : 'list';
+  document.body.dataset.view = recording ? 'recording' : key ? 'watch' : 'list';
+  for (const part of document.querySelectorAll('[data-of]')) show(part, part.dataset.of === document.body.dataset.view);
   text($('summary'), '');
   if (key) {
     state('connecting');
-    const mine = watch = new Watch(key, wishes(location.search), (name) => {
+    const changed = (name) => {
       if (watch !== mine) return;
       state(name);
       poller.calm = name === 'playing';
-    });
+    };
+    const mine = watch = recording ? new Recording(recording, changed) : new Watch(key, wishes(location.search), changed);
     mine.open();
   } else {
     state('loading');
     document.title = 'Sluice';
+    recordings = new Recordings({ root: $('newest'), limit: 6 });
   }
   poller.calm = false;
-  poller.watch(key || null);
+  poller.watch(recording ? recording.replace(/\/[^/]*$/, '') : key || null);
 }
 
 // clean forgives what people paste: slashes around, ".flv" behind.
@@ -85,6 +94,10 @@ window.sluice = {
   get state() { return document.body.dataset.state; },
   get reason() { return watch?.reason ?? ''; },
   get over() { return watch?.player?.over ?? ''; },
+  get way() { return watch?.player?.way ?? ''; },
+  get opened() { return watch?.player?.opened ?? 0; },
+  get duration() { return watch?.player?.duration ?? 0; },
+  get rewound() { return watch?.player?.rewound ?? false; },
   get lag() { return watch?.player?.lag ?? 0; },
   get buffered() { return watch?.player?.buffered ?? 0; },
   get target() { return watch?.player?.target ?? 0; },

@@ -29,6 +29,16 @@ export function icon(e, name) {
   if (use.getAttribute('href') !== '#i-' + name) use.setAttribute('href', '#i-' + name);
 }
 
+// rows fills a list of terms; those without a value hide.
+export function rows(list, values) {
+  for (const [label, value] of Object.entries(values)) {
+    let row = list.querySelector(`[data-label="${label}"]`);
+    if (!row) list.append(row = el('div', { 'data-label': label }, el('dt', {}, label), el('dd')));
+    show(row, !!value);
+    text(row.lastElementChild, value || '');
+  }
+}
+
 // copyable is a line to copy: a label, the value, a button.
 export function copyable(label, value) {
   // Where a line wraps, it wraps between words, not at the dash of an option.

@@ -6,6 +6,8 @@
 // this network has been found to need; only far behind, it jumps. Who wants to be
 // behind, by ?back, is kept at that distance in the same way.
 
+import { overGap } from './gap.js';
+
 const least = 0.5, most = 2.5;      // bounds of the target, s
 const jumpLate = 3.5;               // this far behind the target it jumps, s
 const jumpEarly = 0.3, early = 3000; // in the first ms, with a whole GOP at once, sooner
@@ -16,16 +18,15 @@ const memory = 20000;               // of when data came, ms
 
 export class Edge {
   target = least;
+  back = 0; // how far behind the live edge the viewer wants to be, s; Infinity: left where it is
   #video;
-  #back;
   #began = 0;
   #calmSince = 0;
   #seen = []; // {at, end}: end of the buffer when data came
 
-  // back is how far behind the live edge the viewer wants to be, s.
   constructor(video, back = 0) {
     this.#video = video;
-    this.#back = back;
+    this.back = back;
   }
 
   // begin starts a new session; what was learnt of the network stays.
@@ -71,13 +72,13 @@ export class Edge {
     if (end !== this.#seen.at(-1)?.end) this.#seen.push({ at: now, end });
     while (this.#seen.length > 1 && now - this.#seen[0].at > memory) this.#seen.shift();
     if (video.paused || video.seeking) return;
-    if (this.#overGap(buffered)) return;
+    if (overGap(video)) return;
 
     if (now - this.#calmSince > calmAfter) {
       this.target = Math.max(least, this.target - 0.1);
       this.#calmSince = now;
     }
-    const have = this.ahead - this.target, over = have - this.#back;
+    const have = this.ahead - this.target, over = have - this.back;
     if (over > (now - this.#began < early ? jumpEarly : jumpLate)) {
       this.#rate(1);
       this.jump();
@@ -94,24 +95,9 @@ export class Edge {
   // buffered.
   jump() {
     const video = this.#video, { buffered } = video;
-    if (!buffered.length) return;
+    if (!buffered.length || this.back === Infinity) return;
     const last = buffered.length - 1;
-    video.currentTime = Math.max(buffered.start(last), buffered.end(last) - this.target - this.#back);
-  }
-
-  // overGap helps the video over a hole in the data: a publisher that was away,
-  // or frames that the server left out.
-  #overGap(buffered) {
-    const video = this.#video, t = video.currentTime;
-    if (video.readyState > 2) return false;
-    for (let i = 0; i < buffered.length; i++) {
-      if (buffered.start(i) <= t && t < buffered.end(i) - 0.1) return false;
-      if (buffered.start(i) > t) {
-        video.currentTime = buffered.start(i) + 0.01;
-        return true;
-      }
-    }
-    return false;
+    video.currentTime = Math.max(buffered.start(last), buffered.end(last) - this.target - this.back);
   }
 
   #rate(rate) {

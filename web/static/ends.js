@@ -38,3 +38,15 @@ export function meaning({ code, reason, opened }, { shown, state, unopened }) {
   }
   return { ...again, words: reason || `the server closed the connection (${code})` };
 }
+
+// mediaMeaning returns what to say of an error of mpegts.js or the browser, and whether
+// trying again can't help (failed).
+export function mediaMeaning(mpegts, detail, info) {
+  const words = info?.msg || String(info ?? '');
+  const { MEDIA_CODEC_UNSUPPORTED, MEDIA_FORMAT_UNSUPPORTED } = mpegts.ErrorDetails;
+  if (detail === MEDIA_CODEC_UNSUPPORTED || info?.code === DOMException.NOT_SUPPORTED_ERR) {
+    return { failed: true, words: `this browser cannot play the codec of this stream (${words})` };
+  }
+  if (detail === MEDIA_FORMAT_UNSUPPORTED) return { failed: true, words: 'what the server sends is no FLV' };
+  return { failed: false, words };
+}

@@ -68,3 +68,44 @@ export function state(stream) {
     default: return stream.state;
   }
 }
+
+// clock tells a place in a recording, s: 0:07, 12:34, 26:03:02.
+export function clock(s) {
+  const all = Math.max(0, Math.floor(s)), two = (n) => String(n).padStart(2, '0');
+  const h = Math.floor(all / 3600), m = Math.floor(all % 3600 / 60);
+  return (h ? `${h}:${two(m)}` : m) + ':' + two(all % 60);
+}
+
+// behind tells how far behind live: "0.8 s behind live", "12:34 behind live".
+export const behind = (s) => `${s < 100 ? seconds(s) : clock(s)} behind live`;
+
+// bytes tells a size in bytes: "824 kB", "1.2 GB".
+export function bytes(n) {
+  if (!(n > 0)) return '0 kB';
+  const [unit, of] = n < 999500 ? ['kB', 1e3] : n < 999.5e6 ? ['MB', 1e6] : n < 999.5e9 ? ['GB', 1e9] : ['TB', 1e12];
+  return `${(n / of).toFixed(n / of < 9.95 && unit !== 'kB' ? 1 : 0)} ${unit}`;
+}
+
+// when tells a time of the server's as the visitor's clock and calendar do.
+const date = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+export function when(iso) {
+  const time = new Date(iso);
+  return Number.isNaN(time.getTime()) ? iso || '' : date.format(time);
+}
+
+export function recordingState(recording) {
+  switch (recording.state) {
+    case 'recording': return 'Recording';
+    case 'finished': return 'Finished';
+    case 'disk full': return 'Disk was full';
+    default: return recording.state;
+  }
+}
+
+// gaps tells what a recording lacks: "2 gaps, 3.5 s in all are missing".
+export function gaps({ gaps: n, gap_seconds: s }) {
+  if (!n) return '';
+  return `${count(n, 'gap')}, ${seconds(s || 0)} ${n === 1 ? 'is' : 'in all are'} missing`;
+}
+
+export const sentence = (words) => (words ? words[0].toUpperCase() + words.slice(1).replace(/\.?$/, '.') : '');

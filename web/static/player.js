@@ -21,10 +21,13 @@
 // does not flicker as "connecting"; after a standstill, until the picture goes on.
 
 import { Edge } from './edge.js';
-import { Standstill } from './standstill.js';
-import { meaning } from './ends.js';
-import { LOST, loaderFor } from './loader.js';
-import { http, ws, back } from './addresses.js';
+import { meaning, mediaMeaning } from './ends.js';
+import { LOST } from './loader.js';
+import { Place } from './place.js';
+import { Session } from './session.js';
+import { holds } from './gap.js';
+import { frames, freeze } from './picture.js';
+import { http, ws, back, withBack } from './addresses.js';
 import { seconds } from './format.js';
 
 const tick = 200;            // between two looks at the video
@@ -51,6 +54,7 @@ export class Player {
   #mpegts; #video; #still; #changed;
   #key; #wishes; #over;
   #edge;
+  #place = new Place();      // of a viewer who has gone back by hand
   #session = null;
   #ticker = 0;
   #retry = 0;
@@ -90,7 +94,15 @@ export class Player {
   }
 
   get over() { return this.#over; }
-  get lag() { return this.#session?.shown ? this.#edge.lag(performance.now()) : 0; }
+  get rewound() { return this.#place.kept; }
+
+  // lag is how far the picture is behind live, s.
+  get lag() {
+    const session = this.#session, now = performance.now();
+    if (!session?.shown) return this.#place.behind(now);
+    return session.lag(this.#edge.lag(now), this.#video.currentTime, now);
+  }
+
   get buffered() { return this.#session ? this.#edge.ahead : 0; }
   get target() { return this.#edge.target; }
 
@@ -103,12 +115,38 @@ export class Player {
 
   // tryNow opens anew, whatever the state.
   tryNow() {
+    this.#renew('connecting');
+  }
+
+  // renew closes what is open, and opens anew: the place so far behind live, if given.
+  #renew(state, back) {
     this.#pause = this.#mediaErrors = this.#unopened = this.#standstills = 0;
     this.#held = false;
     this.#freeze();
     this.#close();
-    this.#set('connecting');
-    this.#open();
+    if (back !== undefined) this.#place.keep(back, performance.now());
+    this.#set(state);
+    this.#open(back === undefined);
+  }
+
+  // rewind goes so many seconds behind live, and stays there; 0 goes back to live. What
+  // is buffered is shown from there, else the stream is opened anew.
+  rewind(back) {
+    const session = this.#session, video = this.#video;
+    const to = video.currentTime + this.lag - back;
+    const here = session?.shown && session.ended === null
+      && (back ? holds(video, to) : this.lag - this.buffered < 2);
+    this.#wishes = withBack(this.#wishes, 0);
+    this.#edge.back = back ? Infinity : 0;
+    this.#held = false;
+    if (here) {
+      if (back) video.currentTime = to;
+      else this.#edge.jump();
+      this.#place.keep(back, performance.now());
+      this.#play();
+      return;
+    }
+    this.#renew('buffering', back);
   }
 
   togglePause() {
@@ -116,7 +154,7 @@ export class Player {
     if (!this.#video.paused) return this.#video.pause(); // goes on in handleEvent
     this.#held = false;
     if (!this.#session) return this.tryNow();
-    this.#edge.jump();
+    if (!this.rewound) this.#edge.jump();
     this.#play();
   }
 
@@ -136,47 +174,27 @@ export class Player {
     }
   }
 
-  // A session is one attempt: one connection and one player of mpegts.js.
-  #open() {
+  // open begins a session, which counts as a reconnect unless it is for another place.
+  #open(counts = true) {
     clearTimeout(this.#retry);
     this.retryAt = 0;
     if (!this.state) this.#set('connecting');
     else this.#changed();
 
-    const now = performance.now();
-    const session = this.#session = {
-      began: now, opened: false, shown: 0, lastData: 0, moved: now, time: 0, ended: null,
-      standstill: new Standstill(),
-    };
-    const mine = (f) => (...args) => { if (this.#session === session) f(...args); };
+    const now = performance.now(), back = this.#place.behind(now);
     this.figures.sessions++;
-    if (this.figures.firstFrameMS) this.figures.reconnects++;
+    if (this.figures.firstFrameMS && counts) this.figures.reconnects++;
     this.#edge.begin(now);
-
-    const Loader = loaderFor(this.#mpegts, this.#over, {
-      opened: mine(() => { session.opened = true; this.#unopened = 0; }),
-      data: mine((n) => {
-        this.figures.bytes += n;
-        session.lastData = performance.now();
-        session.standstill.data(session.lastData);
-      }),
+    const mine = (f) => (...args) => { if (this.#session === session) f(...args); };
+    const session = this.#session = new Session({
+      mpegts: this.#mpegts, over: this.#over, video: this.#video, back, now,
+      url: (this.#over === 'http' ? http : ws)(this.#key, back ? withBack(this.#wishes, back) : this.#wishes),
+      opened: mine(() => { this.#unopened = 0; }),
+      data: mine((n) => { this.figures.bytes += n; }),
       ended: mine((end) => this.#ended(end)),
+      media: mine((info) => { this.media = info; }),
+      error: mine((detail, info) => this.#mediaError(detail, info)),
     });
-    const url = (this.#over === 'http' ? http : ws)(this.#key, this.#wishes);
-    const player = session.player = this.#mpegts.createPlayer({ type: 'flv', isLive: true, url }, {
-      customLoader: Loader,
-      isLive: true,
-      enableStashBuffer: false,      // else nothing is read before 64 KiB are there
-      lazyLoad: false,
-      autoCleanupMaxBackwardDuration: 30,
-      autoCleanupMinBackwardDuration: 10,
-      statisticsInfoReportInterval: 5000,
-    });
-    const { Events } = this.#mpegts;
-    player.on(Events.MEDIA_INFO, mine((info) => { this.media = info; }));
-    player.on(Events.ERROR, mine((type, detail, info) => this.#mediaError(detail, info)));
-    player.attachMediaElement(this.#video);
-    player.load();
     this.#play();
   }
 
@@ -194,12 +212,12 @@ export class Player {
   #close() {
     const session = this.#session;
     if (!session) return;
-    const { decoded, dropped } = this.#quality();
+    const { decoded, dropped } = frames(this.#video);
+    if (this.rewound) this.#place.keep(this.lag, performance.now());
     this.#session = null;
     this.#frames.decoded += decoded;
     this.#frames.dropped += dropped;
-    clearTimeout(session.drain);
-    session.player.destroy();
+    session.close();
     this.#video.playbackRate = 1;
   }
 
@@ -218,12 +236,15 @@ export class Player {
     if (state === 'failed') return this.#fail(words);
     this.reason = words;
     // What is buffered of a stream that is over is still shown.
-    const left = state === 'ended' && !this.#held ? Math.min(1500, this.#edge.ahead * 1000) : 0;
+    const most = this.rewound ? Infinity : 1500;
+    const left = state === 'ended' && !this.#held ? Math.min(most, this.#edge.ahead * 1000) : 0;
     session.ended = end.code;
-    this.#set(state);
+    if (!this.rewound) this.#set(state);
     session.drain = setTimeout(() => {
       this.#freeze();
       this.#close();
+      if (state === 'ended' && this.rewound) this.#edge.back = this.#place.leave(); // live is over
+      this.#set(state);
       this.#later(least);
     }, left);
   }
@@ -247,14 +268,10 @@ export class Player {
   }
 
   #mediaError(detail, info) {
-    const message = info?.msg || String(info ?? '');
-    const { MEDIA_CODEC_UNSUPPORTED, MEDIA_FORMAT_UNSUPPORTED } = this.#mpegts.ErrorDetails;
-    if (detail === MEDIA_CODEC_UNSUPPORTED || info?.code === DOMException.NOT_SUPPORTED_ERR) {
-      return this.#fail(`this browser cannot play the codec of this stream (${message})`);
-    }
-    if (detail === MEDIA_FORMAT_UNSUPPORTED) return this.#fail('what the server sends is no FLV');
-    if (++this.#mediaErrors >= mediaErrors) return this.#fail(`the browser cannot play this (${message})`);
-    this.#reopen(`the browser stumbled over the data (${message})`);
+    const { failed, words } = mediaMeaning(this.#mpegts, detail, info);
+    if (failed) return this.#fail(words);
+    if (++this.#mediaErrors >= mediaErrors) return this.#fail(`the browser cannot play this (${words})`);
+    this.#reopen(`the browser stumbled over the data (${words})`);
   }
 
   // stands ends a session in which data comes and nothing moves.
@@ -301,7 +318,7 @@ export class Player {
   #look() {
     const session = this.#session, video = this.#video, now = performance.now();
     if (!session || session.ended !== null) return;
-    const { decoded, dropped } = this.#quality();
+    const { decoded, dropped } = frames(this.#video);
     this.figures.framesDecoded = this.#frames.decoded + decoded;
     this.figures.framesDropped = this.#frames.dropped + dropped;
 
@@ -359,25 +376,15 @@ export class Player {
   #moves(session, now) {
     if (session.shown) return;
     session.shown = now;
+    session.origin = this.#video.buffered.start(0);
     this.#mediaErrors = 0;
     if (!this.#standstills) this.#pause = 0; // else a moment of picture proves nothing
     this.#still.hidden = true;
   }
 
-  #quality() {
-    const q = this.#video.getVideoPlaybackQuality?.();
-    return this.#session && q
-      ? { decoded: q.totalVideoFrames, dropped: q.droppedVideoFrames } : { decoded: 0, dropped: 0 };
-  }
-
-  // freeze leaves the last picture standing, instead of a black hole.
+  // freeze leaves the last picture standing.
   #freeze() {
-    const video = this.#video, still = this.#still;
-    if (!this.#session?.shown || !video.videoWidth) return;
-    still.width = video.videoWidth;
-    still.height = video.videoHeight;
-    still.getContext('2d').drawImage(video, 0, 0);
-    still.hidden = false;
+    if (this.#session?.shown) freeze(this.#video, this.#still);
   }
 
   #set(state) {

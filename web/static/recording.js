@@ -1,0 +1,208 @@
+// The view of one recording: the player with its bar, and what there is to know.
+
+import { $, el, text, show, copyable, rows } from './dom.js';
+import { page, playing, flvFile, mp4File, fileName } from './addresses.js';
+import { load } from './library.js';
+import { recorded, Recordings } from './recordings.js';
+import { Screen } from './screen.js';
+import { SeekBar } from './seekbar.js';
+import { VOD } from './vod.js';
+import * as say from './format.js';
+
+const headlines = {
+  connecting: 'Loading', waiting: 'That is all by now', buffering: 'Buffering', playing: 'Playing',
+  paused: 'Paused', ended: 'The recording is over', reconnecting: 'Reconnecting', failed: 'This cannot be played',
+};
+const pills = { ...headlines, waiting: 'Waiting for more', ended: 'Over', failed: 'Failed' };
+const growing = 3000, retry = 3000; // between two questions for what grows, and for what is not there yet, ms
+
+export class Recording {
+  player = null;
+  #key; #changed;
+  #recording = null;
+  #problem = '';
+  #screen; #bar; #list = null;
+  #clock = 0; #timer = 0;
+  #quiet = new AbortController(); // ends all listeners
+
+  // key is APP/NAME/ID. changed is called whenever the player's state has.
+  constructor(key, changed) {
+    this.#key = key;
+    this.#changed = changed;
+  }
+
+  async open() {
+    const { signal } = this.#quiet;
+    text($('title'), this.#key.replace(/\/[^/]*$/, ''));
+    text($('when'), '');
+    document.title = `${$('title').textContent} · Sluice`;
+    for (const id of ['figures', 'elsewhere', 'files']) $(id).replaceChildren();
+    this.#screen = new Screen({
+      signal, toggle: () => this.player?.toggle(), move: (by) => this.#move(by),
+      audible: () => !!this.#recording?.audio && this.state === 'playing',
+    });
+    this.#bar = new SeekBar({
+      signal, label: 'Position',
+      words: (place, max) => `${say.clock(place)} of ${say.clock(max)}`,
+      moved: (place) => {
+        // Where the browser has the whole file, the picture follows.
+        if (this.player?.way === 'mp4' && !$('video').seeking) this.player.seek(place);
+        this.#figures();
+      },
+      done: (place) => this.player?.seek(place),
+    });
+    $('again').addEventListener('click', () => this.#again(), { signal });
+    this.#show();
+    await this.#find();
+  }
+
+  close() {
+    this.#quiet.abort();
+    clearInterval(this.#clock);
+    clearTimeout(this.#timer);
+    this.player?.stop();
+    this.#list?.close();
+    this.#screen.close();
+    this.#bar.show(false);
+    text($('clock'), '');
+    text($('when'), '');
+  }
+
+  get state() { return this.player?.state || (this.#problem ? 'failed' : 'connecting'); }
+  get reason() { return this.player?.reason || this.#problem; }
+
+  // heard takes the server's answer about streams, or null when there is none.
+  heard(answer) {
+    const live = answer?.streams.some((s) => s.key === this.#recording?.stream && s.state === 'live');
+    show($('watch-live'), !!live);
+  }
+
+  // find asks for the recording until the server answers, and plays it.
+  async #find() {
+    const found = await recorded(this.#key).catch(() => undefined);
+    if (this.#quiet.signal.aborted) return;
+    if (found === undefined) {
+      this.#timer = setTimeout(() => this.#find(), retry);
+      return;
+    }
+    if (!found) {
+      this.#problem = 'there is no such recording';
+      this.#show();
+      return;
+    }
+    this.#take(found);
+    const { stream, id } = found, key = `${stream}/${id}`; // whatever "latest" is later
+    this.#list = new Recordings({ root: $('recordings'), stream, limit: 20, current: id });
+    this.player = new VOD({
+      video: $('video'), still: $('frozen'), library: load, recording: found,
+      ask: async () => {
+        const now = await recorded(key);
+        if (now && !this.#quiet.signal.aborted) this.#take(now);
+        return now;
+      },
+      changed: () => this.#show(),
+    });
+    this.#clock = setInterval(() => this.#figures(), 250);
+    this.player.start();
+    this.#show();
+    this.#follow(key);
+  }
+
+  // follow asks again and again as long as the recording grows.
+  async #follow(key) {
+    if (this.#recording.state !== 'recording') return;
+    await new Promise((done) => { this.#timer = setTimeout(done, growing); });
+    if (this.#quiet.signal.aborted) return;
+    const now = await recorded(key).catch(() => undefined);
+    if (this.#quiet.signal.aborted) return;
+    if (now) {
+      this.#take(now);
+      this.player.heard(now);
+    }
+    if (now !== null) this.#follow(key);
+  }
+
+  // take shows what does not change while it plays.
+  #take(recording) {
+    const before = this.#recording;
+    this.#recording = recording;
+    const { stream, state } = recording, begin = say.when(recording.begin);
+    if (before?.state === state) return;
+    text($('title'), stream);
+    text($('when'), `Recorded ${begin}`);
+    document.title = `${stream}, ${begin} · Sluice`;
+    $('up').href = $('watch-live').href = page(stream);
+    const file = (href, words, ending) => el('a', { href, download: `${fileName(recording)}.${ending}`, class: 'button' }, words);
+    $('files').replaceChildren(...[
+      state !== 'recording' && file(mp4File(recording), 'Download MP4', 'mp4'),
+      file(flvFile(recording), 'Download FLV', 'flv'),
+    ].filter(Boolean));
+    $('elsewhere').replaceChildren(...playing(recording).map(([label, value]) => copyable(label, value)));
+  }
+
+  #again() {
+    if (!this.player) return location.reload();
+    if (['paused', 'ended'].includes(this.state)) this.player.toggle();
+    else this.player.tryNow();
+  }
+
+  #move(by) {
+    if (!this.player || this.state === 'failed') return false;
+    const { time, duration } = this.player;
+    this.player.seek(by === -Infinity ? 0 : by === Infinity ? duration : time + by);
+    this.#figures();
+    return true;
+  }
+
+  #show() {
+    const { state, reason } = this, played = this.player && this.player.time > 0;
+    this.#screen.overlay({
+      // Once it has been played, nothing is in the way of who looks at a picture.
+      state: state === 'paused' && played ? 'playing' : state,
+      headline: headlines[state] ?? state, detail: this.#detail(state, reason),
+      again: { failed: 'Try again', reconnecting: 'Try now', paused: 'Play', ended: 'Play again' }[state] ?? '',
+    });
+    show($('other'), false);
+    text($('state'), pills[state] ?? state);
+    $('state').dataset.state = state;
+    this.#screen.paused(state !== 'playing' && state !== 'buffering' && state !== 'waiting');
+    this.#screen.sound();
+    this.#figures();
+    this.#changed(state);
+  }
+
+  #detail(state, reason) {
+    switch (state) {
+      case 'waiting': return 'It is still being recorded, and goes on by itself.';
+      case 'reconnecting': {
+        const left = Math.ceil(((this.player?.retryAt || 0) - performance.now()) / 1000);
+        return `${say.sentence(reason)} ${left > 0 ? `Trying again in ${left} s.` : 'Trying again.'}`;
+      }
+      default: return say.sentence(reason);
+    }
+  }
+
+  #figures() {
+    const recording = this.#recording, player = this.player;
+    if (!recording) return;
+    if (this.state === 'reconnecting') text($('detail'), this.#detail('reconnecting', this.reason));
+    const playable = !!player && this.state !== 'failed';
+    const place = this.#bar.held ? this.#bar.place : player?.time ?? 0, duration = player?.duration ?? recording.duration;
+    this.#bar.show(playable);
+    show($('controls'), playable);
+    this.#bar.set(place, duration);
+    text($('clock'), `${say.clock(place)} / ${say.clock(duration)}`);
+    show($('sound-only'), playable && !recording.video);
+    $('screen').classList.toggle('still', this.state === 'paused');
+    rows($('figures'), {
+      Began: say.when(recording.begin),
+      Length: say.clock(duration),
+      Size: say.bytes(recording.bytes),
+      Status: say.recordingState(recording),
+      Video: [say.videoCodec(recording.video), say.size(recording.video)].filter(Boolean).join(', '),
+      Audio: say.audioCodec(recording.audio),
+      Missing: say.gaps(recording),
+      'Played as': { mp4: 'MP4', flv: 'FLV' }[player?.way] ?? '',
+    });
+  }
+}
