@@ -65,7 +65,12 @@ type source struct {
 	away    bool                                  // the publisher is gone, its viewers are held
 	sends   func(tag flv.Tag, at, since int) bool // which tags go out, if not all (sendOnly)
 	proxy   bool                                  // something on the way does not pass WebSockets
+	paced   bool                                  // who looks back gets no more than pace ahead
+
+	recorded recorder
 }
+
+const pace = 2000 // ms
 
 const abrupt = 1006 // the connection breaks, without a close frame
 
@@ -96,6 +101,9 @@ func newSource(t *testing.T, live bool) *source {
 	}
 	page := Handler(Config{Streams: s.infos, Version: "test"})
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.recorded.serve(w, r) {
+			return
+		}
 		if strings.HasSuffix(r.URL.Path, ".flv") {
 			s.serve(w, r)
 			return
@@ -247,6 +255,12 @@ func (s *source) joins(t *testing.T, viewers int) (joined []time.Time) {
 func (s *source) play(back int, kill, gone <-chan struct{}, write func([]byte) error) error {
 	now := func() int { return int(time.Since(s.began).Milliseconds()) }
 	start := now() - back
+	s.mu.Lock()
+	if s.paced && back > pace {
+		live := now
+		now = func() int { return live() - back + pace }
+	}
+	s.mu.Unlock()
 	// The newest key frame by then is the place to begin.
 	round, begin := start/clipLength, 0
 	for i, tag := range s.media {

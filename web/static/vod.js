@@ -113,7 +113,7 @@ export class VOD {
     if (this.way === 'flv' && to > this.#length && !holds(video, to)) {
       this.#reopen(to); // it has grown since: only the file knows how to get there
     } else if (this.#player) {
-      this.#player.seek(to);
+      this.#player.currentTime = to;
     } else {
       video.currentTime = to;
     }
@@ -167,7 +167,7 @@ export class VOD {
         if (this.#player === player) this.#failed(info?.msg || detail);
       });
       player.attachMediaElement(video);
-      if (at > 0) player.seek(at);
+      if (at > 0) player.currentTime = at;
       player.load();
     }
     if (this.#playing) this.#play();

@@ -1,0 +1,130 @@
+package web
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/assert"
+)
+
+// behind is the text that says how far behind live the picture is.
+const behindText = "document.getElementById('lag').textContent"
+
+// rewound opens the stream, of which some 43 s are recorded, and goes to a place in it.
+func rewound(t *testing.T, s *source, place float64) *page {
+	p := browser(t)
+	s.recordIt("now")
+	p.open(s.URL + "/?stream=live/demo")
+	p.until("sluice.state === 'playing' && sluice.lag < 1.2")
+	p.until("!document.getElementById('bar').hidden")
+	assert.True(t, eval[bool](p, "document.getElementById('live').hidden"))
+	assert.Equal(t, "Live", eval[string](p, "document.getElementById('seek').getAttribute('aria-valuetext')"))
+	drag(p, place)
+	p.until(fmt.Sprintf("sluice.state === 'playing' && sluice.lag > %f", 40*(1-place)))
+	return p
+}
+
+// A live stream that is recorded goes back and forward, whether the server sends what
+// lies between at once or as time goes.
+func TestPageRewinds(t *testing.T) {
+	for name, paced := range map[string]bool{"at once": false, "paced": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newSource(t, true)
+			s.paced = paced
+			p := rewound(t, s, 0.5)
+			at := eval[float64](p, "sluice.lag")
+			p.until("!document.getElementById('live').hidden")
+			assert.Regexp(t, `^\d\d s behind live$`, eval[string](p, behindText))
+
+			// It stays there; nothing brings it back to live.
+			shown := eval[int](p, "sluice.figures.framesDecoded")
+			for range 5 {
+				passes(p, 1e9)
+				assert.Greater(t, eval[float64](p, "sluice.lag"), at-1)
+			}
+			assert.Greater(t, eval[int](p, "sluice.figures.framesDecoded"), shown)
+			assert.Equal(t, 2, eval[int](p, "sluice.figures.sessions"))
+			assert.Equal(t, 0, eval[int](p, "sluice.figures.reconnects"))
+
+			// After a pause it goes on where it was.
+			press(p, "k")
+			p.until(state("paused"))
+			passes(p, 3e9)
+			press(p, "k")
+			p.until(state("playing"))
+			assert.Greater(t, eval[float64](p, "sluice.lag"), at+2)
+
+			p.click("#live")
+			p.until("sluice.state === 'playing' && sluice.lag < 1.2 && document.getElementById('live').hidden")
+			assert.False(t, eval[bool](p, "sluice.rewound"))
+			p.until("sluice.rate === 1")
+		})
+	}
+}
+
+// Steps of the keys add up, and go where they led once.
+func TestPageRewindsByKeys(t *testing.T) {
+	s, p := newSource(t, true), browser(t)
+	s.recordIt("now")
+	p.open(s.URL + "/?stream=live/demo")
+	p.until("sluice.state === 'playing' && !document.getElementById('bar').hidden")
+	press(p, "j", "j", "ArrowLeft", "ArrowLeft", "l")
+	assert.Regexp(t, `^2\d s behind live$`, eval[string](p, behindText), "what is meant shows at once")
+	p.until("sluice.state === 'playing' && sluice.lag > 19 && sluice.lag < 23")
+	assert.Equal(t, 2, eval[int](p, "sluice.figures.sessions"))
+	p.until("sluice.buffered > 15")
+	press(p, "ArrowRight")
+	p.until("sluice.state === 'playing' && sluice.lag > 14 && sluice.lag < 18")
+	assert.Equal(t, 2, eval[int](p, "sluice.figures.sessions"), "what is buffered needs no connection")
+	press(p, "Home")
+	p.until("sluice.state === 'playing' && sluice.lag > 38")
+	press(p, "End")
+	p.until("sluice.state === 'playing' && sluice.lag < 1.2")
+}
+
+// A connection that is lost costs a viewer who has gone back nothing of the stream.
+func TestPageReconnectsWhereItWasRewoundTo(t *testing.T) {
+	for name, paced := range map[string]bool{"at once": false, "paced": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newSource(t, true)
+			s.paced = paced
+			p := rewound(t, s, 0.5)
+			at := eval[float64](p, "sluice.lag")
+			s.end(abrupt, "")
+			p.until("sluice.figures.reconnects === 1 && sluice.state === 'playing'")
+			assert.Greater(t, eval[float64](p, "sluice.lag"), at-1)
+			assert.True(t, eval[bool](p, "sluice.rewound"))
+		})
+	}
+}
+
+// What a link asks for is kept when live is gone back in, but for where to begin.
+func TestPageRewindsWithWishes(t *testing.T) {
+	s, p := newSource(t, true), browser(t)
+	s.recordIt("now")
+	p.open(s.URL + "/?stream=live/demo&start=live&track=1")
+	p.until("sluice.state === 'playing' && !document.getElementById('bar').hidden")
+	drag(p, 0)
+	p.until("sluice.state === 'playing' && sluice.lag > 38")
+	assert.Regexp(t, `^track=1&back=\d+\.\d$`, s.lastAsked())
+	drag(p, 1)
+	p.until("sluice.state === 'playing' && sluice.lag < 1.2")
+	press(p, "j", "j")
+	p.until("sluice.state === 'playing' && sluice.lag > 18")
+	p.run(chromedp.Evaluate[chromedp.Void]("document.querySelector('input[name=over][value=http]').click()"))
+	p.until("sluice.over === 'http' && sluice.state === 'playing'")
+	assert.Regexp(t, `^track=1&back=\d+\.\d$`, s.lastAsked())
+}
+
+// A stream that is over is shown to its end to who is behind.
+func TestPageShowsWhatIsLeftToWhoIsBehind(t *testing.T) {
+	s := newSource(t, true)
+	p := rewound(t, s, 0.75)
+	p.until("sluice.buffered > 6")
+	s.unpublish()
+	passes(p, 3e9)
+	assert.Equal(t, "playing", eval[string](p, "sluice.state"))
+	p.until(state("ended"))
+	assert.False(t, eval[bool](p, "sluice.rewound"))
+}
