@@ -70,6 +70,7 @@ function go(url) {
   history.pushState(null, '', url);
   route();
   scrollTo(0, 0);
+  $(watch ? 'title' : 'list').focus({ preventScroll: true }); // what had the focus is gone
 }
 
 addEventListener('popstate', route);

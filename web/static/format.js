@@ -86,12 +86,10 @@ export function bytes(n) {
   return `${(n / of).toFixed(n / of < 9.95 && unit !== 'kB' ? 1 : 0)} ${unit}`;
 }
 
-// when tells a time of the server's as the visitor's clock and calendar do.
+// when tells when a recording began, as the visitor's clock and calendar do; of a file that
+// does not say, its name.
 const date = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
-export function when(iso) {
-  const time = new Date(iso);
-  return Number.isNaN(time.getTime()) ? iso || '' : date.format(time);
-}
+export const when = ({ begin, id }) => (begin ? date.format(new Date(begin)) : id);
 
 export function recordingState(recording) {
   switch (recording.state) {

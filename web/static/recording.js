@@ -92,7 +92,7 @@ export class Recording {
     }
     this.#take(found);
     const { stream, id } = found, key = `${stream}/${id}`; // whatever "latest" is later
-    this.#list = new Recordings({ root: $('recordings'), stream, limit: 20, current: id });
+    this.#list = new Recordings({ root: $('recordings'), stream, limit: 10, current: id });
     this.player = new VOD({
       video: $('video'), still: $('frozen'), library: load, recording: found,
       ask: async () => {
@@ -126,10 +126,10 @@ export class Recording {
   #take(recording) {
     const before = this.#recording;
     this.#recording = recording;
-    const { stream, state } = recording, begin = say.when(recording.begin);
+    const { stream, state } = recording, begin = say.when(recording);
     if (before?.state === state) return;
     text($('title'), stream);
-    text($('when'), `Recorded ${begin}`);
+    text($('when'), recording.begin ? `Recorded ${begin}` : begin);
     document.title = `${stream}, ${begin} · Sluice`;
     $('up').href = $('watch-live').href = page(stream);
     const file = (href, words, ending) => el('a', { href, download: `${fileName(recording)}.${ending}`, class: 'button' }, words);
@@ -195,14 +195,14 @@ export class Recording {
     show($('sound-only'), playable && !recording.video);
     $('screen').classList.toggle('still', this.state === 'paused');
     rows($('figures'), {
-      Began: say.when(recording.begin),
       Length: say.clock(duration),
       Size: say.bytes(recording.bytes),
       Status: say.recordingState(recording),
       Video: [say.videoCodec(recording.video), say.size(recording.video)].filter(Boolean).join(', '),
       Audio: say.audioCodec(recording.audio),
-      Missing: say.gaps(recording),
+      Incomplete: say.gaps(recording),
       'Played as': { mp4: 'MP4', flv: 'FLV' }[player?.way] ?? '',
+      'The browser says': this.state === 'failed' ? player?.cause : '',
     });
   }
 }

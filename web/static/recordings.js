@@ -144,13 +144,13 @@ export class Recordings {
       else this.#list.insertBefore(root, place);
     }
     show(this.#button, this.#next !== '');
-    show(this.#root, keys.length > 0);
+    show(this.#root, keys.length > 0 || this.#next !== ''); // a page may be empty though more follow
   }
 }
 
 class Row {
   constructor(recording, named, current) {
-    const time = el('time', { datetime: recording.begin }, say.when(recording.begin));
+    const time = el('time', { datetime: recording.begin ?? undefined, dir: 'auto' }, say.when(recording));
     this.link = el('a', { href: recordingPage(recording), 'data-link': true, 'aria-current': current && 'true' },
       ...(named ? [el('bdi', { class: 'name' }, recording.stream), ' '] : []), time);
     this.length = el('span', { class: 'length' });

@@ -26,8 +26,10 @@ export class Screen {
       video.muted = video.volume === 0;
     });
     on(video, 'volumechange', () => this.sound());
-    on(video, 'click', (e) => { if (e.pointerType !== 'touch') toggle(); });
-    on(video, 'dblclick', () => this.#full());
+    for (const picture of [video, $('overlay')]) { // a pause lays the overlay over the video
+      on(picture, 'click', (e) => { if (e.pointerType !== 'touch' && e.target === picture) toggle(); });
+      on(picture, 'dblclick', (e) => { if (e.target === picture) this.#full(); });
+    }
     on(video, 'resize', () => { // of the picture
       if (video.videoWidth) $('screen').style.aspectRatio = `${video.videoWidth} / ${video.videoHeight}`;
     });

@@ -41,7 +41,6 @@ export class SeekBar {
     input.value = place;
     const quiet = document.activeElement === input && Math.abs(place - this.#told) < spoken;
     if (!quiet) this.#tell(place);
-    input.style.setProperty('--played', `${max > 0 ? Math.min(100, 100 * place / max) : 0}%`);
   }
 
   show(visible) {

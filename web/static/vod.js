@@ -25,6 +25,7 @@ const tries = 3;              // of one way without a picture, then the other on
 export class VOD {
   state = 'connecting';
   reason = '';
+  cause = '';                 // of what cannot be played, as the browser says it
   retryAt = 0;                // when the next attempt is due (performance.now), or 0
   way = '';                   // 'mp4' or 'flv', while it plays
   opened = 0;                 // how often a file was opened
@@ -213,7 +214,8 @@ export class VOD {
     this.#left.shift();
     if (this.#left.length) return this.#open(this.time);
     const codecs = [this.#recording.video, this.#recording.audio].filter(Boolean).map((t) => t.codec).join(', ');
-    this.#fail(`this browser cannot play the recording${codecs && ` (${codecs})`}: ${words || 'it does not say why'}`);
+    this.cause = words;
+    this.#fail(`this browser cannot play this recording${codecs && ` (${codecs})`}; it can be downloaded, and played elsewhere`);
   }
 
   #later(reason) {

@@ -44,7 +44,7 @@ export class Watch {
     $('figures').replaceChildren();
     this.#listen();
     this.#recordings = new Recordings({
-      root: $('recordings'), stream: this.#key, limit: 20, heard: (newest) => this.#rewind.heard(newest),
+      root: $('recordings'), stream: this.#key, limit: 10, heard: (newest) => this.#rewind.heard(newest),
     });
     show($('addresses'), false);
     const shown = new Promise((done) => { setTimeout(done, settle); });
