@@ -3,7 +3,8 @@
 //
 // [Handler] answers these paths:
 //
-//	/                   the page; /?stream=APP/NAME is the player of one stream
+//	/                   the page; /?stream=APP/NAME is the player of one stream,
+//	                    /?recording=APP/NAME/ID that of a recording
 //	/assets/…           script, style and icon of the page, and mpegts.js
 //	/api/v1/streams     the streams as JSON, see [Streams]
 //	/api/v1/recordings  the recordings, see [Recordings]

@@ -95,6 +95,7 @@ export class Player {
 
   get over() { return this.#over; }
   get rewound() { return this.#place.kept; }
+  get back() { return this.rewound || this.#edge.back > 0; } // whether it is to be behind live
 
   // lag is how far the picture is behind live, s.
   get lag() {

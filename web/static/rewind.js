@@ -67,9 +67,9 @@ export class Rewind {
   // show brings the bar up to date.
   show() {
     const { possible, behind } = this, depth = this.#depth;
-    const byHand = this.#player()?.rewound || this.#wanted !== null || this.#bar.held;
+    const back = this.#player()?.back || this.#wanted !== null || this.#bar.held;
     this.#bar.show(possible);
-    show($('live'), byHand && behind >= near);
+    show($('live'), back && behind >= near);
     if (possible) this.#bar.set(depth - (behind < near ? 0 : behind), depth);
   }
 
