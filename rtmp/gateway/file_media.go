@@ -16,7 +16,6 @@ type position struct {
 	headers  bool  // codec headers are due
 	metadata bool  // and metadata before them
 	needKey  bool  // video is left out up to a key frame
-	newer    int64 // only what is newer is sent
 
 	packet  flvfile.Packet // the next one, if held
 	held    bool
@@ -40,8 +39,6 @@ const (
 	pieceSize = 32 << 10
 	// maxPiece is the largest buffer that is kept for further pieces.
 	maxPiece = 128 << 10
-	// longSkip is how far, in ms, is read on rather than sought.
-	longSkip = 10_000
 )
 
 // pieces are buffers for pieces, for all players together.
@@ -60,7 +57,7 @@ func (p *filePlayer) begin() {
 		start = p.req.Position
 	}
 	p.words = p.stream.AppendFileStart(p.words, !p.req.NoReset)
-	p.position.headers, p.position.metadata, p.position.newer = true, true, -1
+	p.position.headers, p.position.metadata = true, true
 	if p.req.Duration > 0 {
 		p.position.stop = max((start + p.req.Duration).Milliseconds(), 1)
 	}
@@ -101,9 +98,9 @@ func (p *filePlayer) obey() {
 	for _, c := range p.take() {
 		switch c.kind {
 		case commandSeek:
-			p.seek(c.at.Milliseconds())
+			p.seek(c.to.Milliseconds())
 		case commandPause:
-			p.pause(c.on, c.at.Milliseconds())
+			p.pause(c.on)
 		case commandAudio:
 			p.noAudio = !c.on
 		case commandVideo:
@@ -132,42 +129,31 @@ func (p *filePlayer) seek(to int64) {
 	}
 	p.words = p.stream.AppendSeek(p.words)
 	p.position.base, p.position.held, p.position.headers, p.position.metadata = 0, false, true, false
-	p.position.needKey, p.position.newer = false, -1
-	p.over, p.sought, p.show = false, true, p.paused
+	p.position.needKey = false
+	p.over, p.show = false, p.paused
 	p.at.Store(at)
 	p.setClock(at)
 }
 
-// pause stops and resumes. The player says where it is: what it is sent then is newer than
-// that, and never what it was sent before. While paused it may have gone elsewhere, and say
-// all the same where it was before that; then it goes on from there.
-func (p *filePlayer) pause(on bool, at int64) {
+// pause stops and resumes: with what follows that which was sent last. The player says where
+// it is (RTMP 1.0 §7.2.2.8), and only what is newer is to be sent then. What was sent stays good
+// in the player's buffer, so that is never newer than what follows here, except where
+// the player has not seen the effect of a seek yet, or says a time of long ago (ffmpeg): then it means nothing.
+func (p *filePlayer) pause(on bool) {
 	if on {
 		p.words = p.stream.AppendPause(p.words)
 		if !p.paused {
 			shown := p.shownNow()
-			p.paused, p.sought = true, false
+			p.paused = true
 			p.setClock(shown)
 		}
 		return
 	}
 	p.words = p.stream.AppendUnpause(p.words)
-	if !p.paused {
-		return
+	if p.paused {
+		p.paused, p.show = false, false
+		p.setClock(p.position.shown)
 	}
-	p.paused, p.show = false, false
-	p.setClock(p.position.shown)
-	if at += p.position.base; p.sought || at <= p.at.Load() {
-		return
-	}
-	if at > p.at.Load()+longSkip {
-		if _, err := p.cursor.SeekTo(at); err != nil {
-			return // there is no such place
-		}
-		p.position.held, p.position.headers, p.position.metadata = false, true, false
-	}
-	p.position.newer = at
-	p.setClock(at)
 }
 
 // finish says that the play is over: the file, or the time for which it was asked for.
@@ -284,9 +270,6 @@ func (p *filePlayer) appendPacket(b []byte, packet *flvfile.Packet) []byte {
 // wants reports whether the player wants a packet. Video that begins again does so with a key
 // frame.
 func (p *filePlayer) wants(packet *flvfile.Packet) bool {
-	if packet.Time <= p.position.newer {
-		return false
-	}
 	switch packet.Type {
 	case flv.TypeAudio:
 		return !p.noAudio

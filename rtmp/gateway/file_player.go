@@ -56,7 +56,6 @@ type filePlayer struct {
 	words    []byte // answers, not yet sent
 	bytes    uint64 // sent
 	paused   bool
-	sought   bool // while paused
 	show     bool // one picture is due, although paused
 	over     bool
 	overAt   time.Time
@@ -72,7 +71,7 @@ type filePlayer struct {
 type command struct {
 	kind commandKind
 	on   bool
-	at   time.Duration
+	to   time.Duration
 }
 
 type commandKind uint8
@@ -119,10 +118,10 @@ func (h *Handler) playFile(s *rtmp.ServerStream, r *rtmp.Request, a *asked, opts
 var _ rtmp.FilePlayback = (*filePlayer)(nil)
 
 // Seek notes a seek.
-func (p *filePlayer) Seek(to time.Duration) { p.note(command{kind: commandSeek, at: to}) }
+func (p *filePlayer) Seek(to time.Duration) { p.note(command{kind: commandSeek, to: to}) }
 
 // Pause notes a pause or its end.
-func (p *filePlayer) Pause(on bool, at time.Duration) { p.note(command{commandPause, on, at}) }
+func (p *filePlayer) Pause(on bool, _ time.Duration) { p.note(command{kind: commandPause, on: on}) }
 
 // ReceiveAudio notes whether the player wants sound.
 func (p *filePlayer) ReceiveAudio(on bool) { p.note(command{kind: commandAudio, on: on}) }

@@ -167,7 +167,9 @@ func (s *storm) read(wait bool) bool {
 	switch word {
 	case "Pause.Notify", "Unpause.Notify":
 		require.Equal(p.t, s.asked[0], word)
-		s.asked, s.paused, s.picture = s.asked[1:], word == "Pause.Notify", false
+		pause := word == "Pause.Notify"
+		s.picture = s.picture && s.paused && pause
+		s.asked, s.paused = s.asked[1:], pause
 		return true
 	case "1:1":
 		p.expect("Seek.Notify 0:1")
@@ -301,24 +303,12 @@ func TestRecordingPause(t *testing.T) {
 		p.expect("Pause.Notify")
 		pause(false, 1000)
 		p.expect("Unpause.Notify", filmFrom(at, at+1000))
-		pause(false, 1500) // as it is
+		pause(false, 0) // as it is
 		for w := p.word(); w != "Unpause.Notify"; w = p.word() {
 		}
 
-		// A player that says that it is further on gets what is newer than that.
-		pause(true, 2000)
-		for w := p.word(); w != "Pause.Notify"; w = p.word() {
-		}
-		pause(false, 9900)
-		p.expect("Unpause.Notify", film(10_000, 10_400))
-		pause(true, 10_000)
-		for w := p.word(); w != "Pause.Notify"; w = p.word() {
-		}
-		pause(false, 50_500)
-		p.expect("Unpause.Notify", headersAt(50_000), filmFrom(50_600, 51_000))
-
 		// A seek while it pauses shows a picture; where it was before means nothing then.
-		pause(true, 50_800)
+		pause(true, 0)
 		for w := p.word(); w != "Pause.Notify"; w = p.word() {
 		}
 		p.command(stream, "seek", 0.0, nil, 7000.0)
@@ -332,7 +322,7 @@ func TestRecordingPause(t *testing.T) {
 		assert.Contains(t, all, "Seek.InvalidTime "+strings.TrimSpace(saidWhole))
 		p.command(stream, "seek", 0.0, nil, 5000.0)
 		p.expect(saidSeek, headersAt(4000), "K:4000@4000")
-		pause(false, 50_800)
+		pause(false, 50_800) // where it was before
 		p.expect("Unpause.Notify", filmFrom(4100, 5000))
 		p.Close()
 	})
