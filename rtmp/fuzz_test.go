@@ -2,6 +2,7 @@ package rtmp
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -63,8 +64,21 @@ func (w *witness) Publish(s *ServerStream, r *Request) (Publication, error) {
 
 func (w *witness) Play(s *ServerStream, r *Request) (Playback, error) {
 	w.note("play %d %q %v %v %v", s.ID(), r.Key(), r.Start, r.Duration, len(r.Query))
-	return &witnessedPlay{w, s}, s.Send(s.AppendPlayStart(nil))
+	p := &witnessedPlay{w, s}
+	if r.App == "rec" {
+		w.note("file %v %v %v %v", r.NoReset, r.Position, r.Buffer, r.Value)
+		return &witnessedFile{p}, s.Send(s.AppendFileStart(nil, !r.NoReset))
+	}
+	return p, s.Send(s.AppendPlayStart(nil))
 }
+
+func (w *witness) StreamLength(_ context.Context, _ *ServerStream, r *Request, answer func(time.Duration)) {
+	w.note("length %q", r.Key())
+	r.Value = r.Key()
+	answer(time.Second)
+}
+
+func (w *witness) Forget(r *Request, _ error) { w.note("forget %v", r.Value) }
 
 type witnessed struct {
 	w *witness
@@ -87,6 +101,23 @@ func (p *witnessedPlay) Pause(on bool, _ time.Duration) { p.w.note("pause %d %v"
 func (p *witnessedPlay) ReceiveAudio(on bool)           { p.w.note("audio %d %v", p.s.ID(), on) }
 func (p *witnessedPlay) ReceiveVideo(on bool)           { p.w.note("video %d %v", p.s.ID(), on) }
 func (p *witnessedPlay) Close(error)                    { p.w.note("left %d", p.s.ID()) }
+
+// witnessedFile is a FilePlayback.
+type witnessedFile struct{ *witnessedPlay }
+
+func (p *witnessedFile) Pause(on bool, at time.Duration) {
+	p.w.note("pause %d %v %v", p.s.ID(), on, at)
+	p.s.Send(p.s.AppendPause(nil))
+}
+
+func (p *witnessedFile) Seek(to time.Duration) {
+	p.w.note("seek %d %v", p.s.ID(), to)
+	p.s.Send(p.s.AppendSeek(nil))
+}
+
+func (p *witnessedFile) SetBuffer(d time.Duration) { p.w.note("buffer %d %v", p.s.ID(), d) }
+func (p *witnessedFile) Follow()                   { p.w.note("follow %d", p.s.ID()) }
+func (p *witnessedFile) Position() time.Duration   { return time.Minute }
 
 // answered returns the messages that a server sent, except acknowledgements, whose
 // moments depend on how much is read at once.
@@ -117,6 +148,13 @@ func FuzzSession(f *testing.F) {
 	captured(f, 12_000, func(sent []byte) { f.Add(sent, uint16(100)) })
 	hi := commands(0, []any{"connect", 1.0, amf.Object{{Name: "app", Value: "live"}}})
 	f.Add(hi, uint16(1))
+	rec := commands(0, []any{"connect", 1.0, amf.Object{{Name: "app", Value: "rec"}}},
+		[]any{"createStream", 2.0, nil}, []any{"getStreamLength", 3.0, nil, "a"})
+	rec = append(rec, commands(1, []any{"play", 4.0, nil, "a", 30.0})...)
+	rec = append(rec, "\x02\x00\x00\x00\x00\x00\x0a\x04\x00\x00\x00\x00\x00\x03\x00\x00\x00\x01\x00\x00\x0b\xb8"...)
+	f.Add(append(rec, commands(1, []any{"seek", 5.0, nil, 1500.0}, []any{"pause", 6.0, nil, true, 1500.0},
+		[]any{"play", 7.0, nil, "b", 0.0, -1.0, false},
+		[]any{"play2", 8.0, nil, amf.Object{{Name: "streamName", Value: "c"}, {Name: "transition", Value: "switch"}}})...), uint16(5))
 	f.Add(binary.BigEndian.AppendUint32(bytes.Clone(hi), 0xC3FFFFFF), uint16(7))
 	publish := append(bytes.Clone(hi), commands(1, []any{"publish", 2.0, nil, "a"})...)
 	f.Add(append(bytes.Clone(publish), appendTag(nil, protocolChunkSize, 1, clip()[0])...), uint16(3))
