@@ -5,9 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"sync"
-	"time"
 
 	"sluice/hub"
 	"sluice/hub/fanout"
@@ -100,14 +98,9 @@ func (s *Socket) leave() {
 	}
 }
 
-const (
-	// maxMessage bounds a message of a Socket, in bytes: what a connection does not take
-	// of it is copied.
-	maxMessage = 64 << 10
-	// flushLook is how often a Socket whose client takes nothing looks whether it is still
-	// to be written to.
-	flushLook = time.Second
-)
+// maxMessage bounds a message of a Socket, in bytes: what a connection does not take of it is
+// copied.
+const maxMessage = 64 << 10
 
 // messages are buffers for frames.
 var messages = sync.Pool{New: func() any { return new(make([]byte, 0, 10+maxMessage)) }}
@@ -134,24 +127,23 @@ func (s *Socket) writeMessage(ctx context.Context, p []byte) error {
 	s.mu.Lock()
 	err := net.ErrClosed
 	if !s.left { // the outlet never blocks
-		_, err = s.outlet.Write(frame)
+		err = s.outlet.Send(frame)
 	}
 	s.mu.Unlock()
 	s.sent += uint64(len(frame))
 	messages.Put(b)
-	for err == nil {
-		if err = ctx.Err(); err != nil {
-			return err
-		}
-		if err = s.outlet.Flush(time.Now().Add(flushLook)); err == nil {
-			return nil
-		}
-		if err == os.ErrDeadlineExceeded { // and not what the outlet closed with
-			err = nil
+	if err == nil {
+		select {
+		case <-s.outlet.Drained():
+			err = s.outlet.Err()
+		case <-ctx.Done():
 		}
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return &hub.Refusal{Reason: fanout.ReasonOf(err)}
+	if err != nil {
+		return &hub.Refusal{Reason: fanout.ReasonOf(err)}
+	}
+	return nil
 }
