@@ -81,6 +81,9 @@ func (t Time) MarshalText() ([]byte, error) {
 	return time.Time(t).UTC().AppendFormat(nil, "2006-01-02T15:04:05.000Z07:00"), nil
 }
 
+// UnmarshalText reads it.
+func (t *Time) UnmarshalText(b []byte) error { return (*time.Time)(t).UnmarshalText(b) }
+
 // RecordingsConfig says where the API's recordings come from. Its functions may be called
 // from any goroutine, with the request of the client that asks; their errors are a
 // *hub.Refusal, or say that the client has left.

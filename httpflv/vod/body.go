@@ -62,7 +62,7 @@ func (h *Handler) serveBody(w http.ResponseWriter, r *http.Request, s *hub.Sessi
 
 // flvContent returns the bytes of a file as it is now. changed is zero for one that grows:
 // it says too little of what changes several times a second.
-func (h *Handler) flvContent(f *archive.File, key hub.Key, id string) (c *content, tag string, changed time.Time, err error) {
+func (h *Handler) flvContent(f File, key hub.Key, id string) (c *content, tag string, changed time.Time, err error) {
 	growing := f.Growing() // asked first: it may be finished meanwhile
 	now, err := f.Content()
 	if err != nil {
@@ -75,7 +75,7 @@ func (h *Handler) flvContent(f *archive.File, key hub.Key, id string) (c *conten
 }
 
 // mp4Content returns the bytes of a finished file as MP4: a head, and the file as it is.
-func (h *Handler) mp4Content(ctx context.Context, f *archive.File, key hub.Key, id string) (c *content, tag string, changed time.Time, err error) {
+func (h *Handler) mp4Content(ctx context.Context, f File, key hub.Key, id string) (c *content, tag string, changed time.Time, err error) {
 	if f.Growing() {
 		return nil, "", changed, refusal(hub.ReasonBusy, "the recording is still written; its MP4 is there when it is finished")
 	}
@@ -123,7 +123,7 @@ func (h *Handler) serveContent(w http.ResponseWriter, r *http.Request, s *hub.Se
 }
 
 // follow serves a content, and then what is written to its file until that is finished.
-func (h *Handler) follow(w http.ResponseWriter, r *http.Request, s *hub.Session, f *archive.File, c *content) error {
+func (h *Handler) follow(w http.ResponseWriter, r *http.Request, s *hub.Session, f File, c *content) error {
 	httpflv.StreamHeader(w.Header())
 	if r.Method == http.MethodHead {
 		w.WriteHeader(http.StatusOK)
@@ -157,7 +157,7 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, s *hub.Session,
 
 // sendGrowth sends what was written behind a content, whole tags, until the file is
 // finished.
-func (t *transfer) sendGrowth(ctx context.Context, f *archive.File, c *content) error {
+func (t *transfer) sendGrowth(ctx context.Context, f File, c *content) error {
 	cursor := f.Cursor()
 	if last := f.Info().Duration.Milliseconds() - 1; last > 0 {
 		cursor.SeekTo(last) // it stays at the beginning where that is no time of the file

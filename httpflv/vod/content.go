@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-
-	"sluice/hub/archive"
 )
 
 // content is what an answer has bytes of: a head that is made up in memory, and then a file
@@ -23,7 +21,7 @@ type content struct {
 
 // newContent returns a content of size bytes in all: a head, and what stands in a file from
 // base on. It must be closed before the file.
-func newContent(f *archive.File, head io.ReaderAt, headSize, base, size int64) *content {
+func newContent(f File, head io.ReaderAt, headSize, base, size int64) *content {
 	c := &content{size: size, head: head, headSize: headSize, rest: f, restBase: base}
 	if own, err := f.Reopen(); err == nil { // otherwise bytes go through memory
 		c.file = own

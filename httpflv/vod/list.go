@@ -1,6 +1,7 @@
 package vod
 
 import (
+	"errors"
 	"net/http"
 
 	"golang.org/x/sync/errgroup"
@@ -18,6 +19,9 @@ const maxAsking = 8
 // for each stream. A page may therefore have fewer than limit though others follow.
 func (h *Handler) List(r *http.Request, key hub.Key, after string, limit int) ([]archive.Recording, string, error) {
 	page, next, err := h.cfg.Archive.Recordings(key, after, limit)
+	if errors.Is(err, archive.ErrPlace) {
+		return nil, "", refusal(hub.ReasonBadRequest, `after is the "next" of another answer`)
+	}
 	if err != nil || !h.hub.HasPolicy() {
 		return page, next, err
 	}

@@ -10,7 +10,6 @@ import (
 	"sluice/flv"
 	"sluice/httpflv"
 	"sluice/hub"
-	"sluice/hub/archive"
 	"sluice/hub/archive/flvfile"
 )
 
@@ -39,7 +38,7 @@ type output interface {
 
 // player plays one recording over a WebSocket, in one goroutine.
 type player struct {
-	file   *archive.File
+	file   File
 	cursor *flvfile.Cursor
 	out    output
 	watch  hub.WatchOptions

@@ -147,7 +147,7 @@ func (s *shelf) Recording(key hub.Key, id string) (archive.Recording, error) {
 	return i.Recording, nil
 }
 
-func (s *shelf) Open(key hub.Key, id string) (*archive.File, archive.Recording, error) {
+func (s *shelf) Open(key hub.Key, id string) (File, archive.Recording, error) {
 	i, err := s.find(key, id)
 	if err != nil {
 		return nil, archive.Recording{}, err
@@ -163,7 +163,10 @@ func (s *shelf) Open(key hub.Key, id string) (*archive.File, archive.Recording, 
 	default:
 		f, err = flvfile.Open(s.fs, i.name)
 	}
-	return &archive.File{File: f}, i.Recording, err
+	if err != nil {
+		return nil, i.Recording, err
+	}
+	return f, i.Recording, nil
 }
 
 func (s *shelf) Recordings(key hub.Key, after string, limit int) (page []archive.Recording, next string, err error) {
@@ -382,3 +385,6 @@ func (e *events) wait(t testing.TB, kind hub.EventKind, n int) (event hub.Event)
 	}, 10*time.Second, time.Millisecond, "there was no event %v", kind)
 	return event
 }
+
+// unmarshal reads a value from JSON.
+func unmarshal(r io.Reader, v any) error { return json.NewDecoder(r).Decode(v) }

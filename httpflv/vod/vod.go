@@ -19,8 +19,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -29,17 +31,42 @@ import (
 	"sluice/httpflv/answer"
 	"sluice/hub"
 	"sluice/hub/archive"
+	"sluice/hub/archive/flvfile"
 )
 
 // Prefix begins the path of every recording. The app of that name is reserved while
 // recordings are served.
 const Prefix = "/rec/"
 
-// Archive is where recordings come from; an *archive.Archive is one.
+// File is an open recording; an *archive.File is one.
+type File interface {
+	Info() flvfile.Info
+	Growing() bool
+	Content() (*flvfile.Content, error)
+	Cursor() *flvfile.Cursor
+	io.ReaderAt
+	Reopen() (*os.File, error)
+	io.Closer
+}
+
+// Archive is where recordings come from; FromArchive makes one of an *archive.Archive.
 type Archive interface {
 	Recordings(key hub.Key, after string, limit int) (page []archive.Recording, next string, err error)
 	Recording(key hub.Key, id string) (archive.Recording, error)
-	Open(key hub.Key, id string) (*archive.File, archive.Recording, error)
+	Open(key hub.Key, id string) (File, archive.Recording, error)
+}
+
+// FromArchive returns an archive as the Handler needs it.
+func FromArchive(a *archive.Archive) Archive { return folder{a} }
+
+type folder struct{ *archive.Archive }
+
+func (f folder) Open(key hub.Key, id string) (File, archive.Recording, error) {
+	file, recording, err := f.Archive.Open(key, id)
+	if err != nil {
+		return nil, recording, err // and no nil *archive.File in an interface
+	}
+	return file, recording, nil
 }
 
 // Config sets up a Handler. Archive and Streams must be set; the rest may be zero.
@@ -132,7 +159,7 @@ const (
 
 // open opens the recording that was asked for, of the stream for which permission was
 // given. The error is a *hub.Refusal. The file must be closed.
-func (h *Handler) open(s *hub.Session, id string) (*archive.File, archive.Recording, error) {
+func (h *Handler) open(s *hub.Session, id string) (File, archive.Recording, error) {
 	f, recording, err := h.cfg.Archive.Open(s.Key(), id)
 	switch {
 	case errors.Is(err, archive.ErrNotFound):
