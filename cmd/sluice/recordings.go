@@ -63,7 +63,7 @@ func (r *recordings) serve(cfg config, streams *httpflv.Handler, log *slog.Logge
 	if r.archive == nil {
 		return nil, web.RecordingsConfig{}
 	}
-	r.vod = vod.New(vod.Config{Archive: r.archive, Streams: streams, StallTimeout: cfg.StallTimeout, Logger: log})
+	r.vod = vod.New(vod.Config{Archive: vod.FromArchive(r.archive), Streams: streams, StallTimeout: cfg.StallTimeout, Logger: log})
 	return r.vod, web.RecordingsConfig{List: r.vod.List, Find: r.vod.Find, Path: vod.Path}
 }
 

@@ -12,8 +12,7 @@ import (
 )
 
 // File is a recording that is open for reading. Close must be called, once or more often.
-// Nothing but Close may be called after it. Others than Archive may make one of a file of
-// their own.
+// Nothing but Close may be called after it.
 type File struct {
 	*flvfile.File
 	shared *shared
@@ -32,13 +31,7 @@ type shared struct {
 
 // Close lets go of the file, which is closed when nobody reads it any more.
 func (f *File) Close() (err error) {
-	f.once.Do(func() {
-		if f.shared != nil {
-			err = f.shared.release()
-		} else {
-			err = f.File.Close()
-		}
-	})
+	f.once.Do(func() { err = f.shared.release() })
 	return err
 }
 
