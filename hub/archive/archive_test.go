@@ -309,7 +309,7 @@ func TestFoldersThatCannotBeOpened(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
-	for _, at := range []string{file, filepath.Join(file, "x"), "/dev/null/x", "/proc/sluice"} {
+	for _, at := range []string{file, filepath.Join(file, "x"), "/dev/null/x", "/proc/sluice", "/proc/self"} {
 		_, err := Open(Config{Dir: at})
 		require.Error(t, err)
 		assert.Contains(t, err.Error(), "archive: "+at+": ")

@@ -204,3 +204,27 @@ func TestFoldersMadeByHand(t *testing.T) {
 	assert.Equal(t, []string{"y", "x"}, ids(t, a, key))
 	assert.Contains(t, log.String(), "another one of that name")
 }
+
+// A folder that may have changed again since it was read is read again, by lookups only
+// where that is cheap.
+func TestWhenAFolderIsReadAgain(t *testing.T) {
+	now := time.Now().UnixNano()
+	const s = int64(time.Second)
+	for _, c := range []struct {
+		name             string
+		f                folder
+		changed          int64
+		scanned, lookups bool // they read it
+	}{
+		{"never read", folder{}, now, true, true},
+		{"changed", folder{changed: now - 100*s, read: now - 50*s}, now, true, true},
+		{"as it was", folder{changed: now - 100*s, read: now - 50*s}, now - 100*s, false, false},
+		{"read too soon", folder{changed: now - s, read: now - s/2, took: time.Millisecond}, now - s, true, true},
+		{"read too soon, large", folder{changed: now - s, read: now - s/2, took: time.Second}, now - s, true, false},
+		{"read too soon, large, changed", folder{changed: now - s, read: now - s/2, took: time.Second}, now, true, true},
+		{"read too soon, large, long ago", folder{changed: now - 20*s, read: now - 20*s, took: time.Second}, now - 20*s, true, true},
+	} {
+		assert.Equal(t, c.scanned, !c.f.sameLocked(c.changed, true), c.name)
+		assert.Equal(t, c.lookups, !c.f.sameLocked(c.changed, false), c.name)
+	}
+}
