@@ -85,15 +85,21 @@ func serve(t *testing.T, files map[string]*mp4.Content) *shelf {
 	return s
 }
 
-// again repeats a session without metadata and ends of sequence, 17 s after each other.
+// later returns a session without metadata, which begins at a time in ms.
+func later(tags []flv.Tag, at uint32) (all []flv.Tag) {
+	for _, t := range tags {
+		if t.Type != flv.TypeScript {
+			t.Timestamp += at
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
+// again repeats a session, 17 s after each other.
 func again(tags []flv.Tag, times int) (all []flv.Tag) {
 	for n := range times {
-		for _, t := range tags {
-			if t.Type != flv.TypeScript {
-				t.Timestamp += uint32(17_000 * n)
-				all = append(all, t)
-			}
-		}
+		all = append(all, later(tags, uint32(17_000*n))...)
 	}
 	return all
 }

@@ -75,6 +75,21 @@ func TestCapturesDecode(t *testing.T) {
 	}
 }
 
+// Two sessions in one file, of encoders with different codec headers.
+func TestChangeDecodes(t *testing.T) {
+	tags := append(captured(t, "ffmpeg5-h264-aac"), later(captured(t, "ffmpeg7-h264-bframes-aac"), 7000)...)
+	b := file(tags...)
+	out := whole(t, b)
+	require.Len(t, unpack(out).tracks[0].entries, 2)
+	want, got := decode(t, keep(t, "in.flv", b)), decode(t, keep(t, "out.mp4", out))
+	for stream, frames := range want {
+		require.Len(t, got[stream], len(frames), "stream %s", stream)
+		for i, f := range frames {
+			require.Equal(t, f.hash, got[stream][i].hash, "stream %s, frame %d", stream, i)
+		}
+	}
+}
+
 // checkSeeks checks that wherever ffmpeg seeks to, it decodes the same from there on.
 func checkSeeks(t *testing.T, path string, whole map[string][]frame) {
 	t.Helper()

@@ -123,7 +123,7 @@ func unpackTrack(trak, file []byte) (t movieTrack) {
 	stbl := find(trak, "mdia", "minf", "stbl")
 	stsd := find(stbl, "stsd")
 	for _, x := range boxes(stsd[8:]) {
-		t.entries = append(t.entries, entry{x.name, x.body})
+		t.entries = append(t.entries, entry(x))
 	}
 	t.samples = make([]movieSample, u32(find(stbl, "stsz")[8:]))
 	co := find(stbl, "co64")

@@ -39,7 +39,7 @@ var (
 
 // Bounds of an index.
 const (
-	maxSamples = 1 << 26 // of both tracks: ten days of 30 pictures and 47 pieces of sound a second
+	maxSamples = 1 << 24 // of both tracks: 60 hours of 30 pictures and 47 pieces of sound a second
 	maxConfigs = 1024    // different codec headers of a track
 	maxConfig  = 1 << 20 // bytes of a codec header
 	maxTime    = 1 << 40 // ms: 34 years
@@ -51,6 +51,9 @@ const (
 type Index struct {
 	// Video and Audio are the codecs of the tracks that are shown, 0 for none.
 	Video, Audio flv.Codec
+	// VideoHeaders counts the different codec headers of the picture. ffmpeg follows where
+	// they change; Chromium goes by the first one and stops where that does not do.
+	VideoHeaders int
 	// Omitted are codecs of which the file has frames that MP4 has no place for here.
 	Omitted []flv.Codec
 	// Skipped counts frames that are not shown although their codec could be: without a
@@ -98,7 +101,7 @@ func (x *Index) complete(tracks ...*track) error {
 		x.tracks = append(x.tracks, t)
 		first = min(first, t.shown)
 		if t.video {
-			x.Video = t.codec
+			x.Video, x.VideoHeaders = t.codec, len(t.descriptions)
 		} else {
 			x.Audio = t.codec
 		}
@@ -106,6 +109,9 @@ func (x *Index) complete(tracks ...*track) error {
 	if len(x.tracks) == 0 {
 		if len(x.Omitted) > 0 {
 			return fmt.Errorf("%w: %v", ErrUnsupported, x.Omitted)
+		}
+		if x.Skipped > 0 {
+			return fmt.Errorf("%w that can be decoded: %d frames without a codec header or a key frame", ErrNoTracks, x.Skipped)
 		}
 		return ErrNoTracks
 	}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"strings"
 	"testing"
-	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -224,6 +223,7 @@ func TestDescriptions(t *testing.T) {
 	}
 	b := file(header(avcCTall), header(avcC), picture(0, true, 0, "a"), picture(40, false, 0, "a"),
 		header(avcCTall), picture(80, true, 0, "b"), header(avcCTall), picture(120, true, 0, "b"), header(avcC), picture(160, true, 0, "a"))
+	assert.Equal(t, 2, scan(t, b).VideoHeaders)
 	m := unpack(whole(t, b))
 	require.Len(t, m.tracks, 1)
 	require.Len(t, m.tracks[0].entries, 2)
@@ -319,7 +319,7 @@ func TestRefused(t *testing.T) {
 		{"no FLV file", []byte("ID3 and so on, as in MP3"), flv.ErrFormat, "signature"},
 		{"no tags", file(), mp4.ErrNoTracks, ""},
 		{"headers alone", file(h264Header(), aacHeader()), mp4.ErrNoTracks, ""},
-		{"no headers", file(picture(0, true, 0, "a"), sound(0, "s")), mp4.ErrNoTracks, ""},
+		{"no headers", file(picture(0, true, 0, "a"), sound(0, "s")), mp4.ErrNoTracks, "2 frames without"},
 		{"other codecs", file(vp6, speex, vp6), mp4.ErrUnsupported, "[VP6 Speex]"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -375,30 +375,4 @@ func (f failing) ReadAt(b []byte, pos int64) (int, error) {
 		return 0, f.err
 	}
 	return f.ReaderAt.ReadAt(b, pos)
-}
-
-func TestContent(t *testing.T) {
-	b := file(h264Header(), picture(0, true, 0, strings.Repeat("x", 100)))
-	want := whole(t, b)
-	head := want[:len(want)-len(b)]
-	c := mp4.NewContent(head, bytes.NewReader(b), int64(len(b)))
-	require.EqualValues(t, len(want), c.Size())
-	require.NoError(t, iotest.TestReader(io.NewSectionReader(c, 0, c.Size()), want))
-	for begin := range len(want) + 2 {
-		for _, n := range []int{0, 1, 50, len(want)} {
-			got := make([]byte, n)
-			m, err := c.ReadAt(got, int64(begin))
-			left := want[min(begin, len(want)):]
-			require.Equal(t, left[:min(n, len(left))], got[:m])
-			if n > len(left) {
-				require.Equal(t, io.EOF, err)
-			} else {
-				require.NoError(t, err)
-			}
-		}
-	}
-	_, err := c.ReadAt(make([]byte, 1), -1)
-	require.Error(t, err)
-	_, err = mp4.NewContent(head, bytes.NewReader(b[:20]), int64(len(b))).ReadAt(make([]byte, 100), int64(len(head)))
-	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 }

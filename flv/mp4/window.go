@@ -29,7 +29,7 @@ func (w *window) bytes(pos int64, n int) ([]byte, error) {
 	skip := pos - w.at
 	if skip < 0 || skip+int64(n) > int64(len(w.block)) {
 		if w.block == nil {
-			w.block = make([]byte, 0, maxBlock)
+			w.block = make([]byte, 0, min(maxBlock, w.size))
 		}
 		if skip >= 0 && skip <= int64(len(w.block))+near {
 			w.ahead = min(2*w.ahead, maxBlock)
