@@ -43,7 +43,7 @@ func salvage(fsys FS, name string, f Handle, h head) (*Writer, error) {
 	if err != nil {
 		x = indexFile{} // Finish makes another one
 	}
-	w := &Writer{begun: true, torn: true}
+	w := &Writer{begun: true}
 	w.shared = &shared{fsys: fsys, name: name, file: f, users: 1, growing: true, loaded: true}
 	if err := w.resume(f, x, h); err != nil {
 		if x.file != nil {
@@ -52,6 +52,7 @@ func salvage(fsys FS, name string, f Handle, h head) (*Writer, error) {
 		return nil, err
 	}
 	w.summary.gaps, w.summary.gapTime = max(w.summary.gaps, h.Gaps), max(w.summary.gapTime, h.GapTime.Milliseconds())
+	w.torn = w.size != h.Size
 	h.Size = w.size
 	w.shared.head = h
 	w.publish()
