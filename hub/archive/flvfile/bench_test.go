@@ -13,9 +13,9 @@ import (
 	"sluice/flv"
 )
 
-// stretch makes the tags of a recording of so many seconds, with a key frame every two, video of 30 and
-// sound of 50 frames a second, of whose bodies only the beginning is written: the rest are
-// holes. size is that of a video frame's body, in bytes.
+// stretch makes the tags of a recording of so many seconds, with a key frame every two,
+// video of 30 and sound of 50 frames a second, of whose bodies only the beginning is
+// written: the rest are holes. size is that of a video frame's body, in bytes.
 func stretch(b *testing.B, w *Writer, seconds int64, size int) {
 	b.Helper()
 	write := func(typ flv.Type, ms int64, head []byte, size int, header, key bool) {
@@ -53,7 +53,8 @@ func stretch(b *testing.B, w *Writer, seconds int64, size int) {
 	}
 }
 
-// hour is an hour of 2.4 Mbps, 1.1 GB, that was not finished; b's own copy of it is in its folder.
+// hour is an hour of 2.4 Mbps, 1.1 GB, that was not finished; b's own copy of it is in its
+// folder.
 func hour(b *testing.B) (fsys FS, dir string) {
 	b.Helper()
 	fsys, dir = folder(b)

@@ -30,10 +30,10 @@ func (c *Cursor) refresh(h head) {
 // Offset returns the position of the next packet's tag in the file, in bytes.
 func (c *Cursor) Offset() int64 { return c.tags.pos }
 
-// Next returns the next packet, headers that change included but not those before the
-// first packet, which Headers gives; its data is valid until the next call of any method. At the end of
-// the file it is io.EOF, or ErrNotYet while the file is written. A last tag that is not
-// whole counts as the end; where something else stands than a tag it is flv.ErrFormat.
+// Next returns the next packet, headers that change included but not those before the first
+// packet, which Headers gives; its data is valid until the next call of any method. At the
+// end of the file it is io.EOF, or ErrNotYet while the file is written. A last tag that is
+// not whole counts as the end; where something else stands than a tag it is flv.ErrFormat.
 func (c *Cursor) Next() (Packet, error) {
 	if err := c.begin(); err != nil {
 		return Packet{}, err
@@ -68,8 +68,8 @@ func (c *Cursor) next() (Packet, error) {
 	}
 }
 
-// begin passes over the headers before the first packet. At the end of the file it stays among them, with the
-// error of Next.
+// begin passes over the headers before the first packet. At the end of the file it stays
+// among them, with the error of Next.
 func (c *Cursor) begin() error {
 	for !c.begun {
 		pos, clock := c.tags.pos, c.clock
@@ -88,10 +88,10 @@ func (c *Cursor) begin() error {
 	return nil
 }
 
-// Headers returns the metadata, as players get it that are not given the file itself: without the
-// key frames, and of a finished file the same bytes each time; and
-// the codec headers in force at the cursor, those of video first.
-// Their times are that of the cursor's next packet. They are the caller's.
+// Headers returns the metadata, as players get it that are not given the file itself:
+// without the key frames, and of a finished file the same bytes each time; and the codec
+// headers in force at the cursor, those of video first. Their times are that of the cursor's
+// next packet. They are the caller's.
 func (c *Cursor) Headers() ([]Packet, error) {
 	if err := c.begin(); errors.Is(err, ErrNotYet) || errors.Is(err, io.EOF) {
 		c.begun, c.leadEnd = true, c.tags.pos // Next gives what comes
@@ -208,8 +208,8 @@ func (x index) place(ms int64, h head) (record, error) {
 	return r, err
 }
 
-// lastSound returns where the last frame of sound at or before a time stands, behind a record of
-// one, and the clock before it.
+// lastSound returns where the last frame of sound at or before a time stands, behind a
+// record of one, and the clock before it.
 func (c *Cursor) lastSound(r record, h head, ms int64) (pos int64, at clock, err error) {
 	now := clock{base: h.base, last: r.time}
 	pos, at = r.pos, now
@@ -231,6 +231,6 @@ func (c *Cursor) lastSound(r record, h head, ms int64) (pos int64, at clock, err
 	}
 }
 
-// Wait waits, after ErrNotYet, for something that Next can return, or for the end of the file, or
-// of ctx, whose error it then returns.
+// Wait waits, after ErrNotYet, for something that Next can return, or for the end of the
+// file, or of ctx, whose error it then returns.
 func (c *Cursor) Wait(ctx context.Context) error { return c.shared.wait(ctx, c.tags.end) }

@@ -20,9 +20,9 @@ type File struct {
 	closed atomic.Bool
 }
 
-// Open opens a finished file NAME.flv: one of ours, or any FLV file. Where there is no
-// index beside it, or that does not fit, it is made by a scan of the tag headers when it
-// is first needed, and kept beside the file if that can be written. The error is flv.ErrFormat where
+// Open opens a finished file NAME.flv: one of ours, or any FLV file. Where there is no index
+// beside it, or that does not fit, it is made by a scan of the tag headers when it is first
+// needed, and kept beside the file if that can be written. The error is flv.ErrFormat where
 // no FLV file stands.
 func Open(fsys FS, name string) (*File, error) {
 	f, err := fsys.OpenFile(name+Suffix, os.O_RDONLY, 0)
@@ -155,8 +155,9 @@ func (f *File) Close() error {
 func (f *File) ReadAt(b []byte, off int64) (int, error) { return f.shared.file.ReadAt(b, off) }
 
 // Reopen opens the file once more, with an offset of its own, so that bytes of it can be
-// sent by sendfile(2). The caller closes it. The error is errors.ErrUnsupported where files are
-// none of the operating system's, and fs.ErrNotExist where another file has the name now, or none.
+// sent by sendfile(2). The caller closes it. The error is errors.ErrUnsupported where files
+// are none of the operating system's, and fs.ErrNotExist where another file has the name
+// now, or none.
 func (f *File) Reopen() (*os.File, error) {
 	s := f.shared
 	_, growing := s.now()

@@ -128,8 +128,9 @@ func (w *Writer) discard() error {
 	return errors.Join(err, removeIfThere(s.fsys, s.name+IndexSuffix))
 }
 
-// Append goes on with a finished file of ours, which becomes NAME.flv.part again. Times
-// of packets go on from its end: see Writer.End. The error is ErrForeign for a file from elsewhere.
+// Append goes on with a finished file of ours, which becomes NAME.flv.part again. Times of
+// packets go on from its end: see Writer.End. The error is ErrForeign for a file from
+// elsewhere.
 func Append(fsys FS, name string) (*Writer, error) {
 	f, err := fsys.OpenFile(name+Suffix, os.O_RDWR, 0)
 	if err != nil {
@@ -164,7 +165,8 @@ func reopen(fsys FS, name string, f Handle) (*Writer, error) {
 		return nil, err
 	}
 	w := &Writer{size: size, begun: true}
-	w.shared = &shared{fsys: fsys, name: name, file: f, users: 1, growing: true, head: l.head, index: l.index, indexFile: l.file, loaded: true}
+	w.shared = &shared{fsys: fsys, name: name, file: f, users: 1, growing: true, loaded: true}
+	w.shared.head, w.shared.index, w.shared.indexFile = l.head, l.index, l.file
 	if l.file != nil { // the index has an end of its own, and may be longer than that
 		if err := l.file.Truncate(int64(l.index.written) * recordSize); err != nil {
 			return w, err

@@ -36,14 +36,15 @@ func seeds(f *testing.F, add func(file, idx []byte)) {
 	add(nil, nil)
 }
 
-// expand puts the reserve back into a file of which the fuzzer sees only what stands around it.
+// expand puts the reserve back into a file of which the fuzzer sees only what stands around
+// it.
 func expand(tags []byte) []byte {
 	h := head{ours: true}
 	return append(h.bytes(nil), tags...)
 }
 
-// FuzzRecover recovers any bytes behind a head of ours, with any index. What comes out is a whole
-// file that can be read.
+// FuzzRecover recovers any bytes behind a head of ours, with any index. What comes out is a
+// whole file that can be read.
 func FuzzRecover(f *testing.F) {
 	seeds(f, func(file, idx []byte) {
 		if len(file) > dataStart {
@@ -75,7 +76,8 @@ func FuzzRecover(f *testing.F) {
 	})
 }
 
-// FuzzOpen opens any bytes, or any behind a head of ours, with any index, and uses all there is.
+// FuzzOpen opens any bytes, or any behind a head of ours, with any index, and uses all there
+// is.
 func FuzzOpen(f *testing.F) {
 	seeds(f, func(file, idx []byte) {
 		if ours := len(file) > dataStart; ours {

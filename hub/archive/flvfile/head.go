@@ -115,8 +115,8 @@ func (h *head) room() int {
 	return (HeadSize - len(h.body()) - keyframesSize - spacerSize - len(amfEnd)) / entrySize
 }
 
-// bytes returns the head of a file, dataStart bytes: FLV header and first tag. There are at most
-// room entries; none leave out the property.
+// bytes returns the head of a file, dataStart bytes: FLV header and first tag. There are at
+// most room entries; none leave out the property.
 func (h *head) bytes(entries []entry) []byte {
 	dst := make([]byte, 0, dataStart)
 	dst = flv.AppendHeader(dst, h.audioID != nil || h.videoID == nil, h.videoID != nil || h.audioID == nil)
@@ -190,8 +190,8 @@ func playable(value any) bool {
 	return false
 }
 
-// metadataProperties returns the properties of the body of an onMetaData tag, as far as it can be read;
-// keyframes reports whether there is an index of key frames among them.
+// metadataProperties returns the properties of the body of an onMetaData tag, as far as it
+// can be read; keyframes reports whether there is an index of key frames among them.
 func metadataProperties(body []byte) (props amf.ECMAArray, keyframes bool) {
 	const most = 256 // values of one property, and properties
 	rest, ok := bytes.CutPrefix(body, onMetaData)
@@ -206,7 +206,8 @@ func metadataProperties(body []byte) (props amf.ECMAArray, keyframes bool) {
 			props = append(props, amf.Property{Name: string(name), Value: value})
 		}
 	}
-	_, _ = amf.EachProperty(rest, amf.Limits{Depth: 4, Elements: most, Bytes: maxPublisher}, keep) // what came before an error counts
+	// What came before an error counts.
+	_, _ = amf.EachProperty(rest, amf.Limits{Depth: 4, Elements: most, Bytes: maxPublisher}, keep)
 	return props, keyframes
 }
 
@@ -220,8 +221,8 @@ func hasEntries(value any) bool {
 	return ok1 && ok2 && len(t) > 1 && len(t) == len(p)
 }
 
-// readHead reads FLV header and metadata of a file of size bytes, at most limit bytes of that. The error is
-// flv.ErrFormat where no FLV file stands, or one of reading.
+// readHead reads FLV header and metadata of a file of size bytes, at most limit bytes of
+// that. The error is flv.ErrFormat where no FLV file stands, or one of reading.
 func readHead(file io.ReaderAt, size int64, limit int) (h head, err error) {
 	r := flv.NewReader(io.NewSectionReader(file, 0, min(size, maxHeader)))
 	if _, err := r.Header(); err != nil {

@@ -73,8 +73,9 @@ func (t *thinned) add(e entry) {
 	t.entries = append(t.entries, e)
 }
 
-// entries returns the key frames of an index, at most so many, as they stand in the head of the file: entry 0 is the
-// codec header of the video, since mpegts.js and flv.js drop it. shift is added to all positions.
+// entries returns the key frames of an index, at most so many, as they stand in the head of
+// the file: entry 0 is the codec header of the video, since mpegts.js and flv.js drop it.
+// shift is added to all positions.
 func (x index) entries(most int, start, shift int64) ([]entry, error) {
 	keys, sounds := newThinned(most-1), newThinned(most-1)
 	lead, rank := entry{pos: start + shift}, 0

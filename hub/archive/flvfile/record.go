@@ -168,7 +168,9 @@ func (x index) at(i int) (record, error) {
 // each calls f with all records in their order, until it returns false.
 func (x index) each(f func(i int, r record) bool) error {
 	const ahead = 64 << 10
-	in := bufio.NewReaderSize(io.NewSectionReader(fileOrNothing(x.file), 0, int64(x.written)*recordSize), min(ahead, max(recordSize, x.written*recordSize)))
+	size := x.written * recordSize
+	file := io.NewSectionReader(fileOrNothing(x.file), 0, int64(size))
+	in := bufio.NewReaderSize(file, min(ahead, max(recordSize, size)))
 	var b [recordSize]byte
 	for i := range x.written {
 		if _, err := io.ReadFull(in, b[:]); err != nil {
@@ -208,8 +210,8 @@ func (x index) search(reached func(record) bool) (int, error) {
 	return i, failed
 }
 
-// lastBefore returns the last record of a kind that stands before record i, and its number; ok is
-// false if there is none.
+// lastBefore returns the last record of a kind that stands before record i, and its number;
+// ok is false if there is none.
 func (x index) lastBefore(i int, kind recordKind) (r record, at int, ok bool, err error) {
 	for i--; i >= 0; i-- {
 		if r, err = x.at(i); err != nil {
@@ -237,8 +239,8 @@ func (x index) first(kind recordKind) (r record, ok bool, err error) {
 // that change with every frame must not make a seek expensive.
 const maxHeaderSteps = 4096
 
-// headersBefore returns the records of the headers that are in force before a position: the last one
-// of each kind and track, in the order of the file.
+// headersBefore returns the records of the headers that are in force before a position: the
+// last one of each kind and track, in the order of the file.
 func (x index) headersBefore(pos int64) ([]record, error) {
 	i, err := x.search(func(r record) bool { return r.pos >= pos })
 	if err != nil {

@@ -153,8 +153,8 @@ func (w *Writer) resume(f Handle, x indexFile, h head) error {
 	}
 }
 
-// trusted returns how many records of an index can be believed, and from which position on the tags are not in it: from
-// the last record whose tag stands where it says, before limit.
+// trusted returns how many records of an index can be believed, and from which position on
+// the tags are not in it: from the last record whose tag stands where it says, before limit.
 func trusted(f Handle, x indexFile, h head, limit int64) (keep int, from int64) {
 	all := index{file: x.file, written: x.records}
 	good := 0
@@ -183,8 +183,8 @@ func trusted(f Handle, x indexFile, h head, limit int64) (keep int, from int64) 
 	return 0, 0
 }
 
-// keepBefore returns how many records are not of the tag at pos, as record i is; a gap before it counts as
-// kept, since no tag tells of that.
+// keepBefore returns how many records are not of the tag at pos, as record i is; a gap
+// before it counts as kept, since no tag tells of that.
 func (x index) keepBefore(i int, pos int64) int {
 	for ; i > 0; i-- {
 		if r, err := x.at(i - 1); err != nil || r.pos < pos || r.kind == kindGap {

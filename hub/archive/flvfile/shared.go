@@ -20,7 +20,8 @@ type shared struct {
 	users   int
 	growing bool
 	head    head // as it is now; what it points at never changes
-	// index is what is known of the index, once loaded: at once for a writer, otherwise when somebody first needs it.
+	// index is what is known of the index, once loaded: at once for a writer, otherwise when
+	// somebody first needs it.
 	index     index
 	indexFile Handle
 	replaced  Handle        // what indexFile was before it was made anew: somebody may still read it

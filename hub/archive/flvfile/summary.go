@@ -94,8 +94,8 @@ func (s *summary) noteSize(p *Packet) {
 	}
 }
 
-// appendRecords appends the records that are due for a packet whose tag stands at pos, after gap ms
-// that are missing.
+// appendRecords appends the records that are due for a packet whose tag stands at pos, after
+// gap ms that are missing.
 func (s *summary) appendRecords(dst []record, pos int64, p *Packet, gap int64) []record {
 	if gap > 0 {
 		dst = s.appendRecord(dst, lengthRecord(kindGap, pos, p.Time, gap))
@@ -185,9 +185,9 @@ func (s *summary) fill(i Info, size int64) Info {
 	return i
 }
 
-// scan reads the tags of t, takes note of each and gives the records of those that stand at from or
-// behind it to emit, until the end, or a tag that is not whole. The rest of the file begins at
-// t.pos then. The error is that of emit, or one of reading.
+// scan reads the tags of t, takes note of each and gives the records of those that stand at
+// from or behind it to emit, until the end, or a tag that is not whole. The rest of the file
+// begins at t.pos then. The error is that of emit, or one of reading.
 func (s *summary) scan(t *tags, c *clock, from int64, emit func([]record) error) error {
 	var due []record
 	for {
@@ -222,8 +222,7 @@ func isEnd(err error) bool {
 // the rest if that does not tell, or is needed.
 func (t *tags) complete(h header, p *Packet) error {
 	p.classify()
-	cut := len(p.Data) < h.size
-	if _, err := p.Packet(); !cut || !p.Header && (err == nil || h.typ == flv.TypeScript || h.typ == flv.TypeScriptAMF3) && !p.tellsSize() {
+	if cut := len(p.Data) < h.size; !cut || p.clear() {
 		return nil
 	}
 	body, err := t.body(h)
@@ -233,6 +232,16 @@ func (t *tags) complete(h header, p *Packet) error {
 	p.Data = body
 	p.classify()
 	return nil
+}
+
+// clear reports whether the beginning of a body says all that is wanted of it.
+func (p *Packet) clear() bool {
+	media := p.Type == flv.TypeAudio || p.Type == flv.TypeVideo
+	if !media {
+		return true
+	}
+	_, err := p.Packet()
+	return err == nil && !p.Header && !p.tellsSize()
 }
 
 // tellsSize reports whether a key frame is of a codec whose frames tell the picture's

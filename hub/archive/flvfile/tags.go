@@ -190,15 +190,16 @@ type clock struct {
 	last int64  // the last time
 }
 
-// maxScriptStep is how far a script tag's time may be from those around it, in ms. Many
-// writers give them the timestamp 0, wherever they stand.
+// maxScriptStep is how far ahead of the tag before it the time of a script tag may be, in
+// ms. It is never behind it: many writers give script tags the timestamp 0, wherever they
+// stand, and so does this one with metadata.
 const maxScriptStep = 10_000
 
 // time returns the time of the next tag. It may be up to 2^31 ms from the one before, in
 // both directions, but not before 0.
 func (c *clock) time(typ flv.Type, timestamp uint32) int64 {
 	step := int64(int32(timestamp - c.base - uint32(c.last)))
-	if (typ == flv.TypeScript || typ == flv.TypeScriptAMF3) && (step > maxScriptStep || step < -maxScriptStep) {
+	if (typ == flv.TypeScript || typ == flv.TypeScriptAMF3) && (step > maxScriptStep || step < 0) {
 		return c.last
 	}
 	c.last = max(0, c.last+step)

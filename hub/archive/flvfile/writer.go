@@ -28,7 +28,8 @@ type Writer struct {
 }
 
 // Create begins a file NAME.flv.part, which must not exist yet (fs.ErrExist), nor may
-// NAME.flv. The head is written at once. The caller sees to it that nobody else makes a file of that name meanwhile.
+// NAME.flv. The head is written at once. The caller sees to it that nobody else makes a file
+// of that name meanwhile.
 func Create(fsys FS, name string, p Properties) (*Writer, error) {
 	if len(p.App)+len(p.Name) > maxNames {
 		return nil, fmt.Errorf("flvfile: the stream's name has %d bytes, %d are too many", len(p.App)+len(p.Name), maxNames)
@@ -103,9 +104,12 @@ func (w *Writer) Open() (*File, error) {
 func (w *Writer) Gap(ms int64) { w.gap += max(ms, 0) }
 
 // Write appends packets in one write: they are framed into scratch, which is returned, as
-// it may have grown. Their timestamps count for nothing, a Time before 0 is 0. Metadata that comes before all else goes into the file's head instead,
-// when that is written. On an error the file is cut back to its last whole tag; written tells
-// how many packets stand. The Writer can still be used then.
+// it may have grown. Their timestamps count for nothing, a Time before 0 is 0. On an error
+// the file is cut back to its last whole tag; written tells how many packets stand. The
+// Writer can still be used then.
+//
+// Metadata that comes before all else goes into the file's head instead. Later one is a tag
+// where it came, but with the timestamp 0: with another one ffmpeg takes it for subtitles.
 func (w *Writer) Write(scratch []byte, packets []Packet) (_ []byte, written int, err error) {
 	if err := w.mend(); err != nil {
 		return scratch, 0, fmt.Errorf("flvfile: cutting back before a write: %w", err)
@@ -120,10 +124,12 @@ func (w *Writer) Write(scratch []byte, packets []Packet) (_ []byte, written int,
 	if err != nil {
 		return scratch, 0, err
 	}
-	for i := range packets[early:] {
-		t := packets[early:][i].Tag
-		t.Timestamp = uint32(max(0, packets[early:][i].Time))
-		scratch = flv.AppendTag(scratch, t)
+	for _, p := range packets[early:] {
+		p.Timestamp = uint32(max(0, p.Time))
+		if p.isMetadata() {
+			p.Timestamp = 0
+		}
+		scratch = flv.AppendTag(scratch, p.Tag)
 	}
 	if len(scratch) == 0 {
 		return scratch, early, nil
@@ -159,7 +165,7 @@ func (w *Writer) takeMetadata(packets []Packet) (n int, err error) {
 	if w.begun {
 		return 0, nil
 	}
-	for n < len(packets) && packets[n].Header && packets[n].Type == flv.TypeScript && bytes.HasPrefix(packets[n].Data, onMetaData) {
+	for n < len(packets) && packets[n].isMetadata() {
 		n++
 	}
 	w.begun = n < len(packets)
@@ -180,8 +186,13 @@ func (w *Writer) takeMetadata(packets []Packet) (n int, err error) {
 	return n, nil
 }
 
-// stand takes note of packets of which the first n bytes of their tags are in the file, and returns
-// how many of them are whole.
+// isMetadata reports whether a packet is an onMetaData that is in force from there on.
+func (p *Packet) isMetadata() bool {
+	return p.Header && p.Type == flv.TypeScript && bytes.HasPrefix(p.Data, onMetaData)
+}
+
+// stand takes note of packets of which the first n bytes of their tags are in the file, and
+// returns how many of them are whole.
 func (w *Writer) stand(packets []Packet, n int) (whole int) {
 	for _, p := range packets {
 		if n -= p.Size(); n < 0 {

@@ -3,6 +3,7 @@ package flvfile
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -226,6 +227,20 @@ func TestMetadataOfThePublisher(t *testing.T) {
 	assert.Equal(t, "second", encoder)
 	assert.NotContains(t, props, amf.Property{Name: "Duration", Value: 99.0})
 	assert.Equal(t, body("third"), tags[1+40].Data)
+	assert.Zero(t, tags[1+40].Timestamp, "or ffmpeg takes it for subtitles")
+	f, err := Open(m, "a")
+	require.NoError(t, err)
+	defer f.Close()
+	c := f.Cursor()
+	got := readAll(t, c)
+	want := slices.Insert(slices.Clone(packets), 40, meta("third", packets[39].Time))
+	want[40].Timestamp = uint32(want[40].Time)
+	assert.Equal(t, want[2:], got)
+	index := string(m.files["a.idx"].b)
+	at, err := c.SeekTo(4500)
+	require.NoError(t, err)
+	assert.EqualValues(t, 4000, at)
+	assert.Equal(t, index, string(m.files["a.idx"].b))
 }
 
 func TestGapsAreKept(t *testing.T) {
