@@ -98,6 +98,9 @@ func (x index) entries(most int, start, shift int64) ([]entry, error) {
 	if err != nil || len(list.entries) == 0 {
 		return nil, err
 	}
+	if list.entries[0].pos <= lead.pos { // no header: ffmpeg wants positions to rise
+		return list.entries, nil
+	}
 	return append([]entry{lead}, list.entries...), nil
 }
 

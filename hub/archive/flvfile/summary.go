@@ -22,7 +22,8 @@ type summary struct {
 	records    int   // how many there are
 	lastHeader int   // number of the last one of a header, -1 for none
 	lastTime   int64 // of the last one
-	lastSound  int64 // time of the last one of sound, noTime before
+	sounds     int   // how many are of sound
+	lastSound  int64 // time of the last of these
 }
 
 // track is what is known of the audio or the video.
@@ -45,7 +46,7 @@ const maxFrame = 1000
 const soundInterval = 1000
 
 func newSummary() summary {
-	return summary{video: track{frame: noTime}, audio: track{frame: noTime}, lastHeader: -1, lastSound: noTime}
+	return summary{video: track{frame: noTime}, audio: track{frame: noTime}, lastHeader: -1}
 }
 
 // end returns when the last frame ends, in ms.
@@ -107,10 +108,16 @@ func (s *summary) appendRecords(dst []record, pos int64, p *Packet, gap int64) [
 		return s.appendHeaders(dst, pos, p)
 	case p.Type == flv.TypeVideo && p.Key:
 		return s.appendRecord(dst, record{pos: pos, kind: kindKey, time: p.Time})
-	case p.Type == flv.TypeAudio && !s.video.seen && (s.lastSound == noTime || p.Time-s.lastSound >= soundInterval):
+	case p.Type == flv.TypeAudio && !s.video.seen && s.soundDue(p.Time):
 		return s.appendRecord(dst, record{pos: pos, kind: kindSound, time: p.Time})
 	}
 	return dst
+}
+
+// soundDue reports whether a frame of sound has a record. The second one does where there is
+// no codec header, as the first entry of the head is worth nothing then (index.entries).
+func (s *summary) soundDue(time int64) bool {
+	return s.sounds == 0 || s.sounds == 1 && s.lastHeader < 0 || time-s.lastSound >= soundInterval
 }
 
 // appendHeaders appends a record for each track of a header.
@@ -148,6 +155,7 @@ func (s *summary) noteRecord(r record) {
 		s.gapTime += r.length()
 	case r.kind == kindSound:
 		s.lastSound = r.time
+		s.sounds++
 	case r.kind.isHeader():
 		s.lastHeader = s.records
 	}

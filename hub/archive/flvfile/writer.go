@@ -43,7 +43,7 @@ func Create(fsys FS, name string, p Properties) (*Writer, error) {
 	}
 	h := head{start: dataStart, ours: true, publisher: ownProperties(p.Metadata)}
 	h.App, h.Name, h.Begin, h.Size = p.App, p.Name, p.Begin.UTC(), dataStart
-	if err := removeIfThere(fsys, name+IndexSuffix); err == nil {
+	if err = removeIfThere(fsys, name+IndexSuffix); err == nil {
 		err = writeHead(f, h, nil)
 	}
 	if err != nil {

@@ -272,3 +272,23 @@ func TestGapsAreKept(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, again, read)
 }
+
+// What cannot be begun leaves nothing behind.
+func TestCreateFails(t *testing.T) {
+	for _, op := range []string{"open", "write", "remove"} {
+		m := newMemFS()
+		m.put("a.idx", []byte("of a file that is gone"))
+		failed := false
+		m.fault = func(got, _ string, n int) (int, error) {
+			if got == op && !failed {
+				failed = true
+				return n / 2, syscall.ENOSPC
+			}
+			return n, nil
+		}
+		_, err := Create(m, "a", Properties{})
+		require.ErrorIs(t, err, syscall.ENOSPC, op)
+		delete(m.files, "a.idx")
+		require.Empty(t, m.names(), op)
+	}
+}
