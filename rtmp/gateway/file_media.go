@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sluice/flv"
+	"sluice/flv/amf"
 	"sluice/hub/archive/flvfile"
 )
 
@@ -245,11 +246,38 @@ func (p *filePlayer) appendHeaders(b []byte) ([]byte, error) {
 			b = p.appendPacket(b, &headers[i])
 		case p.position.metadata:
 			headers[i].Time = p.position.base
+			headers[i].Data = endsWithLastPacket(headers[i].Data)
 			b = p.appendPacket(b, &headers[i])
 		}
 	}
 	p.position.headers = false
 	return b, nil
+}
+
+// endsWithLastPacket returns metadata whose duration is the time of the last packet, and not the end
+// of that: rtmpdump takes for incomplete, in its exit code, what ends before 99.9 % of the
+// duration, as whole files of less than a minute do by their last frame.
+func endsWithLastPacket(metadata []byte) []byte {
+	values, err := amf.DecodeAll(metadata, amf.Limits{})
+	if err != nil || len(values) != 2 {
+		return metadata
+	}
+	array, _ := values[1].(amf.ECMAArray)
+	last := 0.0
+	for _, property := range array {
+		if property.Name == "lasttimestamp" {
+			last, _ = property.Value.(float64)
+		}
+	}
+	for i := range array {
+		if array[i].Name != "duration" {
+			continue
+		}
+		if length, ok := array[i].Value.(float64); ok && last > 0 && last < length {
+			array[i].Value = last
+		}
+	}
+	return amf.AppendAMF0(nil, values...)
 }
 
 // appendPacket appends a packet, in the player's shape, unless it does not want it.

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"sluice/flv"
+	"sluice/flv/amf"
 	"sluice/hub/archive"
 	"sluice/hub/archive/flvfile"
 	"sluice/rtmp"
@@ -118,4 +119,27 @@ func TestRecordingPlayersAreCheap(t *testing.T) {
 	assert.Less(t, int(memory()-before)/players, 90<<10, "bytes each, both ends") // the race detector's included
 	assert.LessOrEqual(t, runtime.NumGoroutine()-goroutines, players+20)
 	t.Logf("%d bytes, %.1f goroutines each", int(memory()-before)/players, float64(runtime.NumGoroutine()-goroutines)/players)
+}
+
+// Metadata that says no last timestamp, or makes no sense, stays as it is.
+func TestEndsWithLastPacket(t *testing.T) {
+	metadata := func(properties ...any) string {
+		array := amf.ECMAArray{}
+		for i := 0; i < len(properties); i += 2 {
+			array = append(array, amf.Property{Name: properties[i].(string), Value: properties[i+1]})
+		}
+		return string(amf.AppendAMF0(nil, "onMetaData", array))
+	}
+	for body, want := range map[string]string{
+		metadata("a", "b", "duration", 5.0, "lasttimestamp", 4.96): metadata("a", "b", "duration", 4.96, "lasttimestamp", 4.96),
+		metadata("duration", 4.96, "lasttimestamp", 5.0):           metadata("duration", 4.96, "lasttimestamp", 5.0),
+		metadata("duration", 5.0):                                  metadata("duration", 5.0),
+		metadata("duration", "5", "lasttimestamp", 4.0):            metadata("duration", "5", "lasttimestamp", 4.0),
+		metadata("duration", 5.0, "lasttimestamp", "x"):            metadata("duration", 5.0, "lasttimestamp", "x"),
+		"":                       "",
+		"\x02\x00\x0aonMetaData": "\x02\x00\x0aonMetaData",
+		"\x02\x00\xffonMetaData": "\x02\x00\xffonMetaData",
+	} {
+		assert.Equal(t, want, string(endsWithLastPacket([]byte(body))))
+	}
 }

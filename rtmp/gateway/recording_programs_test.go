@@ -204,6 +204,14 @@ func TestRtmpdumpTakesWholeRecording(t *testing.T) {
 	assert.Less(t, time.Since(began), 60*time.Second, "of ten minutes")
 	equalTags(t, tags, tagsOf(t, out), 0)
 
+	// One so short that its last frame is more than a thousandth of it is whole all the same.
+	tags = large(5000)
+	id = recordTags(t, a, tags)
+	run(t, program(t, "rtmpdump", "-q", "-r", url+id, "-o", out))
+	equalTags(t, tags, tagsOf(t, out), 0)
+	tags = large(600_000)
+	id = recordTags(t, a, tags)
+
 	// A part: from the key frame at or before, with the timestamps that rtmpdump makes of it.
 	program(t, "rtmpdump", "-q", "--start", "31", "--stop", "35", "-r", url+id, "-o", out).Run() // not all of it: status 2
 	var part []flv.Tag
