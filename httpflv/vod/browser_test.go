@@ -229,3 +229,16 @@ func TestBrowserSeeksMP4(t *testing.T) {
 	h.finish(i)
 	b.seekAll("/rec/live/demo/latest.mp4", "{}", 120, 0)
 }
+
+// A player without ranges begins where it is told to, and knows how long it will take.
+func TestBrowserPlaysWebSocket(t *testing.T) {
+	b, h := browse(t)
+	i := h.record(demo, firstID)
+	h.write(i, packets(movie(t, 60, 15))...)
+	h.finish(i)
+	value[bool](b, fmt.Sprintf("start('ws://' + location.host + %q, %s)", "/rec/live/demo/latest.flv?start=50.5", `{lazyLoad: false}`))
+	b.until("video.currentTime > 2")
+	assert.InDelta(t, 10, value[float64](b, "video.duration"), 0.5)
+	b.until("video.ended")
+	assert.InDelta(t, 10, value[float64](b, "video.currentTime"), 0.5)
+}
