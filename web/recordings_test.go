@@ -118,6 +118,25 @@ func TestRecordingOverKeys(t *testing.T) {
 	p.until("document.getElementById('clock').textContent === '1:00 / 1:00'")
 }
 
+// A click on the picture pauses it, and the next one plays it, also where a pause lays
+// something over it.
+func TestPictureTakesClicks(t *testing.T) {
+	s, p := newSource(t, true), browser(t)
+	s.recorded.record(film(t, s, "a"))
+	click := chromedp.Evaluate[chromedp.Void](`void (() => {
+		const { left, top } = document.getElementById('screen').getBoundingClientRect();
+		document.elementFromPoint(left + 40, top + 40).click();
+	})()`)
+	for _, view := range []string{"recording=live/demo/a", "stream=live/demo"} {
+		p.open(s.URL + "/?" + view)
+		p.until(state("playing"))
+		p.run(click)
+		p.until(state("paused"))
+		p.run(click)
+		p.until(state("playing"))
+	}
+}
+
 // While it is written, a recording plays as far as it goes, and the bar grows.
 func TestRecordingThatGrows(t *testing.T) {
 	s, p := newSource(t, true), browser(t)

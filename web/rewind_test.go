@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/assert"
@@ -79,6 +80,24 @@ func TestPageRewindsByKeys(t *testing.T) {
 	assert.Equal(t, 2, eval[int](p, "sluice.figures.sessions"), "what is buffered needs no connection")
 	press(p, "Home")
 	p.until("sluice.state === 'playing' && sluice.lag > 38")
+	press(p, "End")
+	p.until("sluice.state === 'playing' && sluice.lag < 1.2")
+}
+
+// Over HTTP the server sends as fast as the page takes it, which takes no more than it
+// needs for a while.
+func TestPageTakesNoMoreThanItNeeds(t *testing.T) {
+	s, p := newSource(t, true), browser(t)
+	s.began = s.began.Add(-time.Minute)
+	s.recordIt("now")
+	p.open(s.URL + "/?stream=live/demo&over=http")
+	p.until("sluice.state === 'playing' && !document.getElementById('bar').hidden")
+	press(p, "Home")
+	p.until("sluice.state === 'playing' && sluice.lag > 98 && sluice.buffered > 25")
+	for range 3 {
+		passes(p, 1e9)
+		assert.Less(t, eval[float64](p, "sluice.buffered"), 60.0)
+	}
 	press(p, "End")
 	p.until("sluice.state === 'playing' && sluice.lag < 1.2")
 }

@@ -9,10 +9,13 @@
 //   opened()           the server has accepted
 //   data(bytes)        so many bytes came
 //   ended(end)         no more will come: {code, reason, opened}
+// and is asked, where the server can be kept waiting,
+//   full()             whether nothing more should come for now
 // with the close codes of WebSocket for HTTP too:
 export const ENDED = 1000;      // properly: the stream is over, or begins anew
 export const SHUTDOWN = 1001;
 export const LOST = 1006;       // nobody said good-bye
+const patience = 200;           // between two looks at whether it is still full, ms
 const httpCodes = { 400: 4400, 401: 4403, 403: 4403, 404: 4404, 409: 4409, 429: 4503, 503: 4503 };
 
 // loaderFor returns the loader class for one session, as mpegts.js wants it.
@@ -107,6 +110,7 @@ export function loaderFor(mpegts, over, listener) {
       this.accepted();
       const reader = response.body.getReader();
       for (;;) {
+        while (listener.full() && !this.done) await new Promise((on) => { setTimeout(on, patience); });
         const { done, value } = await reader.read();
         if (done) break;
         const whole = value.byteLength === value.buffer.byteLength;

@@ -1,7 +1,11 @@
 // One attempt at a live stream: one connection and one player of mpegts.js.
 
+import { ahead } from './gap.js';
 import { loaderFor } from './loader.js';
 import { Standstill } from './standstill.js';
+
+const enough = 30;       // so much is fetched ahead by who is far back, s
+const gulp = 1 << 20;    // bytes after which what is buffered is waited for, to be looked at
 
 export class Session {
   began; accepted;           // when it was begun, and the server took it, ms
@@ -15,6 +19,7 @@ export class Session {
   heldAt = 0;                // when it was paused by hand
   standstill = new Standstill();
   player;
+  #gulped = 0;
 
   // media, error and ended are told what mpegts.js finds out, what it cannot do, and
   // the end of the connection (loader.js); data is told of bytes.
@@ -31,9 +36,11 @@ export class Session {
         data: (n) => {
           this.lastData = performance.now();
           this.standstill.data(this.lastData);
+          this.#gulped += n;
           data(n);
         },
         ended,
+        full: () => this.back > 0 && this.#full(ahead(video)),
       }),
       isLive: true,
       enableStashBuffer: false,      // else nothing is read before 64 KiB are there
@@ -54,6 +61,13 @@ export class Session {
   lag(buffered, time, now) {
     if (!this.back) return buffered;
     return Math.max(buffered, this.back + (now - this.accepted) / 1000 - (time - this.origin));
+  }
+
+  #full(seconds) {
+    const full = seconds > enough || this.#gulped > gulp;
+    this.#gulped = 0;
+    if (full) this.lastData = performance.now(); // it is not the server that is silent
+    return full;
   }
 
   close() {

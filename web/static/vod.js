@@ -96,7 +96,7 @@ export class VOD {
 
   toggle() {
     const video = this.#video;
-    if (this.state === 'failed') return;
+    if (['connecting', 'reconnecting', 'failed'].includes(this.state)) return;
     if (video.ended) return this.seek(0);
     this.#playing = !this.#playing;
     if (this.#playing) this.#play();
