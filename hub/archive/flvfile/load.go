@@ -85,8 +85,8 @@ func openIndex(fsys FS, name string) (indexFile, error) {
 	return indexFile{f, int(min(i.Size()/recordSize, maxRecords))}, nil
 }
 
-// maxRecords bounds an index: two years with a record each second.
-const maxRecords = 1 << 26
+// maxRecords bounds an index: half a year with a record each second.
+const maxRecords = 1 << 24
 
 // complete reports whether the index is that of the whole file, and returns its last record.
 func (l *loaded) complete(f Handle) (end record, ok bool) {

@@ -26,9 +26,12 @@ func Recover(fsys FS, name string) (Info, error) {
 	if err != nil {
 		return Info{}, errors.Join(fmt.Errorf("flvfile: recovering: %w", err), f.Close())
 	}
-	w, err := salvage(fsys, name, f, h)
-	if err != nil {
-		return Info{}, errors.Join(fmt.Errorf("flvfile: recovering: %w", err), f.Close())
+	w := &Writer{size: dataStart, begun: true}
+	w.shared = &shared{fsys: fsys, name: name, file: f, users: 1, growing: true, loaded: true}
+	if h.Size > dataStart { // otherwise Finish removes it
+		if err := w.salvage(h); err != nil {
+			return Info{}, errors.Join(fmt.Errorf("flvfile: recovering: %w", err), w.Close())
+		}
 	}
 	info, err := w.Finish()
 	if err != nil {
@@ -37,26 +40,22 @@ func Recover(fsys FS, name string) (Info, error) {
 	return info, nil
 }
 
-// salvage makes a writer of what a process left behind, at the end of its last whole tag.
-func salvage(fsys FS, name string, f Handle, h head) (*Writer, error) {
-	x, err := openIndex(fsys, name)
+// salvage puts w at the end of the last whole tag of what a process left behind.
+func (w *Writer) salvage(h head) error {
+	x, err := openIndex(w.shared.fsys, w.shared.name)
 	if err != nil {
 		x = indexFile{} // Finish makes another one
 	}
-	w := &Writer{begun: true}
-	w.shared = &shared{fsys: fsys, name: name, file: f, users: 1, growing: true, loaded: true}
-	if err := w.resume(f, x, h); err != nil {
-		if x.file != nil {
-			err = errors.Join(err, x.file.Close())
-		}
-		return nil, err
+	w.shared.indexFile = x.file
+	if err := w.resume(x, h); err != nil {
+		return err
 	}
 	w.summary.gaps, w.summary.gapTime = max(w.summary.gaps, h.Gaps), max(w.summary.gapTime, h.GapTime.Milliseconds())
 	w.torn = w.size != h.Size
 	h.Size = w.size
 	w.shared.head = h
 	w.publish()
-	return w, nil
+	return nil
 }
 
 // partHead returns the head of a file that was being written.
@@ -110,8 +109,8 @@ func lostHead(f Handle, size int64) (head, error) {
 const maxRounds = 8
 
 // resume finds the last whole tag, and completes the index up to it.
-func (w *Writer) resume(f Handle, x indexFile, h head) error {
-	limit := h.Size
+func (w *Writer) resume(x indexFile, h head) error {
+	f, limit := w.shared.file, h.Size
 	for round := 0; ; round++ {
 		keep, from := 0, int64(0)
 		if round < maxRounds && x.file != nil {
@@ -145,7 +144,6 @@ func (w *Writer) resume(f Handle, x indexFile, h head) error {
 		}
 		w.summary, w.size = s, t.pos
 		w.shared.index = index{file: fileOrNothing(x.file), written: kept.written, pending: due}
-		w.shared.indexFile = x.file
 		if x.file != nil {
 			return x.file.Truncate(int64(kept.written) * recordSize)
 		}

@@ -242,8 +242,10 @@ func TestRecoverAfterDeathInRename(t *testing.T) {
 		meta, packets := clip(t, "aac")
 		info := writeFile(t, m, "a", meta, packets)
 		m.put("a.flv.part", nil)
+		index := string(m.files["a.idx"].b)
 		_, err := Recover(m, "a")
 		require.ErrorIs(t, err, fs.ErrNotExist)
+		assert.Equal(t, index, string(m.files["a.idx"].b))
 		checkRecovered(t, m, info)
 	})
 	t.Run("both are there", func(t *testing.T) {
