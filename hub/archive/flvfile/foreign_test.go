@@ -70,8 +70,15 @@ func TestForeignFiles(t *testing.T) {
 				if !readOnly {
 					require.NotNil(t, m.files["a.idx"])
 					idx := bytes.Clone(m.files["a.idx"].b)
+					m.readOnly = true
 					checkForeign(t, m, tt.packets)
 					assert.Equal(t, idx, m.files["a.idx"].b)
+					f, err := Open(m, "a")
+					require.NoError(t, err)
+					_, _, err = f.shared.snapshot()
+					require.NoError(t, err)
+					assert.NotNil(t, f.shared.indexFile, "it was made anew")
+					require.NoError(t, f.Close())
 				}
 			}
 		})

@@ -93,7 +93,7 @@ func (l *loaded) complete(f Handle) (end record, ok bool) {
 	var last, before record // the last one of a tag
 	good, until := true, 0
 	err := l.index.each(func(i int, r record) bool {
-		good = i > 0 && r.pos >= before.pos && r.time >= before.time || i == 0 && r == l.head.fileRecord()
+		good = i > 0 && r.pos >= before.pos && (i == 1 || r.time >= before.time) || i == 0 && r == l.head.fileRecord()
 		if before = r; i == 1 && !verify(f, l.head, r) {
 			good = false
 		}
