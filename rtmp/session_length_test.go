@@ -99,8 +99,8 @@ func TestStreamLength(t *testing.T) {
 // A length that nobody knows in time is 0, and asking for it wins no time.
 func TestStreamLengthIsBounded(t *testing.T) {
 	h := newFileRig()
-	p := connected(t, serve(t, &Server{Handler: h, AuthorizeTimeout: 20 * time.Millisecond, CommandTimeout: 200 * time.Millisecond}), "rec")
 	began := time.Now()
+	p := connected(t, serve(t, &Server{Handler: h, AuthorizeTimeout: 20 * time.Millisecond, CommandTimeout: 200 * time.Millisecond}), "rec")
 	p.command(0, "getStreamLength", 5.0, nil, "a")
 	q := h.asked(t)
 	assert.Equal(t, 0.0, p.result(5)[3])
