@@ -63,6 +63,9 @@ func TestRecordingPlaysAndSeeks(t *testing.T) {
 				near(p, place*60-1.2, place*60+1.5) // key frames are a second apart
 			}
 			assert.Equal(t, way, eval[string](p, "sluice.way"))
+			assert.True(t, slices.ContainsFunc(s.recorded.rangesAsked(), func(asked string) bool {
+				return strings.HasPrefix(asked, "."+way+" bytes=") && !strings.Contains(asked, "=0-")
+			}), "what is sought is asked for by range")
 			p.until(state("ended"))
 			assert.Equal(t, "Play again", content(p, "#again"))
 			p.click("#again")
