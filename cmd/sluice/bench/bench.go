@@ -5,7 +5,8 @@
 //	publishers ──▶ server ──▶ counter    drops and counts
 //	    │             ├─────▶ checking   parse, compare, measure latency
 //	    │             ├─────▶ churn      join, see a picture, leave
-//	    │             └─────▶ stalled    read nothing, go on later
+//	    │             ├─────▶ stalled    read nothing, go on later
+//	    │             └─────▶ players    of recorded files
 //	    └── what was sent when ──▶ checking
 package bench
 
@@ -45,8 +46,22 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		return exitOK
 	}
+	if o.make != "" {
+		if err := makeRecording(ctx, o, stdout); err != nil {
+			fmt.Fprintf(stderr, "sluice bench: %v\n", err)
+			return exitFailure
+		}
+		return exitOK
+	}
 	p := newProgress(stderr)
-	r, err := run(ctx, o, p)
+	measure := run
+	switch {
+	case o.compares():
+		measure = compare
+	case o.seeking:
+		measure = seek
+	}
+	r, err := measure(ctx, o, p)
 	p.close()
 	if err != nil {
 		fmt.Fprintf(stderr, "sluice bench: %v\n", err)

@@ -14,6 +14,7 @@ type crowd struct {
 	loop      *loop       // nil if somebody else publishes
 	pubs      *publishers // nil as well then
 	counter   counter
+	files     *filePlayers // nil without
 	checks    []*checking
 	measuring atomic.Bool
 	leaving   atomic.Bool
@@ -150,6 +151,9 @@ func (c *crowd) read(x *checking) {
 // begin starts the window.
 func (c *crowd) begin(d time.Duration) {
 	c.counter.begin(d)
+	if c.files != nil {
+		c.files.begin(d)
+	}
 	for _, x := range c.checks {
 		x.before = x.v.conn.received.Load()
 	}
@@ -161,6 +165,9 @@ func (c *crowd) finish(cut bool) {
 	c.measuring.Store(false)
 	for _, x := range c.checks {
 		x.after = x.v.conn.received.Load()
+	}
+	if c.files != nil {
+		c.files.finish(cut)
 	}
 	c.counter.finish(cut)
 }
@@ -179,6 +186,9 @@ func (c *crowd) leave() {
 	c.left.Do(func() {
 		c.leaving.Store(true)
 		c.counter.close()
+		if c.files != nil {
+			c.files.leave()
+		}
 		for _, x := range c.checks {
 			x.v.close()
 		}

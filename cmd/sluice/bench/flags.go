@@ -39,6 +39,16 @@ type options struct {
 	floor  bool
 	rounds int
 
+	record  string // folder
+	play    target
+	plays   bool
+	players int
+	seek    target
+	seeking bool
+	seeks   int
+	make    string // folder
+	length  time.Duration
+
 	null     bool
 	listen   string
 	interval time.Duration
@@ -72,11 +82,18 @@ Examples:
   sluice bench -publish rtmp://127.0.0.1/live/a -viewers 3000 -pid $(pidof sluice) \
       -watch 20%:rtmp://127.0.0.1/live/a -watch 30%:http://127.0.0.1:8080/live/a.flv \
       -watch 50%:ws://127.0.0.1:8080/live/a.flv -floor -interval 100ms -rounds 5
+  sluice bench -record /tmp -publish rtmp://own/live/s%d -publishers 2000 \
+      -watch http://own/live/s%d.flv -viewers 50 -check 50 -rounds 5
+  sluice bench -make /tmp/recordings -length 24h
 
 A mix (-watch several times) is watched by viewers that join in turn, one beside the
 other, not in blocks. N%: before a URL is its share of them, a whole number; with one
 share all URLs need theirs, and they add up to 100. The floor of -floor is one null
 server for all of them that writes the mean of their rates.
+
+-record and -play compare the same load without something and with it, in turn, -rounds
+times. -record starts servers of its own, this program with the variables of its
+environment and ports of its own: their address takes the place of that in the URLs.
 
 Exit codes: 0 when everything that was published came, 1 when something was lost,
 wrong, late by more than 2 %, refused or ended, or the run was interrupted, 2 for a
@@ -134,6 +151,21 @@ func flagSet(o *options) *flag.FlagSet {
 	})
 	fs.BoolVar(&o.floor, "floor", false, "compare the CPU with that of a null server at the same rate, number of viewers, -interval and -nodelay (Linux)")
 	fs.IntVar(&o.rounds, "rounds", 1, "how often to measure, with -floor the server and the null server in turn; CPU is the median, and each round is reported")
+	fs.StringVar(&o.record, "record", "", "compare servers without recordings and with; recordings go to a new `folder` within this one, and are deleted")
+	fs.Func("play", "compare the server of -pid without players of a file and with: play this `URL`, over HTTP by ranges, no faster than it plays", func(s string) (err error) {
+		o.plays = true
+		o.play, err = parseTarget(s)
+		return err
+	})
+	fs.IntVar(&o.players, "players", 500, "how many players of -play")
+	fs.Func("seek", "seek in the file of this rtmp:// `URL`", func(s string) (err error) {
+		o.seeking = true
+		o.seek, err = parseTarget(s)
+		return err
+	})
+	fs.IntVar(&o.seeks, "seeks", 1000, "how often to seek")
+	fs.StringVar(&o.make, "make", "", "make a recording in this `folder` of recordings, which no server may have open, and print its path")
+	fs.DurationVar(&o.length, "length", time.Hour, "how long it is")
 	fs.BoolVar(&o.null, "null", false, "be a null server: answer every connection with the same bytes, every -interval, at -bitrate (Linux)")
 	fs.StringVar(&o.listen, "listen", "127.0.0.1:0", "`address` of the null server")
 	fs.DurationVar(&o.interval, "interval", 0, "how far apart the writes of the null server are")
@@ -229,14 +261,43 @@ func (o *options) validate() error {
 			wrong(o.publishes || measures, "-null goes without -publish and -watch"))
 		return first(problems)
 	}
+	problems = append(problems, o.validateFiles(wrong)...)
+	if o.seeking || o.make != "" {
+		return first(problems)
+	}
 	problems = append(problems,
-		wrong(!o.publishes && !measures, "nothing to do: give -publish, -watch or -null"),
+		wrong(!o.publishes && !measures && !o.plays, "nothing to do: give -publish, -watch, -play, -seek, -make or -null"),
 		wrong(o.publishes && o.publish.protocol != rtmpPlay, "-publish must be an rtmp:// URL"),
 		wrong(o.publishers > 1 && !(o.publishes && o.publish.numbered()), "-publishers needs a -publish URL with %d for the number of the stream"),
 		wrong(!measures && (o.churn > 0 || o.stalled > 0), "-churn and -stalled need -watch"),
 		wrong(o.floor && (len(o.pids) == 0 || !measures || o.viewers == 0), "-floor needs -watch, -viewers and -pid"),
 		wrong(o.publishes && o.streams > o.publishers, "-streams are more than -publishers"))
 	return first(problems)
+}
+
+// maxLength is the longest recording that -make makes.
+const maxLength = 1000 * time.Hour
+
+// validateFiles says what is wrong with the flags about recordings.
+func (o *options) validateFiles(wrong func(bad bool, text string) error) []error {
+	modes := 0
+	for _, on := range []bool{o.record != "", o.plays, o.seeking, o.make != "", o.floor} {
+		if on {
+			modes++
+		}
+	}
+	alone := o.seeking || o.make != ""
+	return []error{
+		wrong(modes > 1, "-record, -play, -seek, -make and -floor go one at a time"),
+		wrong(alone && (o.publishes || len(o.watch) > 0), "-seek and -make go without -publish and -watch"),
+		wrong(o.record != "" && runtime.GOOS != "linux", "-record needs Linux"),
+		wrong(o.record != "" && (!o.publishes || len(o.pids) > 0), "-record needs -publish, and goes without -pid"),
+		wrong(o.plays && len(o.pids) == 0, "-play needs -pid"),
+		wrong(o.players < 1 || o.players > 1_000_000, "-players must be from 1 to 1000000"),
+		wrong(o.seeking && o.seek.protocol != rtmpPlay, "-seek must be an rtmp:// URL"),
+		wrong(o.seeks < 1 || o.seeks > 10_000_000, "-seeks must be from 1 to 10000000"),
+		wrong(o.length < time.Second || o.length > maxLength, "-length must be from 1s to 1000h"),
+	}
 }
 
 // first returns the first error.

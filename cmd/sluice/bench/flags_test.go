@@ -70,6 +70,18 @@ func TestFlagMistakes(t *testing.T) {
 		{"-watch " + watchURL + " -pid 1,", "number of a process"},
 		{"-watch " + watchURL + " -floor", "-interval"},
 		{"-watch " + watchURL + " -floor -interval 100ms", "-floor needs -watch, -viewers and -pid"},
+		{"-record /tmp", "-record needs -publish"},
+		{"-record /tmp -publish " + pubURL + " -pid 1", "without -pid"},
+		{"-record /tmp -publish " + pubURL + " -make /tmp", "one at a time"},
+		{"-play " + watchURL, "-play needs -pid"},
+		{"-play ftp://h/a", `scheme "ftp"`},
+		{"-play " + watchURL + " -pid 1 -players 0", "-players must be"},
+		{"-play " + watchURL + " -pid 1 -seek " + pubURL, "one at a time"},
+		{"-seek " + watchURL, "-seek must be an rtmp:// URL"},
+		{"-seek " + pubURL + " -seeks 0", "-seeks must be"},
+		{"-seek " + pubURL + " -watch " + watchURL, "without -publish and -watch"},
+		{"-make /tmp -length 0s", "-length must be"},
+		{"-make /tmp -length 2000h", "-length must be"},
 		{"-null -interval 100ms", "needs a -bitrate"},
 		{"-null -bitrate 1M", "-interval"},
 		{"-null -bitrate 1M -interval 1s -watch " + watchURL, "without -publish and -watch"},
@@ -127,7 +139,7 @@ func TestHelpNamesEveryFlag(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	assert.Equal(t, exitOK, Run(t.Context(), []string{"-h"}, &stdout, &stderr))
 	assert.Empty(t, stderr.String())
-	for _, name := range []string{"publish", "watch", "viewers", "churn", "stalled", "pid", "null", "floor", "json"} {
+	for _, name := range []string{"publish", "watch", "viewers", "churn", "stalled", "pid", "null", "floor", "record", "play", "players", "seek", "make", "json"} {
 		assert.Contains(t, stdout.String(), "\n  -"+name)
 	}
 }

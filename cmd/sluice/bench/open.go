@@ -11,6 +11,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -57,7 +58,9 @@ func (c *timedConn) Read(p []byte) (int, error) {
 
 // opener opens viewers.
 type opener struct {
-	buffer int // SO_RCVBUF in bytes, 0 for the system's default
+	buffer int           // SO_RCVBUF in bytes, 0 for the system's default
+	start  time.Duration // of a file, where to begin over RTMP and WebSocket
+	from   int64         // of a file, the byte where to begin over HTTP
 }
 
 // dial opens a connection.
@@ -85,6 +88,11 @@ func (o opener) open(ctx context.Context, p protocol, rawURL string) (*viewer, e
 	if err != nil {
 		return nil, refusedError{"malformed URL"}
 	}
+	if p == wsFLV && o.start > 0 {
+		query := u.Query()
+		query.Set("start", strconv.FormatFloat(o.start.Seconds(), 'f', -1, 64))
+		u.RawQuery = query.Encode()
+	}
 	conn, err := o.dial(ctx, "tcp", address(u))
 	if err != nil {
 		return nil, err
@@ -96,7 +104,7 @@ func (o opener) open(ctx context.Context, p protocol, rawURL string) (*viewer, e
 	if p == wsFLV {
 		v.rest, err = upgrade(conn, u)
 	} else {
-		err = v.get(u)
+		err = v.get(u, o.from)
 	}
 	if !stop() {
 		err = context.Cause(ctx) // the connection's own error is that it was closed
@@ -126,20 +134,26 @@ func (o opener) openRTMP(ctx context.Context, rawURL string) (*viewer, error) {
 		return conn, nil
 	}}
 	var err error
-	if v.player, err = client.Play(ctx, rawURL); err != nil {
+	if v.player, err = client.PlayFrom(ctx, rawURL, rtmp.PlayOptions{Start: o.start}); err != nil {
 		return nil, err
 	}
 	return v, nil
 }
 
-// get sends a request for an HTTP-FLV stream and reads the head of the answer.
-func (v *viewer) get(u *url.URL) error {
-	request := "GET " + u.RequestURI() + " HTTP/1.1\r\nHost: " + u.Host + "\r\nUser-Agent: sluice-bench\r\nAccept: */*\r\n\r\n"
-	answer, rest, err := ask(v.conn, request)
+// get sends a request for an HTTP-FLV stream, or for a file from some byte on, and reads the
+// head of the answer.
+func (v *viewer) get(u *url.URL, from int64) error {
+	request := "GET " + u.RequestURI() + " HTTP/1.1\r\nHost: " + u.Host + "\r\nUser-Agent: sluice-bench\r\nAccept: */*\r\n"
+	want := http.StatusOK
+	if from > 0 {
+		request += "Range: bytes=" + strconv.FormatInt(from, 10) + "-\r\n"
+		want = http.StatusPartialContent
+	}
+	answer, rest, err := ask(v.conn, request+"\r\n")
 	if err != nil {
 		return err
 	}
-	if answer.StatusCode != http.StatusOK {
+	if answer.StatusCode != want {
 		return refusedError{fmt.Sprintf("refused: HTTP status %d", answer.StatusCode)}
 	}
 	v.rest = rest

@@ -23,6 +23,7 @@ type progress struct {
 	stopped  chan struct{}
 
 	mu     sync.Mutex
+	in     string // what the phases are part of, before their names
 	phase  string
 	status func() string
 	began  time.Time // of the phase
@@ -43,7 +44,14 @@ func newProgress(out io.Writer) *progress {
 func (p *progress) set(phase string, status func() string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.phase, p.status, p.began = phase, status, time.Now()
+	p.phase, p.status, p.began = p.in+phase, status, time.Now()
+}
+
+// within says what the phases to come are part of.
+func (p *progress) within(what string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.in = what
 }
 
 func (p *progress) run() {

@@ -23,6 +23,9 @@ type report struct {
 	Floor      *floorReport     `json:"floor,omitempty"`
 	Churn      *churnReport     `json:"churn,omitempty"`
 	Stalled    *stalledReport   `json:"stalled,omitempty"`
+	Players    *playersReport   `json:"players,omitempty"` // of files
+	Compared   *comparedReport  `json:"compared,omitempty"`
+	Seek       *seekReport      `json:"seek,omitempty"`
 	// Problems say what was not as it should be; the exit code is 1 if there are
 	// any.
 	Problems []string `json:"problems"`
@@ -31,6 +34,7 @@ type report struct {
 	opened histogram
 	groups []*group
 	cpu    []float64 // of the server, by round
+	others float64   // in the last window, as of floorRound
 }
 
 // percentiles are those of a number of times.
@@ -200,6 +204,10 @@ func (r *report) close(interrupted bool) {
 		if c.Settled < 0 {
 			r.problem("churn: the server kept %d descriptors, of %d before", c.After.Descriptors, c.Before.Descriptors)
 		}
+	}
+	if p := r.Players; p != nil {
+		r.tally("players failed to join", p.Failed)
+		r.tally("players ended", p.Ended)
 	}
 	if s := r.Stalled; s != nil {
 		r.tally("stalled viewers failed to join", s.Failed)

@@ -12,7 +12,7 @@ import (
 // bench is one run.
 //
 //	publishers begin ─▶ rounds ─▶ publishers end ─▶ report
-//	round: viewers join ─▶ warm-up ─▶ window ─▶ stalled viewers go on ─▶ all leave ─▶ floor
+//	round: viewers join ─▶ players of files join ─▶ warm-up ─▶ window ─▶ stalled viewers go on ─▶ all leave ─▶ floor
 type bench struct {
 	o     *options
 	p     *progress
@@ -85,6 +85,14 @@ func (b *bench) round(ctx context.Context) error {
 	if len(b.o.watch) > 0 {
 		b.p.set("joining", c.status)
 		c.join(ctx)
+	}
+	if b.o.plays {
+		b.p.set("players joining", c.status)
+		players, err := joinPlayers(ctx, b.o)
+		if err != nil {
+			return err
+		}
+		c.files = players
 	}
 	b.p.set("warming up", c.status)
 	sleepUntil(ctx, b.quietMoment(time.Now().Add(b.o.warmup)))

@@ -4,11 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,8 +22,11 @@ import (
 
 	"sluice/flv"
 	"sluice/httpflv"
+	"sluice/httpflv/vod"
 	"sluice/hub"
+	"sluice/hub/archive"
 	"sluice/hub/fanout"
+	"sluice/hub/record"
 	"sluice/rtmp"
 	"sluice/rtmp/gateway"
 )
@@ -32,29 +40,93 @@ type gatewayAt struct {
 // startGateway serves on loopback until the test ends.
 func startGateway(t *testing.T, cfg hub.Config) *gatewayAt {
 	t.Helper()
+	g, stop, err := newGateway(cfg, "")
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, stop()) })
+	return g
+}
+
+// startRecording is startGateway with a folder of recordings.
+func startRecording(t *testing.T, dir string) *gatewayAt {
+	t.Helper()
+	g, stop, err := newGateway(hub.Config{}, dir)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, stop()) })
+	return g
+}
+
+// newGateway serves on loopback, and records into a folder unless that is empty, until stop is
+// called.
+func newGateway(cfg hub.Config, dir string) (g *gatewayAt, stop func() error, err error) {
+	quiet := slog.New(slog.DiscardHandler)
+	var recordings *archive.Archive
+	var recorder *record.Recorder
+	if dir != "" {
+		if recordings, err = archive.Open(archive.Config{Dir: dir, Logger: quiet}); err != nil {
+			return nil, nil, err
+		}
+		cfg.Observe = func(e hub.Event) { recorder.Observe(e) }
+	}
 	h := hub.New(cfg)
 	pool := fanout.New(fanout.Config{})
-	server := &rtmp.Server{Handler: &gateway.Handler{Hub: h, Pool: pool}}
 	viewers := &httpflv.Handler{Hub: h, Pool: pool}
-	web := &http.Server{Handler: viewers}
+	mux := http.NewServeMux()
+	mux.Handle("/", viewers)
+	var files *vod.Handler
+	if recordings != nil {
+		recorder = record.New(record.Config{Hub: h, Archive: recordings, Logger: quiet})
+		files = vod.New(vod.Config{Archive: recordings, Streams: viewers, Logger: quiet})
+		mux.Handle("/rec/", files)
+	}
+	server := &rtmp.Server{Handler: &gateway.Handler{Hub: h, Pool: pool, Archive: recordings}}
+	web := &http.Server{Handler: mux}
 	rtmpAt, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	if err != nil {
+		return nil, nil, err
+	}
 	httpAt, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	if err != nil {
+		return nil, nil, err
+	}
 	var serving sync.WaitGroup
 	serving.Go(func() { server.Serve(rtmpAt) })
 	serving.Go(func() { web.Serve(httpAt) })
-	t.Cleanup(func() {
+	stop = func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
-		assert.NoError(t, h.Shutdown(ctx))
-		assert.NoError(t, server.Shutdown(ctx))
-		assert.NoError(t, web.Shutdown(ctx))
+		err := errors.Join(h.Shutdown(ctx), server.Shutdown(ctx))
+		if files != nil {
+			files.Close()
+		}
+		err = errors.Join(err, web.Shutdown(ctx))
 		pool.Close()
 		viewers.Wait()
 		serving.Wait()
-	})
-	return &gatewayAt{hub: h, rtmp: rtmpAt.Addr().String(), http: httpAt.Addr().String()}
+		if recordings != nil {
+			err = errors.Join(err, recorder.Close(ctx), recordings.Close())
+		}
+		return err
+	}
+	return &gatewayAt{hub: h, rtmp: rtmpAt.Addr().String(), http: httpAt.Addr().String()}, stop, nil
+}
+
+// serveOwn is the server that a comparison starts, as far as it needs one. It returns an exit
+// code.
+func serveOwn() int {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGTERM)
+	g, stop, err := newGateway(hub.Config{}, os.Getenv("SLUICE_RECORD_DIR"))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitFailure
+	}
+	slog.New(slog.NewJSONHandler(os.Stdout, nil)).Info("ready", "rtmp_addr", g.rtmp, "http_addr", g.http)
+	<-asked
+	if err := stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitFailure
+	}
+	return exitOK
 }
 
 // publish returns the flags that publish to the gateway, one stream for each of n.

@@ -29,7 +29,11 @@ func (r *report) round(c *crowd, w *window) {
 	if w.stalled != nil {
 		r.Stalled = w.stalled
 	}
+	if c.files != nil {
+		r.Players = c.files.report(w.length)
+	}
 	r.Tool = toolReport{CPU: cores(w.tool[0], w.tool[1]), PSS: w.tool[1].pss}
+	r.others = othersCores(w.server, w.tool)
 	if len(r.o.pids) > 0 {
 		r.server(w, int(c.joined.Load()))
 	}

@@ -154,6 +154,12 @@ func mb(bytes int64) float64 { return float64(bytes) / (1 << 20) }
 
 // writeModes writes about churn and stalled viewers.
 func (r *report) writeModes(t *table) {
+	if r.Compared != nil {
+		r.Compared.write(t)
+	}
+	if r.Seek != nil {
+		r.Seek.write(t)
+	}
 	if c := r.Churn; c != nil {
 		t.section("churn: %d viewers joined and left", c.Joins)
 		t.row("first picture", "%v", c.First)
