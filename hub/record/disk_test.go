@@ -3,7 +3,9 @@ package record
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -203,9 +205,18 @@ type watcher struct {
 	t    testing.TB
 	v    *hub.Viewer
 	b    hub.Batch
-	tags []string
 	stop chan struct{}
 	done chan struct{}
+
+	mu   sync.Mutex
+	tags []string
+}
+
+// got returns what it got by now.
+func (w *watcher) got() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.tags)
 }
 
 // watch makes a viewer that reads all the time.
@@ -238,6 +249,8 @@ func (g *rig) watch(opts hub.WatchOptions) *watcher {
 
 // AppendTags implements hub.Framer.
 func (w *watcher) AppendTags(dst []byte, tags []flv.Tag) []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, t := range tags {
 		w.tags = append(w.tags, wordOf(t, int64(t.Timestamp)))
 		dst = flv.AppendTag(dst, t)

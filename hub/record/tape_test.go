@@ -159,7 +159,7 @@ func TestRewindPace(t *testing.T) {
 			v := g.rewind(hub.WatchOptions{Back: time.Hour}, pace)
 			seconds := func() int {
 				synctest.Wait()
-				return len(frames(v.tags)) / 20
+				return len(frames(v.got())) / 20
 			}
 			early := seconds()
 			assert.Less(t, early, 12)
@@ -203,10 +203,10 @@ func TestRewindOptions(t *testing.T) {
 		v.v.Pause(true)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		paused := len(v.tags)
+		paused := len(v.got())
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		assert.Len(t, v.tags, paused)
+		assert.Len(t, v.got(), paused)
 		v.v.Pause(false)
 		time.Sleep(time.Minute)
 		got = frames(v.all())
