@@ -321,18 +321,17 @@ func TestShutdown(t *testing.T) {
 	}
 	h.large(demo, "big")
 	download := h.dial("GET /rec/live/demo/big.flv HTTP/1.1\r\nHost: x\r\n\r\n")
-	h.events.wait(t, hub.EventJoined, 2)
+	res, err := http.ReadResponse(bufio.NewReader(download), nil) // it has begun
+	require.NoError(t, err)
 
 	began := time.Now()
 	require.NoError(t, h.hub.Shutdown(t.Context()))
 	assert.Less(t, time.Since(began), 5*time.Second)
-	_, err := r.Next()
+	_, err = r.Next()
 	assert.ErrorIs(t, err, io.EOF, "it is whole")
 	for n := range 2 {
 		assert.Equal(t, hub.ReasonShuttingDown, h.events.wait(t, hub.EventLeft, n+1).Reason)
 	}
-	res, err := http.ReadResponse(bufio.NewReader(download), nil)
-	require.NoError(t, err)
 	_, err = io.Copy(io.Discard, res.Body)
 	assert.Error(t, err, "it is not whole")
 	late := h.get("/rec/live/demo/big.flv")
