@@ -83,11 +83,12 @@ func (h *Handler) mp4Content(ctx context.Context, f File, key hub.Key, id string
 	if err != nil {
 		return nil, "", changed, h.unreadable(key, id, err)
 	}
-	head, err := h.mp4Head(ctx, key, id, now.ETag)
+	head, release, err := h.mp4Head(ctx, key, id, now.ETag)
 	if err != nil {
 		return nil, "", changed, err
 	}
 	c = newContent(f, bytes.NewReader(head), int64(len(head)), 0, int64(len(head))+fileSize(now))
+	c.release = release
 	return c, mp4Tag(now.ETag, head), now.ModTime, nil
 }
 

@@ -16,6 +16,7 @@ type content struct {
 	rest     io.ReaderAt // of the file, whose bytes from restBase on are behind the head
 	restBase int64
 	file     *os.File // the same file, for sendfile, which moves its position; nil if there is none
+	release  func()   // lets go of the head; nil if it is nobody else's
 	pos      int64
 }
 
@@ -73,8 +74,11 @@ func (c *content) Seek(offset int64, whence int) (int64, error) {
 	return offset, nil
 }
 
-// Close closes the file that is its own.
+// Close lets go of the head, and closes the file that is its own.
 func (c *content) Close() error {
+	if c.release != nil {
+		c.release()
+	}
 	if c.file == nil {
 		return nil
 	}

@@ -156,9 +156,11 @@ func TestHeads(t *testing.T) {
 		var got sync.WaitGroup
 		for n := range 40 {
 			got.Go(func() {
-				head, err := h.get(t.Context(), key(fmt.Sprint(n%4)), scan(30))
-				assert.NoError(t, err)
-				assert.Len(t, head, 30)
+				head, release, err := h.get(t.Context(), key(fmt.Sprint(n%4)), scan(30))
+				if assert.NoError(t, err) {
+					assert.Len(t, head, 30)
+					release()
+				}
 			})
 		}
 		synctest.Wait()
@@ -168,12 +170,22 @@ func TestHeads(t *testing.T) {
 		assert.Equal(t, int32(4), scans.Load())
 		assert.Equal(t, int64(90), h.size, "three of them are kept")
 
-		large, err := h.get(t.Context(), key("large"), scan(101))
-		assert.NoError(t, err)
+		large, release, err := h.get(t.Context(), key("large"), scan(101))
+		require.NoError(t, err)
 		assert.Len(t, large, 101)
+		again, releaseAgain, err := h.get(t.Context(), key("large"), scan(101))
+		require.NoError(t, err)
+		assert.Same(t, &large[0], &again[0], "one in use is in memory once")
+		assert.Equal(t, int64(101), h.used)
+		release()
+		release()
+		assert.Equal(t, int64(101), h.used)
+		releaseAgain()
+		assert.Zero(t, h.used)
 		assert.Equal(t, int64(90), h.size, "it would take the place of all")
+		assert.NotContains(t, h.made, key("large"))
 
-		_, err = h.get(t.Context(), key("bad"), func(context.Context) ([]byte, error) { return nil, io.ErrUnexpectedEOF })
+		_, _, err = h.get(t.Context(), key("bad"), func(context.Context) ([]byte, error) { return nil, io.ErrUnexpectedEOF })
 		assert.ErrorIs(t, err, io.ErrUnexpectedEOF)
 		assert.Empty(t, h.making)
 		h.wait()
@@ -195,7 +207,7 @@ func TestHeadsGivenUp(t *testing.T) {
 		var left atomic.Int32
 		for _, ctx := range []context.Context{ctx, ctx, later} {
 			go func() {
-				_, err := h.get(ctx, headKey{id: "x"}, scan)
+				_, _, err := h.get(ctx, headKey{id: "x"}, scan)
 				assert.True(t, errors.Is(err, context.Canceled))
 				left.Add(1)
 			}()
@@ -209,6 +221,43 @@ func TestHeadsGivenUp(t *testing.T) {
 		synctest.Wait()
 		assert.ErrorIs(t, ended, context.Canceled)
 		assert.Empty(t, h.making)
+		h.wait()
+	})
+}
+
+// However many download at a time, the heads that they use are bounded; those in use can be
+// had all the same.
+func TestHeadsInUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHeads(100)
+		get := func(n int) (func(), error) {
+			_, release, err := h.get(t.Context(), headKey{id: fmt.Sprint(n)}, func(context.Context) ([]byte, error) {
+				return make([]byte, 90), nil
+			})
+			return release, err
+		}
+		var releases []func()
+		for n := range usedFactor + 1 {
+			release, err := get(n)
+			require.NoError(t, err)
+			releases = append(releases, release)
+		}
+		_, err := get(100)
+		assert.ErrorIs(t, err, errManyHeads)
+		release, err := get(0)
+		require.NoError(t, err)
+		release()
+		releases[1]()
+		assert.Equal(t, int64(90), h.size)
+		release, err = get(100)
+		require.NoError(t, err)
+		release()
+		for _, release := range releases {
+			release()
+		}
+		assert.Zero(t, h.used)
+		assert.Equal(t, int64(90), h.size)
+		assert.Len(t, h.made, 1)
 		h.wait()
 	})
 }

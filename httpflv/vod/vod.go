@@ -78,8 +78,9 @@ type Config struct {
 	// StallTimeout is how long a client may take nothing before it is cut off: 30 s if 0.
 	// Over WebSocket the pool of Streams has a bound of its own.
 	StallTimeout time.Duration
-	// MP4CacheBytes bounds the heads of MP4 files that are kept in memory, in bytes:
-	// 64 MiB if 0. One that is larger is made for each request.
+	// MP4CacheBytes bounds the heads of MP4 files that are kept in memory when nobody uses
+	// them, in bytes: 64 MiB if 0. One that is larger is made anew by who comes then. While
+	// downloads use more than four times as much, no further one is made.
 	MP4CacheBytes int64
 	// Logger gets a line where a recording cannot be read; nil for slog.Default.
 	Logger *slog.Logger
