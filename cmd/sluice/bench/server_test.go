@@ -75,7 +75,7 @@ func newGateway(cfg hub.Config, dir string) (g *gatewayAt, stop func() error, er
 	var files *vod.Handler
 	if recordings != nil {
 		recorder = record.New(record.Config{Hub: h, Archive: recordings, Logger: quiet})
-		files = vod.New(vod.Config{Archive: recordings, Streams: viewers, Logger: quiet})
+		files = vod.New(vod.Config{Archive: vod.FromArchive(recordings), Streams: viewers, Logger: quiet})
 		mux.Handle("/rec/", files)
 	}
 	server := &rtmp.Server{Handler: &gateway.Handler{Hub: h, Pool: pool, Archive: recordings}}
