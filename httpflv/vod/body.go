@@ -53,8 +53,14 @@ func (h *Handler) serveBody(w http.ResponseWriter, r *http.Request, s *hub.Sessi
 	if q.follow {
 		return h.follow(w, r, s, f, c)
 	}
-	header.Set("Content-Type", map[bool]string{false: "video/x-flv", true: "video/mp4"}[q.mp4])
-	header.Set("Cache-Control", "private, no-cache") // a cache asks each time, as do those who may not
+	// Chromium puts ranges together from its cache, at whose ends mpegts.js loses its way when
+	// somebody seeks back from the end of a file: it drops the sound that follows.
+	kind, cache := "video/x-flv", "private, no-store"
+	if q.mp4 {
+		kind, cache = "video/mp4", "private, no-cache" // asked each time, as whoever may not have it is
+	}
+	header.Set("Content-Type", kind)
+	header.Set("Cache-Control", cache)
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("ETag", tag)
 	return h.serveContent(w, r, s, c, changed)

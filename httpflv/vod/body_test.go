@@ -30,7 +30,7 @@ func TestFile(t *testing.T) {
 	assert.Equal(t, file, all(t, res))
 	for name, want := range map[string]string{
 		"Content-Type": "video/x-flv", "Content-Length": strconv.Itoa(len(file)), "Accept-Ranges": "bytes",
-		"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff",
+		"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff",
 		"Content-Disposition":         "inline; filename=demo-" + firstID + ".flv",
 		"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "*",
 	} {

@@ -112,7 +112,8 @@ func (b *tab) until(expression string) {
 		failure := value[string](b, "window.failure")
 		require.Empty(b.t, failure)
 		if time.Now().After(deadline) {
-			state := value[string](b, "`at ${video.currentTime} of ${video.duration}, seeking ${video.seeking}, ready ${video.readyState}`")
+			state := value[string](b, "`at ${video.currentTime} of ${video.duration}, seeking ${video.seeking}, ready ${video.readyState}, has `"+
+				"+ Array.from({length: video.buffered.length}, (_, i) => video.buffered.start(i) + ' to ' + video.buffered.end(i))")
 			b.t.Fatalf("waiting for %s: %s", expression, state)
 		}
 	}

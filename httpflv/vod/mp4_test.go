@@ -84,6 +84,7 @@ func TestMP4(t *testing.T) {
 		assert.Equal(t, "video/mp4", res.Header.Get("Content-Type"))
 		assert.Equal(t, "bytes", res.Header.Get("Accept-Ranges"))
 		assert.Equal(t, `inline; filename=demo-h264-bframes-aac.mp4`, res.Header.Get("Content-Disposition"))
+		assert.Equal(t, "private, no-cache", res.Header.Get("Cache-Control"))
 		whole := all(t, res)
 		file, err := os.ReadFile(h.path(i))
 		require.NoError(t, err)
