@@ -33,6 +33,7 @@ export function rangeLoader(mpegts, { growing, failed }) {
           const { reason } = await response.json().catch(() => ({}));
           throw new Error(reason || `HTTP ${response.status}`);
         }
+        if (signal.aborted) return; // which is no end
         if (!more) {
           this._status = kComplete;
           this._onComplete?.(from, at - 1);
