@@ -49,10 +49,7 @@ func (r rewinding) run(t *testing.T, slow bool) {
 	writeAll(t, p, madeHeader())
 	writeAll(t, p, tags[:at])
 	r.s.begun(t, "live/back")
-	until(t, "everything has come in", func() bool {
-		streams := r.s.hub.Streams()
-		return len(streams) == 1 && streams[0].BytesIn >= bodiesOf(tags[:at])
-	})
+	r.s.cameIn(t, tags[:at])
 
 	served := servedStream{publish: r.s.at.rtmp, watch: r.s.at.http, key: "live/back", query: "?back=" + r.back, caps: rtmp.AllCapabilities()}
 	var viewers []*rewound
@@ -108,14 +105,6 @@ func (r rewinding) check(t *testing.T, published []flv.Tag, v recording) {
 	sameFrames(t, rebase(published[from:]), got, v.name)
 	assert.Equal(t, headersOf(t, madeHeader()), headersOf(t, v.tags), v.name)
 	assert.Equal(t, len(got)+len(madeHeader()), len(v.tags), "%s: headers come once", v.name)
-}
-
-// bodiesOf returns how many bytes the bodies of tags have.
-func bodiesOf(tags []flv.Tag) (n uint64) {
-	for _, tag := range tags {
-		n += uint64(len(tag.Data))
-	}
-	return n
 }
 
 // openSlowHTTP is openHTTP over a connection that holds little, so that a viewer that does

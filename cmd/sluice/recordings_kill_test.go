@@ -77,33 +77,50 @@ func TestKilledWhileRecording(t *testing.T) {
 
 // killing is one folder that one process after the other records into, until it is killed.
 type killing struct {
-	dir     string
-	clip    []flv.Tag
-	process *process
-	out     *output         // what it says
-	running sync.WaitGroup  // who publishes to it, and watches
-	last    []*killedStream // what is published to it
-	at      time.Time       // when it was killed
-	files   map[string]int  // by key: how many there are
-	seen    map[string][sha256.Size]byte
-	lost    time.Duration // at the most
+	dir       string
+	clip      []flv.Tag
+	*launched                 // the present process
+	running   sync.WaitGroup  // who publishes to it, and watches
+	last      []*killedStream // what is published to it
+	at        time.Time       // when it was killed
+	files     map[string]int  // by key: how many there are
+	seen      map[string][sha256.Size]byte
+	lost      time.Duration // at the most
 }
 
 // start starts the program, which finishes what the one before has left.
 func (k *killing) start(t *testing.T) {
 	t.Helper()
-	k.process = &process{cmd: command(t, "SLUICE_RECORD_DIR="+k.dir, "SLUICE_RECORD_MIN_FREE=0", "SLUICE_LOG_LEVEL=warn")}
-	cmd, out := k.process.cmd, newOutput()
-	cmd.Stdout, cmd.Stderr = out, out
-	require.NoError(t, cmd.Start())
-	k.out = out
+	k.launched = launch(t, "SLUICE_RECORD_DIR="+k.dir, "SLUICE_RECORD_MIN_FREE=0", "SLUICE_LOG_LEVEL=warn")
+}
+
+// launched is a process that a test ends in its own way.
+type launched struct {
+	process
+	out *output
+}
+
+// launch starts the program on free ports. It is killed with the test at the latest.
+func launch(t *testing.T, environ ...string) *launched {
+	t.Helper()
+	p := &launched{process{cmd: command(t, environ...)}, newOutput()}
+	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
+	require.NoError(t, p.cmd.Start())
 	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
+		p.cmd.Process.Kill()
+		p.cmd.Wait()
 		if t.Failed() {
-			t.Log(out)
+			t.Log(p.out)
 		}
 	})
+	return p
+}
+
+// serves waits until it serves.
+func (p *launched) serves(t *testing.T) {
+	t.Helper()
+	p.rtmp = p.out.find(t, `rtmp://(127\.0\.0\.1:\d+)/live/NAME\n`)[1]
+	p.http = p.out.find(t, `http://(127\.0\.0\.1:\d+)/ in a browser`)[1]
 }
 
 // publish publishes to it, until it is killed.
@@ -112,7 +129,7 @@ func (k *killing) publish(t *testing.T, beginning *sync.WaitGroup) {
 		s := newKilledStream(fmt.Sprintf("live/%d", i), k.clip)
 		k.last = append(k.last, s)
 		beginning.Add(1)
-		p := k.process
+		p := &k.launched.process
 		k.running.Go(func() { s.watch(t, p, sync.OnceFunc(beginning.Done)) })
 		k.running.Go(func() { s.publish(t, p) })
 	}
@@ -122,7 +139,7 @@ func (k *killing) publish(t *testing.T, beginning *sync.WaitGroup) {
 func (k *killing) kill(t *testing.T) {
 	t.Helper()
 	k.at = time.Now()
-	require.NoError(t, k.process.cmd.Process.Kill())
+	require.NoError(t, k.cmd.Process.Kill())
 }
 
 // ended notes what must be recorded.
@@ -137,9 +154,8 @@ func (k *killing) ended(stalled time.Duration) {
 // has started.
 func (k *killing) check(t *testing.T) {
 	t.Helper()
-	p := k.process
-	p.rtmp = k.out.find(t, `rtmp://(127\.0\.0\.1:\d+)/live/NAME\n`)[1]
-	p.http = k.out.find(t, `http://(127\.0\.0\.1:\d+)/ in a browser`)[1]
+	p := k.launched
+	p.serves(t)
 	noParts(t, k.dir)
 	for _, s := range k.last {
 		before := k.files[s.key]

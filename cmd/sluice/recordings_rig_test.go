@@ -94,6 +94,19 @@ func writeAll(t *testing.T, p *rtmp.Publisher, tags []flv.Tag) {
 	}
 }
 
+// cameIn waits until the tags have come into the hub, whose only stream they are published to.
+func (s *recordingService) cameIn(t *testing.T, tags []flv.Tag) {
+	t.Helper()
+	bytes := uint64(0)
+	for _, tag := range tags {
+		bytes += uint64(len(tag.Data))
+	}
+	until(t, "everything has come in", func() bool {
+		streams := s.hub.Streams()
+		return len(streams) == 1 && streams[0].BytesIn >= bytes
+	})
+}
+
 // get fetches a path, and returns the status and the body.
 func (p *process) get(t *testing.T, path string) (int, []byte) {
 	t.Helper()
