@@ -165,9 +165,10 @@ func (w *Writer) Recording() Recording {
 }
 
 // Finish finishes the file with the given state, StateFinished or StateDiskFull. A
-// recording without a single packet is removed, and the error is fs.ErrNotExist. After
-// another error it is still being written: Finish can be called again, or Close. When it has
-// ended already, the error is net.ErrClosed.
+// recording without a single packet is removed, and the error is fs.ErrNotExist; so it is
+// where somebody else has removed the file. After another error it is still being written, as
+// its state says: Finish can be called again, or Close. When it has ended already, the error is
+// net.ErrClosed.
 func (w *Writer) Finish(state State) (Recording, error) {
 	at, err := w.claim()
 	if err != nil {
@@ -176,6 +177,7 @@ func (w *Writer) Finish(state State) (Recording, error) {
 	info, err := w.Writer.Finish()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		w.Writer.Close()
 		w.archive.removeMarker(at)
 		w.drop()
 		w.archive.removeFolders(path.Dir(at))
