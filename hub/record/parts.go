@@ -1,5 +1,7 @@
 package record
 
+import "slices"
+
 // part is one file of a recording, on the stream's clock.
 type part struct {
 	id    string
@@ -7,15 +9,18 @@ type part struct {
 	begin int64 // stream time from which on it has this stream
 }
 
-// maxParts is how many files a viewer who rewinds may reach.
+// maxParts is how many files a viewer who rewinds may reach: the newest ones.
 const maxParts = 10_000
 
 // addPart notes that a file begins.
 func (rec *recording) addPart(p part) {
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
-	if len(rec.files) > 0 && rec.format != rec.written || len(rec.files) >= maxParts {
+	switch {
+	case len(rec.files) > 0 && rec.format != rec.written:
 		rec.files = nil // one that is being read goes on
+	case len(rec.files) >= maxParts:
+		rec.files = slices.Delete(rec.files, 0, len(rec.files)-maxParts+1)
 	}
 	rec.format = rec.written
 	rec.files = append(rec.files, p)
@@ -42,4 +47,12 @@ func (rec *recording) partAfter(p part) (next part, ok bool) {
 		next, ok = rec.files[i], true
 	}
 	return next, ok
+}
+
+// forgetPart takes away a file that is there no more, and returns the one that follows it.
+func (rec *recording) forgetPart(p part) (next part, ok bool) {
+	rec.mu.Lock()
+	rec.files = slices.DeleteFunc(rec.files, func(other part) bool { return other == p })
+	rec.mu.Unlock()
+	return rec.partAfter(p)
 }

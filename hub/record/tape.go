@@ -50,7 +50,7 @@ const (
 	tapePieceTime = 1000     // ms of it
 	// tapePoll is how often a tape looks whether a file has grown, or its viewer goes on.
 	tapePoll = 50 * time.Millisecond
-	// tapePatience is how often it does so at the end of the last file before it gives up.
+	// tapePatience is how often it does so at the end of what is written before it gives up.
 	tapePatience = 100
 	// maxTapeWait bounds a pause between two pieces, so that a shutdown is noticed.
 	maxTapeWait = 500 * time.Millisecond
@@ -111,8 +111,10 @@ func (t *tape) Next(dst []byte, f hub.Framer) (piece []byte, wait time.Duration,
 
 // collect gathers what goes out next.
 func (t *tape) collect() (wait time.Duration, over bool) {
-	if t.file == nil && !t.open() {
-		return 0, t.giveUp()
+	if t.file == nil {
+		if err := t.open(); err != nil {
+			return 0, t.miss(err)
+		}
 	}
 	for begin := t.at; len(t.data)+len(t.shaped) < tapePiece && t.at-begin < tapePieceTime; {
 		p, err := t.cursor.Next()
@@ -137,22 +139,22 @@ func (t *tape) collect() (wait time.Duration, over bool) {
 	return 0, false
 }
 
-// open opens the file where the viewer begins.
-func (t *tape) open() bool {
+// open opens the file where the viewer begins, or the next one.
+func (t *tape) open() error {
 	file, _, err := t.rec.recorder.cfg.Archive.Open(t.rec.key, t.part.id)
 	if err != nil {
-		return false
+		return err
 	}
 	t.file, t.cursor = file, file.Cursor()
 	if t.begun {
-		return true // at the beginning of the next file
+		return nil // at the beginning of the next file
 	}
 	if _, err = t.cursor.SeekTo(max(0, t.want.Time-t.part.base)); err != nil && !errors.Is(err, flvfile.ErrBeyond) {
-		return false
+		return err
 	}
 	headers, err := t.cursor.Headers()
 	if err != nil {
-		return false
+		return err
 	}
 	t.started = time.Now()
 	t.add(t.want.Metadata)
@@ -162,7 +164,21 @@ func (t *tape) open() bool {
 			t.addShaped(h.Tag)
 		}
 	}
-	return true
+	return nil
+}
+
+// miss goes on behind a file that cannot be opened: with the next one if it has been deleted
+// meanwhile, otherwise in the log.
+func (t *tape) miss(err error) (over bool) {
+	if errors.Is(err, archive.ErrNotFound) {
+		if next, ok := t.rec.forgetPart(t.part); ok {
+			t.part = next
+			return false
+		}
+	} else {
+		t.rec.recorder.log.Warn("a recording cannot be read", t.rec.attrs("recording", t.part.id, "error", err)...)
+	}
+	return t.giveUp()
 }
 
 // take takes a packet of the file.
@@ -208,11 +224,16 @@ func (t *tape) add(tag flv.Tag) {
 	t.tags = append(t.tags, tag)
 }
 
-// atEnd puts the viewer into the log, when everything that was written has been read.
+// atEnd puts the viewer into the log, when everything that was written has been read. It gives
+// up where nothing comes for long and the log does not reach so far back: the recording has
+// ended, or its disk hangs.
 func (t *tape) atEnd() (wait time.Duration, over bool) {
 	p := t.rec.progress.Load()
-	if p != nil && p.id == t.part.id && p.size == t.cursor.Offset() && t.viewer.ContinueAt(p.at, t.begin) {
+	if t.begun && p != nil && p.id == t.part.id && p.size == t.cursor.Offset() && t.viewer.ContinueAt(p.at, t.begin) {
 		return 0, true
+	}
+	if t.waited++; t.waited > tapePatience {
+		return 0, t.giveUp()
 	}
 	return tapePoll, false
 }
@@ -224,13 +245,7 @@ func (t *tape) next() (wait time.Duration, over bool) {
 		t.part = part
 		return 0, false
 	}
-	if wait, over = t.atEnd(); over {
-		return 0, true
-	}
-	if t.waited++; t.waited > tapePatience {
-		return 0, t.giveUp()
-	}
-	return wait, false
+	return t.atEnd()
 }
 
 // giveUp has the viewer go on in the log, wherever that is.
