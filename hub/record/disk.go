@@ -3,11 +3,13 @@ package record
 import (
 	"errors"
 	"io/fs"
+	"net"
+	"syscall"
+	"time"
+
 	"sluice/hub"
 	"sluice/hub/archive"
 	"sluice/hub/archive/flvfile"
-	"syscall"
-	"time"
 )
 
 // slot is the right to write, and the memory for it.
@@ -20,20 +22,8 @@ type slot struct {
 // maxScratch is the largest buffer that a slot keeps, in bytes.
 const maxScratch = 1 << 20
 
-// acquire waits for a slot, nil when stop is closed before there is one.
-func (r *Recorder) acquire(stop <-chan struct{}) *slot {
-	select {
-	case s := <-r.slots:
-		return s
-	default:
-	}
-	select {
-	case s := <-r.slots:
-		return s
-	case <-stop:
-		return nil
-	}
-}
+// acquire waits for a slot.
+func (r *Recorder) acquire() *slot { return <-r.slots }
 
 func (r *Recorder) release(s *slot) {
 	clear(s.packets)
@@ -134,14 +124,24 @@ type unfinished struct {
 	state archive.State
 }
 
-// finish finishes a file, and tells of it. One without a packet is removed.
+// finish finishes a file, and tells of it. One without a packet is removed. After an error the
+// file is not finished, and that can be tried again.
 func (r *Recorder) finish(out *archive.Writer, state archive.State) error {
 	done, err := out.Finish(state)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		if out.Info().Duration > 0 {
+			r.totals.failures.Add(1)
+			r.log.Error("the file of a recording is gone", "stream", done.Key.String(), "recording", done.ID, "error", err)
+		}
 		return nil
-	case err != nil:
+	case errors.Is(err, net.ErrClosed):
+		return nil // it has been finished
+	case err != nil && done.State == archive.StateRecording:
 		return err
+	case err != nil:
+		r.totals.failures.Add(1)
+		r.log.Warn("closing the file of a finished recording failed", "recording", done.ID, "error", err)
 	}
 	r.totals.finished.Add(1)
 	r.log.Info("recording finished", "stream", done.Key.String(), "recording", done.ID, "duration", done.Duration,

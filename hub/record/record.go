@@ -33,8 +33,9 @@ const (
 	indexEvery = 3
 	// gather is how many bytes are written earlier than that, and about how many in one write.
 	gather = 256 << 10
-	// maxWrites is how many writes may be in the kernel at a time, whatever the number of
-	// recordings: a disk that hangs holds no more threads than these.
+	// maxWrites is how many recordings may have something to do with the disk at a time,
+	// finishing included, however many there are: one that hangs holds no more threads than
+	// these, and one for files that could not be finished.
 	maxWrites = 32
 	// lookEvery is how often the free space is looked at.
 	lookEvery = 10 * time.Second
@@ -61,7 +62,7 @@ type Config struct {
 	// together; 64 MiB if 0.
 	Buffer int64
 	// Observe is told what happens to recordings, by the goroutine of the recording, which
-	// waits for it; nil for nobody.
+	// waits for it and holds the right to write meanwhile; nil for nobody.
 	Observe func(Event)
 	Logger  *slog.Logger // slog.Default if nil
 }
@@ -155,7 +156,7 @@ func (r *Recorder) Start(key hub.Key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.byHand[key] = true
-	if live && r.recordings[key] == nil {
+	if rec := r.recordings[key]; live && (rec == nil || rec.stopped) {
 		r.beginLocked(key, start{late: true})
 	}
 }
@@ -167,7 +168,7 @@ func (r *Recorder) Stop(key hub.Key) {
 	defer r.mu.Unlock()
 	r.byHand[key] = false
 	if rec := r.recordings[key]; rec != nil {
-		rec.next = nil
+		rec.next, rec.stopped = nil, true
 		rec.halt()
 	}
 }

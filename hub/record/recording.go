@@ -20,6 +20,7 @@ type recording struct {
 	stop     chan struct{} // closed when it is to end
 	halted   sync.Once
 	next     *start // the stream was published once more: another one follows. Guarded by Recorder.mu
+	stopped  bool   // by hand. Guarded by Recorder.mu
 
 	out       *archive.Writer // the file that is written; nil between files
 	id        string          // of the newest file
@@ -68,14 +69,7 @@ func (rec *recording) record(ctx context.Context) {
 	done := context.AfterFunc(ctx, rec.halt)
 	defer done()
 	fromSession := !rec.start.late
-	for {
-		if full, room := rec.recorder.isFull(); full {
-			select {
-			case <-room:
-			case <-rec.stop:
-				return
-			}
-		}
+	for rec.waitForRoom() {
 		in, err := rec.recorder.cfg.Hub.Read(rec.key, hub.ReadOptions{
 			FromSession: fromSession, Lag: hub.LagBudget, Budget: rec.recorder.budget, Gather: gather,
 		})
@@ -88,6 +82,26 @@ func (rec *recording) record(ctx context.Context) {
 			return
 		}
 		fromSession, rec.needKey = false, true
+	}
+}
+
+// waitForRoom waits while the disk is full. It reports false if there is nothing to wait for
+// any more: the recording is halted, or nobody publishes its stream.
+func (rec *recording) waitForRoom() bool {
+	for {
+		full, room := rec.recorder.isFull()
+		if !full {
+			return true
+		}
+		select {
+		case <-room:
+		case <-rec.stop:
+			return false
+		case <-time.After(lookEvery):
+			if !rec.recorder.cfg.Hub.Live(rec.key) {
+				return false // another one begins when it is published again
+			}
+		}
 	}
 }
 
@@ -104,32 +118,40 @@ func (rec *recording) read(in *hub.Reader) (full bool) {
 		case <-rec.stop:
 			halted = true
 		}
-		end := rec.turn(in, halted)
-		full, _ = rec.recorder.isFull()
-		switch {
-		case end != hub.ReasonNone || halted:
-			rec.finish(archive.StateFinished)
-			return false
-		case full:
-			rec.finish(archive.StateDiskFull)
-			return true
+		over, full := rec.turn(in, halted)
+		if over {
+			return full
 		}
 		tick.Reset(turnEvery)
 	}
 }
 
-// turn writes what is due.
-func (rec *recording) turn(in *hub.Reader, halted bool) (end hub.Reason) {
+// turn writes what is due, and finishes the file where that was the last: then over is true,
+// and full if it is because there is no more room. It waits for its right to write also when the
+// recording is halted: what is due is not lost by that.
+func (rec *recording) turn(in *hub.Reader, halted bool) (over, full bool) {
 	r := rec.recorder
-	if rec.failing && time.Now().Before(rec.retryAt) && !halted {
-		return hub.ReasonNone // the log keeps it meanwhile
-	}
-	rec.failing = false
-	s := r.acquire(rec.stop)
-	if s == nil {
-		return hub.ReasonNone
-	}
+	s := r.acquire()
 	defer r.release(s)
+	end := hub.ReasonNone
+	if halted || !rec.failing || !time.Now().Before(rec.retryAt) { // otherwise the log keeps it meanwhile
+		rec.failing = false
+		end = rec.write(s, in)
+	}
+	full, _ = r.isFull()
+	switch {
+	case end != hub.ReasonNone || halted:
+		rec.finish(archive.StateFinished)
+		return true, false
+	case full:
+		rec.finish(archive.StateDiskFull)
+		return true, true
+	}
+	return false, false
+}
+
+// write writes what is due, and returns why nothing follows, if that is so.
+func (rec *recording) write(s *slot, in *hub.Reader) (end hub.Reason) {
 	for {
 		end = in.Read(&s.batch, gather)
 		if s.batch.Lost > 0 {

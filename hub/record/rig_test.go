@@ -284,6 +284,7 @@ type faultyFS struct {
 	writing int           // how many do
 	most    int
 	calls   int
+	open    int // handles
 }
 
 func (f *faultyFS) set(change func()) {
@@ -303,12 +304,18 @@ func (f *faultyFS) OpenFile(name string, flag int, perm os.FileMode) (flvfile.Ha
 	if err != nil {
 		return nil, err
 	}
+	f.set(func() { f.open++ })
 	return &faultyFile{h, f}, nil
 }
 
 type faultyFile struct {
 	flvfile.Handle
 	fs *faultyFS
+}
+
+func (f *faultyFile) Close() error {
+	f.fs.set(func() { f.fs.open-- })
+	return f.Handle.Close()
 }
 
 func (f *faultyFile) WriteAt(p []byte, at int64) (int, error) {
