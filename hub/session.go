@@ -205,7 +205,8 @@ func (s *Session) attrs() []slog.Attr {
 		slog.String("remote", c.Remote()), stream, slog.String("agent", c.Agent[:min(len(c.Agent), maxAgentPrinted)]),
 	}
 	if c.Recording != "" {
-		attrs = append(attrs, slog.String("recording", c.Recording[:min(len(c.Recording), maxNamePrinted)]))
+		id, _, _ := strings.Cut(c.Recording, "?")
+		attrs = append(attrs, slog.String("recording", id[:min(len(id), maxNamePrinted)]))
 	}
 	return attrs
 }

@@ -55,6 +55,9 @@ func (h *Handler) List(r *http.Request, key hub.Key, after string, limit int) ([
 // Find returns one recording, or the newest with "latest". The error is a *hub.Refusal, or
 // says that the client has left.
 func (h *Handler) Find(r *http.Request, key hub.Key, id string) (archive.Recording, error) {
+	if id == hub.AnyRecording { // the policy would take it for a look at the list
+		return archive.Recording{}, noRecording(key, id)
+	}
 	recording, missing := h.cfg.Archive.Recording(key, id)
 	if missing == nil {
 		id = recording.ID

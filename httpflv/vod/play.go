@@ -10,6 +10,7 @@ import (
 	"sluice/flv"
 	"sluice/httpflv"
 	"sluice/hub"
+	"sluice/hub/archive"
 	"sluice/hub/archive/flvfile"
 )
 
@@ -54,7 +55,11 @@ type player struct {
 
 // play plays a recording, and returns why that ended, or why it did not begin.
 func (h *Handler) play(s *hub.Session, socket *httpflv.Socket, q request) *hub.Refusal {
-	f, _, err := h.open(s, q.id)
+	id := q.id
+	if q.latest && s.Key() != q.key { // that of the stream for which permission was given
+		id = archive.Latest
+	}
+	f, _, err := h.open(s, id)
 	if err != nil {
 		return err.(*hub.Refusal)
 	}
@@ -103,9 +108,8 @@ func (p *player) run() error {
 				return err
 			}
 			continue
-		case err != nil && !p.begun: // a file with nothing but headers
-			err = errors.Join(p.begin(0), p.flush())
-			return err
+		case err == io.EOF && !p.begun: // a file with nothing but headers
+			return errors.Join(p.begin(0), p.flush())
 		case err == io.EOF:
 			return p.flush()
 		case err != nil:

@@ -105,6 +105,25 @@ func TestGrantNamesStream(t *testing.T) {
 	w := h.watch("/rec/alias/a/latest.flv")
 	readAll(t, w)
 	assert.Equal(t, websocket.StatusNormalClosure, w.end.Code)
+
+	// Also where the other stream has recordings.
+	h.finish(h.written(hub.Key{App: "alias", Name: "b"}, "newer"))
+	res = h.get("/rec/alias/b/latest.flv")
+	assert.Equal(t, "./"+firstID+".flv", res.Header.Get("Location"))
+	w = h.watch("/rec/alias/b/latest.flv")
+	readAll(t, w)
+	assert.Equal(t, websocket.StatusNormalClosure, w.end.Code)
+}
+
+// What the policy takes for a look at the list is no recording.
+func TestAnyRecordingIsNone(t *testing.T) {
+	h := newRig(t, asked(func(context.Context, *hub.Session) (hub.Grant, error) {
+		return hub.Grant{}, errors.New("asked")
+	}))
+	assert.Equal(t, http.StatusNotFound, h.get("/rec/live/demo/*.flv").StatusCode)
+	assert.Equal(t, http.StatusNotFound, h.get("/rec/live/demo/%2A.mp4").StatusCode)
+	_, err := h.vod.Find(httptest.NewRequest(http.MethodGet, "/", nil), demo, hub.AnyRecording)
+	assert.ErrorContains(t, err, "no such recording")
 }
 
 // The list names only streams that its client may watch. The policy is asked once for each

@@ -81,7 +81,7 @@ func (q *request) parsePath(escaped string) error {
 	switch {
 	case i <= 0, id == "":
 		return refusal(hub.ReasonNotFound, where)
-	case len(id) > maxID, !utf8.ValidString(id), strings.ContainsAny(id, "/\x00"):
+	case len(id) > maxID, !utf8.ValidString(id), strings.ContainsAny(id, "/\x00"), id == hub.AnyRecording:
 		return refusal(hub.ReasonNotFound, "no recording has such an id")
 	}
 	if q.key, err = hub.NewKey(stream[:i], stream[i+1:]); err != nil {

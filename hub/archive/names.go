@@ -225,6 +225,8 @@ func listable(id string) error {
 		return errors.New("it has no name")
 	case id == Latest:
 		return fmt.Errorf("%q stands for the newest", Latest)
+	case id == hub.AnyRecording:
+		return fmt.Errorf("%q stands for all of them", hub.AnyRecording)
 	case len(id) > maxID:
 		return fmt.Errorf("its name is longer than %d bytes", maxID+len(flvfile.Suffix))
 	case !utf8.ValidString(id):

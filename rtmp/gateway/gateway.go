@@ -74,9 +74,12 @@ func (h *Handler) Authorize(
 type asked struct {
 	session *hub.Session
 	// recording is the id of the recording to play, length its length as far as known; empty
-	// and 0 for a stream.
+	// and 0 for a stream. key is the stream of the recording that was asked for, latest says
+	// that its newest one was.
 	recording string
 	length    time.Duration
+	key       hub.Key
+	latest    bool
 	refused   error // the policy's answer to StreamLength
 }
 

@@ -41,20 +41,35 @@ func (a *asked) find(from *archive.Archive, role hub.Role, r *rtmp.Request) (hub
 		return hub.Key{}, &hub.Refusal{Reason: hub.ReasonBadRequest, Detail: "a recording is rec/APP/NAME/ID"}
 	case err != nil:
 		return hub.Key{}, err
-	case r.Name == everyRecording:
+	case r.Name == hub.AnyRecording: // the policy would take it for a look at the list
 		return hub.Key{}, errNoRecording(r.Name)
 	}
-	a.recording = r.Name
+	a.recording, a.key = r.Name, key
 	if rec, err := from.Recording(key, r.Name); err == nil {
+		a.latest = r.Name == archive.Latest
 		a.recording, a.length = rec.ID, rec.Duration // "latest" may be another one soon
 	}
 	return key, nil
 }
 
-// everyRecording is what the policy takes for a look at the list of them all.
-const everyRecording = "*"
+// follow looks for the recording once more if permission was given for another stream than
+// was asked for.
+func (a *asked) follow(from *archive.Archive) {
+	if a.session.Key() == a.key {
+		return
+	}
+	id := a.recording
+	if a.latest {
+		id = archive.Latest
+	}
+	a.length = 0
+	if rec, err := from.Recording(a.session.Key(), id); err == nil {
+		a.recording, a.length = rec.ID, rec.Duration
+	}
+}
 
 func errNoRecording(id string) *hub.Refusal {
+	id, _, _ = strings.Cut(id, "?") // what was escaped may hold a secret
 	return &hub.Refusal{Reason: hub.ReasonNotFound, Detail: fmt.Sprintf("there is no recording %q", id)}
 }
 
@@ -73,10 +88,13 @@ func (h *Handler) StreamLength(
 	}
 	a.session.Ask(ctx, func(err error) {
 		a.refused = err
-		if r.Value = a; err != nil {
-			a.length = 0
+		r.Value = a
+		if err == nil {
+			a.follow(h.Archive)
+			answer(a.length)
+		} else {
+			answer(0)
 		}
-		answer(a.length)
 		a.refuseWith(ctx)
 	})
 }
@@ -86,6 +104,7 @@ func (h *Handler) Forget(r *rtmp.Request, err error) { granted(r).session.Refuse
 
 // open opens the recording. The error is a *hub.Refusal, and has been told.
 func (p *filePlayer) open() error {
+	p.asked.follow(p.archive)
 	file, _, err := p.archive.Open(p.asked.session.Key(), p.asked.recording)
 	switch {
 	case errors.Is(err, archive.ErrNotFound):
