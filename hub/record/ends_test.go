@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -85,22 +84,17 @@ func TestStartAfterStop(t *testing.T) {
 // Whose stream ends while the disk is full does not wait for room.
 func TestEndWhileFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t)
-		g.disk.set(func() { g.disk.fails = syscall.ENOSPC })
-		g.rec.setFull(true, 1)
+		g := newRigOn(t, archive.Config{MinFree: 1 << 62})
+		synctest.Wait()
 		g.publish("")
 		g.send("360p@0 aac@0")
-		require.Equal(t, 1, g.rec.Totals().Running)
-		for range 30 { // the archive has enough room by itself
-			g.rec.setFull(true, 1)
-			g.film(0, 1)
-		}
+		g.film(0, 30)
+		assert.Equal(t, 1, g.rec.Totals().Running)
+		assert.True(t, g.rec.Totals().DiskFull)
 		g.pub.Close()
-		for range 60 {
-			g.rec.setFull(true, 1)
-			time.Sleep(time.Second)
-		}
+		time.Sleep(time.Minute)
 		assert.Zero(t, g.rec.Totals().Running)
+		assert.Zero(t, g.rec.Totals().Begun)
 	})
 }
 

@@ -132,13 +132,20 @@ func (l *logged) String() string {
 // newRig makes a rig, which ends with the test.
 func newRig(t testing.TB, change ...func(*Config)) *rig {
 	t.Helper()
+	return newRigOn(t, archive.Config{}, change...)
+}
+
+// newRigOn is newRig with bounds of the archive.
+func newRigOn(t testing.TB, kept archive.Config, change ...func(*Config)) *rig {
+	t.Helper()
 	g := &rig{t: t, dir: t.TempDir(), log: &logged{}}
 	root, err := os.OpenRoot(g.dir)
 	require.NoError(t, err)
 	t.Cleanup(func() { root.Close() })
 	g.disk = &faultyFS{FS: flvfile.Root(root)}
 	log := slog.New(slog.NewTextHandler(g.log, nil))
-	g.arc, err = archive.Open(archive.Config{Dir: g.dir, FS: g.disk, Logger: log})
+	kept.Dir, kept.FS, kept.Logger = g.dir, g.disk, log
+	g.arc, err = archive.Open(kept)
 	require.NoError(t, err)
 	g.hub = hub.New(hub.Config{PublisherGrace: 5 * time.Second, Observe: func(e hub.Event) { g.rec.Observe(e) }})
 	cfg := Config{Hub: g.hub, Archive: g.arc, Logger: log, Observe: g.observe}
