@@ -21,6 +21,10 @@ type Position struct {
 // the goroutine that calls Read.
 func (r *Reader) Position() Position { return Position{r.stream, r.next, r.headers} }
 
+// Knows reports whether a position is one of the stream that is read: one that has ended and
+// is published again is another stream, with another clock.
+func (r *Reader) Knows(p Position) bool { return r.stream == p.stream }
+
 // Rewind says where in its stream's past a viewer begins.
 type Rewind struct {
 	Key      Key

@@ -165,3 +165,31 @@ func TestRewindWhileDiskHangs(t *testing.T) {
 		close(hangs)
 	})
 }
+
+// A stream that ended while the disk was full has another clock when it is published again:
+// what was recorded of it before is not a part of its past.
+func TestOtherStreamWhenThereIsRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t) // which looks at the free space each 10 s
+		g.publish("")
+		g.send("360p@0 aac@0")
+		g.film(0, 3)
+		g.rec.setFull(true, 1)
+		time.Sleep(time.Second)
+		require.Equal(t, archive.StateDiskFull, g.recordings()[0].State)
+		g.pub.Close()
+		time.Sleep(5100 * time.Millisecond) // its grace
+		require.False(t, g.hub.Live(key))
+		g.publish("")
+		g.send("360p@0 aac@0")
+		require.True(t, g.rec.Totals().DiskFull)
+		want := g.film(0, 20)
+		v := g.rewind(hub.WatchOptions{Back: time.Hour}, Pace{})
+		want = append(want, g.film(20000, 2)...)
+		got := frames(v.all())
+		require.Len(t, g.recordings(), 2)
+		require.NotEmpty(t, got)
+		same(t, rebased(t, want[len(want)-len(got):]), got, "what it gets")
+		assert.Greater(t, v.led, 100)
+	})
+}

@@ -69,6 +69,7 @@ func (rec *recording) record(ctx context.Context) {
 	done := context.AfterFunc(ctx, rec.halt)
 	defer done()
 	fromSession := !rec.start.late
+	var place *hub.Position // where it stopped for want of room
 	for rec.waitForRoom() {
 		in, err := rec.recorder.cfg.Hub.Read(rec.key, hub.ReadOptions{
 			FromSession: fromSession, Lag: hub.LagBudget, Budget: rec.recorder.budget, Gather: gather,
@@ -76,12 +77,17 @@ func (rec *recording) record(ctx context.Context) {
 		if err != nil {
 			return // it has ended
 		}
+		if place != nil && !in.Knows(*place) {
+			in.Close()
+			return // the other stream is recorded by another recording
+		}
 		full := rec.read(in)
 		in.Close()
 		if !full {
 			return
 		}
-		fromSession, rec.needKey = false, true
+		at := in.Position()
+		place, fromSession, rec.needKey = &at, false, true
 	}
 }
 
