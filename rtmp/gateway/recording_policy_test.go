@@ -127,3 +127,26 @@ func lengthAmongMedia(p *peer, name string) any {
 	p.command(0, "getStreamLength", 3.0, nil, name)
 	return p.result(3)[3]
 }
+
+// A grant may name another stream: its recordings are played, and their length is told.
+func TestGrantNamesStreamOfRecordings(t *testing.T) {
+	asked := hub.Key{App: "live", Name: "alias"}
+	h, id := newRecordings(t, 3000, func(c *configs) {
+		c.hub.Authorize = func(context.Context, *hub.Session) (hub.Grant, error) { return hub.Grant{Key: camera}, nil }
+		w, err := c.archive.Create(asked, recorded.Add(time.Hour), nil)
+		require.NoError(t, err)
+		write(t, w, packets(headersAt(0)+" "+film(0, 9000)))
+		_, err = w.Finish(archive.StateFinished)
+		require.NoError(t, err)
+	})
+	for _, name := range []string{"latest", id} {
+		p := h.dial("rec/live/alias")
+		p.command(0, "getStreamLength", 3.0, nil, name)
+		assert.InDelta(t, 3, p.result(3)[3], 0.2)
+		p.playRecording(name)
+		p.expect(saidBegin, "meta@0", headersAt(0), film(0, 3000), saidWhole)
+		p.playRecording(name)
+		p.expect("4:2 0:2")
+		p.Close()
+	}
+}
