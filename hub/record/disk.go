@@ -50,14 +50,26 @@ func (r *Recorder) watchDisk() {
 	}
 }
 
-// makeRoom deletes what need not be kept, and notes whether there is room.
+// makeRoom deletes what need not be kept, and notes whether there is room by now.
 func (r *Recorder) makeRoom() {
 	short, err := r.cfg.Archive.MakeRoom(r.ctx)
 	if err != nil && r.ctx.Err() == nil {
 		r.totals.failures.Add(1)
 		r.log.Warn("making room for recordings failed", "error", err)
 	}
-	r.setFull(short > 0, short)
+	r.mu.Lock()
+	refused := time.Since(r.refused) < refusedFor
+	r.mu.Unlock()
+	r.setFull(short > 0 || refused, short)
+}
+
+// refuse notes that the disk had no room for something.
+func (r *Recorder) refuse() {
+	r.mu.Lock()
+	r.refused = time.Now()
+	r.mu.Unlock()
+	r.setFull(true, 0)
+	r.lookNow()
 }
 
 // setFull notes whether the disk is full.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -191,5 +193,24 @@ func TestOtherStreamWhenThereIsRoom(t *testing.T) {
 		require.NotEmpty(t, got)
 		same(t, rebased(t, want[len(want)-len(got):]), got, "what it gets")
 		assert.Greater(t, v.led, 100)
+	})
+}
+
+// A disk that refuses although it says that there is room is tried now and then, and no
+// line is written more often than that.
+func TestRefusingDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		g.publish("")
+		g.send("360p@0 aac@0")
+		g.film(0, 3)
+		g.disk.set(func() { g.disk.fails = syscall.EDQUOT })
+		g.film(3000, 60)
+		assert.InDelta(t, 6, strings.Count(g.log.String(), "disk full"), 1)
+		assert.LessOrEqual(t, int(g.rec.Totals().Failures), 30)
+		g.disk.set(func() { g.disk.fails = nil })
+		g.film(63000, 20)
+		assert.False(t, g.rec.Totals().DiskFull)
+		assert.Equal(t, 1, g.rec.Totals().Running)
 	})
 }

@@ -37,8 +37,10 @@ const (
 	// finishing included, however many there are: one that hangs holds no more threads than
 	// these, and one for files that could not be finished.
 	maxWrites = 32
-	// lookEvery is how often the free space is looked at.
-	lookEvery = 10 * time.Second
+	// lookEvery is how often the free space is looked at. After the disk had no room it counts
+	// as full for refusedFor at least: a quota, or a lack of inodes, shows in no free space.
+	lookEvery  = 10 * time.Second
+	refusedFor = lookEvery / 2
 	// retryAfter is how long a recording waits after its disk failed.
 	retryAfter = 2 * time.Second
 
@@ -101,6 +103,7 @@ type Recorder struct {
 	recordings map[hub.Key]*recording
 	byHand     map[hub.Key]bool // started or stopped by hand, whatever Config.Records says
 	full       bool
+	refused    time.Time     // when the disk had no room for something, whatever it says is free
 	room       chan struct{} // closed and replaced when there is room again
 	unfinished []unfinished
 }

@@ -276,8 +276,7 @@ func (rec *recording) failed(what string, err error) {
 	r := rec.recorder
 	r.totals.failures.Add(1)
 	if noSpace(err) {
-		r.setFull(true, 0)
-		r.lookNow()
+		r.refuse()
 	}
 	r.log.Error(what, rec.attrs("error", err)...)
 	rec.failing, rec.retryAt = true, time.Now().Add(retryAfter)
