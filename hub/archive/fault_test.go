@@ -162,3 +162,60 @@ func TestRecoveryThatFails(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, time.Second, r.Duration)
 }
+
+// between runs something before a file is opened for reading, once, and before a rename.
+type between struct {
+	flvfile.FS
+	open, rename func()
+}
+
+func (b *between) OpenFile(name string, flag int, perm fs.FileMode) (flvfile.Handle, error) {
+	if do := b.open; do != nil && flag == os.O_RDONLY {
+		b.open = nil
+		do()
+	}
+	return b.FS.OpenFile(name, flag, perm)
+}
+
+func (b *between) Rename(from, to string) error {
+	if do := b.rename; do != nil && strings.HasSuffix(to, flvfile.Suffix) {
+		b.rename = nil
+		do()
+	}
+	return b.FS.Rename(from, to)
+}
+
+// A recording that somebody appends to and finishes while it is being opened is opened all the
+// same: for a moment an empty file has its name.
+func TestOpenWhileRenamed(t *testing.T) {
+	dir := t.TempDir()
+	root, err := os.OpenRoot(dir)
+	require.NoError(t, err)
+	t.Cleanup(func() { root.Close() })
+	disk := &between{FS: flvfile.Root(root)}
+	a, _ := open(t, Config{Dir: dir, FS: disk})
+	record(t, a, me, start)
+	reserved, opened, finished := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	disk.open = func() {
+		w, err := a.Append(me)
+		require.NoError(t, err)
+		_, _, err = w.Write(nil, []flvfile.Packet{shifted(film(time.Second)[1], w.End())})
+		require.NoError(t, err)
+		disk.rename = func() {
+			close(reserved)
+			<-opened
+		}
+		go func() {
+			defer close(finished)
+			_, err := w.Finish(StateFinished)
+			assert.NoError(t, err)
+		}()
+		<-reserved
+		time.AfterFunc(10*time.Millisecond, func() { close(opened) }) // Open waits for the rename then
+	}
+	f, _, err := a.Open(me, Latest)
+	require.NoError(t, err)
+	assert.Equal(t, 11, play(t, f))
+	require.NoError(t, f.Close())
+	<-finished
+}

@@ -23,6 +23,7 @@ type File struct {
 type shared struct {
 	archive *Archive
 	entry   *entry
+	version uint64        // of the folder when it was to be opened
 	refs    int           // guarded by Archive.mu
 	ready   chan struct{} // closed when what follows is set
 	file    *flvfile.File
@@ -70,15 +71,25 @@ func (a *Archive) Open(key hub.Key, id string) (*File, Recording, error) {
 		if <-s.ready; s.err == nil {
 			return &File{File: s.file, shared: s}, r, nil
 		}
-		if err = s.err; !errors.Is(err, fs.ErrNotExist) {
+		if err = s.err; errors.Is(err, fs.ErrNotExist) {
+			a.lookFor(key, id)
+		} else if !a.isOutdated(s) {
 			break
 		}
-		a.lookFor(key, id)
 	}
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return nil, Recording{}, ErrNotFound
 	}
 	return nil, Recording{}, fmt.Errorf("archive: %s/%s: %w", key, id, err)
+}
+
+// isOutdated reports whether this process has worked in a file's folder since it was to be
+// opened: what was opened may have been the empty file that takes a name before another one is
+// renamed to it.
+func (a *Archive) isOutdated(s *shared) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return s.entry.folder.version != s.version
 }
 
 // share returns the shared file of a recording, which it opens if nobody has; nil if there
@@ -96,7 +107,7 @@ func (a *Archive) share(key hub.Key, id string) (s *shared, r Recording, wait <-
 	}
 	first := s == nil
 	if first {
-		s = &shared{archive: a, entry: e, ready: make(chan struct{})}
+		s = &shared{archive: a, entry: e, version: e.folder.version, ready: make(chan struct{})}
 		e.shared = s
 		if e.writer != nil {
 			s.file, s.err = e.writer.Writer.Open() // which reads nothing
