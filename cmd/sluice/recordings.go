@@ -87,12 +87,26 @@ func (r *recordings) rewind(v *hub.Viewer, holds bool) fanout.Lead {
 	return r.recorder.Rewind(v, pace)
 }
 
-// close finishes what is being recorded, when every stream has ended.
+// close finishes what is being recorded, when every stream has ended. Where others have used up
+// all the time, it takes lastGrace: as a rule everything is finished by then.
 func (r *recordings) close(ctx context.Context) error {
 	if r.recorder == nil {
 		return nil
 	}
-	r.vod.Close()
+	if ctx.Err() != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), lastGrace)
+		defer cancel()
+	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		r.vod.Close()
+	}()
+	select {
+	case <-served:
+	case <-ctx.Done(): // what reads a disk that hangs ends with the process
+	}
 	if err := r.recorder.Close(ctx); err != nil {
 		return fmt.Errorf("recordings are not finished, and will be at the next start: %w", err)
 	}
