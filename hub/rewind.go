@@ -76,6 +76,15 @@ func (v *Viewer) Shape(t flv.Tag, scratch *[]byte) (_ flv.Tag, ok bool) {
 // Paused reports whether the viewer is paused.
 func (v *Viewer) Paused() bool { return v.flags.Load()&flagPaused != 0 }
 
+// CannotFollow reports whether its stream has changed since the viewer started in a way that
+// it cannot follow (WatchOptions.FixedCodecs): it ends where that happened.
+func (v *Viewer) CannotFollow() bool {
+	s := v.stream.Load()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return v.stop != ReasonNone
+}
+
 // ContinueAt has the viewer go on at a position of its stream's log, after it was given
 // everything before it from elsewhere; begin is the stream's time of its timestamp 0. It
 // reports false where the log does not reach back so far any more: then the viewer is

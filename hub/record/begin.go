@@ -32,7 +32,7 @@ func (rec *recording) open(s *slot, p *hub.Packet) bool {
 	}
 	recording := rec.out.Recording()
 	rec.begin, rec.id = first, recording.ID
-	rec.addPart(part{recording.ID, rec.base, first})
+	rec.addPart(part{id: recording.ID, base: rec.base, begin: first})
 	rec.needKey = false
 	r.totals.begun.Add(1)
 	r.log.Info("recording begins", rec.attrs("recording", recording.ID, "appended", appended)...)

@@ -7,6 +7,7 @@ type part struct {
 	id    string
 	base  int64 // stream time of the file's time 0
 	begin int64 // stream time from which on it has this stream
+	epoch int   // the same in those of one format
 }
 
 // maxParts is how many files a viewer who rewinds may reach: the newest ones.
@@ -16,27 +17,27 @@ const maxParts = 10_000
 func (rec *recording) addPart(p part) {
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
-	switch {
-	case len(rec.files) > 0 && rec.format != rec.written:
-		rec.files = nil // one that is being read goes on
-	case len(rec.files) >= maxParts:
+	if len(rec.files) > 0 && rec.format != rec.written {
+		rec.epoch++
+	}
+	if len(rec.files) >= maxParts {
 		rec.files = slices.Delete(rec.files, 0, len(rec.files)-maxParts+1)
 	}
-	rec.format = rec.written
+	rec.format, p.epoch = rec.written, rec.epoch
 	rec.files = append(rec.files, p)
 }
 
-// partAt returns the file in which a time of the stream is, the first one if it is before
-// that; ok is false if there is none.
+// partAt returns the file in which a time of the stream is, among those with its present format
+// the first one if it is before that; ok is false if there is none.
 func (rec *recording) partAt(time int64) (p part, ok bool) {
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
-	for i := len(rec.files) - 1; i >= 0; i-- {
-		if p = rec.files[i]; p.begin <= time {
-			return p, true
+	for i := len(rec.files) - 1; i >= 0 && rec.files[i].epoch == rec.epoch; i-- {
+		if p, ok = rec.files[i], true; p.begin <= time {
+			break
 		}
 	}
-	return p, len(rec.files) > 0
+	return p, ok
 }
 
 // partAfter returns the file that follows another one.

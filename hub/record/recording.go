@@ -41,8 +41,9 @@ type recording struct {
 	progress atomic.Pointer[progress]
 
 	mu     sync.Mutex
-	files  []part // those with the same format as the newest one, the oldest first
-	format format // theirs
+	files  []part // the oldest first
+	format format // of the newest one
+	epoch  int    // likewise
 }
 
 // progress says how much of a stream stands in its newest file.

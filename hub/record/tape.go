@@ -34,6 +34,7 @@ type tape struct {
 	begun   bool
 	begin   int64 // stream time of the viewer's timestamp 0
 	needKey bool
+	headers headers // that the viewer has been sent
 
 	started time.Time // when the first piece was made
 	sent    int64     // bytes since then
@@ -147,20 +148,25 @@ func (t *tape) open() error {
 	}
 	t.file, t.cursor = file, file.Cursor()
 	if t.begun {
-		return nil // at the beginning of the next file
+		return t.addHeaders() // at the beginning of the next file
 	}
 	if _, err = t.cursor.SeekTo(max(0, t.want.Time-t.part.base)); err != nil && !errors.Is(err, flvfile.ErrBeyond) {
 		return err
 	}
+	t.started = time.Now()
+	t.add(t.want.Metadata)
+	return t.addHeaders()
+}
+
+// addHeaders adds the codec headers in force at the cursor that the viewer lacks.
+func (t *tape) addHeaders() error {
 	headers, err := t.cursor.Headers()
 	if err != nil {
 		return err
 	}
-	t.started = time.Now()
-	t.add(t.want.Metadata)
 	for _, h := range headers {
-		if h.Type != flv.TypeScript {
-			h.Timestamp = 0
+		if h.Type != flv.TypeScript && t.headers.take(h.Tag) {
+			h.Timestamp = uint32(t.at)
 			t.addShaped(h.Tag)
 		}
 	}
@@ -202,6 +208,9 @@ func (t *tape) take(p flvfile.Packet) {
 		t.at = max(0, time-t.begin)
 	}
 	p.Timestamp = uint32(t.at)
+	if p.Header && p.Type != flv.TypeScript {
+		t.headers.take(p.Tag)
+	}
 	if !t.addShaped(p.Tag) && p.Type == flv.TypeVideo && !p.Header {
 		t.needKey = true // it may be switched on again
 	}
@@ -238,9 +247,13 @@ func (t *tape) atEnd() (wait time.Duration, over bool) {
 	return tapePoll, false
 }
 
-// next goes on with the next file, or in the log behind the last one.
+// next goes on with the next file, or in the log behind the last one. A viewer that cannot
+// follow a change of format is ended there by the hub, when it is in the log.
 func (t *tape) next() (wait time.Duration, over bool) {
 	if part, ok := t.rec.partAfter(t.part); ok {
+		if part.epoch != t.part.epoch && t.viewer.CannotFollow() {
+			return 0, t.giveUp()
+		}
 		t.Close()
 		t.part = part
 		return 0, false

@@ -3,6 +3,7 @@ package record
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -228,4 +229,50 @@ func TestShutdownDuringRewind(t *testing.T) {
 		<-v.done
 		assert.Equal(t, "end:shutting down@0", v.tags[len(v.tags)-1])
 	})
+}
+
+// Where the format changes in what it is given, a viewer gets the new headers in time, and one
+// that cannot follow ends there.
+func TestRewindOverChange(t *testing.T) {
+	for name, tt := range map[string]struct {
+		fixed bool
+		pace  Pace
+		end   string
+	}{
+		"a player that follows":              {false, Pace{Ahead: 10 * time.Second}, "unpublished"},
+		"one that has caught up meanwhile":   {false, Pace{Ahead: 30 * time.Second}, "unpublished"},
+		"one that cannot":                    {true, Pace{Ahead: 10 * time.Second}, "codec changed"},
+		"one that cannot, and has caught up": {true, Pace{Ahead: 30 * time.Second}, "codec changed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newRig(t)
+				g.publish("")
+				g.send("360p@0 aac@0")
+				want := g.film(0, 20)
+				v := g.rewind(hub.WatchOptions{Back: time.Hour, FixedCodecs: tt.fixed}, tt.pace)
+				want = append(want, g.film(20000, 5)...)
+				before := len(want)
+				g.send("turned@25000")
+				want = append(want, g.film(25000, 20)...)
+				want = append(want, g.film(45000, 20)...)
+				g.pub.Close()
+				time.Sleep(time.Minute)
+				got := v.all()
+				require.NotEmpty(t, got)
+				assert.Equal(t, "end:"+tt.end+"@0", got[len(got)-1])
+				headers := got[:3]
+				assert.Equal(t, []string{"meta@0", "360p@0", "aac@0"}, headers)
+				got = got[3 : len(got)-1]
+				if tt.fixed {
+					same(t, want[:before], got, "what it gets")
+					return
+				}
+				same(t, want, frames(got), "what it gets")
+				at := slices.Index(names(got), "turned")
+				require.Positive(t, at)
+				assert.Contains(t, frames(got[at:])[0], "K:25000@25000", "the header stands before its key frame")
+			})
+		})
+	}
 }
