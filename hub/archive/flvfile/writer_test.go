@@ -32,6 +32,24 @@ func TestCreateOverwritesNothing(t *testing.T) {
 	assert.Equal(t, before.files, m.files)
 }
 
+// A file whose head cannot be written, or beside which an old index stays, does not begin, and
+// leaves nothing.
+func TestCreateThatFails(t *testing.T) {
+	for _, fails := range []string{"write", "remove"} {
+		m := newMemFS()
+		m.put("a.idx", []byte("old"))
+		m.fault = func(op, name string, n int) (int, error) {
+			if op == fails && (op == "write" || name == "a.idx") {
+				return n / 2, syscall.ENOSPC
+			}
+			return n, nil
+		}
+		_, err := Create(m, "a", Properties{})
+		require.ErrorIs(t, err, syscall.ENOSPC, fails)
+		assert.NotContains(t, m.files, "a.flv.part")
+	}
+}
+
 // A file that appears while another one of its name is written stays.
 func TestFinishOverwritesNothing(t *testing.T) {
 	_, packets := clip(t, "aac")
