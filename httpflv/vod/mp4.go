@@ -18,7 +18,7 @@ func (h *Handler) mp4Head(ctx context.Context, key hub.Key, id, tag string) (hea
 	stop := context.AfterFunc(h.closing, cancel)
 	defer stop()
 	head, release, err = h.heads.get(ctx, headKey{key, id, tag}, func(ctx context.Context) ([]byte, error) {
-		return h.scan(ctx, key, id)
+		return h.scan(ctx, key, id, tag)
 	})
 	switch {
 	case err == nil:
@@ -29,6 +29,8 @@ func (h *Handler) mp4Head(ctx context.Context, key hub.Key, id, tag string) (hea
 		return nil, nil, ctx.Err()
 	case errors.Is(err, archive.ErrNotFound):
 		return nil, nil, noRecording(key, id)
+	case errors.Is(err, errChanged):
+		return nil, nil, refusal(hub.ReasonBusy, "the recording has just been gone on with")
 	case errors.Is(err, errManyHeads):
 		return nil, nil, refusal(hub.ReasonTooMany, "too many long recordings are downloaded as MP4")
 	case errors.Is(err, mp4.ErrNoTracks), errors.Is(err, mp4.ErrUnsupported), errors.Is(err, mp4.ErrTooLarge),
@@ -38,8 +40,12 @@ func (h *Handler) mp4Head(ctx context.Context, key hub.Key, id, tag string) (hea
 	return nil, nil, h.unreadable(key, id, err)
 }
 
-// scan makes a head. It opens the file by itself, since whoever asked may have left.
-func (h *Handler) scan(ctx context.Context, key hub.Key, id string) ([]byte, error) {
+// errChanged says that a file is not what it was when its head was asked for.
+var errChanged = errors.New("vod: the recording has changed")
+
+// scan makes the head of a file in the state of that tag. It opens the file by itself, since
+// whoever asked may have left.
+func (h *Handler) scan(ctx context.Context, key hub.Key, id, tag string) ([]byte, error) {
 	f, _, err := h.cfg.Archive.Open(key, id)
 	if err != nil {
 		return nil, err
@@ -48,6 +54,9 @@ func (h *Handler) scan(ctx context.Context, key hub.Key, id string) ([]byte, err
 	now, err := f.Content()
 	if err != nil {
 		return nil, err
+	}
+	if now.ETag != tag {
+		return nil, errChanged
 	}
 	index, err := mp4.Scan(ctx, f, fileSize(now))
 	if err != nil {

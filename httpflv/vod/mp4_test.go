@@ -109,6 +109,16 @@ func TestMP4(t *testing.T) {
 	assert.Contains(t, reason, "cannot be had as MP4")
 }
 
+// The head is that of the file which was opened: where that was gone on with meanwhile there is
+// none.
+func TestMP4OfAnotherState(t *testing.T) {
+	h := newRig(t)
+	i := h.clip("h264-bframes-aac", true)
+	_, release, err := h.vod.mp4Head(t.Context(), demo, i.ID, `"of before"`)
+	assert.Nil(t, release)
+	assert.ErrorContains(t, err, "gone on with")
+}
+
 // curl takes up a download that was broken off, in both forms.
 func TestCurlResumes(t *testing.T) {
 	curl := needs(t, "curl")
