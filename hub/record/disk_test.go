@@ -115,6 +115,31 @@ func TestWriteFails(t *testing.T) {
 	}
 }
 
+// A recording that cannot begin does so later, with a key frame.
+func TestCannotBegin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		g.disk.set(func() { g.disk.fails = syscall.EROFS })
+		g.publish("")
+		g.send("360p@0 aac@0")
+		want := g.film(0, 4)
+		assert.Empty(t, g.recordings())
+		g.disk.set(func() { g.disk.fails = nil })
+		want = append(want, g.film(4000, 6)...)
+		g.pub.Close()
+		time.Sleep(30 * time.Second)
+		all := g.recordings()
+		require.Len(t, all, 1)
+		got := frames(g.read(all[0].ID))
+		require.NotEmpty(t, got)
+		assert.Regexp(t, "^K:", got[0])
+		same(t, names(want[len(want)-len(got):]), names(got), "the file")
+		totals := g.rec.Totals()
+		assert.Equal(t, uint64(len(want)-len(got)), totals.Lost)
+		assert.Positive(t, totals.Failures)
+	})
+}
+
 // A full disk ends the file, and says so; when there is room again, it goes on.
 func TestDiskFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -204,6 +204,7 @@ func (rec *recording) take(s *slot, p *hub.Packet) {
 	}
 	if rec.out == nil && !rec.open(s, p) {
 		rec.skipped++
+		rec.needKey = true // what follows cannot be shown without it
 		return
 	}
 	if rec.needKey && !p.Key {
@@ -291,15 +292,15 @@ func (rec *recording) lost(packets uint64) {
 
 // gap notes that something is missing before a packet.
 func (rec *recording) gap(s *slot, p *hub.Packet) {
-	packets := rec.skipped
+	r, packets := rec.recorder, rec.skipped
 	rec.skipped = 0
+	r.totals.lost.Add(packets)
 	if !rec.hasLast {
 		return // the recording begins here
 	}
 	rec.flush(s)
-	r, lost := rec.recorder, time.Duration(p.Time-rec.last)*time.Millisecond
+	lost := time.Duration(p.Time-rec.last) * time.Millisecond
 	r.totals.gaps.Add(1)
-	r.totals.lost.Add(packets)
 	e := Event{Kind: EventGap, Lost: lost, Recording: archive.Recording{Key: rec.key}}
 	if rec.out != nil {
 		rec.out.Gap(lost.Milliseconds())
