@@ -147,3 +147,24 @@ func TestPageShowsWhatIsLeftToWhoIsBehind(t *testing.T) {
 	p.until(state("ended"))
 	assert.False(t, eval[bool](p, "sluice.rewound"))
 }
+
+// A stream that is recorded in several files can be rewound through those that follow one
+// another, and no further.
+func TestPageRewindsOverFiles(t *testing.T) {
+	s, p := newSource(t, true), browser(t)
+	before := func(id string, seconds, end float64, height int) {
+		s.recorded.record(&fakeRecording{
+			ID: id, Stream: "live/demo", State: "finished", Duration: seconds,
+			Begin: s.began.UTC().Add(-time.Duration((end + seconds) * float64(time.Second))),
+			Video: map[string]any{"codec": "H.264", "width": 640, "height": height}, Audio: map[string]any{"codec": "AAC"},
+		})
+	}
+	before("another picture", 500, 300, 480)
+	before("the first", 200, 100, 360)
+	before("the second", 100, 0, 360)
+	s.recordIt("now")
+	p.open(s.URL + "/?stream=live/demo")
+	p.until("!document.getElementById('bar').hidden")
+	p.until("Number(document.getElementById('seek').max) > 330")
+	assert.Less(t, eval[float64](p, "Number(document.getElementById('seek').max)"), 500.0)
+}

@@ -27,6 +27,13 @@ async function page(query) {
   return answer;
 }
 
+// follows reports whether one recording begins where another ends, in the same format.
+function follows(recording, before) {
+  const format = ({ video, audio }) => JSON.stringify([video, audio]);
+  const between = Date.parse(recording.begin) - Date.parse(before.begin) - before.duration * 1000;
+  return Math.abs(between) < 2000 && format(recording) === format(before);
+}
+
 // Recordings is a list in a section of its own, which shows when there are any.
 export class Recordings {
   #root; #list; #button; #stream; #limit; #current; #heard;
@@ -38,8 +45,8 @@ export class Recordings {
   #closed = false;
 
   // The list is of one stream, or of all with stream ''. current is the ID of the one
-  // that is played. heard is called with the newest recording after each answer, null
-  // without one.
+  // that is played. heard is called after each answer, with the newest recording, null
+  // without one, and how much there is up to its end without a break, in s.
   constructor({ root, stream = '', limit, current = '', heard = () => {} }) {
     this.#root = root;
     this.#stream = stream;
@@ -78,7 +85,19 @@ export class Recordings {
     const newest = this.#rows.get(this.#first[0])?.recording ?? null;
     const pause = document.hidden || !answer ? hidden : newest?.state === 'recording' ? growing : calm;
     this.#timer = setTimeout(() => this.refresh(), pause * (0.95 + 0.1 * Math.random()));
-    this.#heard(newest);
+    this.#heard(newest, this.#unbroken());
+  }
+
+  // A stream that is recorded in several files goes on from one to the next.
+  #unbroken() {
+    let seconds = 0, next = null;
+    for (const key of [...this.#first, ...this.#more]) {
+      const { recording } = this.#rows.get(key);
+      if (next && !follows(next, recording)) break;
+      seconds += recording.duration;
+      next = recording;
+    }
+    return seconds;
   }
 
   #query(after = '') {

@@ -1,5 +1,5 @@
-// Going back in a live stream that is being recorded. The bar's left end is where the
-// recording began, its right end is live.
+// Going back in a live stream that is being recorded. The bar's left end is where its
+// recording began, be that in several files, its right end is live.
 
 import { $, show } from './dom.js';
 import { SeekBar } from './seekbar.js';
@@ -11,6 +11,7 @@ const settled = 500;   // after the last key for so long, it goes there, ms
 export class Rewind {
   #player; #changed; #bar;
   #recording = null;   // the one that grows, or null
+  #unbroken = 0;       // how much is recorded up to now, s
   #heardAt = 0;
   #wanted = null;      // how far behind live the keys have led so far, s
   #timer = 0;
@@ -37,9 +38,11 @@ export class Rewind {
     });
   }
 
-  // heard takes the newest recording of the stream, or null.
-  heard(recording) {
+  // heard takes the newest recording of the stream, or null, and how much there is up to its
+  // end, s.
+  heard(recording, unbroken) {
     this.#recording = recording?.state === 'recording' ? recording : null;
+    this.#unbroken = unbroken;
     this.#heardAt = performance.now();
     this.#changed();
   }
@@ -76,7 +79,7 @@ export class Rewind {
   // depth is how far it can go back, s: the recording goes on between two answers.
   get #depth() {
     if (!this.#recording) return 0;
-    return this.#recording.duration + (performance.now() - this.#heardAt) / 1000;
+    return this.#unbroken + (performance.now() - this.#heardAt) / 1000;
   }
 
   #go(behind) {

@@ -44,7 +44,8 @@ export class Watch {
     $('figures').replaceChildren();
     this.#listen();
     this.#recordings = new Recordings({
-      root: $('recordings'), stream: this.#key, limit: 10, heard: (newest) => this.#rewind.heard(newest),
+      root: $('recordings'), stream: this.#key, limit: 10,
+      heard: (...news) => this.#rewind.heard(...news),
     });
     show($('addresses'), false);
     const shown = new Promise((done) => { setTimeout(done, settle); });
