@@ -63,8 +63,10 @@ func (rec *recording) append(first int64) bool {
 	}
 	if err != nil || had.format() != rec.written {
 		r.log.Info("a recording has other codecs or tracks than the stream: another one begins", rec.attrs("recording", out.Recording().ID)...)
-		rec.out = out
-		rec.finish(archive.StateFinished)
+		if _, err := out.Finish(archive.StateFinished); err != nil { // as it was: nobody is told
+			rec.failed("a recording could not be finished, and will be later", err)
+			r.finishLater(out, archive.StateFinished)
+		}
 		return false
 	}
 	rec.out, rec.base = out, first-out.End()

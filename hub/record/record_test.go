@@ -2,6 +2,7 @@ package record
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,6 +142,7 @@ func TestAppend(t *testing.T) {
 		session("live", "360p")
 		assert.Len(t, g.recordings(), 4)
 		assert.Equal(t, frames(first), frames(g.read(all[0].ID))[:len(first)])
+		assert.Equal(t, strings.TrimSpace(strings.Repeat("begun finished ", 5)), g.story())
 	})
 }
 
