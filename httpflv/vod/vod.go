@@ -2,7 +2,7 @@
 //
 //	GET /rec/APP/NAME/ID.flv[?follow=1]    the file, by ranges too; while it is written, what
 //	                                       there is by now. follow goes on to the end of the
-//	                                       stream, without ranges
+//	                                       file, without ranges
 //	GET /rec/APP/NAME/ID.mp4               the same as MP4, when it is finished
 //	ws  /rec/APP/NAME/ID.flv[?start=SEC]   played at its own pace, from the key frame at or
 //	                                       before, with times that start at 0
