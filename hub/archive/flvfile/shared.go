@@ -28,7 +28,8 @@ type shared struct {
 	loading   chan struct{} // somebody loads the index; closed when that is done
 	loaded    bool
 	loadErr   error
-	remade    bool          // the index was made anew
+	remade    chan struct{} // somebody makes the index anew, once; closed when that is done
+	remadeErr error
 	wake      chan struct{} // somebody waits; closed when there is news
 }
 
@@ -135,24 +136,37 @@ func (s *shared) load(h head) {
 	close(s.loading)
 }
 
-// reload makes the index of a finished file anew, since it has turned out to be wrong; once.
+// reload makes the index of a finished file anew, since it has turned out to be wrong, while
+// others wait; once.
 func (s *shared) reload() (index, head, error) {
 	s.mu.Lock()
-	h, again := s.head, s.growing || s.remade
-	s.remade = true
-	s.mu.Unlock()
-	if again {
-		return index{}, h, errIndex
+	h, remade, first := s.head, s.remade, s.remade == nil && !s.growing
+	if first {
+		s.remade = make(chan struct{})
 	}
-	l, err := rebuildIndex(s.fsys, s.name, s.file, h)
-	if err != nil {
-		return index{}, h, err
+	s.mu.Unlock()
+	switch {
+	case first:
+		s.remake(h)
+	case remade == nil:
+		return index{}, h, errIndex // it grows
+	default:
+		<-remade
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.replaced = s.indexFile
-	s.index, s.indexFile, s.head = l.index, l.file, l.head
-	return l.index, l.head, nil
+	return s.index, s.head, s.remadeErr
+}
+
+func (s *shared) remake(h head) {
+	l, err := rebuildIndex(s.fsys, s.name, s.file, h)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.remadeErr = err; err == nil {
+		s.replaced = s.indexFile
+		s.index, s.indexFile, s.head = l.index, l.file, l.head
+	}
+	close(s.remade)
 }
 
 // moveExclusively renames a file, unless there is one of the new name, which is fs.ErrExist.
