@@ -17,7 +17,7 @@ func (rec *recording) open(s *slot, p *hub.Packet) bool {
 	if full, _ := r.isFull(); full {
 		return false
 	}
-	rec.written, rec.formatDue, rec.cutDue = rec.headers.format(), false, false
+	rec.written, rec.formatDue, rec.cutDue, rec.withheld = rec.headers.format(), false, false, headers{}
 	first := rec.first(s, p)
 	appended := rec.append(first)
 	if !appended {
@@ -68,6 +68,11 @@ func (rec *recording) append(first int64) bool {
 			r.finishLater(out, archive.StateFinished)
 		}
 		return false
+	}
+	for _, c := range rec.headers.configs {
+		if had.take(c.tag) {
+			rec.withheld.take(c.tag)
+		}
 	}
 	rec.out, rec.base = out, first-out.End()
 	return true

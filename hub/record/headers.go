@@ -62,6 +62,18 @@ func (h *headers) packets(time int64) []flvfile.Packet {
 	return all
 }
 
+// release takes the codec headers of a type out, for a file in which they come at a time.
+func (h *headers) release(typ flv.Type, time int64) []flvfile.Packet {
+	var all []flvfile.Packet
+	h.configs = slices.DeleteFunc(h.configs, func(c config) bool {
+		if c.tag.Type == typ {
+			all = append(all, flvfile.Packet{Tag: c.tag, Time: time, Header: true})
+		}
+		return c.tag.Type == typ
+	})
+	return all
+}
+
 // metadata returns the properties of the metadata.
 func (h *headers) metadata() amf.ECMAArray {
 	values, err := amf.DecodeAll(h.meta, amf.Limits{})

@@ -28,13 +28,14 @@ type recording struct {
 	begin     int64           // stream time at which it began, or was gone on with
 	turns     int
 	headers   headers
-	written   format // of the file
-	cutDue    bool   // the format has changed
-	formatDue bool   // headers changed: the format has to be looked at
-	needKey   bool   // packets up to the next key frame are left out
-	last      int64  // stream time of the last packet that was taken
-	hasLast   bool   // there was one
-	skipped   uint64 // packets left out since then
+	written   format  // of the file
+	cutDue    bool    // the format has changed
+	formatDue bool    // headers changed: the format has to be looked at
+	withheld  headers // that the file lacks: frames that need them may belong to the next one
+	needKey   bool    // packets up to the next key frame are left out
+	last      int64   // stream time of the last packet that was taken
+	hasLast   bool    // there was one
+	skipped   uint64  // packets left out since then
 	retryAt   time.Time
 	failing   bool
 
@@ -171,7 +172,7 @@ func (rec *recording) write(s *slot, in *hub.Reader) (end hub.Reason) {
 			rec.take(s, p)
 		}
 		rec.flush(s)
-		if out := rec.out; out != nil {
+		if out := rec.out; out != nil && len(rec.withheld.configs) == 0 {
 			rec.progress.Store(&progress{rec.id, out.Info().Size, in.Position()})
 		}
 		if end != hub.ReasonNone || size < gather || rec.failing {
@@ -192,10 +193,14 @@ func (rec *recording) take(s *slot, p *hub.Packet) {
 		if rec.headers.take(p.Tag) {
 			rec.formatDue = true
 		}
-		if rec.out == nil || rec.unlike() {
-			return // the next file begins with it
+		switch {
+		case rec.out == nil: // the next file begins with it
+		case rec.unlike(): // likewise, if a key frame comes before a frame that needs it
+			rec.withheld.take(p.Tag)
+		default:
+			rec.withheld = headers{}
+			s.packets = append(s.packets, packet(p, rec.base))
 		}
-		s.packets = append(s.packets, packet(p, rec.base))
 		return
 	}
 	if rec.out != nil && p.Key && rec.isOver(s, p) {
@@ -215,7 +220,9 @@ func (rec *recording) take(s *slot, p *hub.Packet) {
 	if rec.skipped > 0 {
 		rec.gap(s, p)
 	}
-	s.packets = append(s.packets, packet(p, rec.base))
+	next := packet(p, rec.base)
+	s.packets = append(s.packets, rec.withheld.release(p.Type, next.Time)...)
+	s.packets = append(s.packets, next)
 	rec.last, rec.hasLast = p.Time, true
 }
 

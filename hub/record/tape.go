@@ -122,7 +122,9 @@ func (t *tape) collect() (wait time.Duration, over bool) {
 		switch {
 		case err == nil:
 			t.waited = 0
-			t.take(p)
+			if !t.take(p) {
+				return 0, t.giveUp()
+			}
 			if t.want.Duration > 0 && t.at >= t.want.Duration.Milliseconds() {
 				return 0, t.giveUp() // the viewer has had what it asked for
 			}
@@ -187,11 +189,17 @@ func (t *tape) miss(err error) (over bool) {
 	return t.giveUp()
 }
 
-// take takes a packet of the file.
-func (t *tape) take(p flvfile.Packet) {
+// take takes a packet of the file. It reports false for a header that the viewer cannot follow.
+func (t *tape) take(p flvfile.Packet) bool {
 	if p.Type == flv.TypeVideo && !p.Header {
 		if t.needKey = t.needKey && !p.Key; t.needKey {
-			return
+			return true
+		}
+	}
+	if p.Header && p.Type != flv.TypeScript {
+		before := t.headers.format()
+		if t.headers.take(p.Tag) && t.headers.format() != before && t.viewer.CannotFollow() {
+			return false
 		}
 	}
 	time := t.part.base + p.Time
@@ -208,12 +216,10 @@ func (t *tape) take(p flvfile.Packet) {
 		t.at = max(0, time-t.begin)
 	}
 	p.Timestamp = uint32(t.at)
-	if p.Header && p.Type != flv.TypeScript {
-		t.headers.take(p.Tag)
-	}
 	if !t.addShaped(p.Tag) && p.Type == flv.TypeVideo && !p.Header {
 		t.needKey = true // it may be switched on again
 	}
+	return true
 }
 
 // addShaped adds a tag in the viewer's shape, if it has a place there.

@@ -276,3 +276,51 @@ func TestRewindOverChange(t *testing.T) {
 		})
 	}
 }
+
+// Sound whose format changes within a GOP stands behind its header: in the file up to the next
+// key frame, in the next file, and for who rewinds over it.
+func TestSoundChangesWithinGOP(t *testing.T) {
+	for _, fixed := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			g := newRig(t)
+			g.publish("")
+			g.send("360p@0 aac@0")
+			want := g.film(0, 20)
+			early := g.rewind(hub.WatchOptions{Back: time.Hour, FixedCodecs: fixed}, Pace{Ahead: 8 * time.Second})
+			g.send("K:20000@20000 aac48@20000")
+			want = append(want, "K:20000@20000")
+			gop := func(from, to int) {
+				for ms := from; ms < to; ms += 100 {
+					pair := fmt.Sprintf("P:%d@%d A:%d@%d", ms, ms, ms, ms)
+					g.send(pair)
+					want = append(want, strings.Fields(pair)...)
+					time.Sleep(100 * time.Millisecond)
+				}
+			}
+			gop(20100, 26000)
+			late := g.rewind(hub.WatchOptions{Back: time.Hour}, Pace{})
+			gop(26000, 30000)
+			want = append(want, g.film(30000, 3)...)
+			time.Sleep(time.Second)
+
+			all := g.recordings()
+			require.Len(t, all, 2)
+			words := g.read(all[0].ID)
+			at := slices.Index(words, "aac48@20100")
+			require.Positive(t, at)
+			assert.Equal(t, "A:20100@20100", words[at+1])
+			assert.Contains(t, g.read(all[1].ID)[:2], "aac48@0")
+			got := late.all()
+			assert.Equal(t, 1, len(slices.DeleteFunc(names(got), func(w string) bool { return w != "aac48" })))
+			same(t, want, frames(got), "who rewinds")
+			got = early.all()
+			if !fixed {
+				same(t, want[:len(frames(got))], frames(got), "who rewound before")
+				assert.Contains(t, names(got), "aac48")
+				return
+			}
+			time.Sleep(time.Minute)
+			assert.NotContains(t, names(got), "aac48")
+		})
+	}
+}
