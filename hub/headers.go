@@ -212,6 +212,15 @@ func (h *headers) sinceNumber(first uint32) *headers {
 	return h.with(slices.DeleteFunc(slices.Clone(h.configs), old))
 }
 
+// exceeds reports whether h, which may be nil, has a config in a slot that next lacks, as
+// where a publish session begins that has fewer tracks than the one before.
+func (h *headers) exceeds(next *headers) bool {
+	return h != nil && slices.ContainsFunc(h.configs, func(c config) bool {
+		_, found := next.find(c.slot)
+		return !found
+	})
+}
+
 // settled returns what h becomes once the tracks have been decided and next are the
 // headers in force: it keeps its own configs, and has those of next for a track of which
 // it has none.

@@ -67,25 +67,6 @@ type Reader struct {
 	enough atomic.Int64
 }
 
-// Packet is one tag as a Reader gives it out.
-type Packet struct {
-	flv.Tag        // its timestamp is Time, modulo 2^32. The data is the batch's
-	Seq     uint64 // its place in the stream's log; of what stands beside the log, that of the packet it precedes
-	Time    int64  // ms, on the stream's clock, which goes on from session to session
-	Header  bool   // metadata or a codec header that is in force from here on
-	Key     bool   // players can start here: a video key frame, or any frame of a stream of sound
-}
-
-// ReadBatch is what Read fills: packets that are valid until the next Read with it.
-type ReadBatch struct {
-	Packets []Packet
-	// Lost is how many packets were lost right before these, because the reader was slow.
-	Lost uint64
-
-	batch Batch
-	data  []byte
-}
-
 // maxReadData is the largest memory for data that a batch keeps, in bytes.
 const maxReadData = 1 << 20
 
@@ -311,10 +292,14 @@ func (r *Reader) readLocked(b *ReadBatch, l *log) (size int) {
 	h, _ := l.headersAt(seq)
 	due := r.due(p, 0)
 	if r.headers != h {
+		reset := r.headers.exceeds(h)
+		if reset {
+			r.headers = nil // all of them come, metadata first
+		}
 		b.batch.tags, b.batch.shaped = b.batch.tags[:0], b.batch.shaped[:0]
 		r.appendHeaders(&b.batch, l, h, seq)
-		for _, t := range b.batch.tags {
-			size += b.add(t, Packet{Seq: seq, Time: p.time, Header: true})
+		for i, t := range b.batch.tags {
+			size += b.add(t, Packet{Seq: seq, Time: p.time, Header: true, Reset: reset && i == 0})
 		}
 		clear(b.batch.tags)
 	}
@@ -322,17 +307,6 @@ func (r *Reader) readLocked(b *ReadBatch, l *log) (size int) {
 		size += b.add(flv.Tag{Type: p.kind, Data: p.data()}, Packet{Seq: seq, Time: p.time, Key: p.is(markStart)})
 	}
 	return size
-}
-
-// add adds a packet with a copy of the tag's data.
-func (b *ReadBatch) add(t flv.Tag, p Packet) (size int) {
-	begin := len(b.data)
-	b.data = append(b.data, t.Data...)
-	t.Data = b.data[begin:len(b.data):len(b.data)]
-	t.Timestamp = uint32(p.Time)
-	p.Tag = t
-	b.Packets = append(b.Packets, p)
-	return t.Size()
 }
 
 // wantsKept reports whether the log is kept for the reader from packet seq on.

@@ -164,6 +164,38 @@ func TestReaderSeesChanges(t *testing.T) {
 	})
 }
 
+// A session without the further tracks of the one before: a reader is told that those are in
+// force no more, and is given all headers that are.
+func TestReaderSeesTracksGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{})
+		p := publish(t, h, client{})
+		further := flv.Tag{Type: flv.TypeAudio, Data: []byte("\x95\x00mp4a\x01\x12\x10")}
+		p.send("meta:av vc:s ac:c")
+		require.NoError(t, p.Write(further))
+		p.send("K:1@0 A:1@0 P:2@40")
+		r := readerOf(t, h, hub.ReadOptions{FromSession: true})
+		var b hub.ReadBatch
+		r.Read(&b, 1<<20)
+		for _, packet := range b.Packets {
+			assert.False(t, packet.Reset)
+		}
+		p.Close()
+		p = publish(t, h, client{})
+		p.send("meta:av vc:s ac:c K:1@0 A:1@0 P:2@40")
+		r.Read(&b, 1<<20)
+		var words []string
+		for i, packet := range b.Packets {
+			assert.Equal(t, i == 0, packet.Reset, i)
+			if packet.Header {
+				name, _, _ := strings.Cut(word(packet.Tag), "@")
+				words = append(words, name)
+			}
+		}
+		assert.Equal(t, []string{"meta:av", "vc:s", "ac:c"}, words)
+	})
+}
+
 // What becomes of a reader that is slow is its own choice.
 func TestSlowReader(t *testing.T) {
 	for _, test := range []struct {
