@@ -16,13 +16,13 @@ type headers struct {
 	configs []config
 }
 
-// config is one codec header, or another packet that belongs before the frames.
+// config is the body of codec headers, or of other packets that belong before the frames.
 type config struct {
-	slot trackSlot
-	tag  flv.Tag // data is its own
+	slots []trackSlot // of those in it that are in force
+	tag   flv.Tag     // data is its own
 }
 
-// trackSlot is the place of a config; a new one for the same place replaces the old one.
+// trackSlot is the place of a codec header; a new one for the same place replaces the old one.
 type trackSlot struct {
 	typ   flv.Type
 	kind  flv.Kind
@@ -36,21 +36,31 @@ func (h *headers) take(t flv.Tag) (news bool) {
 		h.meta = bytes.Clone(t.Data)
 		return news
 	}
-	slot := trackSlot{typ: t.Type}
-	if p, err := t.Packet(); err == nil {
-		slot.kind, slot.track = p.Kind, p.Track
+	var slots []trackSlot
+	packets, _ := t.AppendPackets(nil)
+	for _, p := range packets {
+		slots = append(slots, trackSlot{t.Type, p.Kind, p.Track})
 	}
-	t.Data = bytes.Clone(t.Data)
+	if len(slots) == 0 {
+		slots = []trackSlot{{typ: t.Type}}
+	}
+	if slices.ContainsFunc(h.configs, func(c config) bool {
+		return slices.Equal(c.slots, slots) && bytes.Equal(c.tag.Data, t.Data)
+	}) {
+		return false
+	}
+	replaced := func(s trackSlot) bool { return slices.Contains(slots, s) }
 	for i := range h.configs {
-		if c := &h.configs[i]; c.slot == slot {
-			news = !bytes.Equal(c.tag.Data, t.Data)
-			c.tag = t
-			return news
-		}
+		h.configs[i].slots = slices.DeleteFunc(h.configs[i].slots, replaced)
 	}
-	h.configs = append(h.configs, config{slot, t})
+	h.configs = slices.DeleteFunc(h.configs, func(c config) bool { return len(c.slots) == 0 })
+	t.Data = bytes.Clone(t.Data)
+	h.configs = append(h.configs, config{slots, t}) // behind those of which it replaces a part
 	return true
 }
+
+// reset forgets the codec headers.
+func (h *headers) reset() { h.configs = nil }
 
 // packets returns the codec headers for the beginning of a file.
 func (h *headers) packets(time int64) []flvfile.Packet {
@@ -96,24 +106,19 @@ type format struct {
 func (h *headers) format() format {
 	var f format
 	for _, c := range h.configs {
-		if c.slot.kind != flv.KindConfig {
-			continue
-		}
-		if c.slot.track != 0 {
-			f.more++
-			continue
-		}
-		p, err := c.tag.Packet()
-		if err != nil {
-			continue
-		}
-		switch c.tag.Type {
-		case flv.TypeVideo:
-			f.video, _ = flv.ParseVideoConfig(p)
-			f.video.Codec, f.video.FrameRate = p.Codec, 0
-		case flv.TypeAudio:
-			f.audio, _ = flv.ParseAudioConfig(p)
-			f.audio.Codec = p.Codec
+		packets, _ := c.tag.AppendPackets(nil)
+		for _, p := range packets {
+			switch {
+			case p.Kind != flv.KindConfig || !slices.Contains(c.slots, trackSlot{c.tag.Type, p.Kind, p.Track}):
+			case p.Track != 0:
+				f.more++
+			case c.tag.Type == flv.TypeVideo:
+				f.video, _ = flv.ParseVideoConfig(p)
+				f.video.Codec, f.video.FrameRate = p.Codec, 0
+			case c.tag.Type == flv.TypeAudio:
+				f.audio, _ = flv.ParseAudioConfig(p)
+				f.audio.Codec = p.Codec
+			}
 		}
 	}
 	meta := h.metadata()

@@ -238,3 +238,50 @@ func TestWrites(t *testing.T) {
 		assert.Greater(t, calls()-before, 30, "a second may be lost at the most")
 	})
 }
+
+// A session that has fewer tracks than the one before leaves nothing of these in its file.
+func TestTracksOfAnotherSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		g.publish("")
+		g.send("360p@0 aac@0 aac1@0 K:0@0 A:0@0 a1@0")
+		g.film(100, 2)
+		g.pub.Close()
+		g.publish("")
+		g.send("360p@0 aac@0")
+		g.film(0, 3)
+		g.pub.Close()
+		time.Sleep(30 * time.Second)
+		all := g.recordings()
+		require.Len(t, all, 2)
+		assert.Contains(t, g.read(all[0].ID), "aac1@0")
+		second := g.read(all[1].ID)
+		assert.Equal(t, []string{"360p@0", "aac@0", "K:0@0"}, second[:3])
+		assert.NotContains(t, strings.Join(second, " "), "aac1")
+	})
+}
+
+// A track that comes between key frames has its header in the file that ends with the next
+// key frame, since its frames stand there, and in the one that begins there.
+func TestTrackBetweenKeyFrames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		g.publish("")
+		g.send("360p@0 aac@0")
+		g.film(0, 2)
+		g.send("K:2@2000 A:2@2000")
+		time.Sleep(3 * time.Second)
+		g.send("aac1@2100 a1@2100 P:3@2100 A:3@2100 a1@2200 P:4@2200 A:4@2200")
+		time.Sleep(3 * time.Second)
+		g.send("K:5@2300 A:5@2300 a1@2300 P:6@2400 A:6@2400")
+		time.Sleep(3 * time.Second)
+		g.pub.Close()
+		time.Sleep(30 * time.Second)
+		all := g.recordings()
+		require.Len(t, all, 2)
+		first := strings.Join(g.read(all[0].ID), " ")
+		assert.Regexp(t, `K:2@\d+ A:2@\d+ aac1@\d+ a1@`, first)
+		assert.Equal(t, 1, strings.Count(first, "aac1"))
+		assert.Equal(t, []string{"360p@0", "aac@0", "aac1@0", "K:5@0"}, g.read(all[1].ID)[:4])
+	})
+}

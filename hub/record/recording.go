@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sluice/flv"
 	"sluice/hub"
 	"sluice/hub/archive"
 )
@@ -190,17 +191,7 @@ func (rec *recording) write(s *slot, in *hub.Reader) (end hub.Reason) {
 // take takes one packet, which is written with the next flush.
 func (rec *recording) take(s *slot, p *hub.Packet) {
 	if p.Header {
-		if rec.headers.take(p.Tag) {
-			rec.formatDue = true
-		}
-		switch {
-		case rec.out == nil: // the next file begins with it
-		case rec.unlike(): // likewise, if a key frame comes before a frame that needs it
-			rec.withheld.take(p.Tag)
-		default:
-			rec.withheld = headers{}
-			s.packets = append(s.packets, packet(p, rec.base))
-		}
+		rec.takeHeader(s, p)
 		return
 	}
 	if rec.out != nil && p.Key && rec.isOver(s, p) {
@@ -224,6 +215,24 @@ func (rec *recording) take(s *slot, p *hub.Packet) {
 	s.packets = append(s.packets, rec.withheld.release(p.Type, next.Time)...)
 	s.packets = append(s.packets, next)
 	rec.last, rec.hasLast = p.Time, true
+}
+
+// takeHeader takes metadata or a codec header.
+func (rec *recording) takeHeader(s *slot, p *hub.Packet) {
+	if p.Reset {
+		rec.headers.reset()
+		rec.formatDue = true
+	}
+	news := rec.headers.take(p.Tag)
+	rec.formatDue = rec.formatDue || news
+	switch {
+	case rec.out == nil: // the next file begins with it
+	case rec.unlike(): // likewise, if a key frame comes before a frame that needs it
+		rec.withheld.take(p.Tag)
+	case news || p.Type != flv.TypeScript:
+		rec.withheld = headers{}
+		s.packets = append(s.packets, packet(p, rec.base))
+	}
 }
 
 // unlike reports whether what is in force now cannot stand in the present file.

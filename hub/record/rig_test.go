@@ -39,6 +39,8 @@ var bodies = map[string]string{
 	"turned": "1700000000" + "0142c01effe1000a6742c01eda05c147974001000468ce3c01",
 	"aac":    "af001210",
 	"aac48":  "af001190",
+	"aac1":   "95006d703461011210", // of a further track, Enhanced RTMP v2
+	"a1":     "95016d70346101ffff",
 }
 
 // words are the tags of tests: K:1 and P:2 are key and inter frames, A:3 is sound, and a
@@ -68,7 +70,7 @@ func tagOf(t testing.TB, word string) flv.Tag {
 		body, err := hex.DecodeString(bodies[name])
 		require.NoError(t, err)
 		require.NotEmpty(t, body, name)
-		if tag.Data = body; body[0] == 0xaf {
+		if tag.Data = body; body[0] == 0xaf || body[0] == 0x95 {
 			tag.Type = flv.TypeAudio
 		}
 	}
