@@ -21,6 +21,9 @@ type Position struct {
 // the goroutine that calls Read.
 func (r *Reader) Position() Position { return Position{r.stream, r.next, r.headers} }
 
+// Missed returns how many packets lie between the position and a later packet of the stream.
+func (p Position) Missed(next Packet) uint64 { return next.Seq - min(p.seq, next.Seq) }
+
 // Knows reports whether a position is one of the stream that is read: one that has ended and
 // is published again is another stream, with another clock.
 func (r *Reader) Knows(p Position) bool { return r.stream == p.stream }

@@ -35,7 +35,9 @@ func (h *Handler) List(r *http.Request, key hub.Key, after string, limit int) ([
 		granted := new(bool)
 		may[recording.Key] = granted
 		asking.Go(func() error {
-			*granted = h.ask(r, recording.Key, hub.AnyRecording) == nil
+			// One who is given another stream cannot have this one's recordings.
+			key, err := h.ask(r, recording.Key, hub.AnyRecording)
+			*granted = err == nil && key == recording.Key
 			return nil
 		})
 	}
@@ -58,22 +60,30 @@ func (h *Handler) Find(r *http.Request, key hub.Key, id string) (archive.Recordi
 	if id == hub.AnyRecording { // the policy would take it for a look at the list
 		return archive.Recording{}, noRecording(key, id)
 	}
+	asked := id
 	recording, missing := h.cfg.Archive.Recording(key, id)
 	if missing == nil {
-		id = recording.ID
+		asked = recording.ID
 	}
-	if err := h.ask(r, key, id); err != nil { // even if there is none: that is nobody else's business
+	granted, err := h.ask(r, key, asked)
+	if err != nil { // even if there is none: that is nobody else's business
 		return archive.Recording{}, err
 	}
+	if granted != key {
+		recording, missing = h.cfg.Archive.Recording(granted, id)
+	}
 	if missing != nil {
-		return archive.Recording{}, noRecording(key, id)
+		return archive.Recording{}, noRecording(granted, id)
 	}
 	return recording, nil
 }
 
-// ask asks the policy whether the client of a request may know of a recording.
-func (h *Handler) ask(r *http.Request, key hub.Key, id string) error {
+// ask asks the policy whether the client of a request may know of a recording. It returns the
+// stream for which that is granted, which may be another one.
+func (h *Handler) ask(r *http.Request, key hub.Key, id string) (granted hub.Key, err error) {
 	client := httpflv.ClientOf(r)
 	client.Protocol, client.Recording = protocolHTTP, id
-	return h.hub.NewSession(hub.RoleWatch, key, client).AskAndWait(r.Context())
+	s := h.hub.NewSession(hub.RoleWatch, key, client)
+	err = s.AskAndWait(r.Context())
+	return s.Key(), err
 }

@@ -113,6 +113,16 @@ func TestGrantNamesStream(t *testing.T) {
 	w = h.watch("/rec/alias/b/latest.flv")
 	readAll(t, w)
 	assert.Equal(t, websocket.StatusNormalClosure, w.end.Code)
+
+	// The list has what can be had under its name.
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	page, _, err := h.vod.List(r, hub.Key{}, "", 100)
+	require.NoError(t, err)
+	require.Len(t, page, 1)
+	assert.Equal(t, demo, page[0].Key)
+	one, err := h.vod.Find(r, hub.Key{App: "alias", Name: "b"}, archive.Latest)
+	require.NoError(t, err)
+	assert.Equal(t, firstID, one.ID)
 }
 
 // What the policy takes for a look at the list is no recording.

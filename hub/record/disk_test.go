@@ -167,6 +167,11 @@ func TestDiskFull(t *testing.T) {
 		assert.Greater(t, len(last), 100)
 		same(t, want, frames(watch.all()), "who watches")
 		assert.Positive(t, g.rec.Totals().Gaps)
+		recorded := 0
+		for _, r := range all {
+			recorded += len(frames(g.read(r.ID)))
+		}
+		assert.Equal(t, uint64(len(want)-recorded), g.rec.Totals().Lost, "what is missing is counted")
 	})
 }
 

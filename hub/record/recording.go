@@ -29,14 +29,15 @@ type recording struct {
 	begin     int64           // stream time at which it began, or was gone on with
 	turns     int
 	headers   headers
-	written   format  // of the file
-	cutDue    bool    // the format has changed
-	formatDue bool    // headers changed: the format has to be looked at
-	withheld  headers // that the file lacks: frames that need them may belong to the next one
-	needKey   bool    // packets up to the next key frame are left out
-	last      int64   // stream time of the last packet that was taken
-	hasLast   bool    // there was one
-	skipped   uint64  // packets left out since then
+	written   format        // of the file
+	cutDue    bool          // the format has changed
+	formatDue bool          // headers changed: the format has to be looked at
+	withheld  headers       // that the file lacks: frames that need them may belong to the next one
+	needKey   bool          // packets up to the next key frame are left out
+	last      int64         // stream time of the last packet that was taken
+	hasLast   bool          // there was one
+	skipped   uint64        // packets left out since then
+	stoppedAt *hub.Position // where it stopped for want of room, up to the next packet
 	retryAt   time.Time
 	failing   bool
 
@@ -91,6 +92,7 @@ func (rec *recording) record(ctx context.Context) {
 		}
 		at := in.Position()
 		place, fromSession, rec.needKey = &at, false, true
+		rec.stoppedAt = place
 	}
 }
 
@@ -193,6 +195,10 @@ func (rec *recording) take(s *slot, p *hub.Packet) {
 	if p.Header {
 		rec.takeHeader(s, p)
 		return
+	}
+	if rec.stoppedAt != nil {
+		rec.skipped += rec.stoppedAt.Missed(*p)
+		rec.stoppedAt = nil
 	}
 	if rec.out != nil && p.Key && rec.isOver(s, p) {
 		rec.flush(s)
