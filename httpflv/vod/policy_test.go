@@ -19,6 +19,7 @@ import (
 	"nhooyr.io/websocket"
 
 	"sluice/hub"
+	"sluice/hub/archive"
 )
 
 type policy = func(context.Context, *hub.Session) (hub.Grant, error)
