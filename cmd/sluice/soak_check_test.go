@@ -72,12 +72,12 @@ func (c *checker) tag(t flv.Tag) error {
 }
 
 func (c *checker) script(t flv.Tag, first bool) error {
-	values, err := amf.DecodeAll(t.Data, amf.Limits{})
+	values, err := amf.DecodeAll(t.Data, amf.Limits{Elements: 1 << 16}) // of a file: with key frames
 	if err != nil {
 		return fmt.Errorf("script data: %w", err)
 	}
 	switch {
-	case t.Timestamp != 0 && values[0] == "onMetaData":
+	case t.Timestamp != 0 && !c.selection.file && values[0] == "onMetaData":
 		return fmt.Errorf("metadata at %d", t.Timestamp)
 	case first && values[0] != "onMetaData":
 		return fmt.Errorf("%v at first", values[0])
@@ -181,7 +181,7 @@ func (c *checker) enter(at uint32, m mark) error {
 	case session.stream.key != c.selection.key:
 		return fmt.Errorf("of %s", session.stream.key)
 	case old == nil:
-		if at != 0 && !c.selection.live {
+		if at != 0 && !c.selection.live && !c.selection.file {
 			return errors.New("time does not begin at 0")
 		}
 	case m.session < old.id:

@@ -74,6 +74,7 @@ type soak struct {
 	svc                *service
 	log                *soakLog
 	rtmpAddr, httpAddr string
+	dir                string // of recordings
 	streams            []*soakStream
 	observer           *soakObserver
 	slowReaders        bool // all of them, not some
@@ -121,7 +122,8 @@ func (w *soak) run(d time.Duration, seed uint64, amid bool) {
 	t := w.t
 	wakePoller(t)
 	before := footprintNow()
-	cfg, err := loadConfig(soakConfig)
+	w.dir = t.TempDir()
+	cfg, err := loadConfig(slices.Concat(soakConfig, soakRecording(w.dir)))
 	require.NoError(t, err)
 	failed := w.serve(cfg)
 	for i, s := range w.streams {
@@ -140,6 +142,10 @@ func (w *soak) run(d time.Duration, seed uint64, amid bool) {
 	for i, s := range w.streams {
 		w.act(seed, 500+i, func(rng *rand.Rand) { w.readAll(s, budget, rng) })
 	}
+	for i := range 6 {
+		w.act(seed, 600+i, w.playFiles)
+	}
+	w.act(seed, 700, w.tidy)
 	select {
 	case <-time.After(d):
 	case err := <-failed:
@@ -155,6 +161,7 @@ func (w *soak) run(d time.Duration, seed uint64, amid bool) {
 	w.actors.Wait()
 	w.report()
 	w.observer.check(w.svc.hub)
+	w.checkFiles(w.dir)
 	assert.Zero(t, budget.Used(), "of the readers' budget")
 	assert.Empty(t, w.log.bad(), "lines of the log")
 	w.svc, w.observer = nil, nil
@@ -164,10 +171,14 @@ func (w *soak) run(d time.Duration, seed uint64, amid bool) {
 // serve starts the service with a policy and an observer.
 func (w *soak) serve(cfg config) (failed <-chan error) {
 	cfg.authorize, cfg.observe = soakPolicy, w.observer.observe
+	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	var err error
+	cfg.archive, err = openArchive(cfg, log)
+	require.NoError(w.t, err)
 	l, err := listen(w.t.Context(), cfg)
 	require.NoError(w.t, err)
 	w.rtmpAddr, w.httpAddr = l.rtmp.Addr().String(), l.http.Addr().String()
-	w.svc = newService(cfg, l, slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	w.svc = newService(cfg, l, log)
 	return w.svc.Start()
 }
 

@@ -30,6 +30,7 @@ type selection struct {
 	naps                 bool // it reads nothing now and then, over a connection that holds little
 	fixed                bool // it ends at a change of codecs (hub.WatchOptions.FixedCodecs)
 	scripts              bool // it gets script data in the flow
+	file                 bool // it is a recording, which may begin anywhere
 }
 
 // selection makes one up.
@@ -240,6 +241,8 @@ func (w *soak) openRTMP(ctx context.Context, v *selection) (feed, error) {
 // strictFLV reads tags, and minds what flv.Reader lets pass.
 type strictFLV struct {
 	r     io.Reader
+	file  bool // it is a recording: a codec header need not be announced
+	grows bool // nor what comes later
 	begun bool
 	has   [2]bool // audio, video, by the header
 }
@@ -271,6 +274,9 @@ func (f *strictFLV) next() (flv.Tag, error) {
 	case binary.BigEndian.Uint32(back) != uint32(t.Size()-4):
 		return t, fmt.Errorf("previous tag size % x behind % x", back, head)
 	case t.Type == flv.TypeAudio && !f.has[0], t.Type == flv.TypeVideo && !f.has[1]:
+		if p, err := t.Packet(); f.grows || f.file && err == nil && p.Kind == flv.KindConfig {
+			return t, nil
+		}
 		return t, fmt.Errorf("a %v tag that the header does not announce", t.Type)
 	}
 	return t, nil
