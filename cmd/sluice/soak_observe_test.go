@@ -43,13 +43,14 @@ func newSoakObserver(w *soak) *soakObserver {
 	}
 }
 
-// soakPolicy grants everything, after a moment, to who has the token.
+// soakPolicy grants everything, after a moment, to who has the token; but every other one may
+// not go back into recordings.
 func soakPolicy(ctx context.Context, s *hub.Session) (hub.Grant, error) {
 	select {
 	case <-time.After(time.Duration(rand.IntN(20)) * time.Millisecond):
 	case <-ctx.Done():
 	}
-	return hub.Grant{Identity: s.Client().Query.Get("token")}, nil
+	return hub.Grant{Identity: s.Client().Query.Get("token"), Rewind: s.ID()%2 == 0}, nil
 }
 
 // observe is for hub.Config.Observe.

@@ -191,7 +191,7 @@ func (w *soak) fileOverSocket(ctx context.Context, r archive.Recording, rng *ran
 		return err
 	}
 	c := w.fileChecker(r, flv.FormBrowser)
-	in := strictFLV{r: s}
+	in := strictFLV{r: s, file: true, grows: r.State == archive.StateRecording}
 	for range rng.IntN(300) {
 		tag, err := in.next()
 		switch {

@@ -45,7 +45,7 @@ func (w *soak) selection(rng *rand.Rand) selection {
 	case 2:
 		v.live, query = true, append(query, "start=live")
 	case 3:
-		query = append(query, fmt.Sprintf("back=%d", rng.IntN(4)))
+		query = append(query, fmt.Sprintf("back=%d", rng.IntN(4)*rng.IntN(10))) // further back than the log reaches, too
 	}
 	switch rng.IntN(8) {
 	case 0:
