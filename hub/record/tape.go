@@ -216,6 +216,9 @@ func (t *tape) take(p flvfile.Packet) bool {
 		t.at = max(0, time-t.begin)
 	}
 	p.Timestamp = uint32(t.at)
+	if p.Header && p.Type == flv.TypeScript {
+		p.Timestamp = 0 // as in the log: ffmpeg takes metadata at any other time for a subtitle track
+	}
 	if !t.addShaped(p.Tag) && p.Type == flv.TypeVideo && !p.Header {
 		t.needKey = true // it may be switched on again
 	}

@@ -120,6 +120,29 @@ func TestRewind(t *testing.T) {
 	}
 }
 
+// Metadata that changes in the middle of a recording comes with timestamp 0.
+func TestRewindOverMetadata(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		g.publish("")
+		g.send("meta:a@0 360p@0 aac@0")
+		g.film(0, 5)
+		g.send("meta:b@5000")
+		g.film(5000, 10)
+		v := g.rewind(hub.WatchOptions{Back: time.Hour, ScriptData: true}, Pace{})
+		time.Sleep(time.Second)
+		g.pub.Close()
+		time.Sleep(10 * time.Second)
+		var metas []string
+		for _, w := range v.all() {
+			if strings.HasPrefix(w, "meta") {
+				metas = append(metas, w)
+			}
+		}
+		assert.Equal(t, []string{"meta@0", "meta@0"}, metas)
+	})
+}
+
 // Without a recording, or where the log reaches so far, there is no lead. After a change of
 // codecs a viewer goes back as far as that.
 func TestNoRewind(t *testing.T) {
