@@ -77,7 +77,7 @@ func (c *checker) script(t flv.Tag, first bool) error {
 		return fmt.Errorf("script data: %w", err)
 	}
 	switch {
-	case t.Timestamp != 0 && !c.selection.file && values[0] == "onMetaData":
+	case t.Timestamp != 0 && values[0] == "onMetaData":
 		return fmt.Errorf("metadata at %d", t.Timestamp)
 	case first && values[0] != "onMetaData":
 		return fmt.Errorf("%v at first", values[0])
