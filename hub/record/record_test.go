@@ -1,6 +1,7 @@
 package record
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -283,5 +284,30 @@ func TestTrackBetweenKeyFrames(t *testing.T) {
 		assert.Regexp(t, `K:2@\d+ A:2@\d+ aac1@\d+ a1@`, first)
 		assert.Equal(t, 1, strings.Count(first, "aac1"))
 		assert.Equal(t, []string{"360p@0", "aac@0", "aac1@0", "K:5@0"}, g.read(all[1].ID)[:4])
+	})
+}
+
+// Tracks that are there no more, and come again one after the other: their headers stand
+// before their frames.
+func TestTracksComeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		g.publish("")
+		g.send("360p@0 aac@0 aac1@0 K:0@0 A:0@0 a1@0")
+		g.film(100, 2)
+		g.pub.Close()
+		g.publish("")
+		g.send("360p@0 K:x@0")
+		for ms := 100; ms <= 2000; ms += 100 {
+			time.Sleep(100 * time.Millisecond)
+			g.send(fmt.Sprintf("P:%d@%d", ms, ms))
+		}
+		g.send("aac@2000 aac1@2000 A:y@2000 a1@2000 P:z@2100 A:z@2100 a1@2100")
+		time.Sleep(3 * time.Second)
+		g.pub.Close()
+		time.Sleep(30 * time.Second)
+		all := g.recordings()
+		words := strings.Join(g.read(all[len(all)-1].ID), " ")
+		assert.Regexp(t, `P:2000@\d+ aac@\d+ aac1@\d+ A:y@\d+ a1@`, words)
 	})
 }

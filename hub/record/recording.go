@@ -235,9 +235,14 @@ func (rec *recording) takeHeader(s *slot, p *hub.Packet) {
 	case rec.out == nil: // the next file begins with it
 	case rec.unlike(): // likewise, if a key frame comes before a frame that needs it
 		rec.withheld.take(p.Tag)
-	case news || p.Type != flv.TypeScript:
+	case p.Type == flv.TypeScript:
+		if news {
+			s.packets = append(s.packets, packet(p, rec.base))
+		}
+	default: // with it, what was withheld may be like the file again
+		rec.withheld.take(p.Tag)
+		s.packets = append(s.packets, rec.withheld.packets(packet(p, rec.base).Time)...)
 		rec.withheld = headers{}
-		s.packets = append(s.packets, packet(p, rec.base))
 	}
 }
 
