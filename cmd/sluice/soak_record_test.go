@@ -309,7 +309,7 @@ func dumpFile(dir string, r archive.Recording) string {
 	}
 	var b strings.Builder
 	in := flv.NewReader(bytes.NewReader(file))
-	for range 40 {
+	for range 100 {
 		tag, err := in.Next()
 		if err != nil {
 			break

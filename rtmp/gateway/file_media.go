@@ -233,8 +233,7 @@ func (p *filePlayer) early(at int64) time.Duration {
 	return due - time.Duration(p.buffer.Load()) - ahead
 }
 
-// appendHeaders appends what stands before the first packet at a new position. Metadata
-// has timestamp 0, with others it would be a stream of its own to ffmpeg.
+// appendHeaders appends what stands before the first packet at a new position.
 func (p *filePlayer) appendHeaders(b []byte) ([]byte, error) {
 	headers, err := p.cursor.Headers()
 	if err != nil {
@@ -245,7 +244,6 @@ func (p *filePlayer) appendHeaders(b []byte) ([]byte, error) {
 		case headers[i].Type != flv.TypeScript:
 			b = p.appendPacket(b, &headers[i])
 		case p.position.metadata:
-			headers[i].Time = p.position.base
 			headers[i].Data = endsWithLastPacket(headers[i].Data)
 			b = p.appendPacket(b, &headers[i])
 		}
@@ -291,6 +289,9 @@ func (p *filePlayer) appendPacket(b []byte, packet *flvfile.Packet) []byte {
 		return b
 	}
 	at := max(packet.Time-p.position.base, 0)
+	if packet.Header && packet.Type == flv.TypeScript {
+		at = 0 // metadata at any other time is a stream of its own to ffmpeg
+	}
 	p.position.tag[0] = flv.Tag{Type: packet.Type, Timestamp: uint32(at), Data: body}
 	return p.stream.AppendTags(b, p.position.tag[:])
 }

@@ -39,6 +39,17 @@ func TestPlayRecording(t *testing.T) {
 	assert.NotContains(t, h.log.String(), "secret")
 }
 
+// Metadata that changes in the middle of a recording has timestamp 0, like that at its
+// beginning.
+func TestMetadataWithinRecording(t *testing.T) {
+	a := newArchive(t)
+	id := record(t, a, recorded, headersAt(0), film(0, 2000), "meta@2000", film(2000, 4000))
+	h := newRig(t, func(c *configs) { c.archive = a })
+	p := h.dial("rec/live/camera")
+	p.playRecording(id, -2000.0)
+	p.expect(saidBegin, "meta@0", headersAt(0), film(0, 2000), "meta@0", film(2000, 4000), saidWhole)
+}
+
 // The end is told with what was played, and the client closes.
 func TestRecordingForOurPlayer(t *testing.T) {
 	h, id := newRecordings(t, 5000)
