@@ -26,14 +26,18 @@ type comparedReport struct {
 	// Medians of the rounds.
 	Without comparedSide `json:"without"`
 	With    comparedSide `json:"with"`
-	MoreCPU float64      `json:"more_cpu_cores"`    // median of the rounds' differences
-	Each    float64      `json:"each_bytes"`        // of memory, likewise
-	P99     float64      `json:"latency_p99_ratio"` // median of the rounds' ratios
+	MoreCPU float64      `json:"more_cpu_cores"` // median of the rounds' differences
+	// Each is how much more memory there is for each: likewise, but with -play that of the
+	// first round, since the server keeps some for the next.
+	Each float64 `json:"each_bytes"`
+	P99  float64 `json:"latency_p99_ratio"` // median of the rounds' ratios
 	// Files and FileBytes are those that the last round recorded.
 	Files     int   `json:"files,omitempty"`
 	FileBytes int64 `json:"file_bytes,omitempty"`
 	// Players of files, all rounds together.
 	Players *playersReport `json:"players,omitempty"`
+
+	sameServer bool // in all rounds
 }
 
 // comparedRound is one round: first without, then with.
@@ -60,7 +64,7 @@ func compare(ctx context.Context, o *options, p *progress) (*report, error) {
 	all := &report{o: o, Cores: newReport(o).Cores, Problems: []string{}, Compared: &comparedReport{What: "recordings", Count: o.publishers}}
 	half := compareRecording
 	if o.plays {
-		all.Compared.What, all.Compared.Count = "players of files", o.players
+		all.Compared.What, all.Compared.Count, all.Compared.sameServer = "players of files", o.players, true
 		half = comparePlaying
 	}
 	for n := range o.rounds {
@@ -125,7 +129,11 @@ func (c *comparedReport) add(round comparedRound) {
 	c.Without = medians(func(r comparedRound) comparedSide { return r.Without })
 	c.With = medians(func(r comparedRound) comparedSide { return r.With })
 	c.MoreCPU = of(func(r comparedRound) float64 { return r.With.CPU - r.Without.CPU })
-	c.Each = of(func(r comparedRound) float64 { return float64(r.With.PSS - r.Without.PSS) }) / float64(max(1, c.Count))
+	more := of(func(r comparedRound) float64 { return float64(r.With.PSS - r.Without.PSS) })
+	if c.sameServer {
+		more = float64(c.Rounds[0].With.PSS - c.Rounds[0].Without.PSS)
+	}
+	c.Each = more / float64(max(1, c.Count))
 	c.P99 = of(func(r comparedRound) float64 {
 		if r.Without.P99 == 0 {
 			return 0

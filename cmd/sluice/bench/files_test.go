@@ -158,6 +158,10 @@ func TestComparedRounds(t *testing.T) {
 	assert.Contains(t, out.String(), "  recorded           2 files, 2048 KB each\n")
 	assert.NotContains(t, out.String(), "%!")
 
+	c.sameServer = true
+	c.add(c.Rounds[1])
+	assert.Equal(t, 10*1024., c.Each, "of the first round")
+
 	c = &comparedReport{}
 	c.add(comparedRound{})
 	assert.Zero(t, c.P99, "nobody checked")
