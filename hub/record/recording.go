@@ -3,6 +3,7 @@ package record
 import (
 	"context"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -144,6 +145,7 @@ func (rec *recording) turn(in *hub.Reader, halted bool) (over, full bool) {
 	r := rec.recorder
 	s := r.acquire()
 	defer r.release(s)
+	runtime.Gosched() // those who serve viewers first
 	end := hub.ReasonNone
 	if halted || !rec.failing || !time.Now().Before(rec.retryAt) { // otherwise the log keeps it meanwhile
 		rec.failing = false
