@@ -102,6 +102,12 @@ type format struct {
 	more   int          // how many further tracks
 }
 
+// main is the format without the further tracks, of which a viewer need not know.
+func (f format) main() format {
+	f.more = 0
+	return f
+}
+
 // format returns the format that is in force.
 func (h *headers) format() format {
 	var f format

@@ -7,7 +7,7 @@ type part struct {
 	id    string
 	base  int64 // stream time of the file's time 0
 	begin int64 // stream time from which on it has this stream
-	epoch int   // the same in those of one format
+	epoch int   // the same in those of one format, but for further tracks
 }
 
 // maxParts is how many files a viewer who rewinds may reach: the newest ones.
@@ -17,7 +17,7 @@ const maxParts = 10_000
 func (rec *recording) addPart(p part) {
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
-	if len(rec.files) > 0 && rec.format != rec.written {
+	if len(rec.files) > 0 && rec.format.main() != rec.written.main() {
 		rec.epoch++
 	}
 	if len(rec.files) >= maxParts {

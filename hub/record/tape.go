@@ -197,8 +197,8 @@ func (t *tape) take(p flvfile.Packet) bool {
 		}
 	}
 	if p.Header && p.Type != flv.TypeScript {
-		before := t.headers.format()
-		if t.headers.take(p.Tag) && t.headers.format() != before && t.viewer.CannotFollow() {
+		before := t.headers.format().main()
+		if t.headers.take(p.Tag) && t.headers.format().main() != before && t.viewer.CannotFollow() {
 			return false
 		}
 	}

@@ -120,6 +120,31 @@ func TestRewind(t *testing.T) {
 	}
 }
 
+// A viewer who will end at a change of the picture is given everything before it, over files
+// that differ in further tracks.
+func TestRewindOverFurtherTracks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		g.publish("")
+		g.send("360p@0 aac@0 aac1@0 K:0@0 A:0@0 a1@0")
+		want := append([]string{"K:0@0", "A:0@0"}, g.film(1000, 3)...)
+		g.pub.Close()
+		g.publish("")
+		g.send("360p@5000 aac@5000")
+		want = append(want, g.film(5000, 3)...)
+		v := g.rewind(hub.WatchOptions{Back: time.Hour, FixedCodecs: true}, Pace{Ahead: 500 * time.Millisecond})
+		synctest.Wait()
+		require.Len(t, g.recordings(), 2)
+		g.send("turned@8000")
+		g.film(8000, 1)
+		g.pub.Close()
+		time.Sleep(30 * time.Second)
+		got := v.all()
+		assert.Equal(t, "end:codec changed@0", got[len(got)-1])
+		same(t, names(want), names(frames(got[:len(got)-1])), "what it gets")
+	})
+}
+
 // Metadata that changes in the middle of a recording comes with timestamp 0.
 func TestRewindOverMetadata(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
