@@ -79,6 +79,9 @@ func (v *Viewer) Shape(t flv.Tag, scratch *[]byte) (_ flv.Tag, ok bool) {
 // Paused reports whether the viewer is paused.
 func (v *Viewer) Paused() bool { return v.flags.Load()&flagPaused != 0 }
 
+// VideoOff reports whether the viewer wants no video at the moment.
+func (v *Viewer) VideoOff() bool { return v.flags.Load()&flagVideoOff != 0 }
+
 // CannotFollow reports whether its stream has changed since the viewer started in a way that
 // it cannot follow (WatchOptions.FixedCodecs): it ends where that happened.
 func (v *Viewer) CannotFollow() bool {

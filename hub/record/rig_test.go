@@ -41,6 +41,7 @@ var bodies = map[string]string{
 	"aac48":  "af001190",
 	"aac1":   "95006d703461011210", // of a further track, Enhanced RTMP v2
 	"a1":     "95016d70346101ffff",
+	"v1":     "a6016176633101000000ff",
 }
 
 // words are the tags of tests: K:1 and P:2 are key and inter frames, A:3 is sound, and a

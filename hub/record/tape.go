@@ -219,7 +219,7 @@ func (t *tape) take(p flvfile.Packet) bool {
 	if p.Header && p.Type == flv.TypeScript {
 		p.Timestamp = 0 // as in the log: ffmpeg takes metadata at any other time for a subtitle track
 	}
-	if !t.addShaped(p.Tag) && p.Type == flv.TypeVideo && !p.Header {
+	if !t.addShaped(p.Tag) && p.Type == flv.TypeVideo && !p.Header && t.viewer.VideoOff() {
 		t.needKey = true // it may be switched on again
 	}
 	return true

@@ -145,6 +145,22 @@ func TestRewindOverFurtherTracks(t *testing.T) {
 	})
 }
 
+// Pictures of another track than the viewer's leave no gap in its own.
+func TestRewindOfOneTrack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		g.publish("")
+		g.send("360p@0 aac@0 K:0@0 A:0@0 v1@0 P:1@40 A:1@40 v1@40 P:2@80 A:2@80 v1@80")
+		want := append(strings.Fields("K:0@0 A:0@0 P:1@40 A:1@40 P:2@80 A:2@80"), g.film(1000, 5)...)
+		v := g.rewind(hub.WatchOptions{Back: time.Hour, Shape: flv.Shape{Form: flv.FormBrowser}}, Pace{})
+		time.Sleep(2 * time.Second)
+		g.pub.Close()
+		time.Sleep(30 * time.Second)
+		got := v.all()
+		same(t, names(want), names(frames(got[:len(got)-1])), "what it gets") // the last word is its end
+	})
+}
+
 // Metadata that changes in the middle of a recording comes with timestamp 0.
 func TestRewindOverMetadata(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
