@@ -104,10 +104,10 @@ func (v *Viewer) ContinueAt(p Position, begin int64) bool {
 		}
 		v.next, v.base, v.begun, v.headers = p.seq, begin, true, p.headers
 		v.needKey, v.evicted, v.wasPaused = false, false, false
+		s.leadLocked(&v.cursor)
 		if v.plan != nil {
 			v.plan.sound = 0 // it has had sound up to here, and goes on with it
 		}
-		s.leadLocked(&v.cursor)
 		s.holdLocked(v.next)
 		done = true
 	})

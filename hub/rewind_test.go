@@ -53,6 +53,24 @@ func TestContinueAt(t *testing.T) {
 	})
 }
 
+// A viewer that joins behind a change of the picture, and was given from elsewhere what lies
+// before it, goes on there with the sound as well.
+func TestContinueAtWithSound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{})
+		p := publish(t, h, client{})
+		p.send("meta:av vc:s ac:c K:1@0 A:1@0 P:2@40")
+		recorder := readerOf(t, h, hub.ReadOptions{FromSession: true, Lag: hub.LagBudget, Budget: hub.NewBudget(1 << 20)})
+		readAll(recorder)
+		watch(t, h, hub.WatchOptions{}) // for whom the log is kept
+		p.send("A:2@60 P:3@80 A:3@80 hc:h HK:4@120 A:4@120 HP:5@160")
+		time.Sleep(2 * time.Second)
+		v := watch(t, h, hub.WatchOptions{Back: time.Hour})
+		require.True(t, v.ContinueAt(recorder.Position(), 0))
+		assert.Equal(t, "A:2@60 P:3@80 A:3@80 hc:h@120 HK:4@120 A:4@120 HP:5@160", v.read())
+	})
+}
+
 // The viewer's shape holds for what it is given from elsewhere.
 func TestViewerShape(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
