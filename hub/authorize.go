@@ -17,10 +17,16 @@ import (
 type Grant struct {
 	// Identity says who this is, whatever else the client shows: a publisher with the
 	// identity of the present one takes its stream over at once. Empty proves nothing.
-	// It is compared in constant time and never shown.
+	// It is compared in constant time and never shown. Viewers with one are counted by it
+	// (Config.MaxPerIdentity).
 	Identity string
+	// Subject says who this is to people who run the server: lists and events show it, so that
+	// it holds no secret. Empty if it is not known.
+	Subject string
+	// Method is how it was decided, one of a few words, for figures.
+	Method string
 	// Until is when the grant ends; the zero Time for never. It counts when the session
-	// enters its stream: one that has begun goes on.
+	// enters its stream; one that has begun goes on, unless Config.ExpireSessions is set.
 	Until time.Time
 	// Key is the stream to publish or watch instead of the one that was asked for; the
 	// zero Key for that one.

@@ -69,6 +69,20 @@ type Config struct {
 	// AuthorizeTimeout bounds the wait for its answer, the time in the queue included:
 	// 10 s if 0.
 	AuthorizeTimeout time.Duration
+	// Recheck looks once more at a session that has just entered its stream, or begun to play
+	// a recording: what a policy knows by itself may have changed since it was asked. Its error
+	// ends the session, with ReasonKicked unless it is a *Refusal. It returns at once and calls
+	// nothing of the hub. nil for no second look.
+	Recheck func(s *Session) error
+	// ExpireSessions ends sessions that have begun when their grants end, with ReasonExpired.
+	ExpireSessions bool
+	// MaxPerIdentity bounds the viewers whose grants have one identity, those who wait
+	// included; 0 for no bound.
+	MaxPerIdentity int
+	// Disguise returns what is shown in place of the stream that a client asked to publish, as
+	// long as nobody has granted it: where a stream's name may be a mistyped secret. nil shows
+	// the name. See Session.Shown.
+	Disguise func(Key) string
 	// Observe is told what happens, one event after the other, those of a stream in
 	// their order; nobody waits for it. It is called by one goroutine at a time, and
 	// should return soon: while more than 100,000 events wait for it, further ones are

@@ -34,6 +34,8 @@ const (
 	ReasonStalled      // the viewer took nothing for too long
 	ReasonIdle         // the publisher sent nothing for too long
 	ReasonProtocol     // the peer broke its protocol
+	ReasonKicked       // an operator ended it
+	ReasonExpired      // its permission has ended
 	reasons            // how many there are
 )
 
@@ -66,6 +68,8 @@ var reasonTable = [reasons]struct {
 	ReasonStalled:      {"stalled", "NetStream.Failed", "NetStream.Play.Failed", 408, 1008},
 	ReasonIdle:         {"idle", "NetStream.Publish.Rejected", "NetStream.Play.Failed", 408, 1008},
 	ReasonProtocol:     {"protocol error", "NetStream.Failed", "NetStream.Failed", 400, 1002},
+	ReasonKicked:       {"kicked", "NetStream.Publish.Denied", "NetStream.Play.Failed", 403, 4403},
+	ReasonExpired:      {"expired", "NetStream.Unpublish.Success", "NetStream.Play.UnpublishNotify", 403, 4401},
 }
 
 func (r Reason) row() int {
@@ -95,7 +99,7 @@ func (r Reason) CloseCode() int { return reasonTable[r.row()].close }
 // up to its end, so that the body is completed rather than broken off.
 func (r Reason) Proper() bool {
 	switch r {
-	case ReasonUnpublished, ReasonCodecChanged, ReasonComplete, ReasonShuttingDown, ReasonClientLeft:
+	case ReasonUnpublished, ReasonCodecChanged, ReasonComplete, ReasonShuttingDown, ReasonClientLeft, ReasonExpired:
 		return true
 	}
 	return false

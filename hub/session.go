@@ -163,6 +163,37 @@ func (s *Session) Key() Key {
 	return s.key
 }
 
+// Shown returns the stream that the session is about as it may be printed and shown to others
+// than its client: APP/NAME, or what Config.Disguise makes of it. Of a client whose name makes
+// no key, it is empty.
+func (s *Session) Shown() string {
+	g := s.grant.Load()
+	key := s.Key()
+	switch disguise := s.hub.cfg.Disguise; {
+	case key == (Key{}):
+		return ""
+	case disguise != nil && s.role == RolePublish && g == nil:
+		return disguise(key)
+	}
+	return key.String()
+}
+
+// Subject returns the Grant.Subject of the session, empty before it was granted.
+func (s *Session) Subject() string {
+	if g := s.grant.Load(); g != nil {
+		return g.Subject
+	}
+	return ""
+}
+
+// Method returns the Grant.Method of the session, empty before it was granted.
+func (s *Session) Method() string {
+	if g := s.grant.Load(); g != nil {
+		return g.Method
+	}
+	return ""
+}
+
 // Protocol returns Client.Protocol.
 func (s *Session) Protocol() string { return s.appear.Value().protocol }
 
