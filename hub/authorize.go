@@ -76,7 +76,46 @@ func (s *Session) check() error {
 	if g := s.grant.Load(); g != nil && !g.Until.IsZero() && !time.Now().Before(g.Until) {
 		return refuse(ReasonDenied, "the permission has ended")
 	}
+	if why := s.recheck(); why != nil {
+		return why
+	}
 	return nil
+}
+
+// recheck takes the policy's second look (Config.Recheck).
+func (s *Session) recheck() *Refusal {
+	if s.hub.cfg.Recheck == nil {
+		return nil
+	}
+	err := s.hub.cfg.Recheck(s)
+	if err == nil {
+		return nil
+	}
+	if refusal, ok := errors.AsType[*Refusal](err); ok {
+		return refusal
+	}
+	return refuse(ReasonKicked, "%v", err)
+}
+
+// expire has end called when the session's grant ends, where sessions end with their grants.
+func (s *Session) expire(end func(*Refusal)) {
+	g := s.grant.Load()
+	if !s.hub.cfg.ExpireSessions || g == nil || g.Until.IsZero() {
+		return
+	}
+	s.expiry.Store(time.AfterFunc(time.Until(g.Until), func() {
+		end(refuse(ReasonExpired, "the permission has ended"))
+	}))
+	if s.stage.Load() == stageOver { // before there was a timer to stop
+		s.stopExpiry()
+	}
+}
+
+// stopExpiry undoes expire.
+func (s *Session) stopExpiry() {
+	if t := s.expiry.Load(); t != nil {
+		t.Stop()
+	}
 }
 
 // Why questions end without the policy's answer.
@@ -296,17 +335,29 @@ func (q *question) answer(grant Grant, err error) {
 	q.done(nil)
 }
 
-// close refuses all questions, and those to come.
-func (a *asker) close() {
+// all returns the questions that the policy is, or will be, asked.
+func (a *asker) all() []*question {
 	a.mu.Lock()
-	a.closed = true
-	var all []*question
+	defer a.mu.Unlock()
+	return a.allLocked()
+}
+
+func (a *asker) allLocked() []*question {
+	all := make([]*question, 0, len(a.asked)+a.queue.Len())
 	for q := range a.asked {
 		all = append(all, q)
 	}
 	for e := a.queue.Front(); e != nil; e = e.Next() {
 		all = append(all, e.Value.(*question))
 	}
+	return all
+}
+
+// close refuses all questions, and those to come.
+func (a *asker) close() {
+	a.mu.Lock()
+	a.closed = true
+	all := a.allLocked()
 	a.mu.Unlock()
 	for _, q := range all {
 		a.finish(q, Grant{}, errShuttingDown)

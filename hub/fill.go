@@ -47,6 +47,8 @@ func (v *Viewer) Fill(b *Batch, f Framer, limit int) (more bool, end Reason) {
 	switch {
 	case flags&flagClosed != 0:
 		return false, ReasonClientLeft
+	case flags&flagDismissed != 0:
+		return false, v.closedBecause().Reason
 	case v.complete:
 		return false, ReasonComplete
 	case v.stop != ReasonNone:

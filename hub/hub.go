@@ -117,7 +117,9 @@ type Hub struct {
 	mu       sync.Mutex
 	streams  map[Key]*Stream
 	draining map[*Stream]struct{} // ended and forgotten, but for the viewers that are left
-	viewers  int                  // not closed yet
+	playing  map[*Session]playing // sessions that play recordings
+	viewers  int                  // not closed yet; those who play a recording included
+	alike    map[string]int       // of them those with an identity, with Config.MaxPerIdentity
 	closing  bool                 // Shutdown was called
 	idle     chan struct{}        // closed when closing and the last viewer is closed
 	ending   chan struct{}        // closed when closing
@@ -149,6 +151,7 @@ func New(cfg Config) *Hub {
 	h := &Hub{
 		cfg: cfg, began: time.Now(), idle: make(chan struct{}), ending: make(chan struct{}),
 		streams: make(map[Key]*Stream), draining: make(map[*Stream]struct{}),
+		playing: make(map[*Session]playing), alike: make(map[string]int),
 	}
 	h.asker = newAsker(&h.cfg)
 	h.ledger.observe = cfg.Observe
@@ -175,6 +178,11 @@ func (h *Hub) Watch(s *Session, opts WatchOptions) (*Viewer, error) {
 	if err := h.attach(v, s.Key()); err != nil {
 		return nil, s.refused(err)
 	}
+	if err := s.recheck(); err != nil {
+		v.End(err)
+		return nil, err
+	}
+	s.expire(v.dismiss)
 	return v, nil
 }
 
@@ -182,17 +190,18 @@ func (h *Hub) Watch(s *Session, opts WatchOptions) (*Viewer, error) {
 func (h *Hub) attach(v *Viewer, key Key) error {
 	h.mu.Lock()
 	s, err := h.roomLocked(v, key)
+	old := v.stream.Load()
+	if err == nil && old == nil {
+		err = h.enterLocked(v.session)
+	}
 	if err != nil {
 		h.mu.Unlock()
 		return err
 	}
-	old := v.stream.Load()
 	if old != nil {
 		old.mu.Lock() // as long as v.stream says that this guards the viewer
 		old.removeLocked(v)
 		h.letGoLocked(old)
-	} else {
-		h.viewers++
 	}
 	s.mu.Lock()
 	s.updateLocked(func() {
@@ -208,8 +217,8 @@ func (h *Hub) attach(v *Viewer, key Key) error {
 
 // roomLocked returns the present stream of the key, if it has room for the viewer.
 func (h *Hub) roomLocked(v *Viewer, key Key) (*Stream, error) {
-	if v.closed() {
-		return nil, errViewerClosed
+	if v.mustEnd() {
+		return nil, v.closedBecause()
 	}
 	s, err := h.streamLocked(key, h.cfg.MaxStreams)
 	if err != nil {
@@ -314,6 +323,9 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	if !h.closing {
 		h.closing = true
 		close(h.ending)
+		for _, p := range h.playing {
+			p.dismiss(errShuttingDown)
+		}
 		if h.viewers == 0 {
 			close(h.idle)
 		}
@@ -356,19 +368,20 @@ func (v *Viewer) End(why *Refusal) {
 		return
 	}
 	h.mu.Unlock()
+	v.session.stopExpiry()
+	if dismissed := v.session.dismissed.Load(); dismissed != nil && dismissed.Reason == why.Reason {
+		why = dismissed // which says more
+	}
 	s := v.stream.Load() // which it does not change any more
 	s.update(func() {
 		s.removeLocked(v)
 		s.facts.out += v.bytes.Load()
 		s.facts.dropped += v.dropped.Load()
 		s.endSessionLocked(EventLeft, v.session, why, v.bytes.Load(), v.dropped.Load())
-		if v.plan != nil && v.plan.gone != nil {
-			close(v.plan.gone) // its own Wait ends; others who wait need not look
-			v.plan.gone = nil
-		}
+		v.goneLocked()
 		s.effects.forget = (s.state == stateWaiting || s.state == stateEnded) && len(s.viewers) == 0
 	})
-	h.leave()
+	h.leave(v.session)
 }
 
 // maxWaitingListed bounds the streams that nobody publishes in what Streams returns:

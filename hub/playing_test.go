@@ -22,8 +22,9 @@ func TestPlayingSession(t *testing.T) {
 		var events []hub.Event
 		h := newHub(t, hub.Config{Observe: func(e hub.Event) { events = append(events, e) }})
 		player := h.NewSession(hub.RoleWatch, key, hub.Client{Protocol: "http-file", Recording: "20261128T170500.123Z"})
-		require.NoError(t, player.Begin())
-		assert.Error(t, player.Begin())
+		begins(t, player)
+		_, err := player.Begin()
+		assert.Error(t, err)
 		time.Sleep(3 * time.Second)
 		player.End(&hub.Refusal{Reason: hub.ReasonComplete}, 1000, 0)
 		player.End(&hub.Refusal{Reason: hub.ReasonClientLeft}, 2000, 0)
@@ -38,10 +39,12 @@ func TestPlayingSession(t *testing.T) {
 		assert.Equal(t, 3*time.Second, left.Duration)
 
 		last := h.NewSession(hub.RoleWatch, key, hub.Client{Protocol: "http-file"})
-		require.NoError(t, last.Begin())
+		playing := begins(t, last)
 		down := make(chan error)
 		go func() { down <- h.Shutdown(context.Background()) }()
 		<-h.Closing()
+		<-playing.Done()
+		assert.Equal(t, hub.ReasonShuttingDown, reasonOf(t, context.Cause(playing)))
 		synctest.Wait()
 		select {
 		case <-down:
@@ -49,7 +52,8 @@ func TestPlayingSession(t *testing.T) {
 		default:
 		}
 		late := h.NewSession(hub.RoleWatch, key, hub.Client{Protocol: "http-file"})
-		assert.Equal(t, hub.ReasonShuttingDown, reasonOf(t, late.Begin()))
+		_, err = late.Begin()
+		assert.Equal(t, hub.ReasonShuttingDown, reasonOf(t, err))
 		last.End(&hub.Refusal{Reason: hub.ReasonShuttingDown}, 0, 0)
 		require.NoError(t, <-down)
 		assert.Len(t, events, 5)

@@ -68,6 +68,11 @@ func (h *Hub) Publish(who *Session, opts PublishOptions) (*Publisher, error) {
 			p.stream = s
 			s.beginLocked(p, now)
 		})
+		if err := who.recheck(); err != nil {
+			p.End(err)
+			return nil, err
+		}
+		who.expire(p.dismiss)
 		return p, nil
 	}
 }
@@ -80,6 +85,17 @@ func (s *Stream) dismissLocked(why *Refusal) {
 		return
 	}
 	s.effects.ended = func() { p.opts.End(why) }
+}
+
+// dismiss ends the publisher because of why. Its stream has its grace time.
+func (p *Publisher) dismiss(why *Refusal) {
+	s := p.stream
+	s.update(func() {
+		if s.pub == p {
+			s.dismissLocked(why)
+			s.leaveLocked()
+		}
+	})
 }
 
 // same reports whether a session has proved that it is p's owner too.
@@ -147,6 +163,7 @@ func (s *Stream) finishLocked(p *Publisher, why *Refusal) bool {
 	}
 	p.mu.Unlock()
 	if first {
+		p.session.stopExpiry()
 		s.endSessionLocked(EventUnpublished, p.session, why, p.bytes, 0)
 	}
 	return first

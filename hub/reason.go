@@ -69,7 +69,7 @@ var reasonTable = [reasons]struct {
 	ReasonIdle:         {"idle", "NetStream.Publish.Rejected", "NetStream.Play.Failed", 408, 1008},
 	ReasonProtocol:     {"protocol error", "NetStream.Failed", "NetStream.Failed", 400, 1002},
 	ReasonKicked:       {"kicked", "NetStream.Publish.Denied", "NetStream.Play.Failed", 403, 4403},
-	ReasonExpired:      {"expired", "NetStream.Unpublish.Success", "NetStream.Play.UnpublishNotify", 403, 4401},
+	ReasonExpired:      {"expired", "NetStream.Unpublish.Success", "NetStream.Play.UnpublishNotify", 401, 4401},
 }
 
 func (r Reason) row() int {

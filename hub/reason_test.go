@@ -19,7 +19,7 @@ import (
 func TestReasons(t *testing.T) {
 	seen := make(map[string]bool)
 	r := hub.ReasonNone
-	for ; r <= hub.ReasonProtocol; r++ {
+	for ; r <= hub.ReasonExpired; r++ {
 		t.Run(r.String(), func(t *testing.T) {
 			assert.NotEmpty(t, r.String())
 			assert.False(t, seen[r.String()], "two reasons of the same name")
@@ -50,7 +50,7 @@ func TestReasons(t *testing.T) {
 // Ends after which a viewer's body is whole close properly.
 func TestProperEnds(t *testing.T) {
 	var proper []hub.Reason
-	for r := hub.ReasonNone; r <= hub.ReasonProtocol; r++ {
+	for r := hub.ReasonNone; r <= hub.ReasonExpired; r++ {
 		if r.Proper() {
 			proper = append(proper, r)
 		}

@@ -102,7 +102,12 @@ type Session struct {
 	key     Key                   // what the client asked for
 	grant   atomic.Pointer[Grant] // the policy's; nil before, and where there is none
 	stage   atomic.Uint32
-	begun   time.Duration // when it began, on the hub's clock; guarded by its stream's lock
+	// begun is when it began, and before that when it was made, on the hub's clock; guarded by
+	// its stream's lock, or by the hub's where it plays a recording.
+	begun time.Duration
+	// dismissed is why it has to end, nil as long as it need not.
+	dismissed atomic.Pointer[Refusal]
+	expiry    atomic.Pointer[time.Timer] // nil without Config.ExpireSessions, and where its grant has no end
 }
 
 // appearance is what many clients have in common.
@@ -132,10 +137,11 @@ func (h *Hub) NewSession(role Role, key Key, c Client) *Session {
 		query = nil
 	}
 	return &Session{
-		hub:  h,
-		id:   lastSession.Add(1),
-		role: role,
-		key:  key,
+		hub:   h,
+		id:    lastSession.Add(1),
+		role:  role,
+		key:   key,
+		begun: time.Since(h.began),
 		// One client has one address, whether or not its listener takes IPv6 as well.
 		address: netip.AddrPortFrom(c.Address.Addr().Unmap(), c.Address.Port()),
 		query:   query,
@@ -225,15 +231,22 @@ const (
 
 // attrs are what each line of the log says of the session.
 func (s *Session) attrs() []slog.Attr {
-	c, key := s.Client(), s.Key()
-	stream := slog.String("stream", key.String())
-	if key == (Key{}) {
+	c := s.Client()
+	stream := slog.String("stream", s.Shown())
+	if s.Key() == (Key{}) {
 		name, _, _ := strings.Cut(c.Name, "?") // a query that was escaped may hold a secret
-		stream = slog.String("name", name[:min(len(name), maxNamePrinted)])
+		name = name[:min(len(name), maxNamePrinted)]
+		if disguise := s.hub.cfg.Disguise; disguise != nil && s.role == RolePublish {
+			name = disguise(Key{Name: name})
+		}
+		stream = slog.String("name", name)
 	}
 	attrs := []slog.Attr{
 		slog.Uint64("session", s.id), slog.String("role", s.role.String()), slog.String("protocol", c.Protocol),
 		slog.String("remote", c.Remote()), stream, slog.String("agent", c.Agent[:min(len(c.Agent), maxAgentPrinted)]),
+	}
+	if subject := s.Subject(); subject != "" {
+		attrs = append(attrs, slog.String("subject", subject[:min(len(subject), maxNamePrinted)]))
 	}
 	if c.Recording != "" {
 		id, _, _ := strings.Cut(c.Recording, "?")

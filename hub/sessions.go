@@ -1,6 +1,11 @@
 package hub
 
-import "time"
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+)
 
 // SessionState is how far a session has come.
 type SessionState uint8
@@ -22,8 +27,8 @@ func (s SessionState) String() string {
 type SessionInfo struct {
 	Session *Session
 	State   SessionState
-	// Waits says what a session waits for that does not run: "permission", "publisher", "key
-	// frame" or "codec header"; empty for nothing.
+	// Waits says what a session waits for that does not run: "permission", "publisher" or
+	// "key frame"; empty for nothing.
 	Waits string
 	// Since is when it began to run, to wait or to ask.
 	Since   time.Time
@@ -34,10 +39,114 @@ type SessionInfo struct {
 }
 
 // Sessions returns the sessions that there are, by id. The caller owns the list.
-func (h *Hub) Sessions() []SessionInfo { return nil }
+func (h *Hub) Sessions() []SessionInfo {
+	var all []SessionInfo
+	for _, q := range h.asker.all() {
+		all = append(all, SessionInfo{Session: q.session, State: SessionAsking, Waits: "permission", Since: h.at(q.session.begun)})
+	}
+	h.mu.Lock()
+	streams := slices.AppendSeq(slices.Collect(maps.Values(h.streams)), maps.Keys(h.draining))
+	for s := range h.playing {
+		all = append(all, SessionInfo{Session: s, State: SessionRunning, Since: h.at(s.begun)})
+	}
+	h.mu.Unlock()
+	for _, s := range streams {
+		all = s.appendSessions(all)
+	}
+	slices.SortFunc(all, func(a, b SessionInfo) int { return cmp.Compare(a.Session.id, b.Session.id) })
+	// One whose question was answered meanwhile may be there twice: the later one counts.
+	unique := all[:0]
+	for _, info := range all {
+		if n := len(unique); n > 0 && unique[n-1].Session == info.Session {
+			if unique[n-1].State < info.State {
+				unique[n-1] = info
+			}
+			continue
+		}
+		unique = append(unique, info)
+	}
+	return unique
+}
+
+// at returns the time of a moment on the hub's clock.
+func (h *Hub) at(moment time.Duration) time.Time { return h.began.Add(moment) }
+
+// appendSessions appends the sessions of a stream.
+func (s *Stream) appendSessions(all []SessionInfo) []SessionInfo {
+	s.mu.Lock() // also against those who drive viewers
+	defer s.mu.Unlock()
+	if s.pub != nil {
+		all = append(all, SessionInfo{
+			Session: s.pub.session, State: SessionRunning, Since: s.hub.at(s.pub.session.begun), Bytes: s.pub.bytes,
+		})
+	}
+	for _, v := range s.viewers {
+		flags := v.flags.Load()
+		if flags&flagClosed != 0 {
+			continue
+		}
+		info := SessionInfo{
+			Session: v.session, State: SessionRunning, Since: s.hub.at(v.session.begun),
+			Bytes: v.bytes.Load(), Dropped: v.dropped.Load(), Paused: flags&flagPaused != 0,
+		}
+		switch {
+		case v.started:
+			info.Lag = s.lagLocked(v)
+		case s.state == stateLive:
+			info.State, info.Waits = SessionWaiting, "key frame"
+		default:
+			info.State, info.Waits = SessionWaiting, "publisher"
+		}
+		all = append(all, info)
+	}
+	return all
+}
+
+// lagLocked returns how far a viewer that has started is behind the newest packet.
+func (s *Stream) lagLocked(v *Viewer) time.Duration {
+	if v.next >= s.log.head || v.next < s.log.tail {
+		return 0
+	}
+	return time.Duration(s.log.newest().arrived-s.log.at(v.next).arrived) * time.Millisecond
+}
 
 // Dismiss ends the sessions for which who returns true, because of why: those that run, wait or
 // ask for permission. It returns how many there were. A viewer's last bytes follow, so that it
 // may be listed for a moment more; a publisher's stream has its grace time. who is called
 // without a lock, by the caller.
-func (h *Hub) Dismiss(who func(*Session) bool, why *Refusal) int { return 0 }
+func (h *Hub) Dismiss(who func(*Session) bool, why *Refusal) int {
+	type ending struct {
+		session *Session
+		end     func(*Refusal)
+	}
+	var all []ending
+	for _, q := range h.asker.all() {
+		all = append(all, ending{q.session, func(why *Refusal) { h.asker.finish(q, Grant{}, why) }})
+	}
+	h.mu.Lock()
+	streams := slices.AppendSeq(slices.Collect(maps.Values(h.streams)), maps.Keys(h.draining))
+	for s, p := range h.playing {
+		all = append(all, ending{s, p.dismiss})
+	}
+	h.mu.Unlock()
+	for _, s := range streams {
+		s.mu.RLock()
+		if s.pub != nil {
+			all = append(all, ending{s.pub.session, s.pub.dismiss})
+		}
+		for _, v := range s.viewers {
+			if !v.mustEnd() {
+				all = append(all, ending{v.session, v.dismiss})
+			}
+		}
+		s.mu.RUnlock()
+	}
+	n := 0
+	for _, e := range all {
+		if who(e.session) {
+			e.end(why)
+			n++
+		}
+	}
+	return n
+}

@@ -55,6 +55,7 @@ const (
 	flagPaused
 	flagAudioOff
 	flagVideoOff
+	flagDismissed
 )
 
 // Stream returns where the viewer is, fixed once Wait has returned nil.
@@ -105,6 +106,42 @@ func (v *Viewer) setFlag(flag uint32, on bool) {
 }
 
 func (v *Viewer) closed() bool { return v.flags.Load()&flagClosed != 0 }
+
+// mustEnd reports whether the viewer was closed or dismissed.
+func (v *Viewer) mustEnd() bool { return v.flags.Load()&(flagClosed|flagDismissed) != 0 }
+
+// closedBecause returns why a viewer that must end does.
+func (v *Viewer) closedBecause() *Refusal {
+	if why := v.session.dismissed.Load(); why != nil {
+		return why
+	}
+	return errViewerClosed
+}
+
+// Dismissed reports whether somebody else than the viewer's peer wants it to end. Fill says so
+// too.
+func (v *Viewer) Dismissed() bool { return v.flags.Load()&flagDismissed != 0 }
+
+// dismiss ends the viewer because of why: it gets nothing more, and its Fill or Wait says so.
+func (v *Viewer) dismiss(why *Refusal) {
+	if !v.session.dismissed.CompareAndSwap(nil, why) {
+		return
+	}
+	s := v.lock()
+	s.updateLocked(func() {
+		v.flags.Or(flagDismissed)
+		v.goneLocked()
+		s.effects.wake = true
+	})
+}
+
+// goneLocked ends the viewer's Wait; others who wait need not look.
+func (v *Viewer) goneLocked() {
+	if v.plan != nil && v.plan.gone != nil {
+		close(v.plan.gone)
+		v.plan.gone = nil
+	}
+}
 
 // lock locks the stream in which the viewer is, so that it stays there.
 func (v *Viewer) lock() *Stream {
@@ -176,7 +213,7 @@ func (v *Viewer) wait(ctx context.Context) error {
 		select {
 		case <-change:
 		case <-gone:
-			return errViewerClosed
+			return v.closedBecause()
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-expired:
@@ -195,8 +232,8 @@ func (v *Viewer) wait(ctx context.Context) error {
 func (v *Viewer) leaving() (<-chan struct{}, error) {
 	s := v.lock()
 	defer s.mu.Unlock()
-	if v.closed() {
-		return nil, errViewerClosed
+	if v.mustEnd() {
+		return nil, v.closedBecause()
 	}
 	if v.plan == nil {
 		v.plan = new(startPlan)
@@ -212,9 +249,9 @@ func (v *Viewer) leaving() (<-chan struct{}, error) {
 func (v *Viewer) tryStart() (change chan struct{}, publishing bool, err error) {
 	for {
 		s := v.lock()
-		if v.closed() {
+		if v.mustEnd() {
 			s.mu.Unlock()
-			return nil, false, errViewerClosed
+			return nil, false, v.closedBecause()
 		}
 		if s.state == stateEnded {
 			s.mu.Unlock()

@@ -116,12 +116,13 @@ func (h *Handler) serveContent(w http.ResponseWriter, r *http.Request, s *hub.Se
 		http.ServeContent(t, r, "", changed, c)
 		return nil
 	}
-	if err := s.Begin(); err != nil {
+	session, err := s.Begin()
+	if err != nil {
 		return err
 	}
-	stop := context.AfterFunc(h.closing, func() { t.end(0) })
+	stop := context.AfterFunc(session, func() { t.end(0) })
 	defer stop()
-	defer t.finish(s, h.closing)
+	defer t.finish(s, session)
 	http.ServeContent(t, r, "", changed, c)
 	if t.err != nil {
 		panic(http.ErrAbortHandler) // the client sees that something is missing
@@ -136,25 +137,26 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, s *hub.Session,
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}
-	if err := s.Begin(); err != nil {
+	session, err := s.Begin()
+	if err != nil {
 		return err
 	}
 	t := h.newTransfer(w, r)
 	t.direct = false // in a body of chunks, the connection takes nothing by itself
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	stop := context.AfterFunc(h.closing, func() {
+	stop := context.AfterFunc(session, func() {
 		t.end(politeEnd)
 		cancel()
 	})
 	defer stop()
-	defer t.finish(s, h.closing)
+	defer t.finish(s, session)
 	w.WriteHeader(http.StatusOK)
-	_, err := t.send(c, c.size)
+	_, err = t.send(c, c.size)
 	if err == nil {
 		err = t.sendGrowth(ctx, f, c)
 	}
-	whole := t.err == nil && (err == nil || h.closing.Err() != nil)
+	whole := t.err == nil && (err == nil || session.Err() != nil && dismissal(session).Reason.Proper())
 	t.note(0, err)
 	if !whole {
 		panic(http.ErrAbortHandler) // returning would complete the body

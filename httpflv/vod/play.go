@@ -64,10 +64,8 @@ func (h *Handler) play(s *hub.Session, socket *httpflv.Socket, q request) *hub.R
 		return err.(*hub.Refusal)
 	}
 	defer f.Close()
-	ctx, cancel := context.WithCancel(socket.Context())
-	defer cancel()
-	stop := context.AfterFunc(h.closing, cancel)
-	defer stop()
+	ctx, cancel := context.WithCancelCause(socket.Context())
+	defer cancel(nil)
 	p := &player{file: f, cursor: f.Cursor(), out: socket, watch: q.watch, ctx: ctx}
 	defer p.letGo()
 	if q.start > 0 {
@@ -78,7 +76,9 @@ func (h *Handler) play(s *hub.Session, socket *httpflv.Socket, q request) *hub.R
 			return h.unreadable(s.Key(), q.id, err)
 		}
 	}
-	if err = s.Begin(); err == nil {
+	session, err := s.Begin()
+	if err == nil {
+		defer context.AfterFunc(session, func() { cancel(context.Cause(session)) })()
 		err = p.run()
 	}
 	why, known := errors.AsType[*hub.Refusal](err)
@@ -87,8 +87,8 @@ func (h *Handler) play(s *hub.Session, socket *httpflv.Socket, q request) *hub.R
 		return refusal(hub.ReasonComplete, "")
 	case known:
 		return why
-	case h.closing.Err() != nil:
-		return refusal(hub.ReasonShuttingDown, "")
+	case session.Err() != nil:
+		return dismissal(session)
 	case ctx.Err() != nil:
 		return refusal(hub.ReasonClientLeft, "")
 	}

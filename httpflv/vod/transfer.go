@@ -90,11 +90,12 @@ func (t *transfer) end(in time.Duration) {
 }
 
 // finish tells the session why the answer ended. Nothing may be sent any more.
-func (t *transfer) finish(s *hub.Session, closing context.Context) {
+// session is what Session.Begin returned.
+func (t *transfer) finish(s *hub.Session, session context.Context) {
 	t.mu.Lock()
 	t.over = true
 	t.mu.Unlock()
-	s.End(t.reason(closing), t.sent, 0)
+	s.End(t.reason(session), t.sent, 0)
 }
 
 // WriteHeader makes a refusal of what net/http says as text.
@@ -217,14 +218,22 @@ func (t *transfer) copy(c *content, n int64) (int64, error) {
 	return int64(m), err
 }
 
+// dismissal returns why the hub wanted a session to end, whose context has ended.
+func dismissal(session context.Context) *hub.Refusal {
+	if why, ok := context.Cause(session).(*hub.Refusal); ok {
+		return why
+	}
+	return refusal(hub.ReasonShuttingDown, "")
+}
+
 // reason returns why the answer ended.
-func (t *transfer) reason(closing context.Context) *hub.Refusal {
+func (t *transfer) reason(session context.Context) *hub.Refusal {
 	why := hub.ReasonConnection
 	switch {
 	case t.err == nil:
 		why = hub.ReasonComplete
-	case closing.Err() != nil:
-		why = hub.ReasonShuttingDown
+	case session.Err() != nil:
+		return dismissal(session)
 	case errors.Is(t.err, os.ErrDeadlineExceeded):
 		why = hub.ReasonStalled
 	case t.r.Context().Err() != nil, errors.Is(t.err, syscall.EPIPE), errors.Is(t.err, syscall.ECONNRESET),

@@ -94,6 +94,9 @@ func (t *tape) Next(dst []byte, f hub.Framer) (piece []byte, wait time.Duration,
 		return dst, 0, true
 	default:
 	}
+	if t.viewer.Dismissed() {
+		return dst, 0, true
+	}
 	if t.viewer.Paused() {
 		return dst, 2 * tapePoll, false
 	}

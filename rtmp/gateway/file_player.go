@@ -35,7 +35,7 @@ type filePlayer struct {
 	asked   *asked
 	req     *rtmp.Request
 	shape   flv.Shape
-	closing <-chan struct{} // closed when the hub shuts down
+	session context.Context // ends when the hub wants the player to end; nil before it has begun
 
 	ctx    context.Context // ends by Close
 	cancel context.CancelFunc
@@ -103,7 +103,7 @@ const (
 func (h *Handler) playFile(s *rtmp.ServerStream, r *rtmp.Request, a *asked, opts *hub.WatchOptions) *filePlayer {
 	p := &filePlayer{
 		stream: s, outlet: h.outlet(s), archive: h.Archive, asked: a, req: r, shape: opts.Shape,
-		closing: h.Hub.Closing(), done: make(chan struct{}), woken: make(chan struct{}, 1),
+		done: make(chan struct{}), woken: make(chan struct{}, 1),
 		noAudio: opts.NoAudio, noVideo: opts.NoVideo,
 	}
 	p.buffer.Store(int64(defaultBuffer))
@@ -224,8 +224,8 @@ func (p *filePlayer) play() (why *hub.Refusal, then func()) {
 		if why, over := p.ended(); over {
 			return why, nil
 		}
-		if p.shuttingDown() {
-			why := &hub.Refusal{Reason: hub.ReasonShuttingDown}
+		if p.dismissed() {
+			why := context.Cause(p.session).(*hub.Refusal)
 			p.words = p.stream.AppendPlayEnd(p.words)
 			p.speak()
 			return why, func() { p.stream.End(why) }
@@ -255,9 +255,10 @@ func (p *filePlayer) ended() (why *hub.Refusal, over bool) {
 	return p.left, true
 }
 
-func (p *filePlayer) shuttingDown() bool {
+// dismissed reports whether the hub wants the player to end.
+func (p *filePlayer) dismissed() bool {
 	select {
-	case <-p.closing:
+	case <-p.session.Done():
 		return true
 	default:
 		return false
@@ -278,7 +279,7 @@ func (p *filePlayer) sleep(c <-chan struct{}, d time.Duration) {
 	case <-c:
 	case <-timeout:
 	case <-p.woken:
-	case <-p.closing:
+	case <-p.session.Done():
 	case <-p.ctx.Done():
 	}
 }

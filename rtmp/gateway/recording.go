@@ -117,7 +117,7 @@ func (p *filePlayer) open() error {
 		p.asked.session.Refuse(err)
 		return err
 	}
-	if err := p.asked.session.Begin(); err != nil {
+	if p.session, err = p.asked.session.Begin(); err != nil {
 		return errors.Join(err, file.Close())
 	}
 	p.file, p.cursor = file, file.Cursor()
