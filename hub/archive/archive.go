@@ -106,7 +106,14 @@ type Archive struct {
 	writers  map[*Writer]struct{}
 	reserved map[string]bool // paths of recordings that are about to begin
 	seq      uint64
-	loading  bool // byTime is made when everything is there
+	loading  bool     // byTime is made when everything is there
+	finished []placed // by load
+}
+
+// placed says which recording is meant.
+type placed struct {
+	key hub.Key
+	id  string
 }
 
 // Errors; test with errors.Is.

@@ -163,6 +163,8 @@ func TestWhatADeadProcessLeft(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, StateFinished, r.State)
 	assert.Equal(t, time.Second, r.Duration)
+	assert.Equal(t, []Recording{r}, a.Recovered())
+	assert.FileExists(t, filepath.Join(a.cfg.Dir, filepath.FromSlash(r.Path())))
 	assert.Equal(t, 4, strings.Count(log.String(), "\n"), "%s", log)
 	for _, line := range []string{"is now\" folder=live/me id=20261128T170500.123Z duration=1s", "was empty\" folder=live/me id=20261128T170501.123Z", "000Z.idx", "000Z.pin"} {
 		assert.Contains(t, log.String(), line)

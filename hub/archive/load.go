@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"sluice/hub"
 	"sluice/hub/archive/flvfile"
 )
 
@@ -78,7 +79,24 @@ func (a *Archive) recover(f *folder, id string) bool {
 	}
 	log.Info("recording that was not finished is now",
 		"duration", info.Duration, "bytes", info.Size)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.finished = append(a.finished, placed{hub.Key{App: info.App, Name: info.Name}, id})
 	return true
+}
+
+// Recovered returns the recordings that Open has finished, since the process that wrote them
+// had died, as far as they are still there.
+func (a *Archive) Recovered() []Recording {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var recovered []Recording
+	for _, p := range a.finished {
+		if e := a.findLocked(p.key, p.id); e != nil {
+			recovered = append(recovered, e.recordingLocked())
+		}
+	}
+	return recovered
 }
 
 func (a *Archive) removeStale(f *folder, l *listing, id, suffix string) {

@@ -177,6 +177,16 @@ func folderOf(key hub.Key) (string, error) {
 	return b.String(), nil
 }
 
+// Path returns where the file of a recording that this package wrote stands in the folder, with
+// slashes; empty for a stream for which there can be no folder.
+func (r Recording) Path() string {
+	folder, err := folderOf(r.Key)
+	if err != nil {
+		return ""
+	}
+	return folder + "/" + r.ID + flvfile.Suffix
+}
+
 // keyOf returns the stream whose folder this is. Folders that were made by hand, with
 // names that encodeSegment does not make, count with these; so do those that were cut
 // (true is false then), unless a file in them knows better.
