@@ -1,6 +1,7 @@
 package httpflv
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"iter"
@@ -62,11 +63,28 @@ func queryOf(r *http.Request) (url.Values, error) {
 	return r.URL.Query(), nil
 }
 
+// secureKey is the key of what WithSecure says in a request's context.
+type secureKey struct{}
+
+// WithSecure returns the context of a request whose client's connection is TLS or is not,
+// whatever that of the proxy that passes it on is.
+func WithSecure(ctx context.Context, secure bool) context.Context {
+	return context.WithValue(ctx, secureKey{}, secure)
+}
+
+// isSecure reports whether the connection of a request's client is TLS.
+func isSecure(r *http.Request) bool {
+	if secure, told := r.Context().Value(secureKey{}).(bool); told {
+		return secure
+	}
+	return r.TLS != nil
+}
+
 // ClientOf returns what the client of a request shows of itself, but for its protocol, which
 // is for the caller to name; of a query that is too long, nothing.
 func ClientOf(r *http.Request) hub.Client {
 	c := hub.Client{
-		Secure: r.TLS != nil, Agent: r.UserAgent(), Name: r.URL.Path, Host: r.Host,
+		Secure: isSecure(r), Agent: r.UserAgent(), Name: r.URL.Path, Host: r.Host,
 		Origin: r.Header.Get("Origin"), Referer: r.Referer(), Authorization: r.Header.Get("Authorization"),
 	}
 	if len(r.URL.RawQuery) <= maxQuery {
