@@ -24,6 +24,19 @@
 // connections is reached and nothing is pending, after it has been asking for some
 // seconds. An active one is never given up.
 //
+// A trusted proxy keeps connections over HTTP that carry the requests of many clients, one
+// after the other. Such a connection is idle until a request comes, and counts for no
+// address; with the head of a request it is pending for the address that the request is
+// from, and goes on as above. So what bounds an address bounds each client, and neither the
+// number of the proxy's connections nor that of those it keeps in reserve.
+//
+//	accepted ──▶ idle ──request──▶ pending ···▶ active
+//	              │ ▲ │                │            │
+//	              │ │ └──▶ refused ────┤            │
+//	              │ └── next request ──┴────────────┘
+//	              └──▶ given up: the oldest, where there is MaxConnections and no pending
+//	                   one has to go
+//
 // There is no goroutine, timer or buffer for a connection here. To admit one takes a few
 // steps in a heap of addresses, and no lock is held while anything is closed.
 package admission
@@ -53,6 +66,10 @@ type Config struct {
 	// Patience is how long a connection may be pending before it can be given up to
 	// make room for others; 0 means 2 s.
 	Patience time.Duration
+	// Trusted reports whether the peer at an address, unmapped and without a zone, is a
+	// proxy that tells the addresses of its clients over HTTP; nil is nobody. It may be
+	// called by several goroutines at a time.
+	Trusted func(netip.Addr) bool
 	// AllowOrigins lists the origins whose pages may read an answer over HTTP; empty
 	// allows any.
 	AllowOrigins answer.Origins
@@ -97,6 +114,7 @@ type Control struct {
 	addresses map[netip.Addr]*address
 	pending   waiting
 	asking    waiting
+	idle      queue
 	turned    queue // turned away and being told why; part of no other number
 	figures   Figures
 	report    report
@@ -104,9 +122,10 @@ type Control struct {
 
 // Figures count the connections that there are and those that there have been.
 type Figures struct {
-	Open    int // admitted and not closed: pending, asking or active
+	Open    int // admitted and not closed: pending, asking, active or idle
 	Pending int
 	Asking  int
+	Idle    int // of trusted proxies, without a request
 
 	Admitted        uint64
 	GivenUp         uint64 // admitted, and closed to make room for others
@@ -157,7 +176,7 @@ func (a *Control) overloadedLocked() bool {
 
 func (a *Control) figuresLocked() Figures {
 	f := a.figures
-	f.Pending, f.Asking = a.pending.n, a.asking.n
+	f.Pending, f.Asking, f.Idle = a.pending.n, a.asking.n, a.idle.n
 	return f
 }
 
@@ -190,17 +209,20 @@ func (l *listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		c := l.control.wrap(nc)
+		c.ofProxy = l.answers && l.control.trusts(nc)
 		ok, gone := l.control.enter(c, addressOf(nc), l.answers)
-		for _, c := range gone {
-			if c != nil {
-				c.giveUp()
-			}
-		}
+		gone.giveUp()
 		if ok {
 			return c.nc, nil
 		}
 		c.giveUp()
 	}
+}
+
+// trusts reports whether a connection is from a proxy that tells its clients.
+func (a *Control) trusts(nc net.Conn) bool {
+	tcp, ok := nc.RemoteAddr().(*net.TCPAddr)
+	return ok && a.cfg.Trusted != nil && a.cfg.Trusted(tcp.AddrPort().Addr().Unmap().WithZone(""))
 }
 
 // addressOf returns what the addresses of one client have in common.
@@ -212,14 +234,25 @@ func addressOf(nc net.Conn) netip.Addr {
 	return hub.ClientAddress(tcp.AddrPort().Addr())
 }
 
+// goners are connections to be given up when the lock is free; some may be nil.
+type goners [goneForOne]*conn
+
+func (g *goners) giveUp() {
+	for _, c := range g {
+		if c != nil {
+			c.giveUp()
+		}
+	}
+}
+
 // enter decides whether a newcomer is accepted, and which connections the caller has to
 // give up for it.
-func (a *Control) enter(c *conn, from netip.Addr, answers bool) (accept bool, gone [goneForOne]*conn) {
+func (a *Control) enter(c *conn, from netip.Addr, answers bool) (accept bool, gone goners) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.nowLocked()
 	c.since = now
-	if why := a.makeRoomLocked(from, now, &gone[0]); why != admitted {
+	if why := a.makeRoomLocked(c.ofProxy, from, now, &gone[0]); why != admitted {
 		a.countLocked(why)
 		if !answers {
 			c.state = closed
@@ -227,40 +260,32 @@ func (a *Control) enter(c *conn, from netip.Addr, answers bool) (accept bool, go
 		}
 		return a.turnAwayLocked(c, why, now, &gone[0]), gone
 	}
-	addr := a.addresses[from]
-	if addr == nil {
-		addr = &address{key: from}
-		addr.pending.of, addr.asking.of = addr, addr
-		a.addresses[from] = addr
-	}
-	c.from = addr
-	addr.open++
 	a.figures.Open++
 	a.figures.Admitted++
-	a.setLocked(c, pending)
-	for i := range gone {
-		if gone[i] == nil {
-			gone[i] = a.thinLocked(now)
-		}
+	if c.ofProxy {
+		a.setLocked(c, idle)
+	} else {
+		a.addressLocked(c, from)
+		a.setLocked(c, pending)
 	}
+	a.thinAllLocked(now, &gone)
 	return true, gone
 }
 
 // makeRoomLocked decides whether a newcomer is admitted. Where a bound on connections
 // is reached, it sets gone to the connection that is given up for it.
-func (a *Control) makeRoomLocked(from netip.Addr, now time.Duration, gone **conn) verdict {
-	if addr := a.addresses[from]; a.cfg.MaxPerAddress > 0 && addr != nil && addr.open >= a.cfg.MaxPerAddress {
-		c := a.givesWay(addr.pending.first, addr.asking.first, now)
-		if c == nil {
-			return fullOfAddress
-		}
-		*gone = a.giveUpLocked(c)
+func (a *Control) makeRoomLocked(ofProxy bool, from netip.Addr, now time.Duration, gone **conn) verdict {
+	if !ofProxy && !a.makeRoomOfAddressLocked(from, now, gone) {
+		return fullOfAddress
 	}
 	if a.cfg.MaxConnections > 0 && a.figures.Open >= a.cfg.MaxConnections {
 		most := a.pending.most()
 		c := a.givesWay(most.oldest(), a.asking.most().oldest(), now)
-		if most != nil && (most.n >= a.maxOfAddress || a.pending.n >= a.maxPending) {
+		switch {
+		case most != nil && (most.n >= a.maxOfAddress || a.pending.n >= a.maxPending):
 			c = most.first // however young
+		case (c == nil || c.state == asking) && a.isOld(a.idle.first, now):
+			c = a.idle.first
 		}
 		if c == nil {
 			return full
@@ -268,6 +293,19 @@ func (a *Control) makeRoomLocked(from netip.Addr, now time.Duration, gone **conn
 		*gone = a.giveUpLocked(c)
 	}
 	return admitted
+}
+
+// makeRoomOfAddressLocked is makeRoomLocked for what bounds one address.
+func (a *Control) makeRoomOfAddressLocked(from netip.Addr, now time.Duration, gone **conn) bool {
+	addr := a.addresses[from]
+	if a.cfg.MaxPerAddress <= 0 || addr == nil || addr.open < a.cfg.MaxPerAddress {
+		return true
+	}
+	c := a.givesWay(addr.pending.first, addr.asking.first, now)
+	if c != nil {
+		*gone = a.giveUpLocked(c)
+	}
+	return c != nil
 }
 
 // givesWay chooses between the oldest connection that is pending and the oldest that is
@@ -281,6 +319,15 @@ func (a *Control) givesWay(pending, asking *conn, now time.Duration) *conn {
 		return pending
 	}
 	return nil
+}
+
+// thinAllLocked fills gone up with pending connections, as long as there are too many.
+func (a *Control) thinAllLocked(now time.Duration, gone *goners) {
+	for i := range gone {
+		if gone[i] == nil {
+			gone[i] = a.thinLocked(now)
+		}
+	}
 }
 
 // thinLocked gives up a pending connection if there are too many and one is old enough.

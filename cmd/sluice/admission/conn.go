@@ -2,6 +2,7 @@ package admission
 
 import (
 	"net"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -13,16 +14,19 @@ type conn struct {
 
 	// Guarded by control.mu.
 	state         state
-	from          *address      // nil if it was turned away
-	since         time.Duration // when it became pending or asking, by nowLocked
-	before, after *conn         // in from.pending, from.asking or control.turned
+	from          *address      // nil if it was turned away, or is idle
+	since         time.Duration // when it became pending, asking or idle, by nowLocked
+	before, after *conn         // in from.pending, from.asking, control.idle or control.turned
 	wake          func()        // see OnGivenUp
+
+	ofProxy bool // it is a trusted proxy's, and from whoever its request is from
 }
 
 type state uint8
 
 const (
 	arriving state = iota // not decided about yet
+	idle                  // of a trusted proxy, without a request
 	pending
 	asking
 	active
@@ -31,12 +35,29 @@ const (
 	closed
 )
 
+// Proxied is a connection that a proxy made for a client, which comes first in its
+// RemoteAddr. What it is admitted as is the connection itself, with the client's address.
+type Proxied interface {
+	net.Conn
+	// ProxyConn returns the connection itself, from which nothing is taken off on the way.
+	ProxyConn() *net.TCPConn
+}
+
 // tcpConn is an accepted connection that can do everything that a *net.TCPConn can:
 // raw reads and writes, shutting one direction, socket options.
 type tcpConn struct {
 	*net.TCPConn
 	conn
-	loan loan
+	loan   loan
+	client net.Addr // of a Proxied; else nil
+}
+
+// RemoteAddr returns the client's address, also where a proxy made the connection.
+func (c *tcpConn) RemoteAddr() net.Addr {
+	if c.client != nil {
+		return c.client
+	}
+	return c.TCPConn.RemoteAddr()
 }
 
 // Close closes the connection and takes it out of the counts.
@@ -62,8 +83,12 @@ func (c *plainConn) Close() error {
 
 // wrap wraps a connection that a listener accepted.
 func (a *Control) wrap(nc net.Conn) *conn {
+	var client net.Addr
+	if p, ok := nc.(Proxied); ok {
+		nc, client = p.ProxyConn(), p.RemoteAddr()
+	}
 	if tcp, ok := nc.(*net.TCPConn); ok {
-		w := &tcpConn{TCPConn: tcp}
+		w := &tcpConn{TCPConn: tcp, client: client}
 		w.conn = conn{control: a, nc: w}
 		return &w.conn
 	}
@@ -146,10 +171,12 @@ func (c *conn) current() state {
 	return c.state
 }
 
-// setLocked puts an admitted connection into another state. One that becomes pending or
-// asking is the youngest of these.
+// setLocked puts an admitted connection into another state. One that becomes pending, asking
+// or idle is the youngest of these.
 func (a *Control) setLocked(c *conn, to state) {
 	switch c.state {
+	case idle:
+		a.idle.remove(c)
 	case pending:
 		a.pending.remove(&c.from.pending, c)
 	case asking:
@@ -157,6 +184,10 @@ func (a *Control) setLocked(c *conn, to state) {
 	}
 	c.state = to
 	switch to {
+	case idle:
+		c.since = a.nowLocked()
+		a.idle.add(c)
+		c.wake = nil
 	case pending:
 		c.since = a.nowLocked()
 		a.pending.add(&c.from.pending, c)
@@ -186,10 +217,31 @@ func (a *Control) leaveLocked(c *conn) {
 	}
 	a.setLocked(c, closed)
 	a.figures.Open--
+	a.dropAddressLocked(c)
+}
+
+// addressLocked counts a connection at an address.
+func (a *Control) addressLocked(c *conn, from netip.Addr) {
+	addr := a.addresses[from]
+	if addr == nil {
+		addr = &address{key: from}
+		addr.pending.of, addr.asking.of = addr, addr
+		a.addresses[from] = addr
+	}
+	c.from = addr
+	addr.open++
+}
+
+// dropAddressLocked ends that.
+func (a *Control) dropAddressLocked(c *conn) {
+	if c.from == nil {
+		return
+	}
 	c.from.open--
 	if c.from.open == 0 {
 		delete(a.addresses, c.from.key)
 	}
+	c.from = nil
 }
 
 // giveUp closes a connection that is not counted any more, or never was. It does so at

@@ -23,6 +23,11 @@ func connOfContext(ctx context.Context) *conn {
 // again after the answer. Requests of a connection that was turned away get an answer
 // that says so.
 //
+// A trusted proxy's connection counts for the address that each request's RemoteAddr says,
+// so what sets that (proxied.Forwarded) stands in front of the handler that Guard leaves in
+// srv. A request beyond MaxPerAddress gets the same answer as a connection that was turned
+// away.
+//
 // Where decides is true of a request, its handler says by Asking and Active what its
 // connection is; so does a handler that takes its connection over. decides may be nil.
 func (a *Control) Guard(srv *http.Server, decides func(*http.Request) bool) {
@@ -34,14 +39,18 @@ func (a *Control) Guard(srv *http.Server, decides func(*http.Request) bool) {
 			return
 		}
 		answer.BoundBody(w, r)
+		if !c.beginRequest(r.RemoteAddr) {
+			a.refuse(w, r, reasonFullOfAddress)
+			return
+		}
 		if whole := r.ContentLength == 0; whole && (decides == nil || !decides(r)) {
 			c.become(active, pending)
 		}
 		switch c.current() {
 		case turnedFull:
-			a.refuse(w, r, "the server has as many connections as it takes")
+			a.refuse(w, r, reasonFull)
 		case turnedByAddress:
-			a.refuse(w, r, "the server has as many connections from your address as it takes")
+			a.refuse(w, r, reasonFullOfAddress)
 		default:
 			handler.ServeHTTP(w, r)
 		}
@@ -60,10 +69,18 @@ func (a *Control) Guard(srv *http.Server, decides func(*http.Request) bool) {
 			connState(nc, s)
 		}
 		if s == http.StateIdle {
-			become(nc, pending, pending, asking, active)
+			if c := connOf(nc); c != nil {
+				c.endRequest()
+			}
 		}
 	}
 }
+
+// Why a connection, or a request of a proxy, was turned away.
+const (
+	reasonFull          = "the server has as many connections as it takes"
+	reasonFullOfAddress = "the server has as many connections from your address as it takes"
+)
 
 // Asking is MarkAsking for the connection of a request, by the request's context. It
 // may be called by its handler, or later if the handler took the connection over.

@@ -79,7 +79,8 @@ func (a *Control) tell() {
 		"turned_away", f.TurnedFull-told.TurnedFull,
 		"turned_away_by_address", f.TurnedByAddress-told.TurnedByAddress,
 		"admitted", f.Admitted-told.Admitted,
-		"open", f.Open, "pending", f.Pending, "asking", f.Asking, "max_connections", a.cfg.MaxConnections,
+		"open", f.Open, "pending", f.Pending, "asking", f.Asking, "idle", f.Idle,
+		"max_connections", a.cfg.MaxConnections,
 		"most_pending_from", from, "most_pending", fromPending)
 }
 

@@ -45,7 +45,7 @@ func TestReport(t *testing.T) {
 		synctest.Wait()
 		said := log.take()
 		if assert.Len(t, said, 1) {
-			assert.Contains(t, said[0], `level=WARN msg="connections given up or turned away" given_up=92 turned_away=0 turned_away_by_address=0 admitted=108 open=16 pending=8 asking=0 max_connections=16 most_pending_from=192.0.2.2 most_pending=8`)
+			assert.Contains(t, said[0], `level=WARN msg="connections given up or turned away" given_up=92 turned_away=0 turned_away_by_address=0 admitted=108 open=16 pending=8 asking=0 idle=0 max_connections=16 most_pending_from=192.0.2.2 most_pending=8`)
 		}
 		markActive(r.connect(t, "192.0.2.2"), r.connect(t, "192.0.2.2"))
 		r.connectAll(t, 50, "192.0.2.3") // 6 are pending and young: not too many
