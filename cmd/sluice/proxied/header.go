@@ -59,7 +59,7 @@ func (h header) next() (int, error) {
 
 func (h header) nextV1() (int, error) {
 	switch end := bytes.IndexByte(h, '\n'); {
-	case end >= 0 && end < len(h)-1:
+	case end >= 0 && (end < len(h)-1 || len(h) < minV1):
 		return 0, errMalformed
 	case end >= 0:
 		return 0, nil

@@ -30,8 +30,8 @@ type Config struct {
 
 // Bounds on PROXY headers that are being read.
 const (
-	// headerTimeout is how long a proxy has to send its header, from when it connected. It
-	// is meant to come in one piece, with the connection.
+	// headerTimeout is how long a proxy has to send its header, from when it is waited for.
+	// It is meant to come in one piece, with the connection.
 	headerTimeout = 2 * time.Second
 	// maxHeaders is how many connections of a listener may be read from at a time. As a rule
 	// a header has come when the connection is accepted, and such a one does not count.
@@ -106,7 +106,7 @@ type accepted struct {
 // arrival is a connection whose header is being read.
 type arrival struct {
 	nc     net.Conn
-	since  time.Time
+	since  time.Time // when a goroutine began to read it
 	header header
 }
 
@@ -147,7 +147,7 @@ func (l *listener) run() {
 		case err != nil || !l.trusts(nc):
 			l.deliver(nc, err)
 		default:
-			l.arrive(&arrival{nc: nc, since: time.Now()})
+			l.arrive(&arrival{nc: nc})
 		}
 	}
 }
@@ -233,6 +233,7 @@ func (l *listener) beginReading(a *arrival) bool {
 		return false
 	default:
 	}
+	a.since = time.Now()
 	l.reading = append(l.reading, a)
 	return true
 }

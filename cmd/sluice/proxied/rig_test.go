@@ -87,3 +87,9 @@ func v2TCP4(n int) string {
 func v1TCP4(from string) string {
 	return fmt.Sprintf("PROXY TCP4 %s 198.51.100.1 4660 1935\r\n", from)
 }
+
+// addrOf returns a net.IP as the rest of the tests have addresses.
+func addrOf(ip net.IP) netip.Addr {
+	a, _ := netip.AddrFromSlice(ip)
+	return a.Unmap()
+}
