@@ -200,11 +200,11 @@ func (a *api) take() (*snapshot, error) {
 		if stream.Viewers.ByProtocol == nil {
 			stream.Viewers.ByProtocol = map[string]int{}
 		}
-		stream.Video = finite(stream.Video)
+		stream.Video = Finite(stream.Video)
 		if len(stream.Tracks) > 0 {
 			stream.Tracks = slices.Clone(stream.Tracks)
 			for i := range stream.Tracks {
-				stream.Tracks[i].Video = finite(stream.Tracks[i].Video)
+				stream.Tracks[i].Video = Finite(stream.Tracks[i].Video)
 			}
 		}
 	}
@@ -213,9 +213,9 @@ func (a *api) take() (*snapshot, error) {
 	return s, err
 }
 
-// finite returns v with a frame rate that JSON can express: one publisher's bad value must
+// Finite returns v with a frame rate that JSON can express: one publisher's bad value must
 // not cost the others their answer. It leaves v itself alone.
-func finite(v *Video) *Video {
+func Finite(v *Video) *Video {
 	if v == nil || !math.IsNaN(v.FPS) && !math.IsInf(v.FPS, 0) {
 		return v
 	}

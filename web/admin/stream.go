@@ -1,0 +1,118 @@
+package admin
+
+import (
+	"cmp"
+	"net/http"
+	"strings"
+	"time"
+
+	"sluice/hub"
+	"sluice/web"
+)
+
+// Streams is the answer to GET /api/v1/streams, by app and name:
+//
+//	?stream=APP/NAME   one, or those that fit a pattern (live/*)
+//	&state=live        or grace, waiting
+//	&protocol=rtmp     of the publisher
+//	&address=…         of the publisher, or network=…
+//	&limit=, &cursor=  as for Sessions
+type Streams struct {
+	Streams []Stream `json:"streams"` // never null
+	Next    string   `json:"next,omitempty"`
+	Total   int      `json:"total"`
+}
+
+// Stream is one stream. Of those that are only waited for, the hub names a thousand.
+type Stream struct {
+	Stream string `json:"stream"` // App/Name
+	App    string `json:"app"`
+	Name   string `json:"name"`
+	State  string `json:"state"` // "live", "grace" or "waiting"
+
+	Protocol  string    `json:"protocol"`  // of the publisher; "" without one
+	Publisher string    `json:"publisher"` // its address and port; "" without one
+	Since     *web.Time `json:"since"`     // when it began; null without one
+	Bitrate   int64     `json:"bitrate"`   // bits per second
+
+	Video  *web.Video  `json:"video"` // null: no such track, or not known yet
+	Audio  *web.Audio  `json:"audio"`
+	Tracks []web.Track `json:"tracks,omitempty"` // beyond those
+
+	Viewers  web.Viewers `json:"viewers"`
+	BytesIn  uint64      `json:"bytes_in"`
+	BytesOut uint64      `json:"bytes_out"`
+	Dropped  uint64      `json:"dropped"`
+
+	GOPCuts uint64            `json:"gop_cuts"`     // how often a GOP outgrew its bound
+	Jumps   uint64            `json:"jumps"`        // how often the publisher's clock jumped
+	Filled  uint64            `json:"filled"`       // frames of silence put in
+	Skipped map[string]uint64 `json:"skipped_tags"` // tags that were not taken, by reason; never null
+}
+
+// streams answers GET /api/v1/streams.
+func (a *api) streams(r *http.Request) (reply, error) {
+	s, err := parseSelection(r.URL.RawQuery, "stream", "state", "protocol", "address", "network")
+	if err != nil {
+		return reply{}, err
+	}
+	var after hub.Key
+	if s.cursor != "" {
+		place, err := decodeCursor(s.cursor)
+		if err != nil {
+			return reply{}, err
+		}
+		after.App, after.Name = cutLast(place)
+	}
+	said := Streams{Streams: []Stream{}}
+	var page []hub.StreamInfo
+	for _, info := range a.Hub.Streams() {
+		if !s.wantsStream(info) {
+			continue
+		}
+		said.Total++
+		switch {
+		case s.cursor != "" && cmp.Or(strings.Compare(info.App, after.App), strings.Compare(info.Name, after.Name)) <= 0:
+		case len(page) < s.limit:
+			page = append(page, info)
+		case said.Next == "":
+			last := page[s.limit-1]
+			said.Next = encodeCursor(last.App + "/" + last.Name)
+		}
+	}
+	for i, public := range web.FromHub(page, time.Now()) {
+		said.Streams = append(said.Streams, streamOf(page[i], public))
+	}
+	return reply{body: said}, nil
+}
+
+func (s *selection) wantsStream(info hub.StreamInfo) bool {
+	fits := func(name, value string) bool { return !s.values.Has(name) || s.values.Get(name) == value }
+	return fits("state", info.State) && fits("protocol", info.Protocol) &&
+		(s.stream == nil || s.stream(info.App+"/"+info.Name)) &&
+		(!s.where.IsValid() || s.where.Contains(addressOf(info.Publisher)))
+}
+
+// streamOf adds what only operators may know to what the public may.
+func streamOf(info hub.StreamInfo, public web.Stream) Stream {
+	said := Stream{
+		Stream: public.Key, App: public.App, Name: public.Name, State: public.State,
+		Protocol: public.Protocol, Publisher: info.Publisher, Bitrate: public.Bitrate,
+		Video: web.Finite(public.Video), Audio: public.Audio, Tracks: public.Tracks, Viewers: public.Viewers,
+		BytesIn: public.BytesIn, BytesOut: public.BytesOut, Dropped: public.Dropped,
+		GOPCuts: info.GOPCuts, Jumps: info.Jumps, Filled: info.Filled, Skipped: info.Skipped,
+	}
+	for i := range said.Tracks {
+		said.Tracks[i].Video = web.Finite(said.Tracks[i].Video)
+	}
+	if !info.Since.IsZero() {
+		said.Since = new(web.Time(info.Since))
+	}
+	if said.Skipped == nil {
+		said.Skipped = map[string]uint64{}
+	}
+	if said.Viewers.ByProtocol == nil {
+		said.Viewers.ByProtocol = map[string]int{}
+	}
+	return said
+}
