@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"regexp"
@@ -158,52 +157,4 @@ func TestZeroIsNotTheDefault(t *testing.T) {
 	var body map[string]string
 	require.NoError(t, json.NewDecoder(res.Body).Decode(&body))
 	assert.NotEmpty(t, body["reason"])
-}
-
-// A viewer who waits for a publisher is ended by the shutdown as well.
-func TestShutdownEndsThoseWhoWait(t *testing.T) {
-	out, stop := start(t, "SLUICE_VIEWER_WAIT=10m")
-	publish := out.find(t, `(rtmp://127\.0\.0\.1:\d+)/live/NAME\n`)[1]
-	host := out.find(t, `http://(127\.0\.0\.1:\d+)/ in a browser`)[1]
-	client := &http.Client{}
-	defer client.CloseIdleConnections()
-
-	status := make(chan int, 1)
-	go func() {
-		res, err := client.Get("http://" + host + "/live/later.flv")
-		if err != nil {
-			status <- -1
-			return
-		}
-		res.Body.Close()
-		status <- res.StatusCode
-	}()
-	played := make(chan error, 1)
-	go func() {
-		c := rtmp.Client{OpenTimeout: time.Minute}
-		p, err := c.Play(t.Context(), publish+"/live/later")
-		if err == nil {
-			_, err = p.ReadTag()
-			p.Close()
-		}
-		played <- err
-	}()
-	waiting := func() bool {
-		res, err := client.Get("http://" + host + "/api/v1/streams?stream=live/later")
-		if err != nil {
-			return false
-		}
-		defer res.Body.Close()
-		var s web.Streams
-		return json.NewDecoder(res.Body).Decode(&s) == nil && len(s.Streams) == 1 && s.Streams[0].Viewers.Total == 2
-	}
-	require.Eventually(t, waiting, 10*time.Second, 20*time.Millisecond)
-
-	began := time.Now()
-	assert.Equal(t, exitOK, stop())
-	assert.Less(t, time.Since(began), drainTimeout)
-	assert.Equal(t, http.StatusServiceUnavailable, <-status)
-	err := <-played
-	require.Error(t, err)
-	assert.False(t, errors.Is(err, context.DeadlineExceeded), err)
 }
