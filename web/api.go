@@ -35,22 +35,27 @@ import (
 //	  }]
 //	}
 //
+// Where the streams are nobody's business, the list is empty and "private" is true.
+//
 // Fields may be added; the present ones keep their meaning for all of /api/v1.
 type Streams struct {
 	Version  string    `json:"version"`   // of the server
 	Now      time.Time `json:"now"`       // the server's clock, UTC
 	RTMPPort int       `json:"rtmp_port"` // where to publish
 	Streams  []Stream  `json:"streams"`   // sorted by key; never null
+
+	// Private says that the list is empty because it is not for the public.
+	Private bool `json:"private,omitempty"`
 }
 
-// Stream is one stream: one that is published, or that viewers wait for.
+// Stream is one stream that is published.
 type Stream struct {
 	App  string `json:"app"`  // may hold slashes
 	Name string `json:"name"` // last part of the URL, without ".flv"
 	Key  string `json:"key"`  // App/Name, filled in when empty
 
-	// State is "live"; "grace", while the publisher is gone and its viewers are held in
-	// case it comes back; or "waiting", with viewers before there is a publisher.
+	// State is "live"; or "grace", while the publisher is gone and its viewers are held in
+	// case it comes back.
 	State string `json:"state"`
 
 	Protocol string `json:"protocol,omitempty"` // of the publisher, such as "rtmp"
@@ -188,9 +193,10 @@ func (a *api) take() (*snapshot, error) {
 		Now:      now.UTC().Truncate(time.Millisecond),
 		RTMPPort: a.config.RTMPPort,
 		Streams:  []Stream{},
+		Private:  a.config.Private,
 	}}
-	if a.config.Streams != nil {
-		s.streams.Streams = append(s.streams.Streams, a.config.Streams()...)
+	if a.config.Streams != nil && !a.config.Private {
+		s.streams.Streams = slices.DeleteFunc(append(s.streams.Streams, a.config.Streams()...), isWaiting)
 	}
 	for i := range s.streams.Streams {
 		stream := &s.streams.Streams[i]
@@ -212,6 +218,9 @@ func (a *api) take() (*snapshot, error) {
 	s.body, err = encode(s.streams)
 	return s, err
 }
+
+// isWaiting reports whether there are only viewers of a stream.
+func isWaiting(s Stream) bool { return s.State == "waiting" }
 
 // Finite returns v with a frame rate that JSON can express: one publisher's bad value must
 // not cost the others their answer. It leaves v itself alone.

@@ -32,12 +32,16 @@ import (
 //	  "next": "…"
 //	}
 //
+// Where the list is nobody's business, it is empty and "private" is true; what one may watch
+// is found all the same.
+//
 // An answer may have fewer than limit though more follow, since a client is told nothing of
 // streams that it may not watch; the last one has no "next". GET
 // /api/v1/recordings/APP/NAME/ID is one of them, by itself; ID may be "latest".
 type Recordings struct {
 	Recordings []Recording `json:"recordings"`     // never null
 	Next       string      `json:"next,omitempty"` // for after; left out behind the last
+	Private    bool        `json:"private,omitempty"`
 }
 
 // Recording is one recording.
@@ -116,6 +120,10 @@ func (a *api) recordings(w http.ResponseWriter, r *http.Request) {
 	}
 	query := r.URL.Query()
 	key, limit, err := parseList(query)
+	if err == nil && a.config.Private {
+		a.say(w, r, Recordings{Recordings: []Recording{}, Private: true})
+		return
+	}
 	if err == nil {
 		var page []archive.Recording
 		var next string

@@ -43,7 +43,9 @@ func TestStreamsForm(t *testing.T) {
 			{Number: 2, Audio: &flv.AudioFormat{Codec: flv.CodecOpus, SampleRate: 48000, Channels: 6}},
 		},
 	}, {
-		App: "live", Name: "later", State: "waiting", Viewers: 1,
+		App: "live", Name: "later", State: "grace", Viewers: 1,
+	}, {
+		App: "live", Name: "made up", State: "waiting", Viewers: 1,
 	}}
 	h := Handler(Config{
 		RTMPPort: 19350, Version: "1.2.0", Logger: quiet, assets: files(t, true),
@@ -65,7 +67,7 @@ func TestStreamsForm(t *testing.T) {
 				{"track": 2, "audio": {"codec": "Opus", "sample_rate": 48000, "channels": 6}}
 			]
 		}, {
-			"app": "live", "name": "later", "key": "live/later", "state": "waiting", "uptime_ms": 0,
+			"app": "live", "name": "later", "key": "live/later", "state": "grace", "uptime_ms": 0,
 			"video": null, "audio": null, "bitrate": 0, "viewers": {"total": 1, "by_protocol": {}},
 			"bytes_in": 0, "bytes_out": 0, "dropped": 0
 		}]
@@ -136,4 +138,35 @@ func TestStreamsWithANumberThatJSONLacks(t *testing.T) {
 	assert.Equal(t, 200, r.StatusCode)
 	assert.Contains(t, body(t, r), `"fps":0`)
 	assert.True(t, math.IsNaN(format.FPS), "what the hub gave is left alone")
+}
+
+// What needs permission is nobody's business: not that it is there, nor how many watch it.
+func TestStreamsThatArePrivate(t *testing.T) {
+	l := &librarian{}
+	h := Handler(Config{
+		Logger: quiet, assets: files(t, true), Private: true, Recordings: l.config(),
+		Streams: func() []Stream { t.Error("there is nothing to ask for"); return nil },
+	})
+	for _, query := range []string{"", "?stream=live/demo"} {
+		var got Streams
+		require.NoError(t, json.Unmarshal([]byte(body(t, ask(h, "GET", "/api/v1/streams"+query))), &got))
+		assert.True(t, got.Private, query)
+		assert.Equal(t, []Stream{}, got.Streams, query)
+		r := ask(h, "GET", "/api/v1/recordings"+query)
+		assert.Equal(t, 200, r.StatusCode, query)
+		assert.JSONEq(t, `{"recordings":[],"private":true}`, body(t, r), query)
+	}
+	assert.Equal(t, 400, ask(h, "GET", "/api/v1/recordings?limit=x").StatusCode)
+	// Whoever may watch a recording finds it; the policy is asked.
+	assert.Equal(t, 200, ask(h, "GET", "/api/v1/recordings/live/demo/latest").StatusCode)
+	assert.Equal(t, hub.Key{App: "live", Name: "demo"}, l.key)
+}
+
+// Names that only viewers know are shown to nobody, asked for or not.
+func TestStreamsThatAreOnlyWaitedFor(t *testing.T) {
+	h := Handler(Config{Logger: quiet, assets: files(t, true), Streams: func() []Stream {
+		return []Stream{{App: "live", Name: "secret", State: "waiting"}, {App: "live", Name: "demo", State: "live"}}
+	}})
+	assert.NotContains(t, body(t, ask(h, "GET", "/api/v1/streams")), "secret")
+	assert.Contains(t, body(t, ask(h, "GET", "/api/v1/streams?stream=live/secret")), `"streams":[]`)
 }

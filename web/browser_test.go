@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -133,6 +134,20 @@ func (p *page) click(selector string) {
 func (p *page) open(url string) {
 	p.t.Helper()
 	p.run(chromedp.Navigate(url))
+}
+
+// screenshot keeps what the page looks like, where somebody wants to see it.
+func (p *page) screenshot(name string) {
+	p.t.Helper()
+	dir := os.Getenv("SLUICE_TEST_SCREENSHOTS")
+	if dir == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	require.NoError(p.t, err)
+	require.NoError(p.t, os.WriteFile(filepath.Join(dir, name+".png"), picture, 0o600))
 }
 
 // eval returns what a JavaScript expression yields.

@@ -8,7 +8,7 @@ import (
 )
 
 // FromHub converts the hub's streams to those of the API, in the same order and without
-// any address.
+// any address. The public is not told of all of them, see Config.
 func FromHub(infos []hub.StreamInfo, now time.Time) []Stream {
 	streams := make([]Stream, 0, len(infos))
 	for _, info := range infos {

@@ -269,7 +269,7 @@ func TestPageListsStreams(t *testing.T) {
 	}
 	busy := demo()
 	busy.Viewers.Total, busy.UptimeMS = 4321, 3_600_000
-	other := Stream{App: "a/b", Name: "c", State: "waiting"}
+	other := Stream{App: "a/b", Name: "c", State: "grace"}
 	s.set(other, busy)
 	p.until("document.querySelectorAll('.card').length === 2")
 	p.until("document.body.innerText.includes('4321') && document.body.innerText.includes('1:00:00')")
@@ -281,6 +281,28 @@ func TestPageListsStreams(t *testing.T) {
 	s.set(busy)
 	p.until("document.querySelectorAll('.card').length === 1")
 	assert.True(t, eval[bool](p, "document.querySelector('.card details').open"))
+}
+
+// Where watching needs permission, the page says so instead of how to publish, and plays what
+// the server lets it play.
+func TestPageOfPrivateStreams(t *testing.T) {
+	s, p := newSourceOf(t, true, Config{Private: true}), browser(t)
+	p.open(s.URL)
+	p.until(state("private"))
+	said := eval[string](p, "document.getElementById('list').innerText")
+	assert.Contains(t, said, "The streams here are not listed")
+	assert.Contains(t, said, "Watching needs permission on this server")
+	assert.NotContains(t, said, "Nothing is live")
+	assert.NotContains(t, said, "live/demo", "nothing of what there is")
+	p.screenshot("private")
+
+	p.open(s.URL + "/?stream=live/demo")
+	p.until(state("playing"))
+	p.until("document.getElementById('figures').innerText.includes('Not shown to the public')")
+	s.unpublish()
+	p.until(state("ended"))
+	s.publish()
+	p.until(state("playing"))
 }
 
 func TestPageIsWalkedByLinksAndHistory(t *testing.T) {

@@ -74,7 +74,10 @@ const pace = 2000 // ms
 
 const abrupt = 1006 // the connection breaks, without a close frame
 
-func newSource(t *testing.T, live bool) *source {
+func newSource(t *testing.T, live bool) *source { return newSourceOf(t, live, Config{}) }
+
+// newSourceOf is newSource with a page of its own kind.
+func newSourceOf(t *testing.T, live bool, c Config) *source {
 	tags, err := clip()
 	require.NoError(t, err, "ffmpeg makes the clip")
 	s := &source{
@@ -99,7 +102,8 @@ func newSource(t *testing.T, live bool) *source {
 	if live {
 		s.publish()
 	}
-	page := Handler(Config{Streams: s.infos, Version: "test"})
+	c.Streams, c.Version = s.infos, "test"
+	page := Handler(c)
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.recorded.serve(w, r) {
 			return

@@ -41,10 +41,15 @@ const DefaultRTMPPort = 1935
 // Config says what the page shows. Its zero value is a page without streams.
 type Config struct {
 	// Streams returns the present streams in the order in which they are to be
-	// shown; the caller owns the slice. It is called at most once in [maxAge],
+	// shown; the caller owns the slice. Those that are only waited for are shown to
+	// nobody: whoever waits may have made up the name, or know one that others do not. It is called at most once in [maxAge],
 	// however many browsers ask, and never by two goroutines at once. nil means
 	// that there are none.
 	Streams func() []Stream
+
+	// Private keeps the lists of streams and recordings to the server: watching needs
+	// permission, and so does the knowledge of what there is. The page says so.
+	Private bool
 
 	// Recordings is where the API's recordings come from; the zero value where nothing is
 	// recorded.

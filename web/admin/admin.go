@@ -60,7 +60,7 @@ type Config struct {
 	Events func(after uint64, max int) (events []json.RawMessage, next, missed uint64)
 	// WaitEvents returns when there is an event after the one of a number, when ctx ends, or
 	// when the server is about to end; nil where nobody can wait.
-	WaitEvents func(ctx context.Context, after uint64)
+	WaitEvents func(ctx context.Context, after uint64) error
 	// Info returns what the API cannot know by itself; nil for nothing.
 	Info func() Info
 	// Ready is as for Health.

@@ -51,7 +51,7 @@ func (a *api) events(r *http.Request) (reply, error) {
 	if len(said.Events) == 0 && wait > 0 && a.WaitEvents != nil {
 		ctx, cancel := context.WithTimeout(r.Context(), wait)
 		defer cancel()
-		a.WaitEvents(ctx, after)
+		a.WaitEvents(ctx, after) // its error says no more than that there may be none yet
 		said.Events, said.Next, said.Missed = a.Events(after, s.limit)
 	}
 	if said.Events == nil {

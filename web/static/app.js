@@ -22,8 +22,8 @@ const poller = new Poller((answer, reason) => {
     watch.heard(answer);
     return;
   }
-  if (answer) list.update(answer.streams);
-  state(!answer ? 'unreachable' : answer.streams.length ? 'streams' : 'empty');
+  if (answer) list.update(answer.streams, !!answer.private);
+  state(!answer ? 'unreachable' : answer.private ? 'private' : answer.streams.length ? 'streams' : 'empty');
 });
 
 function state(name) {

@@ -64,7 +64,6 @@ export function state(stream) {
   switch (stream.state) {
     case 'live': return 'Live';
     case 'grace': return 'Publisher lost';
-    case 'waiting': return 'Waiting for publisher';
     default: return stream.state;
   }
 }

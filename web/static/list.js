@@ -19,8 +19,10 @@ export class List {
     );
   }
 
-  update(streams) {
-    show($('empty'), streams.length === 0);
+  // update takes the server's streams; isPrivate, that it shows none.
+  update(streams, isPrivate) {
+    show($('empty'), streams.length === 0 && !isPrivate);
+    show($('private'), isPrivate);
     show($('some'), streams.length > 0);
     const gone = new Set(this.#cards.keys());
     let place = $('streams').firstElementChild;

@@ -59,7 +59,7 @@ export class Player {
   #ticker = 0;
   #retry = 0;
   #pause = 0;                // the last pause before an attempt
-  #known = null;             // what the server says of the stream: a state, '' for none, null for no idea
+  #known = null;             // what the server says of the stream, see heard
   #held = false;             // paused by hand
   #mediaErrors = 0;
   #standstills = 0;          // since it last played for a while
@@ -159,12 +159,12 @@ export class Player {
     this.#play();
   }
 
-  // heard takes what the server says of the stream: its state, '' when there is
-  // no such stream, null when it does not answer.
+  // heard takes what the server says of the stream: its state, '' when nobody publishes
+  // it, 'private' when it tells nothing, null when it does not answer.
   heard(known) {
     const before = this.#known;
     this.#known = known;
-    if (known === 'grace' || known === 'waiting') this.#edge.forget();
+    if (known === 'grace') this.#edge.forget();
     // It just went live, or the server is back: no need to wait any longer.
     const news = known === 'live' && before !== 'live' || known !== null && before === null;
     if (news && !this.#session && !this.#held && this.state !== 'connecting') {
@@ -325,7 +325,7 @@ export class Player {
 
     if (!session.lastData) {
       if (this.state !== 'ended' && now - session.began > waitShown
-        && this.#known !== null && this.#known !== 'live') {
+        && !['live', 'private', null].includes(this.#known)) {
         this.reason = '';
         this.#set('waiting');
       } else if (this.state === 'waiting' && this.#known === 'live') {
@@ -333,10 +333,10 @@ export class Player {
       }
       return;
     }
-    if (now - session.lastData > silent && this.#known !== 'grace' && this.#known !== 'waiting') {
+    if (now - session.lastData > silent && this.#known !== 'grace') {
       return this.#ended({ code: LOST, reason: `no data for ${seconds(silent / 1000)}`, opened: true });
     }
-    const excused = this.#held || document.hidden || this.#known === 'grace' || this.#known === 'waiting';
+    const excused = this.#held || document.hidden || this.#known === 'grace';
     // Where a picture never came, the line may be slow: each attempt has longer.
     const still = session.standstill.look(video, decoded, excused, now);
     if (still > standing + (session.shown ? 0 : this.#pause)) return this.#stands();

@@ -84,7 +84,7 @@ export class Watch {
   // heard takes the server's answer, or null when there is none.
   heard(answer) {
     this.#stream = answer?.streams.find((s) => s.key === this.#key) ?? null;
-    this.#known = answer ? this.#stream?.state ?? '' : null;
+    this.#known = !answer ? null : answer.private ? 'private' : this.#stream?.state ?? '';
     this.player?.heard(this.#known);
     this.#figures();
   }
@@ -138,7 +138,8 @@ export class Watch {
       || playing && media?.hasVideo === false;
     show($('sound-only'), soundOnly);
     rows($('figures'), {
-      Status: stream ? say.state(stream) : this.#known === null ? 'Server does not answer' : 'Not live',
+      Status: stream ? say.state(stream)
+        : { private: 'Not shown to the public', '': 'Not live' }[this.#known] ?? 'Server does not answer',
       Protocol: stream?.protocol && say.protocol(stream.protocol),
       Video: [say.videoCodec(stream?.video), say.size(stream?.video)].filter(Boolean).join(', '),
       Audio: say.audioCodec(stream?.audio),
