@@ -112,6 +112,24 @@ func Parse(field string) (Pattern, error) {
 	return p, nil
 }
 
+// Out reports whether the pattern takes streams out: it has a leading "!".
+func (p Pattern) Out() bool { return p.out }
+
+// Exact returns the stream that the pattern stands for, if it is a single one.
+func (p Pattern) Exact() (stream string, ok bool) {
+	if len(p.segments) == 0 {
+		return "", false
+	}
+	texts := make([]string, len(p.segments))
+	for i, s := range p.segments {
+		if s.kind != literal {
+			return "", false
+		}
+		texts[i] = s.text
+	}
+	return strings.Join(texts, "/"), true
+}
+
 // Matches reports whether a pattern fits a stream, APP/NAME, whether it takes it out or not.
 func (p Pattern) Matches(stream string) bool {
 	rest := strings.Split(stream, "/")

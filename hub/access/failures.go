@@ -1,0 +1,89 @@
+package access
+
+import (
+	"container/list"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Rate is a number in a time; the zero Rate is no bound.
+type Rate struct {
+	Most   int
+	Within time.Duration
+}
+
+const (
+	// failurePause is for how long an address is refused that has shown too many wrong secrets.
+	failurePause = time.Minute
+	// maxFailing bounds the addresses about which something is known; the oldest gives way.
+	maxFailing = 65536
+)
+
+// failures counts wrong secrets by address.
+type failures struct {
+	rate Rate
+
+	mu    sync.Mutex
+	known map[netip.Addr]*list.Element // of *failing
+	order list.List                    // by when they began, the oldest first
+}
+
+// failing is what is known of an address.
+type failing struct {
+	addr  netip.Addr
+	began time.Time // of the time in which is counted
+	n     int
+	until time.Time // it is refused; zero if it is not
+}
+
+func newFailures(rate Rate) *failures {
+	return &failures{rate: rate, known: make(map[netip.Addr]*list.Element)}
+}
+
+// refused reports whether an address is refused at present.
+func (f *failures) refused(addr netip.Addr, now time.Time) bool {
+	if f.rate.Most <= 0 {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e := f.known[addr]
+	return e != nil && now.Before(e.Value.(*failing).until)
+}
+
+// add counts a wrong secret, and reports whether the address is refused from now on.
+func (f *failures) add(addr netip.Addr, now time.Time) (refused bool) {
+	if f.rate.Most <= 0 {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	a := f.ofLocked(addr, now)
+	a.n++
+	if a.n >= f.rate.Most && now.After(a.until) {
+		a.n, a.until = 0, now.Add(failurePause)
+		return true
+	}
+	return false
+}
+
+// ofLocked returns what is known of an address, in the time that runs now.
+func (f *failures) ofLocked(addr netip.Addr, now time.Time) *failing {
+	if e := f.known[addr]; e != nil {
+		a := e.Value.(*failing)
+		if now.Sub(a.began) >= f.rate.Within {
+			a.began, a.n = now, 0
+			f.order.MoveToBack(e)
+		}
+		return a
+	}
+	if f.order.Len() >= maxFailing {
+		oldest := f.order.Front()
+		delete(f.known, oldest.Value.(*failing).addr)
+		f.order.Remove(oldest)
+	}
+	a := &failing{addr: addr, began: now}
+	f.known[addr] = f.order.PushBack(a)
+	return a
+}
