@@ -153,14 +153,15 @@ func (q *queue) skip(n uint64) {
 }
 
 func (q *queue) addLocked(e *Event) {
-	q.seq++
 	if e.Type == TypeDenied && q.counts[TypeDenied] >= maxDenied {
+		q.seq++
 		q.loseLocked(1, q.seq, q.seq)
 		return
 	}
 	if q.order.Len() >= maxWaiting {
-		q.shedLocked()
+		q.shedLocked() // which may number a gap
 	}
+	q.seq++
 	q.counts[e.Type]++
 	q.pushLocked(&entry{event: e, seq: q.seq}, e.Stream)
 }
