@@ -66,18 +66,23 @@ type config struct {
 	RecordMinFree           byteSize      `env:"RECORD_MIN_FREE" envDefault:"1GiB" min:"0" max:"8PiB" doc:"Below so much free space the oldest finished recordings are deleted, and if there are none left recording stops until there is room."`
 	RecordBuffer            byteSize      `env:"RECORD_BUFFER" envDefault:"64MiB" min:"1MiB" max:"1TiB" doc:"How much may wait in memory for a slow disk, of all recordings together; beyond it they have gaps."`
 
+	AccessSettings
+	ControlSettings
+
 	memory int64 // bytes that there are, 0 if unknown; from setUpMemory
 
 	authorize        func(context.Context, *hub.Session) (hub.Grant, error) // nil grants everything
 	authorizeTimeout time.Duration                                          // defaultAuthorizeTimeout if 0
 	observe          func(hub.Event)                                        // nil for nobody
 	archive          *archive.Archive                                       // of RecordDir; nil for none
+	permission       *permission                                            // nil permits everything
 }
 
 // variable is one line of the help text: a field of config as its tags tell it.
 type variable struct {
 	Name, Default, Doc string
 	Min, Max           string // "" = no bound
+	secret             bool   // it is never printed, and may stand in a file
 	field              string // name of the field in config
 }
 
@@ -85,13 +90,18 @@ type variable struct {
 func variables() []variable {
 	var vs []variable
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[config]()) {
-		if !f.IsExported() {
+		if !f.IsExported() || f.Anonymous {
 			continue
+		}
+		doc := f.Tag.Get("doc")
+		if isSecret(f.Type) {
+			doc += " Or in a file: " + envPrefix + f.Tag.Get("env") + fileSuffix + "."
 		}
 		vs = append(vs, variable{
 			Name:    envPrefix + f.Tag.Get("env"),
 			Default: f.Tag.Get("envDefault"),
-			Doc:     f.Tag.Get("doc"),
+			Doc:     doc,
+			secret:  isSecret(f.Type),
 			Min:     f.Tag.Get("min"),
 			Max:     f.Tag.Get("max"),
 			field:   f.Name,
@@ -107,6 +117,7 @@ func loadConfig(environ []string) (config, error) {
 	values := env.ToMap(environ)
 	vars := variables()
 	problems := unknownNames(values, vars)
+	problems = append(problems, readSecretFiles(values, vars)...)
 
 	var cfg config
 	err := env.ParseWithOptions(&cfg, env.Options{
@@ -144,6 +155,10 @@ func loadConfig(environ []string) (config, error) {
 		}
 	}
 	problems = append(problems, cfg.checkAddrs()...)
+	if len(failed) == 0 {
+		problems = append(problems, cfg.AccessSettings.check()...)
+		problems = append(problems, cfg.ControlSettings.check()...)
+	}
 	if len(problems) > 0 {
 		return config{}, errors.Join(problems...)
 	}

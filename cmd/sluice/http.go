@@ -40,6 +40,7 @@ type site struct {
 	// recorded.
 	recordings http.Handler
 	page       http.Handler   // serves the page and its API
+	health     http.Handler   // serves /healthz and /readyz
 	origins    answer.Origins // whose pages may have the page and its API
 }
 
@@ -117,6 +118,8 @@ func (s site) routes() http.Handler {
 			}
 		})
 	})
+	r.Handle("/healthz", s.health)
+	r.Handle("/readyz", s.health)
 	r.Handle("/", s.page)
 	r.Handle("/assets/*", s.page)
 	r.Handle("/api/v1/*", s.page)

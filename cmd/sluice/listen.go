@@ -15,21 +15,38 @@ import (
 // listeners are the open ports.
 type listeners struct {
 	rtmp, http net.Listener
+	admin      net.Listener // nil without the operators' API
 }
 
-// listen opens both ports. For each port that cannot be opened the error says why, in one
+// close closes those that are open.
+func (l listeners) close() {
+	for _, open := range []net.Listener{l.rtmp, l.http, l.admin} {
+		if open != nil {
+			open.Close()
+		}
+	}
+}
+
+// adminAddr returns where the operators' API is, empty if it is not.
+func (l listeners) adminAddr() string {
+	if l.admin == nil {
+		return ""
+	}
+	return l.admin.Addr().String()
+}
+
+// listen opens the ports. For each port that cannot be opened the error says why, in one
 // line, and which variable moves it.
 func listen(ctx context.Context, cfg config) (listeners, error) {
 	var l listeners
-	var errs [2]error
+	var errs [3]error
 	l.rtmp, errs[0] = listenOn(ctx, "RTMP", cfg.RTMPAddr)
 	l.http, errs[1] = listenOn(ctx, "HTTP", cfg.HTTPAddr)
+	if cfg.AdminAddr != "" {
+		l.admin, errs[2] = listenOn(ctx, "ADMIN", cfg.AdminAddr)
+	}
 	if err := errors.Join(errs[:]...); err != nil {
-		for _, open := range []net.Listener{l.rtmp, l.http} {
-			if open != nil {
-				open.Close()
-			}
-		}
+		l.close()
 		return listeners{}, err
 	}
 	return l, nil
@@ -97,7 +114,7 @@ func announce(w io.Writer, cfg config, l listeners) {
 			"version", versionText(),
 			"publish", rtmp.url("rtmp", "/live/NAME"),
 			"page", http.url("http", "/"),
-			"rtmp_addr", l.rtmp.Addr().String(), "http_addr", l.http.Addr().String())
+			"rtmp_addr", l.rtmp.Addr().String(), "http_addr", l.http.Addr().String(), "admin_addr", l.adminAddr())
 		return
 	}
 	fmt.Fprintf(w, `Sluice %s is ready.
@@ -114,6 +131,9 @@ func announce(w io.Writer, cfg config, l listeners) {
 		http.url("http", "/live/NAME.flv"), http.url("ws", "/live/NAME.flv"))
 	if cfg.Demo {
 		fmt.Fprintf(w, "  Demo      %s\n", http.url("http", "/?stream=live/demo"))
+	}
+	if l.admin != nil {
+		fmt.Fprintf(w, "  Operators http://%s/api/v1/info with the token\n", l.adminAddr())
 	}
 	if rtmp.any && http.any {
 		if ip := outwardIP(); ip != nil {

@@ -20,7 +20,7 @@ var serviceLink = regexp.MustCompile(`^SLUICE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(
 func unknownNames(values map[string]string, vars []variable) (problems []error) {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if !strings.HasPrefix(strings.ToUpper(name), envPrefix) ||
-			slices.ContainsFunc(vars, func(v variable) bool { return v.Name == name }) ||
+			slices.ContainsFunc(vars, func(v variable) bool { return v.Name == name || v.secret && v.Name+fileSuffix == name }) ||
 			serviceLink.MatchString(name+"="+values[name]) {
 			continue
 		}

@@ -45,14 +45,14 @@ type recordings struct {
 }
 
 // newRecordings begins to record what the hub tells of, if there is an archive.
-func newRecordings(cfg config, h *hub.Hub, log *slog.Logger) recordings {
+func newRecordings(cfg config, h *hub.Hub, observe func(record.Event), log *slog.Logger) recordings {
 	if cfg.archive == nil {
 		return recordings{}
 	}
 	recorder := record.New(record.Config{
 		Hub: h, Archive: cfg.archive, Records: func(key hub.Key) bool { return cfg.Record.Matches(key.String()) },
 		Segment: cfg.RecordSegment, SegmentBytes: int64(cfg.RecordSegmentBytes), Sync: cfg.RecordSync,
-		Buffer: int64(cfg.RecordBuffer), Logger: log,
+		Buffer: int64(cfg.RecordBuffer), Observe: observe, Logger: log,
 	})
 	return recordings{archive: cfg.archive, recorder: recorder}
 }

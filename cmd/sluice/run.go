@@ -6,6 +6,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
+	"sync"
+	"syscall"
 	"time"
 
 	"sluice/cmd/sluice/bench"
@@ -48,15 +51,13 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return exitUsage
 	}
 	log := newLogger(stdout, cfg.LogForm, slog.Level(cfg.LogLevel))
-	if cfg.archive, err = openArchive(cfg, log); err != nil {
+	if err := cfg.open(log); err != nil {
 		fmt.Fprintf(stderr, "sluice: cannot start: %v\n", err)
 		return exitUsage
 	}
 	listeners, err := listen(ctx, cfg)
 	if err != nil {
-		if cfg.archive != nil {
-			cfg.archive.Close()
-		}
+		cfg.close()
 		fmt.Fprintf(stderr, "sluice: %v\n", err)
 		return exitFailure
 	}
@@ -65,9 +66,45 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		cfg.MaxConnections = boundConnections(cfg.MaxConnections, limit, log)
 	}
 	cfg.memory = setUpMemory(environ, os.DirFS("/"), log)
-	svc := newService(cfg, listeners, log)
+	svc, err := newService(cfg, listeners, log)
+	if err != nil {
+		cfg.close()
+		listeners.close()
+		fmt.Fprintf(stderr, "sluice: cannot start: %v\n", err)
+		return exitUsage
+	}
 	announce(stdout, cfg, listeners)
-	return serve(ctx, svc, log)
+	cfg.permission.warn(&cfg, log)
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, syscall.SIGHUP)
+	defer signal.Stop(told)
+	serving, end := context.WithCancel(ctx)
+	defer end()
+	var reloading sync.WaitGroup
+	defer reloading.Wait()
+	reloading.Go(func() { svc.reloads(serving, told, environ) })
+	code := serve(ctx, svc, log)
+	end()
+	return code
+}
+
+// open opens what the configuration keeps on disk.
+func (c *config) open(log *slog.Logger) (err error) {
+	if err = openState(*c); err != nil {
+		return err
+	}
+	if c.permission, err = openPermission(c, log); err != nil {
+		return err
+	}
+	c.archive, err = openArchive(*c, log)
+	return err
+}
+
+// close closes what open opened, where there is to be no service.
+func (c *config) close() {
+	if c.archive != nil {
+		c.archive.Close()
+	}
 }
 
 // server is what serve starts and ends; *service is the real one.

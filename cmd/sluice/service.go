@@ -12,14 +12,17 @@ import (
 
 	"sluice/cmd/sluice/admission"
 	"sluice/cmd/sluice/demo"
+	"sluice/cmd/sluice/event"
 	"sluice/flv"
 	"sluice/httpflv"
 	"sluice/hub"
 	"sluice/hub/fanout"
 	"sluice/hub/intake"
+	"sluice/hub/record"
 	"sluice/rtmp"
 	"sluice/rtmp/gateway"
 	"sluice/web"
+	"sluice/web/admin"
 )
 
 // service is the gateway with all its parts, wired.
@@ -39,14 +42,22 @@ type service struct {
 	demo      bool
 	recordings
 
+	permission     *permission     // nil permits everything
+	notifier       *event.Notifier // nil if nobody is told
+	admin          *http.Server    // operators' API; nil without
+	maxConnections int
+	started        time.Time
+
 	running sync.WaitGroup     // everything that Start has begun
 	stop    context.CancelFunc // ends those of them that nobody else does
 }
 
 // newService puts the gateway together on open listeners, which it owns from
 // then on. It must be started and shut down.
-func newService(cfg config, l listeners, log *slog.Logger) *service {
-	s := &service{log: log, demo: cfg.Demo}
+func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
+	s := &service{
+		log: log, demo: cfg.Demo, permission: cfg.permission, maxConnections: cfg.MaxConnections, started: time.Now(),
+	}
 	authorizeTimeout := cmp.Or(cfg.authorizeTimeout, defaultAuthorizeTimeout)
 	s.admission = admission.New(admission.Config{
 		MaxConnections: cfg.MaxConnections,
@@ -55,8 +66,19 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 		Logger:         log,
 	})
 	s.listeners = listeners{
-		rtmp: newGate(s.admission.Listen(l.rtmp, false), s.admission.Overloaded),
-		http: newGate(s.admission.Listen(l.http, true), s.admission.Overloaded),
+		rtmp:  newGate(s.admission.Listen(behind(l.rtmp, "rtmp", &cfg, log), false), s.admission.Overloaded),
+		http:  newGate(s.admission.Listen(behind(l.http, "http", &cfg, log), true), s.admission.Overloaded),
+		admin: l.admin,
+	}
+	policy := hub.Config{Authorize: cfg.authorize}
+	if p := cfg.permission; p != nil {
+		if p.asks && policy.Authorize == nil {
+			policy.Authorize = p.policy.Authorize
+		}
+		policy.Recheck = p.policy.Recheck
+		if p.disguises {
+			policy.Disguise = p.mark.Disguise
+		}
 	}
 	s.hub = hub.New(hub.Config{
 		PublisherGrace: orNever(cfg.PublisherGrace),
@@ -69,12 +91,21 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 		MaxViewers:     cfg.MaxViewers,
 		MaxBitrate:     int64(cfg.MaxBitrate),
 
-		Authorize:        cfg.authorize,
+		Authorize:        policy.Authorize,
+		Recheck:          policy.Recheck,
+		Disguise:         policy.Disguise,
+		ExpireSessions:   cfg.ExpireSessions,
+		MaxPerIdentity:   cfg.MaxPerIdentity,
 		AuthorizeTimeout: authorizeTimeout,
 		Observe:          s.observer(&cfg),
 		Logger:           log,
 	})
-	s.recordings = newRecordings(cfg, s.hub, log)
+	notifier, err := openNotifier(s, &cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	s.notifier = notifier
+	s.recordings = newRecordings(cfg, s.hub, s.recorded(), log)
 	coalesce := time.Duration(cfg.Coalesce)
 	if cfg.Coalesce == coalesceAuto {
 		coalesce = fanout.Auto
@@ -107,26 +138,45 @@ func newService(cfg config, l listeners, log *slog.Logger) *service {
 		Streams:      func() []web.Stream { return web.FromHub(s.hub.Streams(), time.Now()) },
 		RTMPPort:     l.rtmp.Addr().(*net.TCPAddr).Port,
 		Version:      versionText(),
+		Private:      cfg.permission != nil && cfg.permission.isPrivate(&cfg),
 		AllowOrigins: cfg.AllowOrigins,
 		Logger:       log,
 	})
-	site := site{streams: s.flv, recordings: recorded, page: page, origins: cfg.AllowOrigins}
+	site := site{streams: s.flv, recordings: recorded, page: page, origins: cfg.AllowOrigins, health: admin.Health(s.ready)}
 	s.http = newHTTPServer(site, log)
 	s.admission.Guard(s.http, site.decides)
-	return s
+	forwarded(s.http, &cfg)
+	if l.admin != nil {
+		s.admin = s.newAdmin(&cfg, log)
+		forwarded(s.admin, &cfg)
+	}
+	return s, nil
 }
 
 // observer returns who is told what happens in the hub, nil for nobody.
 func (s *service) observer(cfg *config) func(hub.Event) {
-	if cfg.archive == nil {
+	if cfg.archive == nil && cfg.EventURL == "" && cfg.EventExec == "" && cfg.AdminAddr == "" {
 		return cfg.observe
 	}
 	return func(e hub.Event) {
-		s.recorder.Observe(e)
+		if s.recorder != nil {
+			s.recorder.Observe(e)
+		}
+		if s.notifier != nil {
+			s.notifier.Observe(e)
+		}
 		if cfg.observe != nil {
 			cfg.observe(e)
 		}
 	}
+}
+
+// recorded returns who is told what happens to recordings, nil for nobody.
+func (s *service) recorded() func(record.Event) {
+	if s.notifier == nil {
+		return nil
+	}
+	return s.notifier.Recorded
 }
 
 // defaultAuthorizeTimeout bounds how long a client waits for permission.
@@ -188,7 +238,7 @@ func orNever(d time.Duration) time.Duration {
 
 // Start begins to serve; see server.
 func (s *service) Start() <-chan error {
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	serve := func(serve func(net.Listener) error, l net.Listener) {
 		s.running.Go(func() {
 			if err := serve(l); !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
@@ -198,9 +248,18 @@ func (s *service) Start() <-chan error {
 	}
 	serve(s.rtmp.Serve, s.listeners.rtmp)
 	serve(s.http.Serve, s.listeners.http)
+	if s.admin != nil {
+		serve(s.admin.Serve, s.listeners.admin)
+	}
 
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
+	if s.permission != nil && s.permission.remote != nil {
+		s.running.Go(func() { s.permission.remote.Run(ctx) })
+	}
+	if s.notifier != nil {
+		s.notifier.Started()
+	}
 	s.running.Go(func() { collectWhenQuiet(ctx) })
 	if s.demo {
 		s.running.Go(func() { demo.Run(ctx, s.publishDemo, s.log) })
@@ -242,7 +301,13 @@ var errStuck = errors.New("a part of the server did not end")
 // the servers wait for their connections; then the pool cuts what is left.
 func (s *service) Shutdown(ctx context.Context) error {
 	s.stop()
+	if s.notifier != nil {
+		s.notifier.Draining()
+	}
 	parts := []func(context.Context) error{s.hub.Shutdown, s.rtmp.Shutdown, s.http.Shutdown}
+	if s.admin != nil {
+		parts = append(parts, s.admin.Shutdown)
+	}
 	errs := make([]error, len(parts))
 	var wg sync.WaitGroup
 	for i, shutdown := range parts {
@@ -250,6 +315,12 @@ func (s *service) Shutdown(ctx context.Context) error {
 	}
 	wg.Wait()
 	errs = append(errs, s.recordings.close(ctx))
+	if s.notifier != nil {
+		s.notifier.Close(ctx)
+	}
+	if s.admin != nil {
+		s.admin.Close()
+	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -279,7 +279,7 @@ func startConfigured(t *testing.T, deadline time.Duration, log io.Writer, cfg co
 	t.Helper()
 	open, err := listen(t.Context(), cfg)
 	require.NoError(t, err)
-	s := &runningService{service: newService(cfg, open, newLogger(log, "text", slog.Level(cfg.LogLevel)))}
+	s := &runningService{service: mustService(cfg, open, newLogger(log, "text", slog.Level(cfg.LogLevel)))}
 	s.rtmp.HandshakeTimeout, s.rtmp.ConnectTimeout, s.rtmp.CommandTimeout = deadline, deadline, deadline
 	s.http.ReadHeaderTimeout = deadline
 	failed := s.Start()

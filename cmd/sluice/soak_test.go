@@ -178,7 +178,7 @@ func (w *soak) serve(cfg config) (failed <-chan error) {
 	l, err := listen(w.t.Context(), cfg)
 	require.NoError(w.t, err)
 	w.rtmpAddr, w.httpAddr = l.rtmp.Addr().String(), l.http.Addr().String()
-	w.svc = newService(cfg, l, log)
+	w.svc = mustService(cfg, l, log)
 	return w.svc.Start()
 }
 

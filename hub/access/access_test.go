@@ -171,8 +171,10 @@ func TestPolicyOrder(t *testing.T) {
 	} {
 		var told string
 		p := access.New(access.Config{
-			Watch:   access.Rules{Methods: test.methods},
-			Decided: func(role hub.Role, method, result string, _ time.Duration) { told = role.String() + " " + method + " " + result },
+			Watch: access.Rules{Methods: test.methods},
+			Decided: func(role hub.Role, method, result string, _ time.Duration) {
+				told = role.String() + " " + method + " " + result
+			},
 		})
 		grant, err := p.Authorize(t.Context(), session(hub.RoleWatch, cam, ""))
 		if test.want == nil {

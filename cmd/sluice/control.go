@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"sluice/cmd/sluice/event"
+	"sluice/cmd/sluice/proxied"
+	"sluice/hub/archive"
+	"sluice/web/admin"
+)
+
+// noNetwork is no network at all.
+var noNetwork netip.Prefix
+
+// netipPrefix returns the network of one address.
+func netipPrefix(addr netip.Addr) netip.Prefix { return netip.PrefixFrom(addr, addr.BitLen()) }
+
+// openNotifier returns who tells others what happens; nil if nobody is told, and nobody can ask.
+func openNotifier(s *service, cfg *config, log *slog.Logger) (*event.Notifier, error) {
+	if cfg.EventURL == "" && cfg.EventExec == "" && cfg.AdminAddr == "" {
+		return nil, nil
+	}
+	host, _ := os.Hostname() // for people: empty will do
+	config := event.Config{
+		Server: host, Update: cfg.EventUpdate, Sessions: s.hub.Sessions, StateDir: cfg.StateDir, Logger: log,
+	}
+	if cfg.EventURL != "" {
+		config.Webhook = &event.Webhook{URL: string(cfg.EventURL), Secrets: cfg.permission.eventSecrets}
+	}
+	program, err := cfg.eventProgram()
+	if err != nil {
+		return nil, err
+	}
+	if program != nil {
+		config.Exec = &event.Exec{Program: program[0], Args: program[1:]}
+	}
+	if cfg.archive != nil {
+		config.Recovered, config.Find = cfg.archive.Recovered(), cfg.archive.Recording
+	}
+	return event.New(config)
+}
+
+// eventSecrets returns the secrets with which events are signed.
+func (p *permission) eventSecrets() (secrets [][]byte) {
+	for _, text := range strings.Fields(string(*p.secrets.eventSecret.Load())) {
+		if secret, err := event.ParseSecret(text); err == nil {
+			secrets = append(secrets, secret)
+		}
+	}
+	return secrets
+}
+
+// newAdmin returns the server of the operators' API.
+func (s *service) newAdmin(cfg *config, log *slog.Logger) *http.Server {
+	config := admin.Config{
+		Hub:   s.hub,
+		Token: func() string { return string(*cfg.permission.secrets.adminToken.Load()) },
+		Bans:  bans{cfg.permission.bans}, Info: func() admin.Info { return s.info(cfg) }, Ready: s.ready, Logger: log,
+	}
+	if s.archive != nil {
+		config.Recorder, config.Archive = s.recorder, archiveOf{s.archive}
+	}
+	if s.notifier != nil {
+		config.Events, config.WaitEvents = s.notifier.Ring().Since, s.notifier.Ring().Wait
+	}
+	return &http.Server{
+		Handler: admin.Handler(config), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: answerTimeout,
+		WriteTimeout: adminAnswerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog: slog.NewLogLogger(httpLog{log.Handler()}, slog.LevelDebug), DisableGeneralOptionsHandler: true,
+	}
+}
+
+// adminAnswerTimeout bounds an answer to an operator, the wait for events included.
+const adminAnswerTimeout = 2 * time.Minute
+
+// archiveOf is the archive as the operators' API takes it.
+type archiveOf struct{ *archive.Archive }
+
+// info is what the operators' API is told of the server.
+func (s *service) info(cfg *config) admin.Info {
+	info := admin.Info{
+		Version: versionText(), Started: s.started,
+		Addresses: map[string]string{"rtmp": s.listeners.rtmp.Addr().String(), "http": s.listeners.http.Addr().String()},
+		Limits:    map[string]int64{},
+		Parts:     map[string]any{"connections": s.admission.Figures()},
+	}
+	for name, limit := range map[string]int{
+		"connections": cfg.MaxConnections, "connections_per_address": cfg.MaxConnectionsPerAddress,
+		"viewers": cfg.MaxViewers, "sessions_per_identity": cfg.MaxPerIdentity,
+	} {
+		if limit > 0 {
+			info.Limits[name] = int64(limit)
+		}
+	}
+	if s.notifier != nil {
+		info.Parts["events"] = s.notifier.Totals()
+	}
+	if s.recorder != nil {
+		info.Parts["recordings"] = s.recorder.Totals()
+	}
+	return info
+}
+
+// ready says why nobody more should be sent to this server, nil if somebody may.
+func (s *service) ready() error {
+	select {
+	case <-s.hub.Closing():
+		return errors.New("the server is shutting down")
+	default:
+	}
+	if f := s.admission.Figures(); s.maxConnections > 0 && f.Open >= s.maxConnections {
+		return fmt.Errorf("the server is full: %d connections are open", f.Open)
+	}
+	return nil
+}
+
+// behind puts a listener behind the PROXY protocol, where that is configured for it.
+func behind(l net.Listener, name string, cfg *config, log *slog.Logger) net.Listener {
+	names, err := cfg.proxied()
+	if err != nil {
+		return l // which loadConfig has refused
+	}
+	for _, n := range names {
+		if n == name {
+			return proxied.Listen(l, proxied.Config{Trusted: cfg.TrustedProxies.has, Logger: log})
+		}
+	}
+	return l
+}
+
+// forwarded puts a server behind proxies that tell the addresses of their clients.
+func forwarded(srv *http.Server, cfg *config) {
+	if len(cfg.TrustedProxies) > 0 {
+		srv.Handler = proxied.Forwarded(cfg.TrustedProxies.has, srv.Handler)
+	}
+}
+
+// reload reads the secrets that stand in files anew. What is wrong changes nothing.
+func (s *service) reload(environ []string) {
+	cfg, err := loadConfig(environ)
+	if err != nil {
+		s.log.Error("the secrets are not read again: the configuration has mistakes", "error", err)
+		return
+	}
+	s.permission.secrets.load(&cfg)
+	s.log.Info("the secrets were read again")
+}
+
+// reloads reloads whenever told to, until ctx ends.
+func (s *service) reloads(ctx context.Context, told <-chan os.Signal, environ []string) {
+	for {
+		select {
+		case <-told:
+			s.reload(environ)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
