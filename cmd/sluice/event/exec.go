@@ -38,7 +38,8 @@ const execPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 // program is an Exec at work.
 type program struct {
 	Exec
-	log *slog.Logger
+	timeout time.Duration
+	log     *slog.Logger
 }
 
 func newProgram(cfg Exec, log *slog.Logger) (*program, error) {
@@ -52,7 +53,10 @@ func newProgram(cfg Exec, log *slog.Logger) (*program, error) {
 	case info.IsDir():
 		return nil, fmt.Errorf("%s is a folder", cfg.Program)
 	}
-	return &program{cfg, log.With("program", cfg.Program)}, nil
+	if _, err := exec.LookPath(cfg.Program); err != nil {
+		return nil, fmt.Errorf("%s is not executable", cfg.Program)
+	}
+	return &program{cfg, execTimeout, log.With("program", cfg.Program)}, nil
 }
 
 // deliver runs the program once.
@@ -61,7 +65,7 @@ func (p *program) deliver(ctx context.Context, e *Event) error {
 	if err != nil {
 		return &failure{err: err, told: true}
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, execTimeout, fmt.Errorf("killed after %s", execTimeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, p.timeout, fmt.Errorf("killed after %s", p.timeout))
 	defer cancel()
 	var out output
 	cmd := exec.CommandContext(ctx, p.Program, p.Args...)

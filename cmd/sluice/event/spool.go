@@ -38,6 +38,7 @@ const (
 //	{"begun":{…}}     a file is being written: if that is the last word, the process has died
 //	{"event":{…}}     it is finished; told of only when this has been written
 //	{"told":"ID"}     everybody has been told
+//	{"gone":{…}}      it was begun, and there is no such file any more
 //
 // Only its goroutine writes; whoever has something to note does not wait for the disk. Should
 // that fail, events are told all the same.
@@ -78,6 +79,7 @@ type line struct {
 	Begun *begun `json:"begun,omitempty"`
 	Event *Event `json:"event,omitempty"`
 	Told  string `json:"told,omitempty"`
+	Gone  *begun `json:"gone,omitempty"`
 }
 
 // note is what is to be written; one field is set.
@@ -102,7 +104,9 @@ func openSpool(dir string, log *slog.Logger) (*spool, error) {
 		return nil, err
 	}
 	for _, id := range s.order {
-		s.resumed.untold = append(s.resumed.untold, s.untold[id])
+		if e := s.untold[id]; e != nil {
+			s.resumed.untold = append(s.resumed.untold, e)
+		}
 	}
 	for b := range s.open {
 		s.resumed.begun = append(s.resumed.begun, b)
@@ -230,7 +234,8 @@ func (s *spool) apply(n note) (l line, ok bool) {
 	case n.told != "":
 		return line{Told: n.told}, s.takeTold(n.told)
 	case n.forget != nil:
-		delete(s.open, *n.forget) // and from the file when it is next made anew
+		delete(s.open, *n.forget)
+		return line{Gone: n.forget}, true
 	case e == nil:
 	case e.Type == TypeRecordBegun:
 		b := begunOf(e)

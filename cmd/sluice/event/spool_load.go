@@ -64,6 +64,8 @@ func (s *spool) takeLine(text []byte) bool {
 	switch {
 	case l.Told != "":
 		s.takeTold(l.Told)
+	case l.Gone != nil:
+		delete(s.open, *l.Gone)
 	case l.Begun != nil:
 		s.takeBegun(*l.Begun)
 	case l.Event != nil:
