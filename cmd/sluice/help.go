@@ -45,6 +45,7 @@ and as WebSocket-FLV.
 Usage:
   sluice                 run until SIGINT or SIGTERM
   sluice bench [flags]   measure a server under load, see sluice bench -h
+  sluice sign URL        sign the address of a stream, see sluice sign -h
   sluice -h              print this text
   sluice -version        print the version
 

@@ -32,6 +32,9 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if len(args) > 0 && args[0] == "bench" {
 		return bench.Run(ctx, args[1:], stdout, stderr)
 	}
+	if len(args) > 0 && args[0] == "sign" {
+		return runSign(args[1:], environ, stdout, stderr)
+	}
 	for _, arg := range args {
 		switch arg {
 		case "-h", "-help", "--help":

@@ -32,6 +32,8 @@ func TestArguments(t *testing.T) {
 		{[]string{"-version"}, exitOK, "sluice ", ""},
 		{[]string{"--version"}, exitOK, "sluice ", ""},
 		{[]string{"bench", "-h"}, exitOK, "Usage: sluice bench", ""},
+		{[]string{"sign", "-h"}, exitOK, "Usage: sluice sign", ""},
+		{[]string{"sign"}, exitUsage, "", "sluice sign: it needs the URL"},
 		{[]string{"bench"}, exitUsage, "", "sluice bench: nothing to do"},
 		{[]string{"-port", "1"}, exitUsage, "", `unknown argument "-port"`},
 		{[]string{"serve"}, exitUsage, "", `unknown argument "serve"`},
