@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"sluice/hub"
-	"sluice/hub/access"
 	"sluice/hub/pattern"
 )
 
@@ -83,7 +82,7 @@ func md5Hex(parts ...string) string {
 func readTencent(a *asked) (shown, error) {
 	query := a.client.Query
 	if !query.Has("txSecret") {
-		return shown{}, access.ErrMissing
+		return shown{}, errMissing
 	}
 	sign, ok := once(query, "txSecret")
 	expires, okTime := once(query, "txTime")
@@ -112,7 +111,7 @@ const maxField = 128
 func readAliyun(a *asked, validity time.Duration) (shown, error) {
 	query := a.client.Query
 	if !query.Has("auth_key") {
-		return shown{}, access.ErrMissing
+		return shown{}, errMissing
 	}
 	text, ok := once(query, "auth_key")
 	if !ok {

@@ -28,6 +28,8 @@ type Config struct {
 	// AliyunValidity is added to the time in an address of Aliyun's form, as their servers add
 	// the validity that is set for a domain. With 0 that time is the one at which it ends.
 	AliyunValidity time.Duration
+	// Mark makes what lists and events show of an address.
+	Mark access.Mark
 }
 
 // Method grants by signed addresses. The same signed stream is the same publisher, whichever
@@ -49,6 +51,7 @@ func New(cfg Config) *Method {
 
 // What can be wrong with an address beside its signature.
 var (
+	errMissing   = fmt.Errorf("%w: the address is not signed", access.ErrMissing)
 	errRepeated  = fmt.Errorf("%w: a parameter of the signature is missing, or stands there twice", access.ErrWrong)
 	errExpires   = fmt.Errorf("%w: the time in a signed address is not written as it should be", access.ErrWrong)
 	errBind      = fmt.Errorf("%w: bind is 1 or not there, and for clients with an address", access.ErrWrong)
@@ -62,9 +65,9 @@ var (
 func (m *Method) Decide(_ context.Context, s *hub.Session) (hub.Grant, error) {
 	a := asked{role: s.Role(), key: s.Key(), client: s.Client()}
 	if a.key == (hub.Key{}) {
-		return hub.Grant{}, access.ErrMissing
+		return hub.Grant{}, errMissing
 	}
-	err := access.ErrMissing
+	err := errMissing
 	for _, f := range m.cfg.Formats {
 		shown, why := f.read(&a, &m.cfg)
 		if why == nil {
@@ -106,7 +109,7 @@ func (f Format) read(a *asked, cfg *Config) (shown, error) {
 	case Aliyun:
 		return readAliyun(a, cfg.AliyunValidity)
 	}
-	return shown{}, access.ErrMissing
+	return shown{}, errMissing
 }
 
 // check compares a signature with those that each of the stream's secrets would give, and then
@@ -127,14 +130,14 @@ func (m *Method) check(a *asked, s shown) error {
 	return nil
 }
 
-// grant returns the grant for a signature that is right. What it shows of the signature tells
-// nothing of it: that is random to whoever does not know the secret.
+// grant returns the grant for a signature that is right.
 func (m *Method) grant(a *asked, s shown) hub.Grant {
-	sum := sha256.Sum256([]byte(s.signature))
-	hash := hex.EncodeToString(sum[:])
-	g := hub.Grant{Identity: prefix + hash, Subject: prefix + hash[:8], Until: s.until.Add(m.cfg.Skew)}
+	g := hub.Grant{Subject: prefix + m.cfg.Mark.Of([]byte(s.signature)), Until: s.until.Add(m.cfg.Skew)}
 	if a.role == hub.RolePublish {
 		g.Identity = prefix + a.key.String()
+	} else {
+		sum := sha256.Sum256([]byte(s.signature))
+		g.Identity = prefix + hex.EncodeToString(sum[:])
 	}
 	return g
 }
@@ -146,7 +149,7 @@ const prefix = "sign:"
 func readSluice(a *asked) (shown, error) {
 	query := a.client.Query
 	if !query.Has("sign") {
-		return shown{}, access.ErrMissing
+		return shown{}, errMissing
 	}
 	sign, ok := once(query, "sign")
 	expires, okExpires := once(query, "expires")

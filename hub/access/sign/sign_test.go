@@ -174,7 +174,7 @@ func TestIdentity(t *testing.T) {
 	viewer, again, another := decide(hub.RoleWatch, string(secret), twoYears), decide(hub.RoleWatch, string(secret), twoYears), decide(hub.RoleWatch, string(secret), twoYears+1)
 	assert.Equal(t, viewer, again)
 	assert.NotEqual(t, viewer.Identity, another.Identity)
-	assert.Regexp(t, "^sign:[0-9a-f]{8}$", viewer.Subject)
+	assert.Regexp(t, "^sign:[0-9a-f]{10}$", viewer.Subject)
 	assert.NotContains(t, Sign(hub.RoleWatch, cam, secret, twoYears, nobody), strings.TrimPrefix(viewer.Subject, "sign:"))
 }
 

@@ -59,6 +59,8 @@ type Config struct {
 	Issuer, Audience string
 	// Leeway is for how long a token holds before nbf and after exp, since clocks differ.
 	Leeway time.Duration
+	// Mark makes what lists and events show of a token without sub.
+	Mark access.Mark
 }
 
 // Method grants by tokens.
@@ -97,6 +99,7 @@ func New(cfg Config) (*Method, error) {
 
 // What can be wrong with a token.
 var (
+	errMissing   = fmt.Errorf("%w: no token is shown", access.ErrMissing)
 	errTwice     = fmt.Errorf("%w: there are two tokens", access.ErrWrong)
 	errLong      = fmt.Errorf("%w: the token is longer than %d bytes, or than %d in a header", access.ErrWrong, MaxToken, maxHeader-1)
 	errForm      = fmt.Errorf("%w: it is not a token of a form that is understood here", access.ErrWrong)
@@ -143,12 +146,12 @@ func shown(c *hub.Client) (string, error) {
 	case len(values) == 1 && values[0] != "":
 		return values[0], nil
 	case !strings.EqualFold(scheme, "Bearer"):
-		return "", access.ErrMissing
+		return "", errMissing
 	case len(c.Authorization) >= maxHeader: // it has been cut
 		return "", errLong
 	}
 	if bearer = strings.TrimLeft(bearer, " "); bearer == "" {
-		return "", access.ErrMissing
+		return "", errMissing
 	}
 	return bearer, nil
 }
@@ -246,10 +249,9 @@ func (m *Method) grant(s *hub.Session, claims jwt.MapClaims, text string) (hub.G
 		return g, nil
 	}
 	// The signature is left out of it: some algorithms have several for the same token.
-	signed, _ := strings.CutSuffix(text, text[strings.LastIndexByte(text, '.'):])
-	sum := sha256.Sum256([]byte(signed))
-	hash := hex.EncodeToString(sum[:])
-	g.Identity, g.Subject = prefix+hash, prefix+hash[:8]
+	signed := []byte(text[:strings.LastIndexByte(text, '.')])
+	sum := sha256.Sum256(signed)
+	g.Identity, g.Subject = prefix+hex.EncodeToString(sum[:]), prefix+m.cfg.Mark.Of(signed)
 	return g, nil
 }
 

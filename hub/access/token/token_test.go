@@ -234,7 +234,7 @@ func TestIdentity(t *testing.T) {
 	one, other := of(token(t, "ES256", nameless)), of(token(t, "ES256", nameless))
 	assert.Equal(t, one.Identity, other.Identity, "another signature of the same token")
 	assert.Regexp(t, "^jwt:[0-9a-f]{64}$", one.Identity)
-	assert.Regexp(t, "^jwt:[0-9a-f]{8}$", one.Subject)
+	assert.Regexp(t, "^jwt:[0-9a-f]{10}$", one.Subject)
 	assert.NotEqual(t, one.Identity, of(token(t, "ES256", with(claims{"sub": nil, "x": 1}))).Identity)
 }
 
