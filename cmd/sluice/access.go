@@ -145,11 +145,11 @@ func (p *permission) method(cfg *config, name string, keys *atomic.Pointer[acces
 		if err := formats.UnmarshalText([]byte(joinWords(cfg.SignFormats))); err != nil {
 			return nil, err
 		}
-		return sign.New(sign.Config{Secrets: p.secrets.signing, Formats: formats, Skew: cfg.SignSkew}), nil
+		return sign.New(sign.Config{Secrets: p.secrets.signing, Formats: formats, Skew: cfg.SignSkew, Mark: p.mark}), nil
 	case "jwt":
 		return token.New(token.Config{
 			Keys: func() []token.Key { return *p.secrets.jwtKeys.Load() }, Remote: p.remote,
-			Algorithms: cfg.JWTAlgorithms, Issuer: cfg.JWTIssuer, Audience: cfg.JWTAudience,
+			Algorithms: cfg.JWTAlgorithms, Issuer: cfg.JWTIssuer, Audience: cfg.JWTAudience, Mark: p.mark,
 		})
 	}
 	return access.None(), nil

@@ -155,9 +155,14 @@ func loadConfig(environ []string) (config, error) {
 		}
 	}
 	problems = append(problems, cfg.checkAddrs()...)
-	if len(failed) == 0 {
-		problems = append(problems, cfg.AccessSettings.check()...)
-		problems = append(problems, cfg.ControlSettings.check()...)
+	c := valueCheck{failed: make(map[string]bool)}
+	for _, v := range vars {
+		c.failed[strings.TrimPrefix(v.Name, envPrefix)] = failed[v.field]
+	}
+	cfg.AccessSettings.check(&c)
+	cfg.ControlSettings.check(&c)
+	if problems = append(problems, c.problems...); len(problems) == 0 {
+		problems = append(cfg.AccessSettings.relations(), cfg.ControlSettings.relations()...)
 	}
 	if len(problems) > 0 {
 		return config{}, errors.Join(problems...)

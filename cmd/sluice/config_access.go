@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice/hub/access"
+	"sluice/hub/access/token"
 	"sluice/hub/pattern"
 )
 
@@ -126,29 +127,61 @@ var (
 	watchMethods   = []string{"open", "key", "sign", "jwt", "none"}
 )
 
-// check says what is wrong with the settings: of each variable by itself, and with what they
-// mean together.
-func (a *AccessSettings) check() (problems []error) {
-	wrong := func(name string, shown any, err error) {
-		if err != nil {
-			problems = append(problems, fmt.Errorf("%s%s=%q: %w", envPrefix, name, fmt.Sprint(shown), err))
-		}
-	}
-	join := func(w words) string { return strings.Join(w, " ") }
-	wrong("PUBLISH_AUTH", join(a.PublishAuth), a.PublishAuth.in(publishMethods...))
-	wrong("WATCH_AUTH", join(a.WatchAuth), a.WatchAuth.in(watchMethods...))
-	wrong("SIGN_FORMATS", join(a.SignFormats), a.SignFormats.in("sluice", "tencent", "aliyun"))
-	wrong("JWT_ALGORITHMS", join(a.JWTAlgorithms), a.JWTAlgorithms.in(jwtAlgorithms...))
-	wrong("PUBLIC_LIST", join(a.PublicList), a.PublicList.one("auto", "true", "false"))
-	if problems != nil {
-		return problems
-	}
-	return a.checkSecrets()
+// valueCheck collects what is wrong with values of variables.
+type valueCheck struct {
+	failed   map[string]bool // names of variables about which something was said before
+	problems []error
 }
 
-// jwtAlgorithms are those that can be allowed.
-var jwtAlgorithms = []string{
-	"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+// value notes what is wrong with a value that may be shown, if anything is.
+func (c *valueCheck) value(name, shown string, err error) {
+	if err != nil && !c.failed[name] {
+		c.failed[name] = true
+		c.problems = append(c.problems, fmt.Errorf("%s%s=%q: %w", envPrefix, name, shown, err))
+	}
+}
+
+// secret notes what is wrong with one that may not.
+func (c *valueCheck) secret(name string, err error) {
+	if err != nil && !c.failed[name] {
+		c.failed[name] = true
+		c.problems = append(c.problems, fmt.Errorf("%s%s: %w", envPrefix, name, err))
+	}
+}
+
+// check says what is wrong with each value by itself.
+func (a *AccessSettings) check(c *valueCheck) {
+	for _, w := range []struct {
+		name  string
+		words words
+		known []string
+		one   bool
+	}{
+		{"PUBLISH_AUTH", a.PublishAuth, publishMethods, false},
+		{"WATCH_AUTH", a.WatchAuth, watchMethods, false},
+		{"SIGN_FORMATS", a.SignFormats, []string{"sluice", "tencent", "aliyun"}, false},
+		{"JWT_ALGORITHMS", a.JWTAlgorithms, token.Algorithms, false},
+		{"PUBLIC_LIST", a.PublicList, []string{"auto", "true", "false"}, true},
+	} {
+		if w.one {
+			c.value(w.name, joinWords(w.words), w.words.one(w.known...))
+		} else {
+			c.value(w.name, joinWords(w.words), w.words.in(w.known...))
+		}
+	}
+	for _, list := range []struct {
+		name string
+		text secret
+	}{
+		{"PUBLISH_KEYS", a.PublishKeys}, {"WATCH_KEYS", a.WatchKeys},
+		{"PUBLISH_SECRETS", a.PublishSecrets}, {"WATCH_SECRETS", a.WatchSecrets},
+	} {
+		c.secret(list.name, new(access.Secrets).UnmarshalText([]byte(list.text)))
+	}
+	c.secret("STREAM_KEYS", new(access.StreamKeys).UnmarshalText([]byte(a.StreamKeys)))
+	_, err := parseJWTKeys(string(a.JWTKeys))
+	c.secret("JWT_KEYS", err)
+	c.secret("JWT_JWKS_URL", checkURL(string(a.JWTJWKSURL)))
 }
 
 // need is what a method cannot do without.
@@ -160,9 +193,9 @@ type need struct {
 	watch     bool
 }
 
-// checkSecrets says where a method lacks its settings, settings lack their method, and what is
-// wrong with the secrets. It quotes none.
-func (a *AccessSettings) checkSecrets() (problems []error) {
+// relations says where a method lacks its settings, settings lack their method, and where one
+// secret is for both roles. It quotes none.
+func (a *AccessSettings) relations() (problems []error) {
 	wrong := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	for _, n := range []need{
 		{"key", "SLUICE_PUBLISH_KEYS", a.PublishKeys != "", true, false},
@@ -193,33 +226,11 @@ func (a *AccessSettings) checkSecrets() (problems []error) {
 			wrong("%s is set, but %s does not name %s", n.variables, role, n.method)
 		}
 	}
-	for _, list := range []struct {
-		name string
-		text secret
-	}{
-		{"PUBLISH_KEYS", a.PublishKeys}, {"WATCH_KEYS", a.WatchKeys},
-		{"PUBLISH_SECRETS", a.PublishSecrets}, {"WATCH_SECRETS", a.WatchSecrets},
-	} {
-		var s access.Secrets
-		if err := s.UnmarshalText([]byte(list.text)); err != nil {
-			wrong("%s%s: %w", envPrefix, list.name, err)
-		}
-	}
-	var keys access.StreamKeys
-	if err := keys.UnmarshalText([]byte(a.StreamKeys)); err != nil {
-		wrong("%sSTREAM_KEYS: %w", envPrefix, err)
-	}
 	if shared(a.PublishKeys, a.WatchKeys) {
 		wrong("SLUICE_PUBLISH_KEYS and SLUICE_WATCH_KEYS have a secret in common: who may watch could publish")
 	}
 	if shared(a.PublishSecrets, a.WatchSecrets) {
 		wrong("SLUICE_PUBLISH_SECRETS and SLUICE_WATCH_SECRETS have a secret in common: each role needs its own")
-	}
-	if err := checkURL(string(a.JWTJWKSURL)); err != nil {
-		wrong("SLUICE_JWT_JWKS_URL: %w", err)
-	}
-	if _, err := parseJWTKeys(string(a.JWTKeys)); err != nil {
-		wrong("SLUICE_JWT_KEYS: %w", err)
 	}
 	if a.JWTKeys != "" && a.JWTJWKSURL != "" {
 		wrong("SLUICE_JWT_KEYS and SLUICE_JWT_JWKS_URL are both set: one of them says what the keys are")

@@ -27,39 +27,38 @@ type ControlSettings struct {
 	StateDir string `env:"STATE_DIR" doc:"Folder for what outlasts a restart, such as bans, which is made if it is missing. Empty: it is kept in memory only."`
 }
 
-// check says what is wrong with the settings.
-func (c *ControlSettings) check() (problems []error) {
-	wrong := func(name, shown string, err error) {
-		if err != nil {
-			problems = append(problems, fmt.Errorf("%s%s=%q: %w", envPrefix, name, shown, err))
-		}
+// check says what is wrong with each value by itself.
+func (s *ControlSettings) check(c *valueCheck) {
+	c.secret("EVENT_URL", checkURL(string(s.EventURL)))
+	_, err := s.eventProgram()
+	c.value("EVENT_EXEC", s.EventExec, err)
+	c.value("PROXY_PROTOCOL", joinWords(s.ProxyProtocol), s.ProxyProtocol.in("off", "rtmp", "http"))
+	if s.AdminAddr != "" {
+		_, _, err := splitAddr(s.AdminAddr)
+		c.value("ADMIN_ADDR", s.AdminAddr, err)
 	}
-	_, err := c.eventProgram()
-	wrong("EVENT_EXEC", c.EventExec, err)
-	_, err = c.proxied()
-	wrong("PROXY_PROTOCOL", joinWords(c.ProxyProtocol), err)
-	if c.AdminAddr != "" {
-		host, _, err := splitAddr(c.AdminAddr)
-		wrong("ADMIN_ADDR", c.AdminAddr, err)
-		switch {
-		case err != nil:
-		case c.AdminToken == "":
-			problems = append(problems, errors.New("SLUICE_ADMIN_ADDR needs SLUICE_ADMIN_TOKEN"))
-		case !isLoopback(host) && !c.AdminPlaintext:
-			wrong("ADMIN_ADDR", c.AdminAddr, errors.New(
-				"beyond loopback the token would cross the network in clear: put a server with TLS in front, or set SLUICE_ADMIN_PLAINTEXT=true"))
-		}
-	} else if c.AdminToken != "" {
-		problems = append(problems, errors.New("SLUICE_ADMIN_TOKEN is set, but SLUICE_ADMIN_ADDR is not"))
+	if s.AdminToken != "" && len(s.AdminToken) < minAdminToken {
+		c.secret("ADMIN_TOKEN", fmt.Errorf("must have %d characters or more", minAdminToken))
 	}
-	if c.AdminToken != "" && len(c.AdminToken) < minAdminToken {
-		problems = append(problems, fmt.Errorf("SLUICE_ADMIN_TOKEN: must have %d characters or more", minAdminToken))
+}
+
+// relations says what the settings lack of each other.
+func (s *ControlSettings) relations() (problems []error) {
+	if _, err := s.proxied(); err != nil {
+		problems = append(problems, fmt.Errorf("SLUICE_PROXY_PROTOCOL=%q: %w", joinWords(s.ProxyProtocol), err))
 	}
-	if err := checkURL(string(c.EventURL)); err != nil {
-		problems = append(problems, fmt.Errorf("SLUICE_EVENT_URL: %w", err))
-	}
-	if c.EventSecret != "" && c.EventURL == "" {
+	if s.EventSecret != "" && s.EventURL == "" {
 		problems = append(problems, errors.New("SLUICE_EVENT_SECRET is set, but SLUICE_EVENT_URL is not"))
+	}
+	host, _, _ := splitAddr(s.AdminAddr)
+	switch {
+	case s.AdminAddr == "" && s.AdminToken != "":
+		problems = append(problems, errors.New("SLUICE_ADMIN_TOKEN is set, but SLUICE_ADMIN_ADDR is not"))
+	case s.AdminAddr != "" && s.AdminToken == "":
+		problems = append(problems, errors.New("SLUICE_ADMIN_ADDR needs SLUICE_ADMIN_TOKEN"))
+	case s.AdminAddr != "" && !isLoopback(host) && !s.AdminPlaintext:
+		problems = append(problems, fmt.Errorf("SLUICE_ADMIN_ADDR=%q: beyond loopback the token would cross the network in "+
+			"clear: put a server with TLS in front, or set SLUICE_ADMIN_PLAINTEXT=true", s.AdminAddr))
 	}
 	return problems
 }
@@ -68,8 +67,8 @@ func (c *ControlSettings) check() (problems []error) {
 const minAdminToken = 16
 
 // eventProgram returns the program that is run for events, and its arguments.
-func (c *ControlSettings) eventProgram() ([]string, error) {
-	entries, err := pattern.Entries(c.EventExec)
+func (s *ControlSettings) eventProgram() ([]string, error) {
+	entries, err := pattern.Entries(s.EventExec)
 	if err != nil || len(entries) == 0 {
 		return nil, err
 	}
@@ -91,18 +90,18 @@ func (c *ControlSettings) eventProgram() ([]string, error) {
 }
 
 // proxied returns which listeners expect the PROXY protocol.
-func (c *ControlSettings) proxied() (listeners []string, err error) {
-	if err := c.ProxyProtocol.in("off", "rtmp", "http"); err != nil {
+func (s *ControlSettings) proxied() (listeners []string, err error) {
+	if err := s.ProxyProtocol.in("off", "rtmp", "http"); err != nil {
 		return nil, err
 	}
-	if slices.Contains(c.ProxyProtocol, "off") {
-		if len(c.ProxyProtocol) > 1 {
+	if slices.Contains(s.ProxyProtocol, "off") {
+		if len(s.ProxyProtocol) > 1 {
 			return nil, errors.New("off stands alone")
 		}
 		return nil, nil
 	}
-	if len(c.TrustedProxies) == 0 {
+	if len(s.TrustedProxies) == 0 {
 		return nil, errors.New("needs SLUICE_TRUSTED_PROXIES: whose headers are to be believed")
 	}
-	return c.ProxyProtocol, nil
+	return s.ProxyProtocol, nil
 }

@@ -23,6 +23,12 @@ func TestConfigDefaults(t *testing.T) {
 		StallTimeout: 30 * time.Second, GOPMaxBytes: 32 << 20,
 		FillSilence: true,
 		Record:      list(t, "**"), RecordSync: 5 * time.Second, RecordMinFree: 1 << 30, RecordBuffer: 64 << 20,
+		AccessSettings: AccessSettings{
+			PublishAuth: methods{"open"}, WatchAuth: methods{"open"}, SignFormats: words{"sluice"}, SignSkew: 30 * time.Second,
+			JWTAlgorithms: words{"RS256", "ES256", "EdDSA", "HS256"}, AuthFailures: failures{20, time.Minute},
+			PublicList: words{"auto"},
+		},
+		ControlSettings: ControlSettings{ProxyProtocol: words{"off"}},
 	}
 	for name, environ := range map[string][]string{
 		"nothing set":    nil,
@@ -196,11 +202,48 @@ var badSettings = []struct{ set, want string }{
 	{"RECORD_MIN_FREE=9PiB", "number of bytes"},
 	{"RECORD_MIN_FREE=10%", "number of bytes"},
 	{"RECORD_BUFFER=1KiB", "between 1MiB and 1TiB"},
+	{"PUBLISH_AUTH=keys", `"keys" is not one of open, key, streamkey, sign, jwt, none`},
+	{"PUBLISH_AUTH=;", "at least one of"},
+	{"WATCH_AUTH=streamkey", `"streamkey" is not one of`},
+	{"PUBLISH_KEYS=geheim", "entry 1: must be PATTERN SECRET"},
+	{"PUBLISH_KEYS=live/** a; live/x geheim%zz", "entry 2: the secret has a %"},
+	{"WATCH_KEYS=live/x geheim geheim", "must be PATTERN SECRET"},
+	{"STREAM_KEYS=geheim", "must be SECRET APP/NAME"},
+	{"STREAM_KEYS=gehe%2Fim live/x", "cannot be a stream key"},
+	{"PUBLISH_SECRETS=!live/x geheim", "must be PATTERN SECRET"},
+	{"WATCH_SECRETS=x geheim", "the pattern is none"},
+	{"SIGN_FORMATS=sluice akamai", `"akamai" is not one of sluice, tencent, aliyun`},
+	{"SIGN_SKEW=2h", "between 0s and 1h"},
+	{"JWT_KEYS=geheim", "geheim"[:0]},
+	{"JWT_KEYS={geheim", "not a JSON Web Key Set"},
+	{"JWT_JWKS_URL=ftp://geheim@x/", "must be a URL like"},
+	{"JWT_ALGORITHMS=none", `"none" is not one of`},
+	{"ALLOW_PUBLISH=10.0.0.0/33", "neither an address nor a network"},
+	{"DENY_PUBLISH=localhost", "neither an address nor a network"},
+	{"ALLOW_WATCH=::ffff:10.0.0.0/104", "neither an address nor a network"},
+	{"DENY_WATCH=fe80::1%eth0/64", "neither an address nor a network"},
+	{"AUTH_FAILURES=20", "like 20/1m"},
+	{"AUTH_FAILURES=0/1m", "between 1 and 10000"},
+	{"EXPIRE_SESSIONS=maybe", "true or false"},
+	{"MAX_SESSIONS_PER_IDENTITY=-1", "between 0 and 1000000"},
+	{"PUBLIC_LIST=auto true", "must be one of auto, true, false"},
+	{"EVENT_URL=geheim", "must be a URL like"},
+	{"EVENT_EXEC=notify.sh", "absolute path"},
+	{"EVENT_EXEC=/bin/a;/bin/b", "one program"},
+	{"EVENT_UPDATE=10", "with its unit"},
+	{"ADMIN_ADDR=8081", "HOST:PORT (did you mean :8081?)"},
+	{"ADMIN_TOKEN=geheim", "16 characters or more"},
+	{"ADMIN_PLAINTEXT=yes", "true or false"},
+	{"TRUSTED_PROXIES=proxy.example", "neither an address nor a network"},
+	{"PROXY_PROTOCOL=smtp", `"smtp" is not one of off, rtmp, http`},
 }
 
 // anyText are variables that may hold any text: what is wrong with a folder shows when it
 // is opened (TestRecordDir).
-var anyText = map[string]bool{envPrefix + "RECORD_DIR": true}
+var anyText = map[string]bool{
+	envPrefix + "RECORD_DIR": true, envPrefix + "STATE_DIR": true, envPrefix + "JWT_ISSUER": true,
+	envPrefix + "JWT_AUDIENCE": true, envPrefix + "EVENT_SECRET": true,
+}
 
 func TestConfigBadValues(t *testing.T) {
 	for _, c := range badSettings {
@@ -208,7 +251,9 @@ func TestConfigBadValues(t *testing.T) {
 			got, err := loadConfig([]string{envPrefix + c.set})
 			require.ErrorContains(t, err, c.want)
 			name, _, _ := strings.Cut(c.set, "=")
-			assert.True(t, strings.HasPrefix(err.Error(), envPrefix+name+"="), "does not begin with the name: %v", err)
+			begin, _, _ := strings.Cut(strings.ReplaceAll(err.Error(), ": ", "="), "=")
+			assert.Equal(t, envPrefix+name, begin, "does not begin with the name: %v", err)
+			assert.NotContains(t, err.Error(), "geheim", "a secret is quoted")
 			assert.NotContains(t, err.Error(), "\n", "one problem, one line")
 			assert.Zero(t, got)
 		})
@@ -342,5 +387,13 @@ func TestVariableNames(t *testing.T) {
 		"SLUICE_RECORD_DIR", "SLUICE_RECORD", "SLUICE_RECORD_SEGMENT", "SLUICE_RECORD_SEGMENT_BYTES", "SLUICE_RECORD_SYNC",
 		"SLUICE_RECORD_KEEP", "SLUICE_RECORD_KEEP_BYTES", "SLUICE_RECORD_KEEP_BYTES_PER_STREAM", "SLUICE_RECORD_MIN_FREE",
 		"SLUICE_RECORD_BUFFER",
+		"SLUICE_PUBLISH_AUTH", "SLUICE_WATCH_AUTH", "SLUICE_PUBLISH_KEYS", "SLUICE_WATCH_KEYS", "SLUICE_STREAM_KEYS",
+		"SLUICE_PUBLISH_SECRETS", "SLUICE_WATCH_SECRETS", "SLUICE_SIGN_FORMATS", "SLUICE_SIGN_SKEW",
+		"SLUICE_JWT_KEYS", "SLUICE_JWT_JWKS_URL", "SLUICE_JWT_ALGORITHMS", "SLUICE_JWT_ISSUER", "SLUICE_JWT_AUDIENCE",
+		"SLUICE_ALLOW_PUBLISH", "SLUICE_DENY_PUBLISH", "SLUICE_ALLOW_WATCH", "SLUICE_DENY_WATCH", "SLUICE_AUTH_FAILURES",
+		"SLUICE_EXPIRE_SESSIONS", "SLUICE_MAX_SESSIONS_PER_IDENTITY", "SLUICE_PUBLIC_LIST",
+		"SLUICE_EVENT_URL", "SLUICE_EVENT_SECRET", "SLUICE_EVENT_EXEC", "SLUICE_EVENT_UPDATE",
+		"SLUICE_ADMIN_ADDR", "SLUICE_ADMIN_TOKEN", "SLUICE_ADMIN_PLAINTEXT",
+		"SLUICE_TRUSTED_PROXIES", "SLUICE_PROXY_PROTOCOL", "SLUICE_STATE_DIR",
 	}, names)
 }
