@@ -14,7 +14,6 @@
 package hub
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
 	"maps"
@@ -382,33 +381,4 @@ func (v *Viewer) End(why *Refusal) {
 		s.effects.forget = (s.state == stateWaiting || s.state == stateEnded) && len(s.viewers) == 0
 	})
 	h.leave(v.session)
-}
-
-// maxWaitingListed bounds the streams that nobody publishes in what Streams returns:
-// anybody can wait for any name.
-const maxWaitingListed = 1000
-
-// Streams returns what is known of every stream, sorted by key; of those that are only
-// waited for, a thousand at the most.
-func (h *Hub) Streams() []StreamInfo {
-	streams := h.all()
-	now := time.Now()
-	infos := make([]StreamInfo, 0, len(streams))
-	waiting := 0
-	for _, s := range streams {
-		info, ok := s.info(now)
-		if !ok {
-			continue
-		}
-		if info.State == stateWaiting.String() {
-			if waiting++; waiting > maxWaitingListed {
-				continue
-			}
-		}
-		infos = append(infos, info)
-	}
-	slices.SortFunc(infos, func(a, b StreamInfo) int {
-		return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(a.Name, b.Name))
-	})
-	return infos
 }

@@ -1,6 +1,8 @@
 package hub
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"sluice/flv"
@@ -101,6 +103,35 @@ func (s *Stream) videoLocked() *flv.VideoFormat {
 	told := *f
 	told.FrameRate = s.headers.meta.number("framerate")
 	return &told
+}
+
+// maxWaitingListed bounds the streams that nobody publishes in what Streams returns:
+// anybody can wait for any name.
+const maxWaitingListed = 1000
+
+// Streams returns what is known of every stream, sorted by key; of those that are only
+// waited for, a thousand at the most.
+func (h *Hub) Streams() []StreamInfo {
+	streams := h.all()
+	now := time.Now()
+	infos := make([]StreamInfo, 0, len(streams))
+	waiting := 0
+	for _, s := range streams {
+		info, ok := s.info(now)
+		if !ok {
+			continue
+		}
+		if info.State == stateWaiting.String() {
+			if waiting++; waiting > maxWaitingListed {
+				continue
+			}
+		}
+		infos = append(infos, info)
+	}
+	slices.SortFunc(infos, func(a, b StreamInfo) int {
+		return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(a.Name, b.Name))
+	})
+	return infos
 }
 
 // rate counts bytes by the second and gives the mean over the last full seconds.

@@ -105,8 +105,6 @@ func (v *Viewer) setFlag(flag uint32, on bool) {
 	}
 }
 
-func (v *Viewer) closed() bool { return v.flags.Load()&flagClosed != 0 }
-
 // mustEnd reports whether the viewer was closed or dismissed.
 func (v *Viewer) mustEnd() bool { return v.flags.Load()&(flagClosed|flagDismissed) != 0 }
 

@@ -50,6 +50,9 @@ type Server struct {
 	// Players may be silent for as long as they like (a paused ffmpeg reads
 	// nothing and so answers no ping): they are never ended for it.
 	PingInterval time.Duration
+	// Disguise returns what the log shows in place of the stream that a client publishes or asked
+	// to publish: its name may be a secret, or a mistyped one. nil shows APP/NAME.
+	Disguise func(app, name string) string
 	// DeadPeerTimeout is how long a client's system may answer nothing at all, neither
 	// what was sent to it nor probes, before the system breaks the connection: 60 s
 	// if 0. It ends sessions whose peer died without closing the connection, also

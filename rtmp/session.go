@@ -336,9 +336,18 @@ func (s *session) use(st *stream, r *Request) {
 		s.pingDue = time.Now().Add(s.srv.pingInterval())
 	}
 	s.enter(active)
-	s.note(role + " " + st.key)
-	s.debug("rtmp stream begins", "role", role, "app", r.App, "name", r.Name,
+	shown := s.shown(r, role)
+	s.note(role + " " + shown)
+	s.debug("rtmp stream begins", "role", role, "stream", shown,
 		"stream_id", st.id, "client", s.client.Value().flashVer)
+}
+
+// shown returns the stream of a request as the log shows it.
+func (s *session) shown(r *Request, role string) string {
+	if role == "publish" && s.srv.Disguise != nil {
+		return s.srv.Disguise(r.App, r.Name)
+	}
+	return r.Key()
 }
 
 // note keeps what a message stream did for the last line of the log.

@@ -147,7 +147,7 @@ func (s *session) abandonQuestion(err error) {
 	if q := s.question; q != nil {
 		s.question = nil
 		s.countHeld(0)
-		s.note(q.role + " " + q.req.Key() + " (not answered)")
+		s.note(q.role + " " + s.shown(q.req, q.role) + " (not answered)")
 		q.cancel(err)
 	}
 }

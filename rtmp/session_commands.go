@@ -205,7 +205,7 @@ func (s *session) publish(st *stream, h *ServerStream, r *Request, err error) er
 		pub, err = s.srv.Handler.Publish(h, r)
 	}
 	if err != nil {
-		s.note("publish " + r.Key() + " (refused)")
+		s.note("publish " + s.shown(r, "publish") + " (refused)")
 		return s.refuse(h.id, err, CodePublishRejected)
 	}
 	st.handle, st.key, st.pub = h, r.Key(), pub

@@ -100,7 +100,7 @@ func (n *networks) UnmarshalText(text []byte) error {
 	fields.UnmarshalText(text)
 	*n = nil
 	for _, field := range fields {
-		p, err := netip.ParsePrefix(field)
+		p, err := netip.ParsePrefix(field) // which takes no zone
 		if err != nil {
 			var addr netip.Addr
 			if addr, err = netip.ParseAddr(field); err == nil {

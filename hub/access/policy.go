@@ -117,6 +117,7 @@ func (p *Policy) decide(ctx context.Context, s *hub.Session, now time.Time) (gra
 		grant, err := m.Method.Decide(ctx, s)
 		if err == nil {
 			grant.Method = m.Name
+			grant.Rewind = grant.Rewind || s.Role() == hub.RoleWatch // what may be watched may be watched from its beginning
 			return grant, m.Name, "granted", nil
 		}
 		if r := (refused{m.Name, resultOf(err), err}); i == 0 || r.rank() > worst.rank() {
