@@ -70,12 +70,6 @@ func (p *endpoint) took() []Event {
 	return append([]Event(nil), p.taken...)
 }
 
-func (p *endpoint) attempts() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.tried)
-}
-
 var errDown = errors.New("connection refused")
 
 // down answers like a machine that is not there.
