@@ -116,6 +116,7 @@ func TestDrippingProxyDelaysNobody(t *testing.T) {
 		stranger.Close()
 
 		for range 10 {
+			synctest.Wait() // the slot of the one before is free
 			began = time.Now()
 			honest := p.call("10.0.0.2")
 			go io.WriteString(honest, v1TCP4("192.0.2.9"))
@@ -153,7 +154,9 @@ func TestHeadersThatHaveComeWait(t *testing.T) {
 		for range n {
 			nc, err := l.Accept()
 			require.NoError(t, err)
-			nc.Close()
+			defer nc.Close() // not before the last has come: they come in any order
+		}
+		for range n {
 			(<-clients).Close()
 		}
 	})
