@@ -169,7 +169,7 @@ func TestSessionLog(t *testing.T) {
 	p.nc.Close()
 	require.Eventually(t, func() bool { return strings.Contains(log.String(), "level=INFO") }, 10*time.Second, time.Millisecond)
 	require.NoError(t, srv.Shutdown(t.Context()))
-	assert.Regexp(t, `level=DEBUG msg="rtmp stream begins" connection=1 remote=127.0.0.1:\d+ role=publish app=live name=a`, log.String())
+	assert.Regexp(t, `level=DEBUG msg="rtmp stream begins" connection=1 remote=127.0.0.1:\d+ role=publish stream=live/a`, log.String())
 	assert.Regexp(t, `level=DEBUG msg="rtmp connection ends" connection=1 .*reason="closed by client" streams="publish live/a"`, log.String())
 	assert.Regexp(t, `level=DEBUG msg="rtmp connection ends" .*reason="rtmp: NetStream.Play.StreamNotFound: nobody there" streams="play live/b \(refused\)"`, log.String())
 	assert.Equal(t, 1, strings.Count(log.String(), "level=INFO"), "of the connection that asked for nothing")

@@ -30,7 +30,7 @@ import (
 const (
 	publishKey, watchKey       = "S3CRETpublish", "S3CRETwatch"
 	publishSecret, watchSecret = "S3CRETsignpublish", "S3CRETsignwatch"
-	typedKey, adminToken       = "S3CRETtyped", "S3CRETadmin-0123456789"
+	typedKey                   = "S3CRETtyped"
 	tokenKey                   = "S3CRETtoken-0123456789-0123456789"
 )
 

@@ -41,7 +41,7 @@ type diskTest struct {
 // newDiskTest has viewers over everything come, and publishes the headers.
 func newDiskTest(t *testing.T, s *recordingService, stream madeStream, length time.Duration) *diskTest {
 	d := &diskTest{s: s, frames: stream.frames(length)}
-	served := servedStream{publish: s.at.rtmp, watch: s.at.http, key: "live/disk"}
+	served := servedStream{publish: s.at.rtmp, watch: s.at.http, key: "live/disk", viewers: viewersOf(s.hub)}
 	for name, open := range map[string]func(context.Context) (tagSource, error){
 		"RTMP": served.openRTMP, "HTTP-FLV": served.openHTTP, "WebSocket-FLV": served.openWebSocket,
 	} {

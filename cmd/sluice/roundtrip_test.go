@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,18 +23,20 @@ import (
 	"nhooyr.io/websocket"
 
 	"sluice/flv"
+	"sluice/hub"
 	"sluice/rtmp"
-	"sluice/web"
+	"sluice/web/admin"
 )
 
 // What is published comes out of all three outputs: the same frames with the same
 // bytes, in order, at the same times but for one constant, and the same headers.
 func TestRoundTrip(t *testing.T) {
-	out, _ := start(t, "SLUICE_MAX_LAG=2m", "SLUICE_PUBLISHER_GRACE=0", "SLUICE_VIEWER_WAIT=1m")
+	out, _ := start(t, append(operators, "SLUICE_MAX_LAG=2m", "SLUICE_PUBLISHER_GRACE=0", "SLUICE_VIEWER_WAIT=1m")...)
 	s := servedStream{
 		publish: out.find(t, `rtmp://(127\.0\.0\.1:\d+)/live/NAME\n`)[1],
 		watch:   out.find(t, `http://(127\.0\.0\.1:\d+)/ in a browser`)[1],
 		caps:    rtmp.AllCapabilities(), // takes bodies as they are
+		viewers: viewersBy(t, out),
 	}
 	clips, err := filepath.Glob("../../testdata/clips/*.flv")
 	require.NoError(t, err)
@@ -86,6 +89,7 @@ type servedStream struct {
 	key            string
 	query          string            // with which it is watched: "?…" or ""
 	caps           rtmp.Capabilities // what an RTMP player announces
+	viewers        func(key string) int
 }
 
 // roundTrip publishes, as fast as possible, to viewers over everything who have
@@ -124,20 +128,52 @@ func (s servedStream) roundTrip(t *testing.T, tags []flv.Tag, publish func(*test
 	}
 }
 
-// awaitViewers waits until n viewers are there.
+// awaitViewers waits until n viewers are there, by what the server knows of them: the public
+// list does not tell of streams that are only waited for.
 func (s servedStream) awaitViewers(t *testing.T, n int) {
 	t.Helper()
-	require.Eventually(t, func() bool {
-		res, err := http.Get("http://" + s.watch + "/api/v1/streams?stream=" + s.key)
+	require.Eventually(t, func() bool { return s.viewers(s.key) == n }, 20*time.Second, 10*time.Millisecond)
+}
+
+const adminToken = "S3CRETadmin-0123456789"
+
+// operators are the variables by which a server has the operators' API.
+var operators = []string{"SLUICE_ADMIN_ADDR=127.0.0.1:0", "SLUICE_ADMIN_TOKEN=" + adminToken}
+
+// viewersBy returns what asks the operators' API of a program how many viewers a stream has.
+func viewersBy(t *testing.T, out *output) func(key string) int {
+	t.Helper()
+	addr := out.find(t, `Operators http://(127\.0\.0\.1:\d+)/`)[1]
+	return func(key string) int {
+		r, err := http.NewRequest(http.MethodGet, "http://"+addr+"/api/v1/streams?stream="+url.QueryEscape(key), nil)
 		if err != nil {
-			return false
+			return -1
+		}
+		r.Header.Set("Authorization", "Bearer "+adminToken)
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return -1
 		}
 		defer res.Body.Close()
 		defer http.DefaultClient.CloseIdleConnections()
-		var streams web.Streams
-		return json.NewDecoder(res.Body).Decode(&streams) == nil &&
-			len(streams.Streams) == 1 && streams.Streams[0].Viewers.Total == n
-	}, 20*time.Second, 10*time.Millisecond)
+		var streams admin.Streams
+		if json.NewDecoder(res.Body).Decode(&streams) != nil || len(streams.Streams) != 1 {
+			return -1
+		}
+		return streams.Streams[0].Viewers.Total
+	}
+}
+
+// viewersOf returns the same of a hub in this process.
+func viewersOf(h *hub.Hub) func(key string) int {
+	return func(key string) int {
+		for _, s := range h.Streams() {
+			if s.App+"/"+s.Name == key {
+				return s.Viewers
+			}
+		}
+		return -1
+	}
 }
 
 // content is what has to be the same at both ends.

@@ -69,6 +69,7 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 		MaxConnections: cfg.MaxConnections,
 		MaxPerAddress:  cfg.MaxConnectionsPerAddress,
 		AllowOrigins:   cfg.AllowOrigins,
+		Trusted:        cfg.TrustedProxies.has,
 		Logger:         log,
 	})
 	s.listeners = listeners{

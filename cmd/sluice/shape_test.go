@@ -356,10 +356,11 @@ func (v *shapeViewer) expected(rows map[string]*goldenBody, names []string) (tag
 // out at every kind of viewer in the bytes that the table has for it.
 func TestShapes(t *testing.T) {
 	rows := readGolden(t)
-	out, _ := start(t, "SLUICE_MAX_LAG=2m", "SLUICE_PUBLISHER_GRACE=0", "SLUICE_VIEWER_WAIT=1m")
+	out, _ := start(t, append(operators, "SLUICE_MAX_LAG=2m", "SLUICE_PUBLISHER_GRACE=0", "SLUICE_VIEWER_WAIT=1m")...)
 	s := servedStream{
 		publish: out.find(t, `rtmp://(127\.0\.0\.1:\d+)/live/NAME\n`)[1],
 		watch:   out.find(t, `http://(127\.0\.0\.1:\d+)/ in a browser`)[1],
+		viewers: viewersBy(t, out),
 	}
 	t.Run("all", func(t *testing.T) { // which ends before the server does
 		for i, st := range shapeStreams() {

@@ -20,12 +20,14 @@ type server struct {
 	rtmp string // "rtmp://127.0.0.1:PORT"
 	http string // "127.0.0.1:PORT"
 
+	operators string // their API's, likewise
+
 	// stop tells it to end; a second time would make it end at once.
 	stop func()
 }
 
 // announced finds the ports in what the program says at its start.
-var announced = regexp.MustCompile(`(?s)Publish +(rtmp://127\.0\.0\.1:\d+)/.*Watch +http://(127\.0\.0\.1:\d+)/ `)
+var announced = regexp.MustCompile(`(?s)Publish +(rtmp://127\.0\.0\.1:\d+)/.*Watch +http://(127\.0\.0\.1:\d+)/ .*Operators +http://(127\.0\.0\.1:\d+)/`)
 
 // serve starts the program with the variables given, NAME=value. When the test
 // ends, so must the program, properly and with nothing to complain of.
@@ -37,7 +39,8 @@ func serve(t *testing.T, variables ...string) *server {
 	path, err := program()
 	require.NoError(t, err)
 	cmd := exec.Command(path)
-	cmd.Env = append(environment(), "SLUICE_RTMP_ADDR=127.0.0.1:0", "SLUICE_HTTP_ADDR=127.0.0.1:0")
+	cmd.Env = append(environment(), "SLUICE_RTMP_ADDR=127.0.0.1:0", "SLUICE_HTTP_ADDR=127.0.0.1:0",
+		"SLUICE_ADMIN_ADDR=127.0.0.1:0", "SLUICE_ADMIN_TOKEN="+operatorToken)
 	cmd.Env = append(cmd.Env, variables...)
 	s := &server{t: t, process: begin(t, cmd)}
 	var found []string
@@ -46,7 +49,7 @@ func serve(t *testing.T, variables ...string) *server {
 		return found != nil || !s.running()
 	})
 	require.NotNil(t, found, "the server did not start: %s", s.said.String())
-	s.rtmp, s.http = found[1], found[2]
+	s.rtmp, s.http, s.operators = found[1], found[2], found[3]
 	s.stop = sync.OnceFunc(func() { s.signal(syscall.SIGTERM) })
 	t.Cleanup(func() {
 		s.stop()
@@ -71,12 +74,14 @@ func (s *server) flvURL(scheme, key string) string {
 	return scheme + "://" + s.http + "/" + key + ".flv"
 }
 
-// stream is what the API tells of a stream.
+// operatorToken is what the tests show to the operators' API.
+const operatorToken = "0123456789-operator"
+
+// stream is what the operators' API tells of a stream.
 type stream struct {
-	Key      string
-	State    string
-	UptimeMS int64 `json:"uptime_ms"`
-	Video    *struct {
+	Key   string `json:"stream"`
+	State string
+	Video *struct {
 		Codec         string
 		Width, Height int
 	}
@@ -91,7 +96,10 @@ type stream struct {
 // stream asks the API for a stream; the zero value has no state.
 func (s *server) stream(key string) stream {
 	s.t.Helper()
-	answer, err := client.Get("http://" + s.http + "/api/v1/streams")
+	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://"+s.operators+"/api/v1/streams?limit=1000", nil)
+	require.NoError(s.t, err)
+	r.Header.Set("Authorization", "Bearer "+operatorToken)
+	answer, err := client.Do(r)
 	require.NoError(s.t, err)
 	defer answer.Body.Close()
 	require.Equal(s.t, http.StatusOK, answer.StatusCode)
