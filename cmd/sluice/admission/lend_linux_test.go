@@ -61,12 +61,15 @@ func TestNothingIsWrittenToAnothersDescriptor(t *testing.T) {
 		begun := make(chan struct{})
 		for range 2 {
 			writing.Go(func() {
+				// One of them may fill the outlet, which ends both, before the other has begun.
+				begins := sync.OnceFunc(func() { begun <- struct{}{} })
+				defer begins()
 				for n := 0; ; n++ {
 					if _, err := outlet.Write([]byte("for the client")); err != nil {
 						return
 					}
 					if n == 1 {
-						begun <- struct{}{}
+						begins()
 					}
 				}
 			})
