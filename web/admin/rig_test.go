@@ -172,6 +172,9 @@ func (r *rig) publish(stream string, c hub.Client) *hub.Publisher {
 	return p
 }
 
+// published is how many bytes that is, as a tag.
+const published = 4 + 15
+
 // watch watches, or waits for, a stream.
 func (r *rig) watch(stream string, c hub.Client) *hub.Viewer {
 	r.t.Helper()
