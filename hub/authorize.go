@@ -82,8 +82,12 @@ func (s *Session) check() error {
 	return nil
 }
 
-// recheck takes the policy's second look (Config.Recheck).
+// recheck takes the policy's second look (Config.Recheck). A session that Hub.Dismiss found
+// asking, and that was granted all the same, ends here.
 func (s *Session) recheck() *Refusal {
+	if why := s.dismissed.Load(); why != nil {
+		return why
+	}
 	if s.hub.cfg.Recheck == nil {
 		return nil
 	}
@@ -302,8 +306,9 @@ func (a *asker) expire(q *question) {
 	a.finish(q, Grant{}, why)
 }
 
-// finish ends a question with the policy's answer, or without. Only the first call counts.
-func (a *asker) finish(q *question, grant Grant, err error) {
+// finish ends a question with the policy's answer, or without, and reports whether it did:
+// only the first call counts.
+func (a *asker) finish(q *question, grant Grant, err error) bool {
 	a.mu.Lock()
 	was := q.state
 	q.state = questionOver
@@ -314,9 +319,11 @@ func (a *asker) finish(q *question, grant Grant, err error) {
 		delete(a.asked, q)
 	}
 	a.mu.Unlock()
-	if was != questionOver {
-		q.answer(grant, err)
+	if was == questionOver {
+		return false
 	}
+	q.answer(grant, err)
+	return true
 }
 
 // answer tells the session, and then who asked.

@@ -137,10 +137,10 @@ func TestExpireSessions(t *testing.T) {
 			require.NoError(t, file.AskAndWait(t.Context()))
 			playing := begins(t, file)
 			defer file.End(&hub.Refusal{Reason: hub.ReasonClientLeft}, 0, 0)
-			time.Sleep(time.Minute - time.Second)
+			time.Sleep(time.Minute - 10*time.Second) // Wait has taken a second
 			_, end := v.Fill(new(hub.Batch), discard{}, 1000)
 			assert.Equal(t, hub.ReasonNone, end)
-			time.Sleep(2 * time.Second)
+			time.Sleep(20 * time.Second)
 			synctest.Wait()
 			_, end = v.Fill(new(hub.Batch), discard{}, 1000)
 			if !expire {
@@ -250,4 +250,77 @@ func TestDisguise(t *testing.T) {
 	none := h.NewSession(hub.RolePublish, hub.Key{}, hub.Client{Name: "live/s3cret"})
 	assert.Empty(t, none.Shown())
 	assert.NotContains(t, none.LogValue().String(), "s3cret")
+}
+
+// A session that is granted while it is being dismissed ends all the same, whether it enters
+// its stream before or after.
+func TestDismissedOnTheWayIn(t *testing.T) {
+	for _, role := range []hub.Role{hub.RolePublish, hub.RoleWatch} {
+		for _, enters := range []string{"before", "after"} {
+			for _, plays := range []bool{false, true} {
+				synctest.Test(t, func(t *testing.T) {
+					ask, granted := make(chan struct{}), make(chan error, 1)
+					h := newHub(t, hub.Config{
+						PublisherGrace: -1,
+						Authorize: func(context.Context, *hub.Session) (hub.Grant, error) {
+							<-ask
+							return hub.Grant{}, nil
+						},
+					})
+					s := h.NewSession(role, key, hub.Client{Protocol: "test"})
+					s.Ask(t.Context(), func(err error) { granted <- err })
+					ended := make(chan error, 1)
+					enter := func() {
+						switch {
+						case role == hub.RolePublish:
+							p, err := h.Publish(s, hub.PublishOptions{End: func(why *hub.Refusal) { ended <- why }})
+							if err != nil {
+								ended <- err
+								return
+							}
+							t.Cleanup(p.Close)
+						case plays:
+							ctx, err := s.Begin()
+							if err != nil {
+								ended <- err
+								return
+							}
+							context.AfterFunc(ctx, func() {
+								s.End(kicked, 0, 0)
+								ended <- context.Cause(ctx)
+							})
+						default:
+							v, err := h.Watch(s, hub.WatchOptions{})
+							if err != nil {
+								ended <- err
+								return
+							}
+							go func() {
+								err := v.Wait(t.Context())
+								v.End(kicked)
+								ended <- err
+							}()
+						}
+					}
+					n := h.Dismiss(func(*hub.Session) bool { // it is known to ask, and then
+						close(ask)
+						require.NoError(t, <-granted)
+						if enters == "before" {
+							enter()
+						}
+						return true
+					}, kicked)
+					assert.Equal(t, 1, n)
+					if enters == "after" {
+						enter()
+					}
+					var why *hub.Refusal
+					require.ErrorAs(t, <-ended, &why)
+					assert.Equal(t, kicked, why, "%v %s %v", role, enters, plays)
+					synctest.Wait()
+					assert.Empty(t, h.Sessions())
+				})
+			}
+		}
+	}
 }

@@ -105,7 +105,8 @@ type Session struct {
 	// begun is when it began, and before that when it was made, on the hub's clock; guarded by
 	// its stream's lock, or by the hub's where it plays a recording.
 	begun time.Duration
-	// dismissed is why it has to end, nil as long as it need not.
+	// dismissed is why it has to end, nil as long as it need not: of a viewer, and of whoever was
+	// dismissed while asking.
 	dismissed atomic.Pointer[Refusal]
 	expiry    atomic.Pointer[time.Timer] // nil without Config.ExpireSessions, and where its grant has no end
 }

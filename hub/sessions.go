@@ -121,7 +121,7 @@ func (h *Hub) Dismiss(who func(*Session) bool, why *Refusal) int {
 	}
 	var all []ending
 	for _, q := range h.asker.all() {
-		all = append(all, ending{q.session, func(why *Refusal) { h.asker.finish(q, Grant{}, why) }})
+		all = append(all, ending{q.session, func(why *Refusal) { h.dismissAsking(q, why) }})
 	}
 	h.mu.Lock()
 	streams := slices.AppendSeq(slices.Collect(maps.Values(h.streams)), maps.Keys(h.draining))
@@ -149,4 +149,39 @@ func (h *Hub) Dismiss(who func(*Session) bool, why *Refusal) int {
 		}
 	}
 	return n
+}
+
+// dismissAsking ends a session that asked for permission when it was looked at. It may have been
+// granted meanwhile: then it is on its way into its stream, where its recheck finds that it was
+// dismissed, or is there already, past that.
+func (h *Hub) dismissAsking(q *question, why *Refusal) {
+	who := q.session
+	who.dismissed.CompareAndSwap(nil, why)
+	if h.asker.finish(q, Grant{}, why) {
+		return
+	}
+	h.mu.Lock()
+	p, plays := h.playing[who]
+	s := h.streams[who.Key()]
+	h.mu.Unlock()
+	if plays {
+		p.dismiss(why)
+	}
+	if s == nil {
+		return
+	}
+	s.mu.RLock()
+	pub := s.pub
+	n := slices.IndexFunc(s.viewers, func(v *Viewer) bool { return v.session == who })
+	var v *Viewer
+	if n >= 0 {
+		v = s.viewers[n]
+	}
+	s.mu.RUnlock()
+	if pub != nil && pub.session == who {
+		pub.dismiss(why)
+	}
+	if v != nil {
+		v.dismiss(why)
+	}
 }

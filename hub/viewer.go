@@ -122,12 +122,12 @@ func (v *Viewer) Dismissed() bool { return v.flags.Load()&flagDismissed != 0 }
 
 // dismiss ends the viewer because of why: it gets nothing more, and its Fill or Wait says so.
 func (v *Viewer) dismiss(why *Refusal) {
-	if !v.session.dismissed.CompareAndSwap(nil, why) {
-		return
-	}
+	v.session.dismissed.CompareAndSwap(nil, why) // the first one counts
 	s := v.lock()
 	s.updateLocked(func() {
-		v.flags.Or(flagDismissed)
+		if v.flags.Or(flagDismissed)&flagDismissed != 0 {
+			return
+		}
 		v.goneLocked()
 		s.effects.wake = true
 	})
