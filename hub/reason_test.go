@@ -57,9 +57,10 @@ func TestProperEnds(t *testing.T) {
 	}
 	assert.ElementsMatch(t, []hub.Reason{
 		hub.ReasonUnpublished, hub.ReasonCodecChanged, hub.ReasonComplete, hub.ReasonShuttingDown, hub.ReasonClientLeft,
+		hub.ReasonExpired,
 	}, proper)
 	for _, r := range proper {
-		assert.Contains(t, []int{1000, 1001}, r.CloseCode(), r)
+		assert.Contains(t, []int{1000, 1001, 4401}, r.CloseCode(), r) // a page is to ask for another permission
 	}
 }
 
