@@ -151,6 +151,9 @@ func (w *soak) run(d time.Duration, seed uint64, amid bool) {
 	case err := <-failed:
 		t.Errorf("a part of the server failed: %v", err)
 	}
+	// On a busy machine the few viewers of one protocol may so far all have left before their
+	// first frame.
+	assert.Eventually(t, w.everyProtocolWatched, time.Minute, 10*time.Millisecond, "nobody got media over a protocol")
 	if !amid {
 		w.leave()
 		w.actors.Wait()
@@ -166,6 +169,18 @@ func (w *soak) run(d time.Duration, seed uint64, amid bool) {
 	assert.Empty(t, w.log.bad(), "lines of the log")
 	w.svc, w.observer = nil, nil
 	before.compare(t)
+}
+
+// everyProtocolWatched reports whether viewers over each protocol have counted media.
+func (w *soak) everyProtocolWatched() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for name := range soakProtocols {
+		if w.counts[countedMedia+name] == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // serve starts the service with a policy and an observer.
