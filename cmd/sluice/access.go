@@ -8,9 +8,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -74,16 +74,12 @@ func (l *liveSecrets) signing(role hub.Role, key hub.Key) iter.Seq[[]byte] {
 	return l.watchSecrets.Load().For(key)
 }
 
-// parseJWTKeys reads the keys of tokens: a JWKS document, or a list.
+// parseJWTKeys reads the keys of tokens; no text has none.
 func parseJWTKeys(text string) ([]token.Key, error) {
-	switch {
-	case text == "":
+	if text == "" {
 		return nil, nil
-	case strings.HasPrefix(strings.TrimSpace(text), "{"):
-		keys, _, err := jwks.Parse([]byte(text), true)
-		return keys, err
 	}
-	return token.ParseKeys(text)
+	return jwks.ParseKeys(text)
 }
 
 // openPermission puts together who may, by a configuration that was checked.
@@ -187,11 +183,8 @@ func (p *permission) isPrivate(cfg *config) bool {
 	return !p.policy.Open(hub.RoleWatch)
 }
 
-// Bounds on fetching keys.
-const (
-	fetchTimeout = 5 * time.Second
-	maxKeySet    = jwks.MaxSize
-)
+// fetchTimeout bounds fetching keys.
+const fetchTimeout = 5 * time.Second
 
 // fetchKeys returns what asks a server for its keys. Its errors quote nothing of the address.
 func fetchKeys(address string) func(context.Context) ([]token.Key, error) {
@@ -217,7 +210,7 @@ func fetchKeys(address string) func(context.Context) ([]token.Key, error) {
 		if resp.StatusCode != http.StatusOK {
 			return nil, fmt.Errorf("the server of the keys answers %d", resp.StatusCode)
 		}
-		body, err := io.ReadAll(io.LimitReader(resp.Body, maxKeySet+1))
+		body, err := io.ReadAll(io.LimitReader(resp.Body, jwks.MaxSize+1))
 		if err != nil {
 			return nil, fmt.Errorf("the server of the keys broke off")
 		}
@@ -235,7 +228,7 @@ var _ admin.Bans = bans{}
 func (b bans) Add(of admin.Ban) (admin.Ban, error) {
 	network := of.Network
 	if of.Address.IsValid() {
-		network = netipPrefix(of.Address)
+		network = netip.PrefixFrom(of.Address, of.Address.BitLen())
 	}
 	added, err := b.List.Add(ban.Ban{
 		Network: network, Stream: of.Stream, Subject: of.Subject, Role: of.Role, Reason: of.Reason, Until: of.Until,
@@ -270,8 +263,7 @@ func shownBan(b ban.Ban) admin.Ban {
 		Reason: b.Reason, Since: b.Since, Until: b.Until,
 	}
 	if b.Network.IsValid() && b.Network.IsSingleIP() {
-		shown.Address, shown.Network = b.Network.Addr(), shown.Network.Masked()
-		shown.Network = noNetwork
+		shown.Address, shown.Network = b.Network.Addr(), netip.Prefix{}
 	}
 	return shown
 }

@@ -7,26 +7,24 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"sluice/cmd/sluice/event"
 	"sluice/cmd/sluice/proxied"
-	"sluice/hub/archive"
 	"sluice/web/admin"
 )
 
-// noNetwork is no network at all.
-var noNetwork netip.Prefix
-
-// netipPrefix returns the network of one address.
-func netipPrefix(addr netip.Addr) netip.Prefix { return netip.PrefixFrom(addr, addr.BitLen()) }
+// tells reports whether somebody is told what happens, or can ask.
+func (s *ControlSettings) tells() bool {
+	return s.EventURL != "" || s.EventExec != "" || s.AdminAddr != ""
+}
 
 // openNotifier returns who tells others what happens; nil if nobody is told, and nobody can ask.
 func openNotifier(s *service, cfg *config, log *slog.Logger) (*event.Notifier, error) {
-	if cfg.EventURL == "" && cfg.EventExec == "" && cfg.AdminAddr == "" {
+	if !cfg.tells() {
 		return nil, nil
 	}
 	host, _ := os.Hostname() // for people: empty will do
@@ -67,7 +65,7 @@ func (s *service) newAdmin(cfg *config, log *slog.Logger) *http.Server {
 		Bans:  bans{cfg.permission.bans}, Info: func() admin.Info { return s.info(cfg) }, Ready: s.ready, Logger: log,
 	}
 	if s.archive != nil {
-		config.Recorder, config.Archive = s.recorder, archiveOf{s.archive}
+		config.Recorder, config.Archive = s.recorder, s.archive
 	}
 	if s.notifier != nil {
 		config.Events, config.WaitEvents = s.notifier.Ring().Since, s.notifier.Ring().Wait
@@ -81,9 +79,6 @@ func (s *service) newAdmin(cfg *config, log *slog.Logger) *http.Server {
 
 // adminAnswerTimeout bounds an answer to an operator, the wait for events included.
 const adminAnswerTimeout = 2 * time.Minute
-
-// archiveOf is the archive as the operators' API takes it.
-type archiveOf struct{ *archive.Archive }
 
 // info is what the operators' API is told of the server.
 func (s *service) info(cfg *config) admin.Info {
@@ -125,14 +120,8 @@ func (s *service) ready() error {
 
 // behind puts a listener behind the PROXY protocol, where that is configured for it.
 func behind(l net.Listener, name string, cfg *config, log *slog.Logger) net.Listener {
-	names, err := cfg.proxied()
-	if err != nil {
-		return l // which loadConfig has refused
-	}
-	for _, n := range names {
-		if n == name {
-			return proxied.Listen(l, proxied.Config{Trusted: cfg.TrustedProxies.has, Logger: log})
-		}
+	if slices.Contains(cfg.ProxyProtocol, name) {
+		return proxied.Listen(l, proxied.Config{Trusted: cfg.TrustedProxies.has, Logger: log})
 	}
 	return l
 }

@@ -25,12 +25,6 @@ import (
 	"sluice/web/admin"
 )
 
-// policySettings are what hub and protocol know of permission.
-type policySettings struct {
-	hub.Config
-	shown func(app, name string) string // nil for names as they are
-}
-
 // service is the gateway with all its parts, wired.
 //
 //	gate, admission ──▶ publishers ──▶ rtmp ──▶ hub ──▶ pool ──▶ rtmp, flv ──▶ viewers
@@ -77,7 +71,8 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 		http:  newGate(s.admission.Listen(behind(l.http, "http", &cfg, log), true), s.admission.Overloaded),
 		admin: l.admin,
 	}
-	policy := policySettings{Config: hub.Config{Authorize: cfg.authorize}}
+	policy := hub.Config{Authorize: cfg.authorize}
+	var disguise func(app, name string) string // policy.Disguise in the protocol's terms
 	if p := cfg.permission; p != nil {
 		if p.asks && policy.Authorize == nil {
 			policy.Authorize = p.policy.Authorize
@@ -85,7 +80,7 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 		policy.Recheck = p.policy.Recheck
 		if p.disguises {
 			policy.Disguise = p.mark.Disguise
-			policy.shown = func(app, name string) string { return p.mark.Disguise(hub.Key{App: app, Name: name}) }
+			disguise = func(app, name string) string { return p.mark.Disguise(hub.Key{App: app, Name: name}) }
 		}
 	}
 	s.hub = hub.New(hub.Config{
@@ -130,7 +125,7 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 			Rewind:  func(v *hub.Viewer) fanout.Lead { return s.rewind(v, false) },
 			Archive: cfg.archive,
 		}}, Logger: log, Poll: s.poll,
-		Disguise: policy.shown,
+		Disguise: disguise,
 		// The hub has given up before.
 		AuthorizeTimeout: authorizeTimeout + 5*time.Second,
 		// A viewer that takes nothing is for the pool to judge.
@@ -164,7 +159,7 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 
 // observer returns who is told what happens in the hub, nil for nobody.
 func (s *service) observer(cfg *config) func(hub.Event) {
-	if cfg.archive == nil && cfg.EventURL == "" && cfg.EventExec == "" && cfg.AdminAddr == "" {
+	if cfg.archive == nil && !cfg.tells() {
 		return cfg.observe
 	}
 	return func(e hub.Event) {
