@@ -120,6 +120,9 @@ func (v *Viewer) ContinueLive(begin int64) {
 	s := v.stream.Load()
 	s.update(func() {
 		v.base, v.begun, v.needKey = begin, true, true
+		if v.headers == nil {
+			v.headers = noHeaders // it has had its metadata
+		}
 		if l := &s.log; l.hasGOP {
 			v.next = max(v.next, l.gop)
 		} else {

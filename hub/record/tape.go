@@ -91,11 +91,11 @@ func (t *tape) Close() {
 func (t *tape) Next(dst []byte, f hub.Framer) (piece []byte, wait time.Duration, over bool) {
 	select {
 	case <-t.rec.recorder.cfg.Hub.Closing():
-		return dst, 0, true
+		return dst, 0, t.giveUp()
 	default:
 	}
 	if t.viewer.Dismissed() {
-		return dst, 0, true
+		return dst, 0, t.giveUp()
 	}
 	if t.viewer.Paused() {
 		return dst, 2 * tapePoll, false

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -292,6 +293,15 @@ func TestShutdownDuringRewind(t *testing.T) {
 		require.NoError(t, g.hub.Shutdown(context.Background()))
 		<-v.done
 		assert.Equal(t, "end:shutting down@0", v.tags[len(v.tags)-1])
+		last := 0
+		for i, tag := range v.tags[:len(v.tags)-1] {
+			kind, text, _ := strings.Cut(tag, "@")
+			at, err := strconv.Atoi(text)
+			require.NoError(t, err, tag)
+			assert.GreaterOrEqual(t, at, last, "tag %d, %s", i, tag)
+			assert.False(t, i > 0 && kind == "meta", "metadata in the flow")
+			last = at
+		}
 	})
 }
 
