@@ -181,7 +181,7 @@ func (h *Hub) Watch(s *Session, opts WatchOptions) (*Viewer, error) {
 		v.End(err)
 		return nil, err
 	}
-	s.expire(v.dismiss)
+	s.expire(v.Dismiss)
 	return v, nil
 }
 

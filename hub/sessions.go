@@ -136,7 +136,7 @@ func (h *Hub) Dismiss(who func(*Session) bool, why *Refusal) int {
 		}
 		for _, v := range s.viewers {
 			if !v.mustEnd() {
-				all = append(all, ending{v.session, v.dismiss})
+				all = append(all, ending{v.session, v.Dismiss})
 			}
 		}
 		s.mu.RUnlock()
@@ -182,6 +182,6 @@ func (h *Hub) dismissAsking(q *question, why *Refusal) {
 		pub.dismiss(why)
 	}
 	if v != nil {
-		v.dismiss(why)
+		v.Dismiss(why)
 	}
 }

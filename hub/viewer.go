@@ -120,8 +120,8 @@ func (v *Viewer) closedBecause() *Refusal {
 // too.
 func (v *Viewer) Dismissed() bool { return v.flags.Load()&flagDismissed != 0 }
 
-// dismiss ends the viewer because of why: it gets nothing more, and its Fill or Wait says so.
-func (v *Viewer) dismiss(why *Refusal) {
+// Dismiss ends the viewer because of why: it gets nothing more, and its Fill or Wait says so.
+func (v *Viewer) Dismiss(why *Refusal) {
 	v.session.dismissed.CompareAndSwap(nil, why) // the first one counts
 	s := v.lock()
 	s.updateLocked(func() {

@@ -87,15 +87,18 @@ func (t *tape) Close() {
 	}
 }
 
+// errShuttingDown ends viewers that are given a recording when the hub shuts down.
+var errShuttingDown = &hub.Refusal{Reason: hub.ReasonShuttingDown, Detail: "the server is shutting down"}
+
 // Next implements fanout.Lead.
 func (t *tape) Next(dst []byte, f hub.Framer) (piece []byte, wait time.Duration, over bool) {
 	select {
 	case <-t.rec.recorder.cfg.Hub.Closing():
-		return dst, 0, t.giveUp()
+		t.viewer.Dismiss(errShuttingDown) // what the log holds does not follow what it has had
 	default:
 	}
 	if t.viewer.Dismissed() {
-		return dst, 0, t.giveUp()
+		return dst, 0, true
 	}
 	if t.viewer.Paused() {
 		return dst, 2 * tapePoll, false
