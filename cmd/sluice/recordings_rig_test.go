@@ -99,7 +99,7 @@ func (s *recordingService) cameIn(t *testing.T, tags []flv.Tag) {
 	t.Helper()
 	bytes := uint64(0)
 	for _, tag := range tags {
-		bytes += uint64(len(tag.Data))
+		bytes += uint64(tag.Size()) // as the hub counts
 	}
 	until(t, "everything has come in", func() bool {
 		streams := s.hub.Streams()
