@@ -130,6 +130,15 @@ func (p Pattern) Exact() (stream string, ok bool) {
 	return strings.Join(texts, "/"), true
 }
 
+// First returns the first segment of each stream that the pattern fits, if that is one and the
+// same, so that long lists can be kept by it.
+func (p Pattern) First() (segment string, ok bool) {
+	if len(p.segments) == 0 || p.segments[0].kind != literal {
+		return "", false
+	}
+	return p.segments[0].text, true
+}
+
 // Matches reports whether a pattern fits a stream, APP/NAME, whether it takes it out or not.
 func (p Pattern) Matches(stream string) bool {
 	rest := strings.Split(stream, "/")

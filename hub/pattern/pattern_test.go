@@ -61,6 +61,31 @@ func TestBadLists(t *testing.T) {
 	}
 }
 
+// What is said of a pattern's streams is true, so that lists can be kept by it.
+func TestWhatPatternsFit(t *testing.T) {
+	for field, want := range map[string][2]string{
+		"live/a":        {"live/a", "live"},
+		"!live/a%20b/c": {"live/a b/c", "live"},
+		"live/*":        {"", "live"},
+		"live/**/a":     {"", "live"},
+		"*/a":           {"", ""},
+		"**":            {"", ""},
+	} {
+		p, err := Parse(field)
+		require.NoError(t, err)
+		stream, exact := p.Exact()
+		first, fixed := p.First()
+		assert.Equal(t, want, [2]string{stream, first}, field)
+		assert.Equal(t, want[0] != "", exact, field)
+		assert.Equal(t, want[1] != "", fixed, field)
+		assert.Equal(t, strings.HasPrefix(field, "!"), p.Out(), field)
+	}
+	_, ok := Pattern{}.First()
+	assert.False(t, ok)
+	_, ok = Pattern{}.Exact()
+	assert.False(t, ok)
+}
+
 // FuzzMatches: a pattern means the same streams as the regular expression that says what it
 // says, and takes no time that grows faster than its input.
 func FuzzMatches(f *testing.F) {
