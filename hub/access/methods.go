@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/hex"
+	"errors"
 	"fmt"
 
 	"sluice/hub"
@@ -31,22 +31,31 @@ func None() Method { return none{} }
 type none struct{}
 
 func (none) Decide(context.Context, *hub.Session) (hub.Grant, error) {
-	return hub.Grant{}, fmt.Errorf("nobody may do that here")
+	return hub.Grant{}, errNobody
 }
+
+var errNobody = errors.New("nobody may do that here")
 
 // Mark makes what operators are shown in place of a secret: the same one gets the same mark as
 // long as salt is the same, and nobody without the salt can tell a secret from its mark.
-type Mark struct{ salt []byte }
+// The zero Mark has no salt.
+type Mark struct {
+	salt func() []byte // a function, so that it is not printed, see Secrets
+}
 
-// NewMark returns marks with a salt, which nobody else should know.
-func NewMark(salt []byte) Mark { return Mark{salt} }
+// NewMark returns marks with a salt, which nobody else should know. It must not be changed.
+func NewMark(salt []byte) Mark { return Mark{func() []byte { return salt }} }
 
 // markDigits is how many hexadecimal digits a mark has.
 const markDigits = 10
 
 // Of returns the mark of a secret.
 func (m Mark) Of(secret []byte) string {
-	h := hmac.New(sha256.New, m.salt)
+	var salt []byte
+	if m.salt != nil {
+		salt = m.salt()
+	}
+	h := hmac.New(sha256.New, salt)
 	h.Write(secret)
 	return hex.EncodeToString(h.Sum(nil))[:markDigits]
 }
@@ -58,8 +67,8 @@ func (m Mark) Disguise(key hub.Key) string { return key.App + "/#" + m.Of([]byte
 // KeyParameter is the parameter in which a client shows a key.
 const KeyParameter = "key"
 
-// Key permits who shows a secret of the stream as ?key=SECRET. The same secret is the same
-// client.
+// Key permits who shows a secret of the stream as ?key=SECRET, once. The same secret is the
+// same client, whatever else it shows.
 func Key(secrets func() *Secrets, mark Mark) Method { return key{secrets, mark} }
 
 type key struct {
@@ -67,26 +76,25 @@ type key struct {
 	mark    Mark
 }
 
+var (
+	errKeyMissing = fmt.Errorf("%w: no key is shown", ErrMissing)
+	errKeyWrong   = fmt.Errorf("%w: the key is wrong", ErrWrong)
+)
+
 func (k key) Decide(_ context.Context, s *hub.Session) (hub.Grant, error) {
 	shown, ok := s.Client().Query[KeyParameter]
 	if !ok {
-		return hub.Grant{}, fmt.Errorf("%w: no key is shown", ErrMissing)
+		return hub.Grant{}, errKeyMissing
 	}
-	if len(shown) != 1 || len(shown[0]) > maxSecret {
-		return hub.Grant{}, fmt.Errorf("%w: the key is wrong", ErrWrong)
+	if len(shown) != 1 || !k.secrets().have(s.Key(), shown[0]) {
+		return hub.Grant{}, errKeyWrong
 	}
-	good := 0
-	for secret := range k.secrets().For(s.Key()) {
-		good |= subtle.ConstantTimeCompare(secret, []byte(shown[0]))
-	}
-	if good == 0 {
-		return hub.Grant{}, fmt.Errorf("%w: the key is wrong", ErrWrong)
-	}
-	return hub.Grant{Identity: "key:" + shown[0], Subject: "key:" + k.mark.Of([]byte(shown[0]))}, nil
+	return grantOf("key:", shown[0], k.mark), nil
 }
 
 // StreamKey permits who publishes under a secret instead of a name, and has it publish the
-// stream of that secret. It permits no viewer.
+// stream of that secret, in whichever app that was. It permits no viewer, and nobody who
+// publishes under the name itself.
 func StreamKey(keys func() *StreamKeys, mark Mark) Method { return streamKey{keys, mark} }
 
 type streamKey struct {
@@ -103,7 +111,13 @@ func (k streamKey) Decide(_ context.Context, s *hub.Session) (hub.Grant, error) 
 	if !ok {
 		return hub.Grant{}, fmt.Errorf("%w: there is no such stream key", ErrWrong)
 	}
-	return hub.Grant{
-		Key: stream, Identity: "streamkey:" + shown, Subject: "streamkey:" + k.mark.Of([]byte(shown)),
-	}, nil
+	grant := grantOf("streamkey:", shown, k.mark)
+	grant.Key = stream
+	return grant, nil
+}
+
+// grantOf returns the grant of who knows a secret. Nothing of it holds the secret itself.
+func grantOf(method, secret string, mark Mark) hub.Grant {
+	sum := sha256.Sum256([]byte(secret))
+	return hub.Grant{Identity: method + string(sum[:]), Subject: method + mark.Of([]byte(secret))}
 }

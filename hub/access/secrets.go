@@ -2,11 +2,13 @@ package access
 
 import (
 	"crypto/sha256"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
 	"slices"
+	"strings"
 
 	"sluice/hub"
 	"sluice/hub/pattern"
@@ -17,14 +19,32 @@ import (
 // interruption; a pattern with a leading "!", which stands alone, takes a stream out of the
 // entries before it. The zero Secrets has none. Secrets print as their number.
 type Secrets struct {
+	// held returns the list, nil for none. It is a function so that no secret is printed with a
+	// struct that has a field of this type which fmt cannot ask for its String: of a pointer fmt
+	// prints, with some verbs, what it points to.
+	held func() *secretList
+}
+
+func (s Secrets) list() *secretList {
+	if s.held == nil {
+		return nil
+	}
+	return s.held()
+}
+
+// secretList has each entry by what is known of the streams that it fits, so that a look
+// takes as long with many entries as with few. The numbers are ascending.
+type secretList struct {
 	entries []secretEntry
-	exact   map[string][]int // the entries whose pattern is one stream, by it
-	general []int            // the others
+	exact   map[string][]int // of entries for a single stream, by it
+	first   map[string][]int // of others for streams with the same first segment, by that
+	any     []int            // of the rest
 }
 
 type secretEntry struct {
 	pattern pattern.Pattern
-	secret  []byte // nil in an entry that takes out
+	secret  []byte            // nil in an entry that takes out
+	sum     [sha256.Size]byte // of the secret, to compare it by
 }
 
 // Bounds of secrets, in bytes.
@@ -39,20 +59,18 @@ func (s *Secrets) UnmarshalText(text []byte) error {
 	if err != nil {
 		return err
 	}
-	read := Secrets{exact: make(map[string][]int)}
+	list := &secretList{exact: make(map[string][]int), first: make(map[string][]int)}
 	for i, fields := range entries {
 		e, err := parseSecret(fields)
 		if err != nil {
 			return fmt.Errorf("entry %d: %w", i+1, err)
 		}
-		if stream, ok := e.pattern.Exact(); ok {
-			read.exact[stream] = append(read.exact[stream], i)
-		} else {
-			read.general = append(read.general, i)
-		}
-		read.entries = append(read.entries, e)
+		list.add(e)
 	}
-	*s = read
+	if len(entries) > 0 && list.entries[0].secret == nil {
+		return fmt.Errorf("entry 1: %w", errSecretOut)
+	}
+	s.held = func() *secretList { return list }
 	return nil
 }
 
@@ -62,6 +80,7 @@ var (
 	errSecretSize   = fmt.Errorf("a secret has %d to %d bytes", minSecret, maxSecret)
 	errSecretEscape = errors.New("the secret has a % that is not followed by two hexadecimal digits")
 	errSecretFirst  = errors.New("the pattern is none: it is APP/NAME, and stands before the secret")
+	errSecretOut    = errors.New("a ! takes out of what stands before it, and here is nothing")
 )
 
 func parseSecret(fields []string) (secretEntry, error) {
@@ -79,7 +98,7 @@ func parseSecret(fields []string) (secretEntry, error) {
 		return secretEntry{pattern: p}, nil
 	}
 	secret, err := decodeSecret(fields[1])
-	return secretEntry{p, secret}, err
+	return secretEntry{p, secret, sha256.Sum256(secret)}, err
 }
 
 func decodeSecret(field string) ([]byte, error) {
@@ -93,131 +112,80 @@ func decodeSecret(field string) ([]byte, error) {
 	return []byte(secret), nil
 }
 
-// For yields the secrets for a stream, in their order.
-func (s *Secrets) For(key hub.Key) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		for _, secret := range s.of(key.String()) {
-			if !yield(secret) {
+// add appends an entry.
+func (l *secretList) add(e secretEntry) {
+	n := len(l.entries)
+	l.entries = append(l.entries, e)
+	if stream, ok := e.pattern.Exact(); ok {
+		l.exact[stream] = append(l.exact[stream], n)
+	} else if segment, ok := e.pattern.First(); ok {
+		l.first[segment] = append(l.first[segment], n)
+	} else {
+		l.any = append(l.any, n)
+	}
+}
+
+// of yields the entries for a stream that have a secret, in the order of the list.
+func (l *secretList) of(stream string) iter.Seq[*secretEntry] {
+	return func(yield func(*secretEntry) bool) {
+		if l == nil {
+			return
+		}
+		segment, _, _ := strings.Cut(stream, "/")
+		numbers := slices.Concat(l.exact[stream], l.first[segment], l.any)
+		numbers = slices.DeleteFunc(numbers, func(n int) bool { return !l.entries[n].pattern.Matches(stream) })
+		slices.Sort(numbers)
+		begin := 0 // behind the last that takes out
+		for i, n := range numbers {
+			if l.entries[n].secret == nil {
+				begin = i + 1
+			}
+		}
+		for _, n := range numbers[begin:] {
+			if !yield(&l.entries[n]) {
 				return
 			}
 		}
 	}
 }
 
-// of returns the secrets for a stream. It looks at the entries for this stream and at those for
-// many, in the order of the list.
-func (s *Secrets) of(stream string) (secrets [][]byte) {
-	exact := s.exact[stream]
-	for i := 0; i < len(s.general) || len(exact) > 0; {
-		var n int
-		if i == len(s.general) || len(exact) > 0 && exact[0] < s.general[i] {
-			n, exact = exact[0], exact[1:]
-		} else {
-			n = s.general[i]
-			i++
-		}
-		switch e := &s.entries[n]; {
-		case !e.pattern.Matches(stream):
-		case e.secret == nil:
-			secrets = secrets[:0]
-		default:
-			secrets = append(secrets, e.secret)
+// For yields the secrets for a stream, in their order. They must not be changed.
+func (s *Secrets) For(key hub.Key) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for e := range s.list().of(key.String()) {
+			if !yield(e.secret) {
+				return
+			}
 		}
 	}
-	return secrets
+}
+
+// have reports whether what a client shows is one of the secrets of a stream. How long that
+// takes tells nothing of them, not even how long they are.
+func (s *Secrets) have(key hub.Key, shown string) bool {
+	if len(shown) > maxSecret {
+		return false
+	}
+	sum, equal := sha256.Sum256([]byte(shown)), 0
+	for e := range s.list().of(key.String()) {
+		equal |= subtle.ConstantTimeCompare(e.sum[:], sum[:])
+	}
+	return equal == 1
 }
 
 // Len returns how many entries there are.
-func (s *Secrets) Len() int { return len(s.entries) }
+func (s Secrets) Len() int {
+	if list := s.list(); list != nil {
+		return len(list.entries)
+	}
+	return 0
+}
 
 // String returns the number of entries, as GoString and LogValue do.
-func (s Secrets) String() string { return fmt.Sprintf("%d entries", len(s.entries)) }
+func (s Secrets) String() string { return fmt.Sprintf("%d entries", s.Len()) }
 
 // GoString keeps %#v from printing secrets.
 func (s Secrets) GoString() string { return s.String() }
 
 // LogValue keeps secrets out of logs.
 func (s Secrets) LogValue() slog.Value { return slog.StringValue(s.String()) }
-
-// StreamKeys are secrets that are typed into an encoder as the name of the stream, each with
-// the stream that is published with it: entries SECRET APP/NAME. The zero StreamKeys has none.
-// They print as their number.
-type StreamKeys struct {
-	// streams are by the SHA-256 of their secrets: how long a look takes tells nothing of them.
-	streams map[[sha256.Size]byte]hub.Key
-}
-
-// Errors of lists of stream keys.
-var (
-	errStreamKeyEntry = errors.New("must be SECRET APP/NAME")
-	errStreamKeyName  = errors.New("the secret cannot be a stream key: it may have letters, digits, spaces and -_.~+=@,:!()&, at most 250")
-	errStreamKeyTwice = errors.New("the secret is in an entry before")
-)
-
-// UnmarshalText reads a list of stream keys. Its errors quote no secret.
-func (k *StreamKeys) UnmarshalText(text []byte) error {
-	entries, err := pattern.Entries(string(text))
-	if err != nil {
-		return err
-	}
-	streams := make(map[[sha256.Size]byte]hub.Key, len(entries))
-	for i, fields := range entries {
-		secret, key, err := parseStreamKey(fields)
-		if err != nil {
-			return fmt.Errorf("entry %d: %w", i+1, err)
-		}
-		sum := sha256.Sum256(secret)
-		if _, twice := streams[sum]; twice {
-			return fmt.Errorf("entry %d: %w", i+1, errStreamKeyTwice)
-		}
-		streams[sum] = key
-	}
-	k.streams = streams
-	return nil
-}
-
-func parseStreamKey(fields []string) (secret []byte, key hub.Key, err error) {
-	if len(fields) != 2 {
-		return nil, hub.Key{}, errStreamKeyEntry
-	}
-	if secret, err = decodeSecret(fields[0]); err != nil {
-		return nil, hub.Key{}, err
-	}
-	if shown, err := hub.NewKey("a", string(secret)); err != nil || shown.Name != string(secret) {
-		return nil, hub.Key{}, errStreamKeyName
-	}
-	stream, err := pattern.Decode(fields[1])
-	if err != nil {
-		return nil, hub.Key{}, err
-	}
-	if key, err = hub.NewKey("", stream); err != nil {
-		return nil, hub.Key{}, err
-	}
-	return secret, key, nil
-}
-
-// Stream returns the stream that is published with a secret.
-func (k *StreamKeys) Stream(secret string) (key hub.Key, ok bool) {
-	key, ok = k.streams[sha256.Sum256([]byte(secret))]
-	return key, ok
-}
-
-// Streams returns the streams that can be published, in no order.
-func (k *StreamKeys) Streams() []hub.Key {
-	var all []hub.Key
-	for _, key := range k.streams {
-		if !slices.Contains(all, key) {
-			all = append(all, key)
-		}
-	}
-	return all
-}
-
-// String returns the number of entries, as GoString and LogValue do.
-func (k StreamKeys) String() string { return fmt.Sprintf("%d entries", len(k.streams)) }
-
-// GoString keeps %#v from printing anything else.
-func (k StreamKeys) GoString() string { return k.String() }
-
-// LogValue keeps all else out of logs.
-func (k StreamKeys) LogValue() slog.Value { return slog.StringValue(k.String()) }
