@@ -2,9 +2,13 @@ package access
 
 import (
 	"container/list"
+	"hash/maphash"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
+
+	"sluice/hub"
 )
 
 // Rate is a number in a time; the zero Rate is no bound.
@@ -18,6 +22,9 @@ const (
 	failurePause = time.Minute
 	// maxFailing bounds the addresses about which something is known; the oldest gives way.
 	maxFailing = 65536
+	// maxLists bounds the lists that are known to be counted; further ones count for each of
+	// their streams.
+	maxLists = 16
 )
 
 // failures counts wrong secrets by address.
@@ -35,6 +42,8 @@ type failing struct {
 	began time.Time // of the time in which is counted
 	n     int
 	until time.Time // it is refused; zero if it is not
+	// lists are the questions about lists of recordings that were counted in this time.
+	lists []uint64
 }
 
 func newFailures(rate Rate) *failures {
@@ -52,20 +61,42 @@ func (f *failures) refused(addr netip.Addr, now time.Time) bool {
 	return e != nil && now.Before(e.Value.(*failing).until)
 }
 
-// add counts a wrong secret, and reports whether the address is refused from now on.
-func (f *failures) add(addr netip.Addr, now time.Time) (refused bool) {
+// add counts a wrong secret, and reports whether the address is refused from now on. Of the
+// questions for one list, which is not 0, only the first counts: it asks about each stream, and
+// who may see some of them has guessed nothing.
+func (f *failures) add(addr netip.Addr, list uint64, now time.Time) (refused bool) {
 	if f.rate.Most <= 0 {
 		return false
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	a := f.ofLocked(addr, now)
+	if list != 0 {
+		if slices.Contains(a.lists, list) {
+			return false
+		}
+		if len(a.lists) < maxLists {
+			a.lists = append(a.lists, list)
+		}
+	}
 	a.n++
-	if a.n >= f.rate.Most && now.After(a.until) {
+	if a.n >= f.rate.Most && !now.Before(a.until) {
 		a.n, a.until = 0, now.Add(failurePause)
 		return true
 	}
 	return false
+}
+
+// listSeed makes listQuestion's numbers nobody's to guess.
+var listSeed = maphash.MakeSeed()
+
+// listQuestion returns what the questions about the streams of one list have in common: all
+// that a client can show a secret in. It is 0 for a question about something else.
+func listQuestion(c *hub.Client) uint64 {
+	if c.Recording != hub.AnyRecording {
+		return 0
+	}
+	return max(1, maphash.String(listSeed, c.Authorization+"\n"+c.Query.Encode()))
 }
 
 // ofLocked returns what is known of an address, in the time that runs now.
@@ -73,7 +104,7 @@ func (f *failures) ofLocked(addr netip.Addr, now time.Time) *failing {
 	if e := f.known[addr]; e != nil {
 		a := e.Value.(*failing)
 		if now.Sub(a.began) >= f.rate.Within {
-			a.began, a.n = now, 0
+			a.began, a.n, a.lists = now, 0, nil
 			f.order.MoveToBack(e)
 		}
 		return a

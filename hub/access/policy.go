@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice/hub"
+	"sluice/hub/access/network"
 )
 
 // Named is a method under the name by which it is configured and counted.
@@ -23,7 +24,8 @@ type Rules struct {
 	// Methods are asked in their order; the first that grants decides.
 	Methods []Named
 	// Allow and Deny are networks of clients: one of Deny is refused, and where there is an
-	// Allow, whoever is not in it. What is refused so is asked nothing.
+	// Allow, whoever is not in it, or has no address that is known. Who is refused so is asked
+	// nothing.
 	Allow, Deny []netip.Prefix
 }
 
@@ -37,7 +39,8 @@ type Config struct {
 	// once.
 	Banned func(*hub.Session) error
 	// Failures is how many wrong secrets an address may show in a time, before it is refused
-	// for a minute.
+	// for a minute what somebody could guess a secret for. The addresses that one client may
+	// have (hub.ClientAddress) are one.
 	Failures Rate
 	// Decided, if not nil, is told of each decision: by which method it was granted, or the last
 	// that refused; result is "granted", "missing", "expired", "wrong", "failed" or "denied".
@@ -47,8 +50,9 @@ type Config struct {
 
 // Policy decides for the hub. Its methods may be called from any goroutine.
 type Policy struct {
-	cfg      Config
-	failures *failures
+	cfg            Config
+	publish, watch rules
+	failures       *failures
 }
 
 // New returns a policy.
@@ -56,20 +60,38 @@ func New(cfg Config) *Policy {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Policy{cfg: cfg, failures: newFailures(cfg.Failures)}
+	return &Policy{cfg: cfg, publish: newRules(cfg.Publish), watch: newRules(cfg.Watch), failures: newFailures(cfg.Failures)}
 }
 
 // Open reports whether everybody may do what the role does.
-func (p *Policy) Open(role hub.Role) bool {
-	r := p.rules(role)
-	return len(r.Allow) == 0 && len(r.Deny) == 0 && slices.ContainsFunc(r.Methods, func(m Named) bool { return m.Method == Open() })
+func (p *Policy) Open(role hub.Role) bool { return p.rules(role).open }
+
+func (p *Policy) rules(role hub.Role) *rules {
+	if role == hub.RolePublish {
+		return &p.publish
+	}
+	return &p.watch
 }
 
-func (p *Policy) rules(role hub.Role) *Rules {
-	if role == hub.RolePublish {
-		return &p.cfg.Publish
+// rules are Rules as they are used.
+type rules struct {
+	methods     []Named
+	allow, deny network.Table[struct{}]
+	open        bool // for everybody
+	guarded     bool // somebody could guess a secret
+}
+
+func newRules(of Rules) rules {
+	r := rules{methods: slices.Clone(of.Methods)}
+	for _, n := range of.Allow {
+		r.allow.Set(n, struct{}{})
 	}
-	return &p.cfg.Watch
+	for _, n := range of.Deny {
+		r.deny.Set(n, struct{}{})
+	}
+	r.open = len(of.Allow)+len(of.Deny) == 0 && slices.ContainsFunc(r.methods, func(m Named) bool { return m.Method == Open() })
+	r.guarded = slices.ContainsFunc(r.methods, func(m Named) bool { return m.Method != Open() && m.Method != None() })
+	return r
 }
 
 // Recheck is for hub.Config.Recheck: it says whether a session is banned.
@@ -99,35 +121,45 @@ func (p *Policy) Authorize(ctx context.Context, s *hub.Session) (hub.Grant, erro
 
 func (p *Policy) decide(ctx context.Context, s *hub.Session, now time.Time) (grant hub.Grant, method, result string, err error) {
 	rules, client := p.rules(s.Role()), s.Client()
-	addr := client.Address.Addr().Unmap().WithZone("")
-	counted := hub.ClientAddress(addr)
+	counted := hub.ClientAddress(client.Address.Addr())
 	switch {
-	case !rules.permits(addr):
+	case !rules.permits(client.Address.Addr()):
 		return hub.Grant{}, "network", "denied", errNetwork
 	case s.Role() == hub.RoleWatch && !p.permitsReferer(&client):
 		return hub.Grant{}, "origin", "denied", errReferer
-	case p.failures.refused(counted, now):
+	case rules.guarded && p.failures.refused(counted, now):
 		return hub.Grant{}, "failures", "denied", errFailures
 	}
 	if err := p.Recheck(s); err != nil {
 		return hub.Grant{}, "ban", "denied", denied(err)
 	}
-	worst := refused{err: ErrMissing, result: "missing"}
-	for i, m := range rules.Methods {
+	grant, last := rules.ask(ctx, s)
+	// Who asks much at a time learns no more than who asks one question after the other.
+	if now = time.Now(); rules.guarded && p.failures.refused(counted, now) {
+		return hub.Grant{}, "failures", "denied", errFailures
+	}
+	if last.result == "wrong" && p.failures.add(counted, listQuestion(&client), now) {
+		p.cfg.Logger.Warn("too many wrong secrets: the address is refused for a minute", "address", counted.String())
+	}
+	return grant, last.method, last.result, last.err
+}
+
+// ask asks the methods, and returns the grant of the first that gives one, or the refusal that
+// tells the client most.
+func (r *rules) ask(ctx context.Context, s *hub.Session) (hub.Grant, answer) {
+	worst := answer{err: ErrMissing, result: "missing"}
+	for i, m := range r.methods {
 		grant, err := m.Method.Decide(ctx, s)
 		if err == nil {
 			grant.Method = m.Name
 			grant.Rewind = grant.Rewind || s.Role() == hub.RoleWatch // what may be watched may be watched from its beginning
-			return grant, m.Name, "granted", nil
+			return grant, answer{method: m.Name, result: "granted"}
 		}
-		if r := (refused{m.Name, resultOf(err), err}); i == 0 || r.rank() > worst.rank() {
-			worst = r
+		if a := (answer{m.Name, resultOf(err), err}); i == 0 || a.rank() > worst.rank() {
+			worst = a
 		}
 	}
-	if worst.result == "wrong" && client.Recording != hub.AnyRecording && p.failures.add(counted, now) {
-		p.cfg.Logger.Warn("too many wrong secrets: the address is refused for a minute", "address", counted.String())
-	}
-	return hub.Grant{}, worst.method, worst.result, worst.err
+	return hub.Grant{}, worst
 }
 
 // denied turns what is said of a ban into a refusal before a beginning.
@@ -138,12 +170,10 @@ func denied(err error) error {
 	return err
 }
 
-// permits reports whether a client's network may ask. What runs in this process has no address.
-func (r *Rules) permits(addr netip.Addr) bool {
-	has := func(networks []netip.Prefix) bool {
-		return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(addr) })
-	}
-	return !addr.IsValid() || !has(r.Deny) && (len(r.Allow) == 0 || has(r.Allow))
+// permits reports whether a client's network may ask. A client whose address is not known is in
+// no network.
+func (r *rules) permits(addr netip.Addr) bool {
+	return !r.deny.Has(addr) && (r.allow.Len() == 0 || r.allow.Has(addr))
 }
 
 // permitsReferer reports whether the page that a viewer comes from may show streams. Where a
@@ -159,14 +189,14 @@ func (p *Policy) permitsReferer(c *hub.Client) bool {
 	return u.Host == c.Host || p.cfg.Referer(u.Scheme+"://"+u.Host)
 }
 
-// refused is a method's no.
-type refused struct {
+// answer is what a method says: err is nil where it grants.
+type answer struct {
 	method, result string
 	err            error
 }
 
 // rank orders refusals by how much they tell the client.
-func (r refused) rank() int { return slices.Index(results, r.result) }
+func (a answer) rank() int { return slices.Index(results, a.result) }
 
 // results are the words for a no, the least telling first.
 var results = []string{"missing", "failed", "expired", "wrong"}
