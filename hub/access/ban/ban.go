@@ -1,196 +1,212 @@
-// Package ban is a list of who may not publish or watch, which outlasts a restart.
+// Package ban keeps a list of those who may neither publish nor watch.
 package ban
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"sluice/hub"
+	"sluice/hub/access/network"
 	"sluice/hub/pattern"
 )
 
-// MaxBans bounds a list.
-const MaxBans = 10_000
+// Bounds of lists.
+const (
+	// MaxBans is how many bans a list has.
+	MaxBans = 10_000
+	// maxText is how long each text of a ban is, in bytes.
+	maxText = 1 << 10
+	// sweepEvery is how often those that have ended are looked for, when others are added.
+	sweepEvery = time.Minute
+)
 
 // Errors of lists; test with errors.Is.
 var (
 	ErrFull    = fmt.Errorf("ban: there are %d bans already", MaxBans)
-	ErrInvalid = errors.New("ban: nobody is named")
+	ErrInvalid = errors.New("ban: this is no ban")
+	// ErrUnsaved is for a change that counts, and will be lost at a restart.
+	ErrUnsaved = errors.New("ban: the list is not written")
 )
 
 // Ban is one entry of a list. It is for a session to which everything fits that is set; at
 // least one of Network, Stream and Subject is.
 type Ban struct {
-	ID      uint64          // given by Add
-	Network netip.Prefix    // of clients; a single address is one of full length
-	Stream  string          // a pattern, see package pattern
-	Subject string          // as hub.Grant tells it
-	Role    string          // "publish" or "watch"; empty for both
-	Reason  string          // told to whoever is banned
-	Since   time.Time       // given by Add
-	Until   time.Time       // zero for good
-	stream  pattern.Pattern // of Stream
+	ID uint64 // given by Add
+	// Network is of clients. One of full length is a single client, by one of its addresses: an
+	// IPv6 client has all of its /64 (hub.ClientAddress).
+	Network netip.Prefix
+	Stream  string    // a pattern, see package pattern
+	Subject string    // as hub.Grant tells it
+	Role    string    // "publish" or "watch"; empty for both
+	Reason  string    // told to those who are banned
+	Since   time.Time // given by Add
+	Until   time.Time // zero for good
+
+	where  netip.Prefix // Network, or the client's
+	stream pattern.Pattern
 }
 
-// stored is a Ban in the file.
-type stored struct {
-	ID      uint64       `json:"id"`
-	Network netip.Prefix `json:"network,omitzero"`
-	Stream  string       `json:"stream,omitempty"`
-	Subject string       `json:"subject,omitempty"`
-	Role    string       `json:"role,omitempty"`
-	Reason  string       `json:"reason,omitempty"`
-	Since   time.Time    `json:"since"`
-	Until   time.Time    `json:"until,omitzero"`
+// prepare checks a ban and brings it to its usual form.
+func (b *Ban) prepare() (err error) {
+	switch {
+	case b.Network == netip.Prefix{} && b.Stream == "" && b.Subject == "":
+		return fmt.Errorf("%w: it is for nobody", ErrInvalid)
+	case b.Network != netip.Prefix{} && !b.Network.IsValid():
+		return fmt.Errorf("%w: its network is none", ErrInvalid)
+	case b.Role != "" && b.Role != hub.RolePublish.String() && b.Role != hub.RoleWatch.String():
+		return fmt.Errorf("%w: its role is none", ErrInvalid)
+	}
+	for _, text := range []string{b.Stream, b.Subject, b.Reason} {
+		if len(text) > maxText || !utf8.ValidString(text) {
+			return fmt.Errorf("%w: a text is not UTF-8, or longer than %d bytes", ErrInvalid, maxText)
+		}
+	}
+	if b.Network.IsValid() {
+		b.Network = network.Prefix(b.Network)
+		if b.where = b.Network; b.where.IsSingleIP() && b.where.Addr().Is6() {
+			b.where = netip.PrefixFrom(hub.ClientAddress(b.where.Addr()), 64)
+		}
+	}
+	if b.Stream == "" {
+		return nil
+	}
+	if b.stream, err = pattern.Parse(b.Stream); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if b.stream.Out() {
+		return fmt.Errorf("%w: it takes no stream out", ErrInvalid)
+	}
+	return nil
 }
+
+// fits reports whether all that a ban names besides its network is the session's.
+func (b *Ban) fits(s *hub.Session) bool {
+	return (b.Role == "" || b.Role == s.Role().String()) &&
+		(b.Subject == "" || b.Subject == s.Subject()) &&
+		(b.Stream == "" || b.stream.Matches(s.Key().String()))
+}
+
+func (b *Ban) ended(now time.Time) bool { return !b.Until.IsZero() && !now.Before(b.Until) }
 
 // List is a list of bans. Its methods may be called from any goroutine.
 type List struct {
 	path string // empty: in memory only
 
 	mu      sync.RWMutex
-	last    uint64
+	last    uint64 // ID
 	bans    map[uint64]*Ban
-	clients map[netip.Addr][]*Ban // those of one address, by it
-	others  []*Ban
+	index   index
+	swept   time.Time
+	changes uint64 // of what is to be written
 
-	writing sync.Mutex // orders writes of the file; taken before mu
-}
-
-// fileName is the list's file in the folder of state.
-const fileName = "bans.json"
-
-// maxFile bounds the file, in bytes.
-const maxFile = 64 << 20
-
-// Open returns the list that is kept in a folder, which must exist; empty for one that is kept
-// in memory only.
-func Open(dir string) (*List, error) {
-	l := &List{bans: make(map[uint64]*Ban), clients: make(map[netip.Addr][]*Ban)}
-	if dir == "" {
-		return l, nil
-	}
-	l.path = filepath.Join(dir, fileName)
-	if err := l.load(); err != nil {
-		return nil, fmt.Errorf("ban: %s: %w", l.path, err)
-	}
-	return l, nil
-}
-
-func (l *List) load() error {
-	info, err := os.Stat(l.path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case info.Size() > maxFile:
-		return fmt.Errorf("is larger than %d bytes", maxFile)
-	}
-	text, err := os.ReadFile(l.path)
-	if err != nil {
-		return err
-	}
-	var all []stored
-	if err := json.Unmarshal(text, &all); err != nil {
-		return fmt.Errorf("is damaged: %w", err)
-	}
-	for _, s := range all {
-		b := &Ban{ID: s.ID, Network: s.Network, Stream: s.Stream, Subject: s.Subject, Role: s.Role, Reason: s.Reason, Since: s.Since, Until: s.Until}
-		if err := b.prepare(); err != nil {
-			return fmt.Errorf("is damaged: %w", err)
-		}
-		l.last = max(l.last, b.ID)
-		l.putLocked(b)
-	}
-	return nil
-}
-
-// prepare checks a ban and brings it to its usual form.
-func (b *Ban) prepare() (err error) {
-	if !b.Network.IsValid() && b.Stream == "" && b.Subject == "" {
-		return ErrInvalid
-	}
-	if b.Network.IsValid() {
-		if addr := b.Network.Addr(); addr.Is4In6() && b.Network.Bits() >= 96 {
-			b.Network = netip.PrefixFrom(addr.Unmap(), b.Network.Bits()-96)
-		}
-		b.Network = b.Network.Masked()
-	}
-	if b.Stream != "" {
-		if b.stream, err = pattern.Parse(b.Stream); err != nil {
-			return err
-		}
-		if b.stream.Out() {
-			return fmt.Errorf("%w: a ban takes nothing out", pattern.ErrSyntax)
-		}
-	}
-	return nil
+	writing sync.Mutex // taken before mu; guards written
+	written uint64     // how many of the changes
 }
 
 // Add adds a ban, which counts when Add returns, and returns it with its ID. The error is
-// ErrFull, ErrInvalid, that of its pattern, or why the list cannot be written; in the last case
-// the ban counts all the same.
+// ErrFull, ErrInvalid, or ErrUnsaved; in the last case the ban counts all the same.
 func (l *List) Add(b Ban) (Ban, error) {
-	if err := b.prepare(); err != nil {
+	added, err := l.AddAll([]Ban{b})
+	if len(added) == 0 {
 		return Ban{}, err
 	}
-	l.writing.Lock()
-	defer l.writing.Unlock()
-	b.Since = time.Now()
-	if err := l.put(&b); err != nil {
-		return Ban{}, err
-	}
-	return b, l.write()
+	return added[0], err
 }
 
-// put takes a new ban in.
-func (l *List) put(b *Ban) error {
+// AddAll is Add for several: those are added and returned that come before the first for which
+// there is no room, or none if one is invalid. The file is written once.
+func (l *List) AddAll(bans []Ban) (added []Ban, err error) {
+	for _, b := range bans {
+		if err := b.prepare(); err != nil {
+			return nil, err
+		}
+		if b.Since = time.Now(); b.ended(b.Since) {
+			return nil, fmt.Errorf("%w: it has ended", ErrInvalid)
+		}
+		added = append(added, b)
+	}
+	change, room := l.put(added)
+	if room < len(added) {
+		added, err = added[:room], ErrFull
+	}
+	if room == 0 {
+		return nil, err
+	}
+	return added, errors.Join(l.save(change), err)
+}
+
+// put takes new bans in, as far as there is room, and gives them their IDs.
+func (l *List) put(bans []Ban) (change uint64, room int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.bans) >= MaxBans {
-		l.dropEndedLocked(time.Now())
+	if now := time.Now(); len(l.bans)+len(bans) > MaxBans || now.Sub(l.swept) >= sweepEvery {
+		l.sweepLocked(now)
 	}
-	if len(l.bans) >= MaxBans {
-		return ErrFull
+	room = min(len(bans), MaxBans-len(l.bans))
+	for i := range bans[:room] {
+		l.last++
+		bans[i].ID = l.last
+		kept := bans[i]
+		l.bans[kept.ID] = &kept
+		l.index.add(&kept)
 	}
-	l.last++
-	b.ID = l.last
-	kept := *b
-	l.putLocked(&kept)
-	return nil
+	if room > 0 {
+		l.changes++
+	}
+	return l.changes, room
 }
 
-// Remove ends a ban. It reports whether there was one; the error is why the list cannot be
-// written.
+// sweepLocked forgets the bans that have ended.
+func (l *List) sweepLocked(now time.Time) {
+	l.swept = now
+	before := len(l.bans)
+	for id, b := range l.bans {
+		if b.ended(now) {
+			delete(l.bans, id)
+		}
+	}
+	if len(l.bans) == before {
+		return
+	}
+	l.index = index{}
+	for _, b := range l.bans {
+		l.index.add(b)
+	}
+}
+
+// Remove ends a ban. It reports whether there was one; the error is ErrUnsaved, and then it has
+// ended all the same.
 func (l *List) Remove(id uint64) (bool, error) {
-	l.writing.Lock()
-	defer l.writing.Unlock()
 	l.mu.Lock()
 	b := l.bans[id]
+	found := b != nil && !b.ended(time.Now())
 	if b != nil {
-		l.dropLocked(b)
+		delete(l.bans, id)
+		l.index.remove(b)
+		l.changes++
 	}
+	change := l.changes
 	l.mu.Unlock()
 	if b == nil {
 		return false, nil
 	}
-	return true, l.write()
+	return found, l.save(change)
 }
 
 // All returns the bans that have not ended, by ID. The caller owns the list.
 func (l *List) All() []Ban {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
+	return l.allLocked()
+}
+
+func (l *List) allLocked() []Ban {
 	now := time.Now()
 	all := make([]Ban, 0, len(l.bans))
 	for _, b := range l.bans {
@@ -202,97 +218,21 @@ func (l *List) All() []Ban {
 	return all
 }
 
-// Match returns a ban of a session, ok false if there is none.
+// Match returns a ban of a session, ok false if there is none. The session's stream and subject
+// are those of its grant, if it has one.
 func (l *List) Match(s *hub.Session) (ban Ban, ok bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if len(l.bans) == 0 {
 		return Ban{}, false
 	}
-	now, addr := time.Now(), s.Client().Address.Addr().Unmap().WithZone("")
-	for _, list := range [][]*Ban{l.clients[addr], l.others} {
-		for _, b := range list {
-			if !b.ended(now) && b.fits(s, addr) {
+	now := time.Now()
+	for bans := range l.index.of(s) {
+		for _, b := range bans {
+			if !b.ended(now) && b.fits(s) {
 				return *b, true
 			}
 		}
 	}
 	return Ban{}, false
-}
-
-// fits reports whether everything that a ban names is the session's.
-func (b *Ban) fits(s *hub.Session, addr netip.Addr) bool {
-	return (b.Role == "" || b.Role == s.Role().String()) &&
-		(!b.Network.IsValid() || b.Network.Contains(addr)) &&
-		(b.Subject == "" || b.Subject == s.Subject()) &&
-		(b.Stream == "" || b.stream.Matches(s.Key().String()))
-}
-
-func (b *Ban) ended(now time.Time) bool { return !b.Until.IsZero() && !now.Before(b.Until) }
-
-// client returns the one address that a ban is for, if it is for one.
-func (b *Ban) client() (addr netip.Addr, ok bool) {
-	return b.Network.Addr(), b.Network.IsValid() && b.Network.IsSingleIP()
-}
-
-func (l *List) putLocked(b *Ban) {
-	l.bans[b.ID] = b
-	if addr, ok := b.client(); ok {
-		l.clients[addr] = append(l.clients[addr], b)
-	} else {
-		l.others = append(l.others, b)
-	}
-}
-
-func (l *List) dropLocked(b *Ban) {
-	delete(l.bans, b.ID)
-	is := func(other *Ban) bool { return other == b }
-	addr, ok := b.client()
-	if !ok {
-		l.others = slices.DeleteFunc(l.others, is)
-		return
-	}
-	if l.clients[addr] = slices.DeleteFunc(l.clients[addr], is); len(l.clients[addr]) == 0 {
-		delete(l.clients, addr)
-	}
-}
-
-func (l *List) dropEndedLocked(now time.Time) {
-	for _, b := range l.bans {
-		if b.ended(now) {
-			l.dropLocked(b)
-		}
-	}
-}
-
-// write brings the list to the disk, whole or not at all.
-func (l *List) write() error {
-	if l.path == "" {
-		return nil
-	}
-	all := []stored{}
-	for _, b := range l.All() {
-		all = append(all, stored{b.ID, b.Network, b.Stream, b.Subject, b.Role, b.Reason, b.Since, b.Until})
-	}
-	text, err := json.MarshalIndent(all, "", "\t")
-	if err != nil {
-		return err
-	}
-	if err := replaceFile(l.path, append(text, '\n')); err != nil {
-		return fmt.Errorf("ban: the list is not written: %w", err)
-	}
-	return nil
-}
-
-// replaceFile writes a file of another name and puts it into the place of path.
-func replaceFile(path string, text []byte) error {
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
 }
