@@ -163,6 +163,26 @@ func TestBans(t *testing.T) {
 	})
 }
 
+// An IPv6 client is banned with all the addresses that it may have.
+func TestBansOfIPv6(t *testing.T) {
+	r := newRig(t, hub.Config{})
+	one, same := r.watch("live/a", from("[2001:db8:0:1::1]:1")), r.watch("live/a", from("[2001:db8:0:1::2]:1"))
+	r.watch("live/a", from("[2001:db8:0:2::1]:1"))
+	assert.Equal(t, Ended{Ended: 3, Bans: 2}, act[Ended](r, "POST", "/api/v1/streams/kick", `{"stream":"live/a"}`, 200), "two clients")
+	ends(t, one)
+	ends(t, same)
+	one, same = r.watch("live/b", from("[2001:db8:0:1::1]:1")), r.watch("live/b", from("[2001:db8:0:1::2]:1"))
+	other := r.watch("live/b", from("[2001:db8:0:2::1]:1"))
+	assert.Equal(t, 2, act[Banned](r, "POST", "/api/v1/bans", `{"address":"2001:db8:0:1::7"}`, 201).Ended)
+	ends(t, one)
+	ends(t, same)
+	said := act[Banned](r, "POST", "/api/v1/bans", `{"network":"2001:db8:0:2::7/128"}`, 201)
+	assert.Equal(t, 1, said.Ended, "a network of one address is a client")
+	assert.Equal(t, "2001:db8:0:2::7", said.Ban.Address)
+	ends(t, other)
+	assert.Equal(t, 2, get[BanList](r, "/api/v1/bans?address=2001:db8:0:1:ffff::").Total, "one by the kick")
+}
+
 func TestBodiesThatMakeNoSense(t *testing.T) {
 	r := newRig(t, hub.Config{})
 	for path, bodies := range map[string][]string{

@@ -17,7 +17,8 @@ import (
 
 // Ban says who may not. What is empty fits everybody; not everything is.
 type Ban struct {
-	ID      string // given by Add
+	ID string // given by Add
+	// Address is of one client: an IPv6 client has all of its /64 (hub.ClientAddress).
 	Address netip.Addr
 	Network netip.Prefix
 	Stream  string // a pattern, see package hub/pattern
@@ -147,11 +148,7 @@ func (s *selection) wantsBan(b Ban) bool {
 		return false
 	}
 	if s.where.IsValid() {
-		where := b.Network
-		if b.Address.IsValid() {
-			where = netip.PrefixFrom(b.Address, b.Address.BitLen())
-		}
-		if !where.IsValid() || !where.Overlaps(s.where) {
+		if where := b.where(); !where.IsValid() || !where.Overlaps(s.where) {
 			return false
 		}
 	}
@@ -176,11 +173,22 @@ func literal(key hub.Key) string {
 	return s
 }
 
+// where returns the network of a ban, or that of its client; none for everywhere.
+func (b Ban) where() netip.Prefix {
+	if !b.Address.IsValid() {
+		return b.Network
+	}
+	client := hub.ClientAddress(b.Address)
+	if client.Is4() {
+		return netip.PrefixFrom(client, 32)
+	}
+	return netip.PrefixFrom(client, 64)
+}
+
 // matches reports whether a ban is of a session.
 func (b Ban) matches(s *hub.Session) bool {
-	address := s.Client().Address.Addr()
-	return (!b.Address.IsValid() || b.Address == address) &&
-		(!b.Network.IsValid() || b.Network.Contains(address)) &&
+	where := b.where()
+	return (!where.IsValid() || where.Contains(s.Client().Address.Addr().WithZone(""))) &&
 		(b.Subject == "" || b.Subject == s.Subject()) &&
 		(b.Role == "" || b.Role == s.Role().String()) &&
 		fitsStream(b.Stream, s.Key().String())
@@ -274,12 +282,12 @@ func (b *banRequest) parsePlace(ban *Ban) error {
 		return err
 	}
 	switch {
-	case b.Network != "":
-		ban.Network = where
-	case !where.IsSingleIP():
+	case where.IsSingleIP():
+		ban.Address = where.Addr()
+	case b.Address != "":
 		return badRequest("address is one address; there is network for more")
 	default:
-		ban.Address = where.Addr()
+		ban.Network = where
 	}
 	return nil
 }

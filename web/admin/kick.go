@@ -85,7 +85,7 @@ func kickBan(s *hub.Session) (ban Ban, possible bool) {
 		ban.Stream = literal(key)
 	}
 	if ban.Subject = s.Subject(); ban.Subject == "" {
-		ban.Address = s.Client().Address.Addr()
+		ban.Address = hub.ClientAddress(s.Client().Address.Addr())
 	}
 	return ban, ban.Subject != "" || ban.Address != netip.Addr{}
 }
