@@ -43,9 +43,10 @@ type Webhook struct {
 	// own, so that one can be changed without an interruption; nil, or none, for no signature.
 	// It may be called at any time from any goroutine.
 	Secrets func() [][]byte
-	// Encode makes the body of a request. ok is false for what this receiver is not told. nil
-	// for Event's JSON. It may be called from several goroutines.
-	Encode func(e *Event) (contentType string, body []byte, ok bool)
+	// Encode makes the bodies of the requests that tell an event, made one after the other: none
+	// for what this receiver is not told. If one is not taken, the next attempt begins with the
+	// first. nil for one with Event's JSON. It may be called from several goroutines.
+	Encode func(e *Event) (contentType string, bodies [][]byte)
 	// Skip says which events of the hub the endpoint is not told, since it knows; nil for none.
 	// Nothing counts them as missing.
 	Skip func(hub.Event) bool
@@ -97,9 +98,12 @@ func newWebhook(cfg Webhook) (*webhook, error) {
 	}}, nil
 }
 
-func encodeJSON(e *Event) (contentType string, body []byte, ok bool) {
+func encodeJSON(e *Event) (contentType string, bodies [][]byte) {
 	body, err := json.Marshal(e)
-	return "application/json", body, err == nil
+	if err != nil {
+		return "", nil
+	}
+	return "application/json", [][]byte{body}
 }
 
 // shownURL returns what may be printed of a URL: its server. A path may be a secret as well.
@@ -113,10 +117,21 @@ func shownURL(s string) string {
 
 // deliver makes one attempt.
 func (w *webhook) deliver(ctx context.Context, e *Event) error {
-	contentType, body, ok := w.Encode(e)
-	if !ok {
-		return nil
+	contentType, bodies := w.Encode(e)
+	for i, body := range bodies {
+		id := e.ID
+		if i > 0 {
+			id += "." + strconv.Itoa(i)
+		}
+		if err := w.post(ctx, id, contentType, body); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// post makes one request.
+func (w *webhook) post(ctx context.Context, id, contentType string, body []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, webhookTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.URL, bytes.NewReader(body))
@@ -125,7 +140,7 @@ func (w *webhook) deliver(ctx context.Context, e *Event) error {
 	}
 	req.Header.Set("Content-Type", contentType)
 	req.Header.Set("User-Agent", "sluice")
-	w.sign(req.Header, e.ID, body, time.Now())
+	w.sign(req.Header, id, body, time.Now())
 	resp, err := w.client.Do(req)
 	if err != nil {
 		if e, ok := errors.AsType[*url.Error](err); ok {

@@ -159,9 +159,12 @@ func TestFormatsAndSecrets(t *testing.T) {
 		secret := "old"
 		n, _ := begin(t, p, func(c *Config) {
 			c.Webhook.Secrets = func() [][]byte { return [][]byte{[]byte(secret)} }
-			c.Webhook.Encode = func(e *Event) (string, []byte, bool) {
+			c.Webhook.Encode = func(e *Event) (string, [][]byte) {
+				if e.Type == TypeDraining {
+					return "application/x-test", nil
+				}
 				b, _ := json.Marshal(e)
-				return "application/x-test", b, e.Type != TypeDraining
+				return "application/x-test", [][]byte{b}
 			}
 		})
 		n.Started()
@@ -180,6 +183,35 @@ func TestFormatsAndSecrets(t *testing.T) {
 		}
 		assert.Equal(t, sign(0, "old"), p.heads[0].Get("webhook-signature"))
 		assert.Equal(t, sign(1, "new"), p.heads[1].Get("webhook-signature"))
+	})
+}
+
+// A format may need several requests for an event: each has an id of its own, and all are made
+// again if one is not taken.
+func TestSeveralRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := new(endpoint)
+		failed := false
+		p.set(func(req *http.Request, e Event) (*http.Response, error) {
+			if strings.HasSuffix(req.Header.Get("webhook-id"), ".1") && !failed {
+				failed = true
+				return respond(503), nil
+			}
+			return respond(200), nil
+		})
+		n, _ := begin(t, p, func(c *Config) {
+			c.Webhook.Encode = func(e *Event) (string, [][]byte) {
+				b, _ := json.Marshal(e)
+				return "application/json", [][]byte{b, b}
+			}
+		})
+		n.Started()
+		end(n, time.Minute)
+		var ids []string
+		for i, h := range p.heads {
+			ids = append(ids, strings.TrimPrefix(h.Get("webhook-id"), p.tried[i].ID))
+		}
+		assert.Equal(t, []string{"", ".1", "", ".1"}, ids)
 	})
 }
 
