@@ -1,0 +1,360 @@
+package hook
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"sluice/hub"
+	"sluice/hub/access"
+)
+
+// Config sets up a Question.
+type Config struct {
+	URL     string        // of the server; a user and password in it are sent as basic authentication
+	Format  Format        // of question and answer
+	Timeout time.Duration // for an answer: 3 s if 0
+	// FailOpen grants what the server gives no answer to. Else it is refused.
+	FailOpen bool
+	// Cache is for how long a yes holds for those who ask the same. 0 asks each time; a no is
+	// never kept.
+	Cache time.Duration
+	// Grace is for how long after its end a publisher that was granted may come back while the
+	// server gives no answer: hub.Config.PublisherGrace, 8 s if 0.
+	Grace  time.Duration
+	Server string       // names this server in questions
+	Logger *slog.Logger // nil discards
+
+	TLS  *tls.Config // nil for the system's certificates
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+const defaultGrace = 8 * time.Second
+
+// Question is a method of permission (access.Method) that asks an operator's server. Its methods
+// may be called from any goroutine.
+//
+// Who asks the same at a time shares one question: the same role, stream, address without a port
+// and query, and all else that stands in it but the session. Its answer is given up when the last
+// of them has left. No lock is held and no hub is called meanwhile.
+//
+// A no says what is wrong with what the client shows, where it shows anything: it counts for
+// SLUICE_AUTH_FAILURES if the server answers 401, 403 or no in a body.
+type Question struct {
+	cfg    Config
+	log    *slog.Logger
+	client *Client
+	ctx    context.Context // ends with Close
+	stop   context.CancelFunc
+	flying sync.WaitGroup // flights; entered with mu held
+
+	mu      sync.Mutex
+	closed  bool
+	silent  bool // the server gave no answer to the last question
+	flights map[digest]*flight
+	known   known
+}
+
+// flight is one question under way.
+type flight struct {
+	waiters int           // guarded by Question.mu
+	cancel  func()        // gives it up
+	done    chan struct{} // closed when the rest is set
+	verdict verdict
+	err     error
+}
+
+// New returns the method. It must be closed. The error quotes nothing of the URL.
+func New(cfg Config) (*Question, error) {
+	client, err := NewClient(ClientConfig{URL: cfg.URL, Timeout: cfg.Timeout, TLS: cfg.TLS, Dial: cfg.Dial})
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Grace <= 0 {
+		cfg.Grace = defaultGrace
+	}
+	q := &Question{cfg: cfg, log: cfg.Logger, client: client, flights: make(map[digest]*flight), known: newKnown()}
+	if q.log == nil {
+		q.log = slog.New(slog.DiscardHandler)
+	}
+	q.ctx, q.stop = context.WithCancel(context.Background())
+	return q, nil
+}
+
+// What is said where the server says nothing.
+var (
+	errUnasked = &hub.Refusal{Reason: hub.ReasonDenied, Detail: "permission could not be asked for"}
+	errClosed  = &hub.Refusal{Reason: hub.ReasonShuttingDown}
+)
+
+// Decide asks about a session (access.Method).
+func (q *Question) Decide(ctx context.Context, s *hub.Session) (hub.Grant, error) {
+	client := s.Client()
+	call := questionOf(s, q.cfg.Server)
+	who := publisherOf(s.Key(), &client)
+	v, err := q.verdict(ctx, s, &call)
+	if errors.Is(err, ErrUnanswered) {
+		v, err = q.unanswered(s, who)
+	}
+	if err != nil {
+		return hub.Grant{}, err
+	}
+	if s.Role() == hub.RolePublish {
+		q.note(ctx, s, who, v)
+	}
+	if !v.allow {
+		return hub.Grant{}, refusalOf(v, &client)
+	}
+	return v.grant(s), nil
+}
+
+// note notes what became of a publisher. Of one that has left in the meantime nothing is noted:
+// its end may have been told before.
+func (q *Question) note(ctx context.Context, s *hub.Session, who digest, v verdict) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case !v.allow:
+		q.known.forget(who)
+	case ctx.Err() == nil:
+		q.known.granted(who, s.ID(), v)
+	}
+}
+
+// unanswered decides where the server does not.
+func (q *Question) unanswered(s *hub.Session, who digest) (verdict, error) {
+	if s.Role() == hub.RolePublish {
+		q.mu.Lock()
+		v, ok := q.known.returning(who, time.Now())
+		q.mu.Unlock()
+		if ok {
+			return v, nil
+		}
+	}
+	if !q.cfg.FailOpen {
+		return verdict{}, errUnasked
+	}
+	return verdict{allow: true}, nil
+}
+
+// verdict returns the server's word. The error wraps ErrUnanswered where there is none.
+func (q *Question) verdict(ctx context.Context, s *hub.Session, call *Call) (verdict, error) {
+	same := *call
+	same.Session = 0
+	_, body := q.cfg.Format.question(&same)
+	to := digest(sha256.Sum256(body))
+
+	q.mu.Lock()
+	if q.closed {
+		q.mu.Unlock()
+		return verdict{}, errClosed
+	}
+	if v, ok := q.known.answer(to, time.Now()); ok {
+		q.mu.Unlock()
+		return v, nil
+	}
+	f := q.flights[to]
+	first := f == nil
+	if first {
+		f = q.launchLocked(to, call, s.Key())
+	}
+	f.waiters++
+	q.mu.Unlock()
+
+	select {
+	case <-f.done:
+		if first && f.err == nil && f.verdict.allow && call.Recording != hub.AnyRecording {
+			q.mu.Lock()
+			if ctx.Err() == nil {
+				q.known.asked.put(call.Session, struct{}{})
+			}
+			q.mu.Unlock()
+		}
+		return f.verdict, f.err
+	case <-ctx.Done():
+		q.leave(to, f)
+		return verdict{}, context.Cause(ctx)
+	}
+}
+
+// launchLocked begins a question.
+func (q *Question) launchLocked(to digest, call *Call, key hub.Key) *flight {
+	ctx, cancel := context.WithCancel(q.ctx)
+	f := &flight{cancel: cancel, done: make(chan struct{})}
+	q.flights[to] = f
+	contentType, body := q.cfg.Format.question(call)
+	q.flying.Go(func() {
+		defer cancel()
+		var v verdict
+		err := q.client.Ask(ctx, contentType, body, func(a Answer) (err error) {
+			v, err = q.cfg.Format.read(a, key, time.Now())
+			return err
+		})
+		q.landed(to, f, v, err)
+	})
+	return f
+}
+
+// leave takes a waiter from a question, and gives it up with the last one.
+func (q *Question) leave(to digest, f *flight) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if f.waiters--; f.waiters == 0 {
+		if q.flights[to] == f {
+			delete(q.flights, to)
+		}
+		f.cancel()
+	}
+}
+
+// landed ends a question.
+func (q *Question) landed(to digest, f *flight, v verdict, err error) {
+	q.mu.Lock()
+	if q.flights[to] == f {
+		delete(q.flights, to)
+	}
+	if q.closed && err != nil {
+		err = errClosed
+	}
+	f.verdict, f.err = v, err
+	unanswered := errors.Is(err, ErrUnanswered)
+	changed := (err == nil || unanswered) && q.silent != unanswered
+	if changed {
+		q.silent = unanswered
+	}
+	if err == nil && v.allow && q.cfg.Cache > 0 {
+		q.known.keep(to, v, time.Now(), q.cfg.Cache)
+	}
+	q.mu.Unlock()
+	close(f.done)
+	switch {
+	case changed && unanswered:
+		q.log.Warn("the server that is asked for permission does not answer", "error", err, "granted", q.cfg.FailOpen)
+	case changed:
+		q.log.Info("the server that is asked for permission answers again")
+	}
+}
+
+// publisherOf returns what tells one publisher from another: the stream that it asks for, its
+// query and its address.
+func publisherOf(key hub.Key, c *hub.Client) digest {
+	return digestOf(key.String(), c.Query.Encode(), hub.ClientAddress(c.Address.Addr()).String())
+}
+
+// digestOf returns the hash of some texts.
+func digestOf(texts ...string) digest {
+	h := sha256.New()
+	for _, text := range texts {
+		fmt.Fprintf(h, "%d:%s", len(text), text)
+	}
+	return digest(h.Sum(nil))
+}
+
+// grant returns a yes as the hub takes it. Where the server does not say who a publisher is, the
+// same stream and query are the same publisher, as where nobody is asked. Without a query, who
+// was given another name has shown one that the server knows.
+func (v verdict) grant(s *hub.Session) hub.Grant {
+	g := hub.Grant{Until: v.until, Key: v.key, Rewind: v.rewind}
+	if v.subject != "" {
+		g.Subject = "url:" + v.subject
+	}
+	query := s.Client().Query
+	switch {
+	case v.identity != "":
+		g.Identity = "url:id:" + v.identity
+	case s.Role() == hub.RolePublish && (len(query) > 0 || v.key != hub.Key{}):
+		sum := digestOf(s.Key().String(), query.Encode())
+		g.Identity = "url:query:" + string(sum[:])
+	}
+	return g
+}
+
+// refusalOf returns a no as access.Policy takes it. Words that quote what the client shows are
+// left out: they would stand in the log.
+func refusalOf(v verdict, c *hub.Client) error {
+	words := v.reason
+	if quotes(words, c) {
+		words = ""
+	}
+	shown := len(c.Query) > 0 || c.Authorization != ""
+	var kind error
+	switch {
+	case v.expired:
+		kind = access.ErrExpired
+	case v.counts && shown:
+		kind = access.ErrWrong
+	case v.counts:
+		kind = access.ErrMissing
+	}
+	switch {
+	case words != "":
+	case kind != nil && kind != access.ErrWrong:
+		words = kind.Error()
+	default:
+		words = errRefused.Error()
+	}
+	return &errNo{words, kind}
+}
+
+// minQuoted is how long a value is, in bytes, that is worth looking for: 1 is in every sentence.
+const minQuoted = 4
+
+// quotes reports whether words have something in them that the client shows.
+func quotes(words string, c *hub.Client) bool {
+	for _, values := range c.Query {
+		for _, value := range values {
+			if len(value) >= minQuoted && strings.Contains(words, value) {
+				return true
+			}
+		}
+	}
+	_, token, _ := strings.Cut(c.Authorization, " ")
+	return len(token) >= minQuoted && strings.Contains(words, token)
+}
+
+// Ended notes that a session is over, or never began: its grace time begins.
+func (q *Question) Ended(s *hub.Session) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.known.ended(s.ID(), time.Now().Add(q.cfg.Grace))
+}
+
+// Observe is to be told what happens in the hub (hub.Config.Observe), after whoever asks Skip.
+func (q *Question) Observe(e hub.Event) {
+	switch e.Kind {
+	case hub.EventUnpublished, hub.EventLeft, hub.EventRefused:
+		if e.Session != nil {
+			q.Ended(e.Session)
+		}
+	}
+}
+
+// Skip reports whether the server knows of the beginning of a session, since it was asked about
+// this very one and said yes (event.Webhook.Skip). It does so once.
+func (q *Question) Skip(e hub.Event) bool {
+	if e.Session == nil || e.Kind != hub.EventPublished && e.Kind != hub.EventJoined {
+		return false
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.known.asked.drop(e.Session.ID())
+}
+
+// Close gives up all questions, and returns when none is under way any more.
+func (q *Question) Close() {
+	q.mu.Lock()
+	q.closed = true
+	q.mu.Unlock()
+	q.stop()
+	q.flying.Wait()
+	q.client.Close()
+}
+
+var _ access.Method = (*Question)(nil)
