@@ -162,9 +162,10 @@ func readSRS(a Answer) (v verdict, err error) {
 		}
 		code = object.Code
 	}
-	v = no
-	v.allow = string(code) == "0"
-	return v, nil
+	if string(code) == "0" {
+		return verdict{allow: true}, nil
+	}
+	return no, nil
 }
 
 // readNginx: 2xx is a yes, and so is 3xx, with a Location for another name.

@@ -97,6 +97,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		Transport: &http.Transport{
 			DialContext: dial, TLSClientConfig: config, TLSHandshakeTimeout: c.timeout, Protocols: protocols,
 			DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxAnswer,
+			MaxConnsPerHost: maxConnections, // those included that are made for who has left
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -116,6 +117,9 @@ func (c *Client) Ask(ctx context.Context, contentType string, body []byte, read 
 		return context.Cause(ctx)
 	}
 	defer func() { <-c.slots }()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	probe, err := c.breaker.enter(time.Now()) // others may have failed meanwhile
 	if err != nil {
 		return err

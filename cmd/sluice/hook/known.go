@@ -141,14 +141,15 @@ func (k *known) ended(session uint64, until time.Time) {
 	}
 }
 
-// returning returns what a publisher was granted that publishes, or did until just now.
-func (k *known) returning(who digest, now time.Time) (verdict, bool) {
+// returning returns what a publisher was granted that published when it came, or had done so
+// until just before.
+func (k *known) returning(who digest, came, now time.Time) (verdict, bool) {
 	p := k.publishers.get(who)
 	if p == nil {
 		return verdict{}, false
 	}
-	over := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
-	if over(p.until) || over(p.verdict.until) {
+	over := func(end, at time.Time) bool { return !end.IsZero() && !at.Before(end) }
+	if over(p.until, came) || over(p.verdict.until, now) {
 		k.forget(who)
 		return verdict{}, false
 	}

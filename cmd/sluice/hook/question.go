@@ -96,12 +96,12 @@ var (
 
 // Decide asks about a session (access.Method).
 func (q *Question) Decide(ctx context.Context, s *hub.Session) (hub.Grant, error) {
-	client := s.Client()
+	came, client := time.Now(), s.Client()
 	call := questionOf(s, q.cfg.Server)
 	who := publisherOf(s.Key(), &client)
 	v, err := q.verdict(ctx, s, &call)
 	if errors.Is(err, ErrUnanswered) {
-		v, err = q.unanswered(s, who)
+		v, err = q.unanswered(s, who, came)
 	}
 	if err != nil {
 		return hub.Grant{}, err
@@ -128,11 +128,11 @@ func (q *Question) note(ctx context.Context, s *hub.Session, who digest, v verdi
 	}
 }
 
-// unanswered decides where the server does not.
-func (q *Question) unanswered(s *hub.Session, who digest) (verdict, error) {
+// unanswered decides where the server does not about a session that came at some time.
+func (q *Question) unanswered(s *hub.Session, who digest, came time.Time) (verdict, error) {
 	if s.Role() == hub.RolePublish {
 		q.mu.Lock()
-		v, ok := q.known.returning(who, time.Now())
+		v, ok := q.known.returning(who, came, time.Now())
 		q.mu.Unlock()
 		if ok {
 			return v, nil
