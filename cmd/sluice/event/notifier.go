@@ -148,6 +148,9 @@ func (n *Notifier) Observe(e hub.Event) {
 		n.lost(e.Lost)
 		return
 	}
+	if e.Kind == hub.EventRefused && n.webhook != nil && n.webhook.Knows != nil && n.webhook.Knows(e) {
+		n.endKnown(&e)
+	}
 	typ := typeOf(&e)
 	if typ == "" {
 		return
@@ -175,6 +178,17 @@ func (n *Notifier) Observe(e hub.Event) {
 		return
 	}
 	n.emit(&told)
+}
+
+// endKnown tells the endpoint of the end of a session that never began.
+func (n *Notifier) endKnown(e *hub.Event) {
+	typ := TypeStop
+	if e.Session.Role() == hub.RolePublish {
+		typ = TypeUnpublish
+	}
+	told := n.newEvent(typ)
+	fromHub(&told, e)
+	n.hooks.add(&told)
 }
 
 // lost tells that so many events of the hub never came here.

@@ -50,6 +50,9 @@ type Webhook struct {
 	// Skip says which events of the hub the endpoint is not told, since it knows; nil for none.
 	// Nothing counts them as missing.
 	Skip func(hub.Event) bool
+	// Knows says of a session that was refused that the endpoint takes it for one that began,
+	// since it was asked about it and said yes: it is told that it ended. nil for none.
+	Knows func(hub.Event) bool
 	// Transport is what sends requests, for tests; nil for one of its own.
 	Transport http.RoundTripper
 }

@@ -215,6 +215,40 @@ func TestSeveralRequests(t *testing.T) {
 	})
 }
 
+// An endpoint that was asked about a session takes it for one that began: it is told its end, and
+// nobody else is.
+func TestKnownSessionThatNeverBegan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := new(endpoint)
+		var known uint64
+		n, _ := begin(t, p, func(c *Config) {
+			c.Webhook.Knows = func(e hub.Event) bool { return e.Session.ID() == known }
+		})
+		h := hub.New(hub.Config{Observe: n.Observe})
+		for _, role := range []hub.Role{hub.RolePublish, hub.RoleWatch} {
+			for _, reason := range []hub.Reason{hub.ReasonBusy, hub.ReasonClientLeft} {
+				for range 2 {
+					s := h.NewSession(role, hub.Key{App: "live", Name: "a"}, hub.Client{})
+					s.Refuse(&hub.Refusal{Reason: reason})
+					synctest.Wait()
+					known = s.ID() + 1
+				}
+				known = 0
+				time.Sleep(time.Minute) // each denial is told
+			}
+		}
+		end(n, time.Second)
+		var ends []string
+		for _, typ := range types(p.took()) {
+			if !strings.HasPrefix(typ, "denied") {
+				ends = append(ends, typ)
+			}
+		}
+		assert.Equal(t, []string{"unpublish live/a", "unpublish live/a", "stop live/a", "stop live/a"}, ends)
+		assert.NoError(t, h.Shutdown(t.Context()))
+	})
+}
+
 // A real server: its user and password are sent, redirects are not followed, one that drips is
 // left after five seconds.
 func TestRealEndpoint(t *testing.T) {
