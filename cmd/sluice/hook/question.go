@@ -326,7 +326,8 @@ func (q *Question) Ended(s *hub.Session) {
 	q.known.ended(s.ID(), time.Now().Add(q.cfg.Grace))
 }
 
-// Observe is to be told what happens in the hub (hub.Config.Observe), after whoever asks Skip.
+// Observe is to be told what happens in the hub (hub.Config.Observe), after whoever asks Skip and
+// Knows.
 func (q *Question) Observe(e hub.Event) {
 	switch e.Kind {
 	case hub.EventUnpublished, hub.EventLeft, hub.EventRefused:
@@ -339,12 +340,21 @@ func (q *Question) Observe(e hub.Event) {
 // Skip reports whether the server knows of the beginning of a session, since it was asked about
 // this very one and said yes (event.Webhook.Skip). It does so once.
 func (q *Question) Skip(e hub.Event) bool {
-	if e.Session == nil || e.Kind != hub.EventPublished && e.Kind != hub.EventJoined {
+	return (e.Kind == hub.EventPublished || e.Kind == hub.EventJoined) && q.knows(e.Session)
+}
+
+// Knows reports whether the server takes a session that was refused for one that began, since it
+// was asked about this very one and said yes (event.Webhook.Knows). It does so once.
+func (q *Question) Knows(e hub.Event) bool { return e.Kind == hub.EventRefused && q.knows(e.Session) }
+
+// knows reports, once, whether the server has granted a session.
+func (q *Question) knows(s *hub.Session) bool {
+	if s == nil {
 		return false
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.known.asked.drop(e.Session.ID())
+	return q.known.asked.drop(s.ID())
 }
 
 // Close gives up all questions, and returns when none is under way any more.

@@ -412,6 +412,10 @@ func TestSkip(t *testing.T) {
 		gone := decide(someone("live/d", ""))
 		q.Observe(hub.Event{Kind: hub.EventRefused, Session: gone})
 		assert.False(t, begins(gone))
+		busy := hub.Event{Kind: hub.EventRefused, Session: decide(someone("+live/e", ""))}
+		assert.True(t, q.Knows(busy))
+		assert.False(t, q.Knows(busy), "once")
+		assert.False(t, q.Knows(hub.Event{Kind: hub.EventRefused, Session: gone}))
 		s.down(true)
 		assert.False(t, begins(decide(someone("live/b", ""))), "granted without an answer")
 		assert.Empty(t, q.known.asked.entries)
