@@ -188,5 +188,3 @@ func from(addr string, port int) func(*hub.Client) {
 var errLeft = errors.New("left")
 
 var discardLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
-
-func errorIs(err, target error) bool { return errors.Is(err, target) }
