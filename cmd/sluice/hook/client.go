@@ -95,13 +95,31 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	protocols.SetHTTP1(true)
 	c.http = &http.Client{
 		Transport: &http.Transport{
-			DialContext: dial, TLSClientConfig: config, TLSHandshakeTimeout: c.timeout, Protocols: protocols,
+			DialContext: dialFor(dial), TLSClientConfig: config, TLSHandshakeTimeout: c.timeout, Protocols: protocols,
 			DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxAnswer,
 			MaxConnsPerHost: maxConnections, // those included that are made for who has left
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return c, nil
+}
+
+// attemptKey is under what a context has itself, for dialFor.
+type attemptKey struct{}
+
+// dialFor ends a dial with the attempt that it is for: http.Transport goes on with it, for others
+// that may come.
+func dialFor(dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		attempt, ok := ctx.Value(attemptKey{}).(context.Context)
+		if !ok {
+			return dial(ctx, network, address)
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(attempt, cancel)()
+		return dial(ctx, network, address)
+	}
 }
 
 // Ask posts a body and has read take the answer. The error of read, which says that the answer
@@ -163,6 +181,7 @@ func (c *Client) post(ctx context.Context, contentType string, body []byte) (Ans
 // attempt makes a request.
 func (c *Client) attempt(ctx context.Context, contentType string, body []byte) (answer Answer, connected bool, err error) {
 	var got atomic.Bool
+	ctx = context.WithValue(ctx, attemptKey{}, ctx)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { got.Store(true) }})
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(body))
 	if err != nil {
