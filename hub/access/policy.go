@@ -152,7 +152,7 @@ func (r *rules) ask(ctx context.Context, s *hub.Session) (hub.Grant, answer) {
 		grant, err := m.Method.Decide(ctx, s)
 		if err == nil {
 			grant.Method = m.Name
-			grant.Rewind = grant.Rewind || s.Role() == hub.RoleWatch // what may be watched may be watched from its beginning
+			grant.Rewind = s.Role() == hub.RoleWatch // what may be watched may be watched from its beginning
 			return grant, answer{method: m.Name, result: "granted"}
 		}
 		if a := (answer{m.Name, resultOf(err), err}); i == 0 || a.rank() > worst.rank() {

@@ -13,7 +13,7 @@ func BenchmarkObserve(b *testing.B) {
 	p := new(endpoint)
 	p.set(down)
 	log, _ := logger()
-	n, err := New(Config{Logger: log, Webhook: &Webhook{URL: "http://h", Transport: p}})
+	n, err := New(Config{Logger: log, Webhook: &Webhook{URL: fixed("http://h"), Transport: p}})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -73,7 +73,7 @@ func New(cfg Config) (*Notifier, error) {
 			return nil, fmt.Errorf("endpoint for events: %w", err)
 		}
 		n.webhook = hook
-		n.hooks = n.addQueue("webhook", webhookWorkers, n.log.With("endpoint", shownURL(w.URL)), hook.deliver)
+		n.hooks = n.addQueue("webhook", webhookWorkers, n.log.With("endpoint", shownURL(w.URL())), hook.deliver)
 	}
 	if cfg.Exec != nil {
 		p, err := newProgram(*cfg.Exec, n.log)

@@ -115,7 +115,7 @@ func begin(t *testing.T, p *endpoint, change func(*Config)) (*Notifier, *logged)
 	log, lines := logger()
 	cfg := Config{Server: "here", Logger: log}
 	if p != nil {
-		cfg.Webhook = &Webhook{URL: "http://user:pass@events.test/hook?token=query-secret", Transport: p}
+		cfg.Webhook = &Webhook{URL: fixed("http://user:pass@events.test/hook?token=query-secret"), Transport: p}
 	}
 	if change != nil {
 		change(&cfg)
@@ -170,3 +170,6 @@ func types(events []Event) (all []string) {
 	}
 	return all
 }
+
+// fixed is a URL that does not change.
+func fixed(address string) func() string { return func() string { return address } }

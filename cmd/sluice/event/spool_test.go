@@ -300,9 +300,9 @@ func TestSpoolThatFails(t *testing.T) {
 	})
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, spoolName), 0o700))
-	_, err := New(Config{StateDir: dir, Webhook: &Webhook{URL: "http://h", Transport: new(endpoint)}})
+	_, err := New(Config{StateDir: dir, Webhook: &Webhook{URL: fixed("http://h"), Transport: new(endpoint)}})
 	assert.ErrorContains(t, err, "events that are not told yet")
-	_, err = New(Config{StateDir: filepath.Join(dir, "none"), Webhook: &Webhook{URL: "http://h", Transport: new(endpoint)}})
+	_, err = New(Config{StateDir: filepath.Join(dir, "none"), Webhook: &Webhook{URL: fixed("http://h"), Transport: new(endpoint)}})
 	assert.True(t, errors.Is(err, fs.ErrNotExist), "%v", err)
 }
 

@@ -38,7 +38,9 @@ const (
 // the base64 of HMAC-SHA256(secret, webhook-id "." webhook-timestamp "." body). The time is that
 // of the attempt, in seconds; the id is the same in all of them.
 type Webhook struct {
-	URL string // http or https; a user and password in it are sent
+	// URL returns where, http or https; a user and password in it are sent. It is asked for each
+	// request, from any goroutine.
+	URL func() string
 	// Secrets returns the secrets with which requests are signed, each with a signature of its
 	// own, so that one can be changed without an interruption; nil, or none, for no signature.
 	// It may be called at any time from any goroutine.
@@ -81,7 +83,7 @@ type webhook struct {
 }
 
 func newWebhook(cfg Webhook) (*webhook, error) {
-	u, err := url.Parse(cfg.URL)
+	u, err := url.Parse(cfg.URL())
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, errURL
 	}
@@ -137,7 +139,7 @@ func (w *webhook) deliver(ctx context.Context, e *Event) error {
 func (w *webhook) post(ctx context.Context, id, contentType string, body []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, webhookTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.URL, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.URL(), bytes.NewReader(body))
 	if err != nil {
 		return errURL
 	}

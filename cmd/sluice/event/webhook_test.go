@@ -277,7 +277,7 @@ func TestRealEndpoint(t *testing.T) {
 		<-done
 	})
 	for path, taken := range map[string]bool{"/hook": true, "/redirect": false} {
-		w, err := newWebhook(Webhook{URL: "http://user:pass@" + l.Addr().String() + path})
+		w, err := newWebhook(Webhook{URL: fixed("http://user:pass@" + l.Addr().String() + path)})
 		require.NoError(t, err)
 		err = w.deliver(t.Context(), &Event{ID: "1", Type: TypeStarted})
 		assert.Equal(t, taken, err == nil, "%v", err)
@@ -294,11 +294,11 @@ func TestRealEndpoint(t *testing.T) {
 // Errors say nothing of the URL but its server.
 func TestErrorsHoldNoSecret(t *testing.T) {
 	for _, bad := range []string{"", "secret", "ftp://secret@host", "http://", "http://host:secret/", "://secret", "rtmp://host/secret"} {
-		_, err := New(Config{Webhook: &Webhook{URL: bad}})
+		_, err := New(Config{Webhook: &Webhook{URL: fixed(bad)}})
 		require.ErrorIs(t, err, errURL)
 		assert.NotContains(t, err.Error(), "secret")
 	}
-	w, err := newWebhook(Webhook{URL: "http://user:secret@127.0.0.1:1/secret?secret"})
+	w, err := newWebhook(Webhook{URL: fixed("http://user:secret@127.0.0.1:1/secret?secret")})
 	require.NoError(t, err)
 	err = w.deliver(t.Context(), &Event{})
 	require.Error(t, err)

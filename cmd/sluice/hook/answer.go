@@ -31,8 +31,7 @@ type verdict struct {
 	// Of a yes.
 	identity, subject string
 	until             time.Time // zero for never
-	rewind            bool
-	key               hub.Key // another stream, zero for the one that was asked for
+	key               hub.Key   // another stream, zero for the one that was asked for
 }
 
 // errGarbled is for what is no answer to a question.
@@ -67,8 +66,6 @@ type jsonAnswer struct {
 	Until json.RawMessage `json:"until"`
 	// Name is another stream to publish or watch, APP/NAME, or NAME in the same app.
 	Name string `json:"name"`
-	// Rewind lets a viewer begin in the stream's recording.
-	Rewind bool `json:"rewind"`
 	// Reason says why not, to the client.
 	Reason string `json:"reason"`
 }
@@ -92,7 +89,7 @@ func readJSON(a Answer, key hub.Key, now time.Time) (v verdict, err error) {
 		return refusal(http.StatusForbidden, reason), nil
 	}
 	v = verdict{
-		allow: true, identity: said.Identity, subject: printable(said.Subject, maxIdentity), rewind: said.Rewind,
+		allow: true, identity: said.Identity, subject: printable(said.Subject, maxIdentity),
 	}
 	if len(said.Identity) > maxIdentity {
 		return v, errGarbled

@@ -90,7 +90,7 @@ func BenchmarkCached(b *testing.B)   { benchmark(b, time.Hour) }
 func benchmark(b *testing.B, cache time.Duration) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) }))
 	defer srv.Close()
-	q, err := New(Config{URL: srv.URL, Cache: cache})
+	q, err := New(Config{URL: fixed(srv.URL), Cache: cache})
 	require.NoError(b, err)
 	defer q.Close()
 	b.ReportAllocs()

@@ -27,7 +27,9 @@ const (
 
 // ClientConfig sets up a Client.
 type ClientConfig struct {
-	URL     string        // http or https; a user and password in it are sent as basic authentication
+	// URL returns the server's address, http or https; a user and password in it are sent as basic
+	// authentication. It is asked for each request, from any goroutine.
+	URL     func() string
 	Timeout time.Duration // for one request and its answer, a retry included: 3 s if 0
 	TLS     *tls.Config   // nil for the system's certificates
 	// Dial connects, for tests; nil for the network.
@@ -46,7 +48,7 @@ type ClientConfig struct {
 //
 // None of its errors has anything of the URL or an answer in it, but the server's address.
 type Client struct {
-	url     string
+	url     func() string
 	timeout time.Duration
 	http    *http.Client
 	slots   chan struct{} // one is in it for each request
@@ -72,8 +74,7 @@ var (
 
 // NewClient returns a client. The error quotes nothing of the URL.
 func NewClient(cfg ClientConfig) (*Client, error) {
-	u, err := url.Parse(cfg.URL)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+	if !isServer(cfg.URL()) {
 		return nil, errURL
 	}
 	c := &Client{url: cfg.URL, timeout: cfg.Timeout, slots: make(chan struct{}, maxConnections)}
@@ -102,6 +103,12 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return c, nil
+}
+
+// isServer reports whether a text is the URL of an http or https server.
+func isServer(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != ""
 }
 
 // attemptKey is under what a context has itself, for dialFor.
@@ -183,7 +190,7 @@ func (c *Client) attempt(ctx context.Context, contentType string, body []byte) (
 	var got atomic.Bool
 	ctx = context.WithValue(ctx, attemptKey{}, ctx)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { got.Store(true) }})
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url(), bytes.NewReader(body))
 	if err != nil {
 		return answer, true, errURL
 	}

@@ -24,7 +24,7 @@ import (
 // client makes a client of a server in memory.
 func client(t *testing.T, s *server) *Client {
 	t.Helper()
-	c, err := NewClient(ClientConfig{URL: address, Dial: s.dial})
+	c, err := NewClient(ClientConfig{URL: fixed(address), Dial: s.dial})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		c.Close()
@@ -187,7 +187,7 @@ func TestSlowDial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ended []time.Duration
 		began := time.Now()
-		c, err := NewClient(ClientConfig{URL: address, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		c, err := NewClient(ClientConfig{URL: fixed(address), Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			<-ctx.Done()
 			ended = append(ended, time.Since(began))
 			return nil, ctx.Err()
@@ -266,13 +266,13 @@ func TestBadURLs(t *testing.T) {
 	for _, bad := range []string{
 		"", "ftp://u:s3cret@host/", "http://", "http://:80/", "://s3cret", "http://u:s3cret@host\x7f/", "host:80/s3cret", "http://[::1/s3cret",
 	} {
-		_, err := NewClient(ClientConfig{URL: bad})
+		_, err := NewClient(ClientConfig{URL: fixed(bad)})
 		require.Error(t, err, bad)
 		assert.NotContains(t, err.Error(), "s3cret")
-		_, err = New(Config{URL: bad})
+		_, err = New(Config{URL: fixed(bad)})
 		require.Error(t, err)
 		assert.NotContains(t, err.Error(), "s3cret")
-		_, err = JWKSFetch(bad)
+		_, err = JWKSFetch(fixed(bad))
 		require.Error(t, err)
 		assert.NotContains(t, err.Error(), "s3cret")
 	}
@@ -293,7 +293,7 @@ func TestRealServer(t *testing.T) {
 	srv.StartTLS()
 	defer srv.Close()
 	url := strings.Replace(srv.URL, "https://", "https://u:s3cret@", 1) + "/?q=s3cret"
-	c, err := NewClient(ClientConfig{URL: url})
+	c, err := NewClient(ClientConfig{URL: fixed(url)})
 	require.NoError(t, err)
 	_, _, err = post(c, t.Context())
 	require.ErrorIs(t, err, ErrUnanswered)
@@ -301,7 +301,7 @@ func TestRealServer(t *testing.T) {
 	assert.NotContains(t, err.Error(), "s3cret")
 	assert.Zero(t, requests.Load())
 
-	c, err = NewClient(ClientConfig{URL: url, TLS: srv.Client().Transport.(*http.Transport).TLSClientConfig})
+	c, err = NewClient(ClientConfig{URL: fixed(url), TLS: srv.Client().Transport.(*http.Transport).TLSClientConfig})
 	require.NoError(t, err)
 	defer c.Close()
 	for range 3 {
@@ -322,7 +322,7 @@ func TestRealGigabyte(t *testing.T) {
 			}
 		}
 	}))
-	c, err := NewClient(ClientConfig{URL: srv.URL})
+	c, err := NewClient(ClientConfig{URL: fixed(srv.URL)})
 	require.NoError(t, err)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

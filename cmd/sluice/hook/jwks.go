@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"time"
 )
 
@@ -17,13 +16,12 @@ const (
 	maxKeys     = 1 << 20 // bytes of the document
 )
 
-// JWKSFetch returns what fetches a document with keys (RFC 7517) from a URL, which may have a
-// user and password. It follows no redirect and asks no proxy; it takes a document of 1 MiB at
+// JWKSFetch returns what fetches a document with keys (RFC 7517) from a URL, which is asked for
+// each time and may have a user and password. It follows no redirect and asks no proxy; it takes a document of 1 MiB at
 // most, within 5 s. Errors have nothing of the URL in them but the server's address. What it
 // returns may be called from any goroutine, and keeps nothing open.
-func JWKSFetch(address string) (func(context.Context) ([]byte, error), error) {
-	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+func JWKSFetch(address func() string) (func(context.Context) ([]byte, error), error) {
+	if !isServer(address()) {
 		return nil, errURL
 	}
 	protocols := new(http.Protocols)
@@ -38,7 +36,7 @@ func JWKSFetch(address string) (func(context.Context) ([]byte, error), error) {
 	return func(ctx context.Context) ([]byte, error) {
 		ctx, cancel := context.WithTimeout(ctx, keysTimeout)
 		defer cancel()
-		return fetch(ctx, client, address)
+		return fetch(ctx, client, address())
 	}, nil
 }
 

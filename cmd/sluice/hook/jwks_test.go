@@ -49,7 +49,7 @@ func TestJWKSFetch(t *testing.T) {
 	for path, want := range map[string]string{
 		"/keys": "", "/exact": "", "/huge": "of 1048576 bytes or less", "/redirect": "302", "/short": "broke off", "/hang": "in time",
 	} {
-		fetch, err := JWKSFetch(at(path))
+		fetch, err := JWKSFetch(fixed(at(path)))
 		require.NoError(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		if path != "/hang" {
@@ -68,7 +68,7 @@ func TestJWKSFetch(t *testing.T) {
 			assert.Equal(t, document, string(got))
 		}
 	}
-	fetch, err := JWKSFetch("http://u:s3cret@127.0.0.1:1/?s3cret")
+	fetch, err := JWKSFetch(fixed("http://u:s3cret@127.0.0.1:1/?s3cret"))
 	require.NoError(t, err)
 	_, err = fetch(t.Context())
 	require.ErrorIs(t, err, ErrUnanswered)

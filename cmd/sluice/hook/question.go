@@ -18,7 +18,7 @@ import (
 
 // Config sets up a Question.
 type Config struct {
-	URL     string        // of the server; a user and password in it are sent as basic authentication
+	URL     func() string // ClientConfig.URL
 	Format  Format        // of question and answer
 	Timeout time.Duration // for an answer: 3 s if 0
 	// FailOpen grants what the server gives no answer to. Else it is refused.
@@ -27,7 +27,7 @@ type Config struct {
 	// never kept.
 	Cache time.Duration
 	// Grace is for how long after its end a publisher that was granted may come back while the
-	// server gives no answer: hub.Config.PublisherGrace, 8 s if 0.
+	// server gives no answer, as hub.Config.PublisherGrace: 8 s if 0, not at all if negative.
 	Grace  time.Duration
 	Server string       // names this server in questions
 	Logger *slog.Logger // nil discards
@@ -77,7 +77,7 @@ func New(cfg Config) (*Question, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Grace <= 0 {
+	if cfg.Grace == 0 {
 		cfg.Grace = defaultGrace
 	}
 	q := &Question{cfg: cfg, log: cfg.Logger, client: client, flights: make(map[digest]*flight), known: newKnown()}
@@ -261,7 +261,7 @@ func digestOf(texts ...string) digest {
 // same stream and query are the same publisher, as where nobody is asked. Without a query, who
 // was given another name has shown one that the server knows.
 func (v verdict) grant(s *hub.Session) hub.Grant {
-	g := hub.Grant{Until: v.until, Key: v.key, Rewind: v.rewind}
+	g := hub.Grant{Until: v.until, Key: v.key}
 	if v.subject != "" {
 		g.Subject = "url:" + v.subject
 	}

@@ -142,7 +142,7 @@ func (l *lines) String() string {
 func ask(t *testing.T, s *server, cfg Config) (*Question, *lines) {
 	t.Helper()
 	log := new(lines)
-	cfg.URL, cfg.Dial, cfg.Server = address, s.dial, "here"
+	cfg.URL, cfg.Dial, cfg.Server = fixed(address), s.dial, "here"
 	cfg.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	q, err := New(cfg)
 	require.NoError(t, err)
@@ -188,3 +188,6 @@ func from(addr string, port int) func(*hub.Client) {
 var errLeft = errors.New("left")
 
 var discardLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+
+// fixed is a URL that does not change.
+func fixed(address string) func() string { return func() string { return address } }

@@ -128,10 +128,10 @@ type house struct {
 func newHouse(t *testing.T, format Format, server http.Handler) *house {
 	t.Helper()
 	srv := httptest.NewServer(server)
-	q, err := New(Config{URL: srv.URL, Format: format, Server: "here"})
+	q, err := New(Config{URL: fixed(srv.URL), Format: format, Server: "here"})
 	require.NoError(t, err)
 	n, err := event.New(event.Config{Server: "here", Webhook: &event.Webhook{
-		URL: srv.URL, Encode: Encoder{Format: format}.Encode, Skip: q.Skip, Knows: q.Knows,
+		URL: fixed(srv.URL), Encode: Encoder{Format: format}.Encode, Skip: q.Skip, Knows: q.Knows,
 	}})
 	require.NoError(t, err)
 	only := []access.Named{{Name: "url", Method: q}}
