@@ -3,17 +3,15 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"iter"
 	"log/slog"
-	"net"
-	"net/http"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"sync/atomic"
-	"time"
 
+	"sluice/cmd/sluice/hook"
 	"sluice/cmd/sluice/jwks"
 	"sluice/hub"
 	"sluice/hub/access"
@@ -29,6 +27,8 @@ type permission struct {
 	mark   access.Mark
 	bans   *ban.List
 	remote *token.Remote // keys of a server of tokens; nil for none
+	// question is the method url; nil where no server is asked. It must be closed.
+	question *hook.Question
 	// asks says that the policy has to be asked; without it everybody may do everything.
 	asks bool
 	// disguises says that names that nobody granted may be secrets.
@@ -41,8 +41,15 @@ type liveSecrets struct {
 	publishKeys, watchKeys, publishSecrets, watchSecrets atomic.Pointer[access.Secrets]
 	streamKeys                                           atomic.Pointer[access.StreamKeys]
 	jwtKeys                                              atomic.Pointer[[]token.Key]
-	adminToken, eventSecret                              atomic.Pointer[secret]
+	adminToken, eventSecret                              liveText
+	authURL, eventURL, jwksURL                           liveText
 }
+
+// liveText is a secret that is one text.
+type liveText struct{ atomic.Pointer[secret] }
+
+// text returns the secret as it is now.
+func (t *liveText) text() string { return string(*t.Load()) }
 
 // load takes the secrets of a configuration that was checked.
 func (l *liveSecrets) load(cfg *config) {
@@ -64,6 +71,9 @@ func (l *liveSecrets) load(cfg *config) {
 	l.jwtKeys.Store(&keys)
 	l.adminToken.Store(&cfg.AdminToken)
 	l.eventSecret.Store(&cfg.EventSecret)
+	l.authURL.Store(&cfg.AuthURL)
+	l.eventURL.Store(&cfg.EventURL)
+	l.jwksURL.Store(&cfg.JWTJWKSURL)
 }
 
 // signing yields the secrets with which addresses are signed.
@@ -94,7 +104,16 @@ func openPermission(cfg *config, log *slog.Logger) (*permission, error) {
 	}
 	p.secrets.load(cfg)
 	if cfg.JWTJWKSURL != "" {
-		p.remote = token.NewRemote(token.RemoteConfig{Fetch: fetchKeys(string(cfg.JWTJWKSURL))})
+		fetch, err := fetchKeys(p.secrets.jwksURL.text)
+		if err != nil {
+			return nil, fmt.Errorf("%sJWT_JWKS_URL: %w", envPrefix, err)
+		}
+		p.remote = token.NewRemote(token.RemoteConfig{Fetch: fetch})
+	}
+	if cfg.AuthURL != "" {
+		if p.question, err = p.openQuestion(cfg, log); err != nil {
+			return nil, fmt.Errorf("%sAUTH_URL: %w", envPrefix, err)
+		}
 	}
 	rules := func(names methods, keys *atomic.Pointer[access.Secrets], allow, deny networks) (access.Rules, error) {
 		r := access.Rules{Allow: allow, Deny: deny}
@@ -123,7 +142,9 @@ func openPermission(cfg *config, log *slog.Logger) (*permission, error) {
 	}
 	p.policy = access.New(config)
 	p.asks = !p.policy.Open(hub.RolePublish) || !p.policy.Open(hub.RoleWatch) || config.Referer != nil
-	p.disguises = slices.Contains(cfg.PublishAuth, "streamkey")
+	p.disguises = slices.Contains(cfg.PublishAuth, "streamkey") ||
+		// Such a server may know a publisher by a name that is a secret, and give it another.
+		slices.Contains(cfg.PublishAuth, "url") && cfg.AuthFormat != hook.FormatSRS
 	return p, nil
 }
 
@@ -147,6 +168,8 @@ func (p *permission) method(cfg *config, name string, keys *atomic.Pointer[acces
 			Keys: func() []token.Key { return *p.secrets.jwtKeys.Load() }, Remote: p.remote,
 			Algorithms: cfg.JWTAlgorithms, Issuer: cfg.JWTIssuer, Audience: cfg.JWTAudience, Mark: p.mark,
 		})
+	case "url":
+		return p.question, nil
 	}
 	return access.None(), nil
 }
@@ -183,39 +206,54 @@ func (p *permission) isPrivate(cfg *config) bool {
 	return !p.policy.Open(hub.RoleWatch)
 }
 
-// fetchTimeout bounds fetching keys.
-const fetchTimeout = 5 * time.Second
-
 // fetchKeys returns what asks a server for its keys. Its errors quote nothing of the address.
-func fetchKeys(address string) func(context.Context) ([]token.Key, error) {
-	client := &http.Client{
-		Transport: &http.Transport{
-			DialContext:         (&net.Dialer{Timeout: fetchTimeout}).DialContext,
-			TLSHandshakeTimeout: fetchTimeout, ResponseHeaderTimeout: fetchTimeout, DisableKeepAlives: true,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+func fetchKeys(address func() string) (func(context.Context) ([]token.Key, error), error) {
+	fetch, err := hook.JWKSFetch(address)
+	if err != nil {
+		return nil, err
 	}
 	return func(ctx context.Context) ([]token.Key, error) {
-		ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
-		defer cancel()
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+		document, err := fetch(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("the address of the keys is none")
+			return nil, err
 		}
-		resp, err := client.Do(r)
-		if err != nil {
-			return nil, fmt.Errorf("the server of the keys cannot be reached")
-		}
-		defer resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			return nil, fmt.Errorf("the server of the keys answers %d", resp.StatusCode)
-		}
-		body, err := io.ReadAll(io.LimitReader(resp.Body, jwks.MaxSize+1))
-		if err != nil {
-			return nil, fmt.Errorf("the server of the keys broke off")
-		}
-		keys, _, err := jwks.Parse(body, false)
+		keys, _, err := jwks.Parse(document, false)
 		return keys, err
+	}, nil
+}
+
+// serverName names this server in what others are asked and told; empty if it has none.
+func serverName() string {
+	host, _ := os.Hostname() // for people: empty will do
+	return host
+}
+
+// openQuestion returns the method that asks a server.
+func (p *permission) openQuestion(cfg *config, log *slog.Logger) (*hook.Question, error) {
+	return hook.New(hook.Config{
+		URL: p.secrets.authURL.text, Format: cfg.AuthFormat, Timeout: cfg.AuthTimeout,
+		FailOpen: joinWords(cfg.AuthFail) == "open", Cache: cfg.AuthCache, Grace: orNever(cfg.PublisherGrace), Server: serverName(), Logger: log,
+	})
+}
+
+// observe tells who asks a server what happens in the hub.
+func (p *permission) observe(e hub.Event) {
+	if p != nil && p.question != nil {
+		p.question.Observe(e)
+	}
+}
+
+// asksWhereTold reports whether the server that is told of events is the one that was asked, in
+// the same form of another: it takes the question for the event.
+func (p *permission) asksWhereTold(cfg *config) bool {
+	return p.question != nil && cfg.AuthFormat != hook.FormatJSON && cfg.AuthFormat == cfg.EventFormat &&
+		p.secrets.authURL.text() == p.secrets.eventURL.text()
+}
+
+// close gives up what is asked.
+func (p *permission) close() {
+	if p != nil && p.question != nil {
+		p.question.Close()
 	}
 }
 

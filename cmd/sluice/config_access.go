@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"sluice/cmd/sluice/hook"
 	"sluice/hub/access"
 	"sluice/hub/access/token"
 	"sluice/hub/pattern"
@@ -16,8 +17,8 @@ import (
 
 // AccessSettings say who may publish and watch. It is a part of config.
 type AccessSettings struct {
-	PublishAuth methods `env:"PUBLISH_AUTH" envDefault:"open" doc:"How publishers are permitted, one of these is enough: open, key, streamkey, sign, jwt or none, separated by spaces or ;."`
-	WatchAuth   methods `env:"WATCH_AUTH" envDefault:"open" doc:"How viewers are permitted: open, key, sign, jwt or none, as above."`
+	PublishAuth methods `env:"PUBLISH_AUTH" envDefault:"open" doc:"How publishers are permitted, one of these is enough: open, key, streamkey, sign, jwt, url or none, separated by spaces or ;."`
+	WatchAuth   methods `env:"WATCH_AUTH" envDefault:"open" doc:"How viewers are permitted: open, key, sign, jwt, url or none, as above."`
 
 	PublishKeys secret `env:"PUBLISH_KEYS" doc:"For key: PATTERN SECRET, entries separated by ; or line ends. A publisher shows ?key=SECRET behind the name."`
 	WatchKeys   secret `env:"WATCH_KEYS" doc:"The same for viewers. No secret may be in both."`
@@ -33,6 +34,12 @@ type AccessSettings struct {
 	JWTAlgorithms words  `env:"JWT_ALGORITHMS" envDefault:"RS256 ES256 EdDSA HS256" doc:"The algorithms that are taken."`
 	JWTIssuer     string `env:"JWT_ISSUER" doc:"What iss must be; empty for any."`
 	JWTAudience   string `env:"JWT_AUDIENCE" doc:"What aud must contain; empty for any."`
+
+	AuthURL     secret        `env:"AUTH_URL" doc:"For url: the address of your server that is asked about each publisher and viewer, http or https."`
+	AuthFormat  hook.Format   `env:"AUTH_FORMAT" envDefault:"json" doc:"How it is asked: json, or srs or nginx: as SRS and nginx-rtmp ask their servers."`
+	AuthTimeout time.Duration `env:"AUTH_TIMEOUT" envDefault:"3s" min:"100ms" max:"1m" doc:"How long it may take to answer."`
+	AuthFail    words         `env:"AUTH_FAIL" envDefault:"closed" doc:"What becomes of those about whom it gives no answer: closed refuses them, open grants them."`
+	AuthCache   time.Duration `env:"AUTH_CACHE" envDefault:"0s" min:"0s" max:"24h" doc:"How long its yes holds for those who ask the same again; 0 asks each time."`
 
 	AllowPublish networks `env:"ALLOW_PUBLISH" doc:"Networks or addresses from which may be published, separated by spaces or ;. Empty: all."`
 	DenyPublish  networks `env:"DENY_PUBLISH" doc:"Networks or addresses from which may not."`
@@ -123,8 +130,8 @@ func (n networks) has(addr netip.Addr) bool {
 
 // The names of methods.
 var (
-	publishMethods = []string{"open", "key", "streamkey", "sign", "jwt", "none"}
-	watchMethods   = []string{"open", "key", "sign", "jwt", "none"}
+	publishMethods = []string{"open", "key", "streamkey", "sign", "jwt", "url", "none"}
+	watchMethods   = []string{"open", "key", "sign", "jwt", "url", "none"}
 )
 
 // valueCheck collects what is wrong with values of variables.
@@ -161,6 +168,7 @@ func (a *AccessSettings) check(c *valueCheck) {
 		{"WATCH_AUTH", a.WatchAuth, watchMethods, false},
 		{"SIGN_FORMATS", a.SignFormats, []string{"sluice", "tencent", "aliyun"}, false},
 		{"JWT_ALGORITHMS", a.JWTAlgorithms, token.Algorithms, false},
+		{"AUTH_FAIL", a.AuthFail, []string{"closed", "open"}, true},
 		{"PUBLIC_LIST", a.PublicList, []string{"auto", "true", "false"}, true},
 	} {
 		if w.one {
@@ -182,6 +190,7 @@ func (a *AccessSettings) check(c *valueCheck) {
 	_, err := parseJWTKeys(string(a.JWTKeys))
 	c.secret("JWT_KEYS", err)
 	c.secret("JWT_JWKS_URL", checkURL(string(a.JWTJWKSURL)))
+	c.secret("AUTH_URL", checkURL(string(a.AuthURL)))
 }
 
 // need is what a method cannot do without.
@@ -204,6 +213,7 @@ func (a *AccessSettings) relations() (problems []error) {
 		{"sign", "SLUICE_PUBLISH_SECRETS", a.PublishSecrets != "", true, false},
 		{"sign", "SLUICE_WATCH_SECRETS", a.WatchSecrets != "", false, true},
 		{"jwt", "SLUICE_JWT_KEYS or SLUICE_JWT_JWKS_URL", a.JWTKeys != "" || a.JWTJWKSURL != "", true, true},
+		{"url", "SLUICE_AUTH_URL", a.AuthURL != "", true, true},
 	} {
 		var named []string
 		if n.publish && slices.Contains(a.PublishAuth, n.method) {
@@ -231,6 +241,9 @@ func (a *AccessSettings) relations() (problems []error) {
 	}
 	if shared(a.PublishSecrets, a.WatchSecrets) {
 		wrong("SLUICE_PUBLISH_SECRETS and SLUICE_WATCH_SECRETS have a secret in common: each role needs its own")
+	}
+	if a.AuthURL == "" && a.AuthFormat != hook.FormatJSON {
+		wrong("SLUICE_AUTH_FORMAT is set, but SLUICE_AUTH_URL is not")
 	}
 	if a.JWTKeys != "" && a.JWTJWKSURL != "" {
 		wrong("SLUICE_JWT_KEYS and SLUICE_JWT_JWKS_URL are both set: one of them says what the keys are")

@@ -7,12 +7,14 @@ import (
 	"slices"
 	"time"
 
+	"sluice/cmd/sluice/hook"
 	"sluice/hub/pattern"
 )
 
 // ControlSettings say who is told, who acts, and who stands in front. It is a part of config.
 type ControlSettings struct {
 	EventURL    secret        `env:"EVENT_URL" doc:"An http or https address that is told what happens."`
+	EventFormat hook.Format   `env:"EVENT_FORMAT" envDefault:"json" doc:"How it is told: json, or srs or nginx: as SRS and nginx-rtmp tell their servers, of which both know less."`
 	EventSecret secret        `env:"EVENT_SECRET" doc:"Signs what it is told; several, separated by spaces, while one is replaced."`
 	EventExec   string        `env:"EVENT_EXEC" doc:"A program that is run for each event, an absolute path and its arguments, separated by spaces; the event is on its standard input."`
 	EventUpdate time.Duration `env:"EVENT_UPDATE" envDefault:"0s" min:"0s" max:"24h" doc:"How often the sessions that run are told; 0 for never."`
@@ -49,6 +51,9 @@ func (s *ControlSettings) relations() (problems []error) {
 	}
 	if s.EventSecret != "" && s.EventURL == "" {
 		problems = append(problems, errors.New("SLUICE_EVENT_SECRET is set, but SLUICE_EVENT_URL is not"))
+	}
+	if s.EventFormat != hook.FormatJSON && s.EventURL == "" {
+		problems = append(problems, errors.New("SLUICE_EVENT_FORMAT is set, but SLUICE_EVENT_URL is not"))
 	}
 	host, _, _ := splitAddr(s.AdminAddr)
 	switch {

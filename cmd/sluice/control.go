@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"sluice/cmd/sluice/event"
+	"sluice/cmd/sluice/hook"
 	"sluice/cmd/sluice/proxied"
+	"sluice/hub"
 	"sluice/web/admin"
 )
 
@@ -27,12 +29,11 @@ func openNotifier(s *service, cfg *config, log *slog.Logger) (*event.Notifier, e
 	if !cfg.tells() {
 		return nil, nil
 	}
-	host, _ := os.Hostname() // for people: empty will do
 	config := event.Config{
-		Server: host, Update: cfg.EventUpdate, Sessions: s.hub.Sessions, StateDir: cfg.StateDir, Logger: log,
+		Server: serverName(), Update: cfg.EventUpdate, Sessions: s.hub.Sessions, StateDir: cfg.StateDir, Logger: log,
 	}
 	if cfg.EventURL != "" {
-		config.Webhook = &event.Webhook{URL: string(cfg.EventURL), Secrets: cfg.permission.eventSecrets}
+		config.Webhook = cfg.webhook()
 	}
 	program, err := cfg.eventProgram()
 	if err != nil {
@@ -47,9 +48,20 @@ func openNotifier(s *service, cfg *config, log *slog.Logger) (*event.Notifier, e
 	return event.New(config)
 }
 
+// webhook returns the endpoint that is told.
+func (c *config) webhook() *event.Webhook {
+	p := c.permission
+	return &event.Webhook{
+		URL: p.secrets.eventURL.text, Secrets: p.eventSecrets,
+		Encode: hook.Encoder{Format: c.EventFormat, Folder: c.RecordDir}.Encode,
+		Skip:   func(e hub.Event) bool { return p.asksWhereTold(c) && p.question.Skip(e) },
+		Knows:  func(e hub.Event) bool { return p.asksWhereTold(c) && p.question.Knows(e) },
+	}
+}
+
 // eventSecrets returns the secrets with which events are signed.
 func (p *permission) eventSecrets() (secrets [][]byte) {
-	for _, text := range strings.Fields(string(*p.secrets.eventSecret.Load())) {
+	for _, text := range strings.Fields(p.secrets.eventSecret.text()) {
 		if secret, err := event.ParseSecret(text); err == nil {
 			secrets = append(secrets, secret)
 		}
@@ -61,7 +73,7 @@ func (p *permission) eventSecrets() (secrets [][]byte) {
 func (s *service) newAdmin(cfg *config, log *slog.Logger) *http.Server {
 	config := admin.Config{
 		Hub:   s.hub,
-		Token: func() string { return string(*cfg.permission.secrets.adminToken.Load()) },
+		Token: cfg.permission.secrets.adminToken.text,
 		Bans:  bans{cfg.permission.bans}, Info: func() admin.Info { return s.info(cfg) }, Ready: s.ready, Logger: log,
 	}
 	if s.archive != nil {

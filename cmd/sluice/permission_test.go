@@ -130,6 +130,11 @@ func TestPermissionMethods(t *testing.T) {
 				"token=" + tokenWith(t, jwt.MapClaims{"exp": hour.Unix(), "publish": "live/x", "watch": "live/x"}),
 			},
 		},
+		{
+			"url", []string{"SLUICE_PUBLISH_AUTH=url", "SLUICE_WATCH_AUTH=url", "SLUICE_AUTH_URL=" + knowsKeys(t)},
+			"key=" + publishKey, "key=" + watchKey,
+			[]string{"", "key=wrong", "key=" + publishKey + "&key=" + watchKey},
+		},
 		{"none", []string{"SLUICE_PUBLISH_AUTH=none", "SLUICE_WATCH_AUTH=none"}, "-", "-", []string{"", "key=x"}},
 	} {
 		t.Run(m.name, func(t *testing.T) {

@@ -105,6 +105,7 @@ func (c *config) open(log *slog.Logger) (err error) {
 
 // close closes what open opened, where there is to be no service.
 func (c *config) close() {
+	c.permission.close()
 	if c.archive != nil {
 		c.archive.Close()
 	}

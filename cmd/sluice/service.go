@@ -58,7 +58,7 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 	s := &service{
 		log: log, demo: cfg.Demo, permission: cfg.permission, maxConnections: cfg.MaxConnections, started: time.Now(),
 	}
-	authorizeTimeout := cmp.Or(cfg.authorizeTimeout, defaultAuthorizeTimeout)
+	authorizeTimeout := cmp.Or(cfg.authorizeTimeout, max(defaultAuthorizeTimeout, cfg.AuthTimeout+answeredGrace))
 	s.admission = admission.New(admission.Config{
 		MaxConnections: cfg.MaxConnections,
 		MaxPerAddress:  cfg.MaxConnectionsPerAddress,
@@ -159,7 +159,8 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 
 // observer returns who is told what happens in the hub, nil for nobody.
 func (s *service) observer(cfg *config) func(hub.Event) {
-	if cfg.archive == nil && !cfg.tells() {
+	asks := cfg.permission != nil && cfg.permission.question != nil
+	if cfg.archive == nil && !cfg.tells() && !asks {
 		return cfg.observe
 	}
 	return func(e hub.Event) {
@@ -169,6 +170,7 @@ func (s *service) observer(cfg *config) func(hub.Event) {
 		if s.notifier != nil {
 			s.notifier.Observe(e)
 		}
+		s.permission.observe(e)
 		if cfg.observe != nil {
 			cfg.observe(e)
 		}
@@ -185,6 +187,9 @@ func (s *service) recorded() func(record.Event) {
 
 // defaultAuthorizeTimeout bounds how long a client waits for permission.
 const defaultAuthorizeTimeout = 10 * time.Second
+
+// answeredGrace is what a client has beyond the time that a server has for its answer.
+const answeredGrace = 5 * time.Second
 
 // poll lets the intake wait for an RTMP connection.
 func (s *service) poll(c net.Conn, run func()) (rtmp.Polled, error) {
@@ -318,6 +323,7 @@ func (s *service) Shutdown(ctx context.Context) error {
 		wg.Go(func() { errs[i] = shutdown(ctx) })
 	}
 	wg.Wait()
+	s.permission.close()
 	errs = append(errs, s.recordings.close(ctx))
 	if s.notifier != nil {
 		s.notifier.Close(ctx)
