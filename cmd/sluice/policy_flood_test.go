@@ -13,11 +13,9 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -27,20 +25,6 @@ import (
 	"sluice/cmd/sluice/admission"
 	"sluice/flv/amf"
 	"sluice/hub"
-)
-
-// How many clients TestPolicyFlood sends can be set from outside; then it measures in
-// five rounds with and without them what that costs others, as in
-//
-//	POLICY_FLOOD=10000 go test -timeout 20m -run PolicyFlood -v ./cmd/sluice
-//
-// Client and server each need as many open files.
-const (
-	policyFloodEnv    = "POLICY_FLOOD"
-	policyFloodShort  = 1000
-	policyFloodRounds = 5
-	policyFloodWindow = 10 * time.Second // that is measured, in which they all come
-	policyFloodRatio  = 1.25             // of the latencies with and without, at the most
 )
 
 // policyServerEnv makes TestPolicyServer be a server.
@@ -59,14 +43,14 @@ type policyFigures struct {
 }
 
 // TestPolicyServer is no test but a server in a process of its own, whose policy hangs
-// where the name of a stream begins with "hang". For each line on its standard input it
-// writes its figures.
+// where the name of a stream begins with "hang", or is that of the settings in its
+// environment. For each line on its standard input it writes its figures.
 func TestPolicyServer(t *testing.T) {
 	if os.Getenv(policyServerEnv) == "" {
 		return
 	}
 	var questions, most atomic.Int64
-	svc, p := startPolicy(t, io.Discard, func(ctx context.Context, s *hub.Session) (hub.Grant, error) {
+	hanging := func(ctx context.Context, s *hub.Session) (hub.Grant, error) {
 		if strings.HasPrefix(s.Key().Name, "hang") {
 			n := questions.Add(1)
 			defer questions.Add(-1)
@@ -75,7 +59,18 @@ func TestPolicyServer(t *testing.T) {
 			<-ctx.Done()
 		}
 		return hub.Grant{}, ctx.Err()
-	}, 5*time.Minute)
+	}
+	var settings []string
+	for _, set := range os.Environ() {
+		if strings.HasPrefix(set, envPrefix) {
+			settings = append(settings, set)
+		}
+	}
+	ask, timeout := policy(hanging), 5*time.Minute
+	if len(settings) > 0 {
+		ask, timeout = nil, 0
+	}
+	svc, p := startPolicy(t, io.Discard, ask, timeout, settings...)
 	fmt.Println(p.rtmp, p.http)
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		runtime.GC()
@@ -103,21 +98,23 @@ type policyServer struct {
 	process
 	in  io.Writer
 	out *bufio.Reader
+
+	publishQuery, watchQuery string // of the streams that are measured
 }
 
-func startPolicyServer(t *testing.T) *policyServer {
+func startPolicyServer(t *testing.T, settings ...string) *policyServer {
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.Command(self, "-test.run=^TestPolicyServer$")
-	cmd.Env = append(os.Environ(), policyServerEnv+"=1")
+	cmd.Env = append(append(os.Environ(), policyServerEnv+"=1"), settings...)
 	in, err := cmd.StdinPipe()
 	require.NoError(t, err)
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	s := &policyServer{process{cmd: cmd}, in, bufio.NewReader(out)}
+	s := &policyServer{process: process{cmd: cmd}, in: in, out: bufio.NewReader(out)}
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() {
 		in.Close()
@@ -164,8 +161,9 @@ func (w watched) worst() (ms float64) {
 func (s *policyServer) watch(t *testing.T, window time.Duration, begun func()) watched {
 	t.Helper()
 	cmd := command(t)
-	cmd.Args = append(cmd.Args, "bench", "-publish", "rtmp://"+s.rtmp+"/live/flood", "-viewers", "50", "-check", "50",
-		"-watch", "rtmp://"+s.rtmp+"/live/flood", "-watch", "http://"+s.http+"/live/flood.flv", "-watch", "ws://"+s.http+"/live/flood.flv",
+	cmd.Args = append(cmd.Args, "bench", "-publish", "rtmp://"+s.rtmp+"/live/flood"+s.publishQuery, "-viewers", "50", "-check", "50",
+		"-watch", "rtmp://"+s.rtmp+"/live/flood"+s.watchQuery, "-watch", "http://"+s.http+"/live/flood.flv"+s.watchQuery,
+		"-watch", "ws://"+s.http+"/live/flood.flv"+s.watchQuery,
 		"-warmup", "1s", "-duration", window.String(), "-json")
 	var out, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &stderr
@@ -269,42 +267,14 @@ func nullServer(t *testing.T) *policyServer {
 // Clients without number that the policy leaves waiting cost those who watch nothing that
 // they would notice, and leave nothing behind.
 func TestPolicyFlood(t *testing.T) {
-	n, rounds, window := policyFloodShort, 1, 3*time.Second
-	long := os.Getenv(policyFloodEnv) != ""
-	if long {
-		n, rounds, window = envNumber(t, policyFloodEnv, 0), policyFloodRounds, policyFloodWindow
-	}
-	var files syscall.Rlimit
-	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files))
-	require.Greater(t, files.Cur, uint64(n+500), "open files")
-
+	f := newFloodRounds(t)
+	n := f.clients
 	s := startPolicyServer(t)
 	s.watch(t, time.Second, func() {}) // what a server has from then on
 	before := s.await(t, func(f policyFigures) bool { return f.Connections.Open == 0 && f.Running == 0 })
-	nowhere := nullServer(t)
-	var with, without, elsewhere, ratios []float64
-	for round := range rounds {
-		if long {
-			w := s.watch(t, window, func() {})
-			without = append(without, w.worst())
-			t.Logf("round %d: p99 %.1f ms without, %v", round+1, w.worst(), w)
-			w = s.watch(t, window, func() {
-				for _, c := range nowhere.flood(t, n, window) {
-					c.Close()
-				}
-			})
-			elsewhere = append(elsewhere, w.worst())
-			t.Logf("round %d: p99 %.1f ms with the same clients elsewhere, %v", round+1, w.worst(), w)
-		}
+	for range f.rounds {
 		refused := s.figures(t).Refused
-		var conns []net.Conn
-		var flooding sync.WaitGroup
-		w := s.watch(t, window, func() {
-			flooding.Go(func() { conns = s.flood(t, n, window) })
-		})
-		with = append(with, w.worst())
-		t.Logf("round %d: p99 %.1f ms with, %v", round+1, w.worst(), w)
-		flooding.Wait()
+		conns := f.round(t, s)
 
 		// All are asked about, wait for that, or have been told that they are too many.
 		const room = 1024 + 8192
@@ -329,20 +299,8 @@ func TestPolicyFlood(t *testing.T) {
 				f.Goroutines <= before.Goroutines && f.Files <= before.Files && f.Heap <= before.Heap+soakSlack
 		})
 		t.Logf("afterwards: %+v; before: %+v", after, before)
-		if long {
-			ratios = append(ratios, with[round]/elsewhere[round])
-		}
 	}
-	if long {
-		slices.Sort(with)
-		slices.Sort(without)
-		slices.Sort(elsewhere)
-		ratio := with[rounds/2] / elsewhere[rounds/2]
-		t.Logf("p99 of the latency, median of %d rounds: %.2f ms with %d clients that wait, %.2f with the same clients at a null server, "+
-			"%.2f without any; ratio to the former %.2f (rounds %.2f)",
-			rounds, with[rounds/2], n, elsewhere[rounds/2], without[rounds/2], ratio, ratios)
-		assert.LessOrEqual(t, ratio, policyFloodRatio)
-	}
+	f.judge(t)
 }
 
 // Three hundred clients behind one address, about whom the policy takes 3 s each, all come

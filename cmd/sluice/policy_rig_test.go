@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -32,6 +33,7 @@ func startPolicy(t *testing.T, log io.Writer, ask policy, timeout time.Duration,
 		"SLUICE_RTMP_ADDR=127.0.0.1:0", "SLUICE_HTTP_ADDR=127.0.0.1:0", "SLUICE_PUBLISHER_GRACE=0",
 	}, environ...))
 	require.NoError(t, err)
+	require.NoError(t, cfg.open(newLogger(log, "text", slog.LevelInfo)))
 	cfg.authorize, cfg.authorizeTimeout = ask, timeout
 	return startConfigured(t, floodTimeout, log, cfg)
 }

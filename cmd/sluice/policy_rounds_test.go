@@ -1,0 +1,97 @@
+//go:build unix
+
+package main
+
+import (
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// How many clients the floods send can be set from outside; then they measure in five
+// rounds with and without them what that costs others, as in
+//
+//	POLICY_FLOOD=10000 go test -timeout 30m -run 'PolicyFlood|CallbackFlood' -v ./cmd/sluice
+//
+// Client and server each need as many open files.
+const (
+	policyFloodEnv    = "POLICY_FLOOD"
+	policyFloodShort  = 1000
+	policyFloodRounds = 5
+	policyFloodWindow = 10 * time.Second // that is measured, in which they all come
+	policyFloodRatio  = 1.25             // of the latencies with and without, at the most
+)
+
+// floodRounds measure what a flood of clients costs those who watch.
+type floodRounds struct {
+	clients, rounds int
+	window          time.Duration
+	long            bool // so it is measured, not only shown
+	nowhere         *policyServer
+
+	with, without, elsewhere, ratios []float64 // p99 in ms, of each round; with by elsewhere
+}
+
+func newFloodRounds(t *testing.T) *floodRounds {
+	t.Helper()
+	f := &floodRounds{clients: policyFloodShort, rounds: 1, window: 3 * time.Second}
+	if f.long = os.Getenv(policyFloodEnv) != ""; f.long {
+		f.clients, f.rounds, f.window = envNumber(t, policyFloodEnv, 0), policyFloodRounds, policyFloodWindow
+	}
+	var files syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files))
+	require.Greater(t, files.Cur, uint64(f.clients+500), "open files")
+	f.nowhere = nullServer(t)
+	return f
+}
+
+// round is one round. It returns the connections of the clients, which are still open.
+func (f *floodRounds) round(t *testing.T, s *policyServer) (conns []net.Conn) {
+	t.Helper()
+	if f.long {
+		w := s.watch(t, f.window, func() {})
+		f.without = append(f.without, w.worst())
+		t.Logf("round %d: p99 %.1f ms without, %v", len(f.without), w.worst(), w)
+		w = s.watch(t, f.window, func() {
+			for _, c := range f.nowhere.flood(t, f.clients, f.window) {
+				c.Close()
+			}
+		})
+		f.elsewhere = append(f.elsewhere, w.worst())
+		t.Logf("round %d: p99 %.1f ms with the same clients elsewhere, %v", len(f.elsewhere), w.worst(), w)
+	}
+	var flooding sync.WaitGroup
+	w := s.watch(t, f.window, func() {
+		flooding.Go(func() { conns = s.flood(t, f.clients, f.window) })
+	})
+	flooding.Wait()
+	f.with = append(f.with, w.worst())
+	t.Logf("round %d: p99 %.1f ms with, %v", len(f.with), w.worst(), w)
+	if f.long {
+		f.ratios = append(f.ratios, w.worst()/f.elsewhere[len(f.elsewhere)-1])
+	}
+	return conns
+}
+
+// judge says what the clients cost, and fails if that is too much.
+func (f *floodRounds) judge(t *testing.T) {
+	t.Helper()
+	if !f.long {
+		return
+	}
+	for _, of := range [][]float64{f.with, f.without, f.elsewhere} {
+		slices.Sort(of)
+	}
+	with, without, elsewhere := f.with[f.rounds/2], f.without[f.rounds/2], f.elsewhere[f.rounds/2]
+	t.Logf("p99 of the latency, median of %d rounds: %.2f ms with %d clients that ask, %.2f with the same clients at a null server, "+
+		"%.2f without any; ratio to the former %.2f (rounds %.2f), to the latter %.2f",
+		f.rounds, with, f.clients, elsewhere, without, with/elsewhere, f.ratios, with/without)
+	assert.LessOrEqual(t, with/elsewhere, policyFloodRatio)
+}
