@@ -38,7 +38,12 @@ func serve(t *testing.T, variables ...string) *server {
 	}
 	path, err := program()
 	require.NoError(t, err)
-	cmd := exec.Command(path)
+	return serveCommand(t, exec.Command(path), variables...)
+}
+
+// serveCommand is serve with a command that ends as the program.
+func serveCommand(t *testing.T, cmd *exec.Cmd, variables ...string) *server {
+	t.Helper()
 	cmd.Env = append(environment(), "SLUICE_RTMP_ADDR=127.0.0.1:0", "SLUICE_HTTP_ADDR=127.0.0.1:0",
 		"SLUICE_ADMIN_ADDR=127.0.0.1:0", "SLUICE_ADMIN_TOKEN="+operatorToken)
 	cmd.Env = append(cmd.Env, variables...)
