@@ -27,6 +27,7 @@ type verdict struct {
 	counts  bool   // of a no: what was shown is wrong, which counts as a failure of the client's address
 	expired bool   // of a no: it was right once
 	reason  string // of a no, for the client; empty for none
+	theirs  bool   // the reason is in words of the server
 
 	// Of a yes.
 	identity, subject string
@@ -106,7 +107,8 @@ func readJSON(a Answer, key hub.Key, now time.Time) (v verdict, err error) {
 // refusal is a no with a status. Who is told 401 or 403 has shown something wrong; the others,
 // such as that there is no such stream (404), say nothing of the client.
 func refusal(status int, reason string) verdict {
-	return verdict{reason: reason, counts: status == http.StatusUnauthorized || status == http.StatusForbidden}
+	counts := status == http.StatusUnauthorized || status == http.StatusForbidden
+	return verdict{reason: reason, theirs: reason != "", counts: counts}
 }
 
 // maxUntil bounds until: the end of the year 9999, in seconds.

@@ -85,6 +85,22 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// Nor does it quote the name that a publisher was asked about, which may be a key.
+func TestRefusalQuotesNoKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, _ := ask(t, &server{answer: says(403, `{"reason":"nobody knows s3cretkey"}`)}, Config{})
+		_, err := q.Decide(t.Context(), someone("+live/s3cretkey", ""))
+		require.EqualError(t, err, "permission is needed")
+		_, err = q.Decide(t.Context(), someone("live/s3cretkey", ""))
+		require.EqualError(t, err, "nobody knows s3cretkey")
+	})
+	synctest.Test(t, func(t *testing.T) { // our own words stay
+		q, _ := ask(t, &server{answer: says(200, `{"allow":true,"name":"/"}`)}, Config{})
+		_, err := q.Decide(t.Context(), someone("+live/stream", "k=server"))
+		require.EqualError(t, err, reasonRename)
+	})
+}
+
 // The beginning of a session about which the server was asked itself is not told again; that of
 // one that shared an answer, or was granted without one, is.
 func TestSkip(t *testing.T) {

@@ -110,7 +110,7 @@ func (q *Question) Decide(ctx context.Context, s *hub.Session) (hub.Grant, error
 		q.note(ctx, s, who, v)
 	}
 	if !v.allow {
-		return hub.Grant{}, refusalOf(v, &client)
+		return hub.Grant{}, refusalOf(v, s)
 	}
 	return v.grant(s), nil
 }
@@ -278,9 +278,9 @@ func (v verdict) grant(s *hub.Session) hub.Grant {
 
 // refusalOf returns a no as access.Policy takes it. Words that quote what the client shows are
 // left out: they would stand in the log.
-func refusalOf(v verdict, c *hub.Client) error {
-	words := v.reason
-	if quotes(words, c) {
+func refusalOf(v verdict, s *hub.Session) error {
+	words, c := v.reason, s.Client()
+	if v.theirs && (quotes(words, &c) || s.Role() == hub.RolePublish && has(words, s.Key().Name)) { // a name may be a key
 		words = ""
 	}
 	shown := len(c.Query) > 0 || c.Authorization != ""
@@ -310,14 +310,17 @@ const minQuoted = 4
 func quotes(words string, c *hub.Client) bool {
 	for _, values := range c.Query {
 		for _, value := range values {
-			if len(value) >= minQuoted && strings.Contains(words, value) {
+			if has(words, value) {
 				return true
 			}
 		}
 	}
 	_, token, _ := strings.Cut(c.Authorization, " ")
-	return len(token) >= minQuoted && strings.Contains(words, token)
+	return has(words, token)
 }
+
+// has reports whether words have a value in them that is worth looking for.
+func has(words, value string) bool { return len(value) >= minQuoted && strings.Contains(words, value) }
 
 // Ended notes that a session is over, or never began: its grace time begins.
 func (q *Question) Ended(s *hub.Session) {
