@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -53,10 +54,19 @@ func (c *config) webhook() *event.Webhook {
 	p := c.permission
 	return &event.Webhook{
 		URL: p.secrets.eventURL.text, Secrets: p.eventSecrets,
-		Encode: hook.Encoder{Format: c.EventFormat, Folder: c.RecordDir}.Encode,
+		Encode: hook.Encoder{Format: c.EventFormat, Folder: c.recordFolder()}.Encode,
 		Skip:   func(e hub.Event) bool { return p.asksWhereTold(c) && p.question.Skip(e) },
 		Knows:  func(e hub.Event) bool { return p.asksWhereTold(c) && p.question.Knows(e) },
 	}
+}
+
+// recordFolder returns the folder for recordings as others find it, who do not stand where this
+// process does.
+func (c *config) recordFolder() string {
+	if folder, err := filepath.Abs(c.RecordDir); err == nil && c.RecordDir != "" {
+		return folder
+	}
+	return c.RecordDir
 }
 
 // eventSecrets returns the secrets with which events are signed.

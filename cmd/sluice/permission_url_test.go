@@ -17,6 +17,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"sluice/cmd/sluice/event"
+	"sluice/cmd/sluice/hook"
 	"sluice/hub"
 )
 
@@ -164,4 +166,21 @@ func TestPermissionServerIsReadAgain(t *testing.T) {
 	ask(in)
 	svc.stop()
 	noSecrets(t, "the log", log.bytes())
+}
+
+// Where recordings are is told so that whoever gets it finds them from anywhere.
+func TestRecordFolderIsAbsolute(t *testing.T) {
+	here, err := os.Getwd()
+	require.NoError(t, err)
+	cfg := config{RecordDir: "recordings", permission: new(permission)}
+	cfg.EventFormat = hook.FormatSRS
+	_, bodies := cfg.webhook().Encode(&event.Event{
+		Type: event.TypeRecordFinished, App: "live", Name: "a", Recording: &event.Recording{Path: "live/a/x.flv"},
+	})
+	require.Len(t, bodies, 1)
+	var call struct{ CWD, File string }
+	require.NoError(t, json.Unmarshal(bodies[0], &call))
+	assert.Equal(t, filepath.Join(here, "recordings"), call.CWD)
+	assert.Equal(t, "./live/a/x.flv", call.File)
+	assert.Empty(t, new(config).recordFolder())
 }
