@@ -145,6 +145,9 @@ func (w *webhook) post(ctx context.Context, id, contentType string, body []byte)
 	}
 	req.Header.Set("Content-Type", contentType)
 	req.Header.Set("User-Agent", "sluice")
+	// A connection that the endpoint closes just when it is used again costs no attempt: since an
+	// event may come twice, http.Transport may send it on another one. The header itself is not sent.
+	req.Header["Idempotency-Key"] = nil
 	w.sign(req.Header, id, body, time.Now())
 	resp, err := w.client.Do(req)
 	if err != nil {

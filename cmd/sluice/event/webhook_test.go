@@ -1,12 +1,15 @@
 package event
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -305,4 +308,50 @@ func TestErrorsHoldNoSecret(t *testing.T) {
 	assert.NotContains(t, err.Error(), "secret")
 	var refused *failure
 	assert.False(t, errors.As(err, &refused))
+}
+
+// An endpoint closes a connection just when it is used again: that costs no attempt.
+func TestConnectionIsClosed(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var serving sync.WaitGroup
+	taken, keys := make(chan struct{}, 10), make(chan []string, 10)
+	// serve answers one request of a connection, and closes it with the next one unread.
+	serve := func(c net.Conn) {
+		defer c.Close()
+		in := bufio.NewReader(c)
+		r, err := http.ReadRequest(in)
+		if err != nil {
+			return
+		}
+		io.Copy(io.Discard, r.Body)
+		io.WriteString(c, "HTTP/1.1 204 No Content\r\n\r\n")
+		keys <- r.Header["Idempotency-Key"]
+		taken <- struct{}{}
+		if next, err := http.ReadRequest(in); err == nil {
+			io.Copy(io.Discard, next.Body)
+		}
+	}
+	serving.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() { serve(c) })
+		}
+	})
+	n, err := New(Config{Webhook: &Webhook{URL: fixed("http://" + l.Addr().String())}, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	for range 5 {
+		n.Started()
+		<-taken
+		assert.Empty(t, <-keys)
+		sent := func() bool { return n.Totals().Webhook.Waiting == 0 }
+		require.Eventually(t, sent, time.Minute, time.Millisecond)
+	}
+	assert.Zero(t, n.Totals().Webhook.Failed)
+	end(n, time.Minute)
+	l.Close()
+	serving.Wait()
 }
