@@ -143,8 +143,7 @@ func openPermission(cfg *config, log *slog.Logger) (*permission, error) {
 	p.policy = access.New(config)
 	p.asks = !p.policy.Open(hub.RolePublish) || !p.policy.Open(hub.RoleWatch) || config.Referer != nil
 	p.disguises = slices.Contains(cfg.PublishAuth, "streamkey") ||
-		// Such a server may know a publisher by a name that is a secret, and give it another.
-		slices.Contains(cfg.PublishAuth, "url") && cfg.AuthFormat != hook.FormatSRS
+		slices.Contains(cfg.PublishAuth, "url") && cfg.AuthFormat.Renames()
 	return p, nil
 }
 

@@ -90,9 +90,15 @@ func TestRefusalQuotesNoKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, _ := ask(t, &server{answer: says(403, `{"reason":"nobody knows s3cretkey"}`)}, Config{})
 		_, err := q.Decide(t.Context(), someone("+live/s3cretkey", ""))
-		require.EqualError(t, err, "permission is needed")
+		require.EqualError(t, err, "permission is denied")
+		require.ErrorIs(t, err, access.ErrWrong, "it may be a guess")
 		_, err = q.Decide(t.Context(), someone("live/s3cretkey", ""))
 		require.EqualError(t, err, "nobody knows s3cretkey")
+	})
+	synctest.Test(t, func(t *testing.T) { // with SRS a name is no key
+		q, _ := ask(t, &server{answer: says(403, "")}, Config{Format: FormatSRS})
+		_, err := q.Decide(t.Context(), someone("+live/stream", ""))
+		require.ErrorIs(t, err, access.ErrMissing)
 	})
 	synctest.Test(t, func(t *testing.T) { // our own words stay
 		q, _ := ask(t, &server{answer: says(200, `{"allow":true,"name":"/"}`)}, Config{})

@@ -40,6 +40,10 @@ func (f Format) String() string {
 	return formatNames[f]
 }
 
+// Renames reports whether an answer may give a stream another name. Then the name that a
+// publisher shows may be its key.
+func (f Format) Renames() bool { return f != FormatSRS }
+
 // UnmarshalText takes the name of a format.
 func (f *Format) UnmarshalText(text []byte) error {
 	for i, name := range formatNames {

@@ -110,7 +110,7 @@ func (q *Question) Decide(ctx context.Context, s *hub.Session) (hub.Grant, error
 		q.note(ctx, s, who, v)
 	}
 	if !v.allow {
-		return hub.Grant{}, refusalOf(v, s)
+		return hub.Grant{}, q.refusal(v, s)
 	}
 	return v.grant(s), nil
 }
@@ -276,14 +276,14 @@ func (v verdict) grant(s *hub.Session) hub.Grant {
 	return g
 }
 
-// refusalOf returns a no as access.Policy takes it. Words that quote what the client shows are
+// refusal returns a no as access.Policy takes it. Words that quote what the client shows are
 // left out: they would stand in the log.
-func refusalOf(v verdict, s *hub.Session) error {
+func (q *Question) refusal(v verdict, s *hub.Session) error {
 	words, c := v.reason, s.Client()
 	if v.theirs && (quotes(words, &c) || s.Role() == hub.RolePublish && has(words, s.Key().Name)) { // a name may be a key
 		words = ""
 	}
-	shown := len(c.Query) > 0 || c.Authorization != ""
+	shown := len(c.Query) > 0 || c.Authorization != "" || s.Role() == hub.RolePublish && q.cfg.Format.Renames()
 	var kind error
 	switch {
 	case v.expired:
