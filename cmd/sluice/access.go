@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -261,19 +262,23 @@ type bans struct{ *ban.List }
 
 var _ admin.Bans = bans{}
 
-// Add adds a ban.
-func (b bans) Add(of admin.Ban) (admin.Ban, error) {
-	network := of.Network
-	if of.Address.IsValid() {
-		network = netip.PrefixFrom(of.Address, of.Address.BitLen())
+// Add adds bans.
+func (b bans) Add(of ...admin.Ban) (added []admin.Ban, err error) {
+	var wanted []ban.Ban
+	for _, one := range of {
+		network := one.Network
+		if one.Address.IsValid() {
+			network = netip.PrefixFrom(one.Address, one.Address.BitLen())
+		}
+		wanted = append(wanted, ban.Ban{
+			Network: network, Stream: one.Stream, Subject: one.Subject, Role: one.Role, Reason: one.Reason, Until: one.Until,
+		})
 	}
-	added, err := b.List.Add(ban.Ban{
-		Network: network, Stream: of.Stream, Subject: of.Subject, Role: of.Role, Reason: of.Reason, Until: of.Until,
-	})
-	if err == ban.ErrFull {
-		return admin.Ban{}, admin.ErrFull
+	kept, err := b.List.AddAll(wanted)
+	for _, one := range kept {
+		added = append(added, shownBan(one))
 	}
-	return shownBan(added), err
+	return added, shownError(err)
 }
 
 // Remove ends a ban.
@@ -282,7 +287,18 @@ func (b bans) Remove(id string) (bool, error) {
 	if err != nil {
 		return false, nil
 	}
-	return b.List.Remove(n)
+	found, err := b.List.Remove(n)
+	return found, shownError(err)
+}
+
+// shownError returns an error of the list that is also that of the API.
+func shownError(err error) error {
+	for own, shown := range map[error]error{ban.ErrFull: admin.ErrFull, ban.ErrUnsaved: admin.ErrUnsaved} {
+		if errors.Is(err, own) {
+			err = fmt.Errorf("%w: %w", shown, err)
+		}
+	}
+	return err
 }
 
 // All returns the bans.

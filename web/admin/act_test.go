@@ -122,6 +122,42 @@ func TestEndOne(t *testing.T) {
 	ends(t, v)
 }
 
+// A list that cannot be written bans and ends all the same, and says so; a kick writes it once.
+func TestBansThatAreNotSaved(t *testing.T) {
+	r := newRig(t, hub.Config{Authorize: named})
+	var viewers []*hub.Viewer
+	for n := range 5 {
+		viewers = append(viewers, r.watch("live/a", as(fmt.Sprint("viewer", n), "192.0.2.2:1")))
+	}
+	viewers = append(viewers, r.watch("live/a", as("\xff", "192.0.2.3:1"))) // a ban is JSON
+	r.bans.err = fmt.Errorf("%w: %w", ErrUnsaved, errDisk)
+	said := act[Banned](r, "POST", "/api/v1/bans", `{"subject":"viewer0"}`, 201)
+	assert.Equal(t, 1, said.Ended)
+	assert.True(t, said.Unsaved)
+	ends(t, viewers[0])
+	assert.Contains(t, r.log(), `level=WARN msg="bans will be lost at a restart" error="the list of bans cannot be written: input/output`)
+	assert.Contains(t, r.log(), `until="for good"`)
+	assert.Equal(t, Ended{Ended: 5, Bans: 5, Saved: Saved{true}}, act[Ended](r, "POST", "/api/v1/streams/kick", `{"stream":"live/a"}`, 200))
+	ends(t, viewers[1:]...)
+	assert.Equal(t, 2, r.bans.adds)
+	assert.Len(t, r.bans.All(), 6)
+	assert.Equal(t, Saved{true}, act[Saved](r, "DELETE", "/api/v1/bans/1", "", 200))
+	act[problem](r, "DELETE", "/api/v1/bans/1", "", 404)
+	assert.Len(t, r.bans.All(), 5)
+	r.bans.err = nil
+	assert.False(t, act[Banned](r, "POST", "/api/v1/bans", `{"subject":"x","until":"2100-01-01T00:00:00Z"}`, 400).Unsaved)
+
+	// Who finds room is banned, the others are not.
+	r.bans.err, r.bans.room = ErrFull, 2
+	viewers = viewers[:0]
+	for n := range 5 {
+		viewers = append(viewers, r.watch("live/b", as(fmt.Sprint("viewer", n), "192.0.2.2:1")))
+	}
+	assert.Equal(t, Ended{Ended: 5, Bans: 2, Unbanned: 3}, act[Ended](r, "POST", "/api/v1/streams/kick", `{"stream":"live/b"}`, 200))
+	ends(t, viewers...)
+	assert.Contains(t, r.log(), `msg="who was kicked is not banned" bans=3 error="there are too many bans already"`)
+}
+
 func TestBans(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, hub.Config{Authorize: named})
@@ -301,7 +337,7 @@ func TestKicksRaceWithJoins(t *testing.T) {
 		kicked += act[Ended](r, "POST", "/api/v1/streams/kick", `{"stream":"live/a"}`, 200).Ended
 	}
 	assert.Equal(t, 16, banned(), "everybody, at last")
-	wg.Wait() // so everybody has ended, by nothing else
-	assert.GreaterOrEqual(t, kicked, 16)
+	wg.Wait() // so everybody has ended: kicked, or refused since the ban came first
+	assert.Positive(t, kicked)
 	assert.Empty(t, r.running())
 }

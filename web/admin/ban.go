@@ -31,18 +31,23 @@ type Ban struct {
 
 // Bans is a list of bans.
 type Bans interface {
-	// Add adds a ban and returns it with what is given by the list. The error is ErrFull, or
-	// why it cannot be kept.
-	Add(Ban) (Ban, error)
-	// Remove ends a ban. It reports whether there was one; the error is why that cannot be
-	// kept.
+	// Add adds bans, the first ones first, as far as there is room, and returns these with
+	// what is given by the list. The error is ErrFull if there was not room for all,
+	// ErrUnsaved, both, or why there is none.
+	Add(...Ban) ([]Ban, error)
+	// Remove ends a ban. It reports whether there was one; the error is ErrUnsaved.
 	Remove(id string) (bool, error)
 	// All returns those that have not ended. The caller owns the list.
 	All() []Ban
 }
 
-// ErrFull is for a list that has no room for another ban.
-var ErrFull = errors.New("there are too many bans already")
+// Errors of Bans; test with errors.Is.
+var (
+	// ErrFull is for a list that has no room for another ban.
+	ErrFull = errors.New("there are too many bans already")
+	// ErrUnsaved is for a change that counts, and will be lost at a restart.
+	ErrUnsaved = errors.New("the list of bans cannot be written")
+)
 
 // BanList is the answer to GET /api/v1/bans, the oldest first; the queries are those of
 // Sessions, but for state and protocol: stream, subject, role, and address or network for
@@ -212,6 +217,24 @@ type banRequest struct {
 type Banned struct {
 	Ban   BanInfo `json:"ban"`
 	Ended int     `json:"ended"` // sessions
+	Saved
+}
+
+// Saved is what answers say of changes to the list of bans.
+type Saved struct {
+	// Unsaved is for a change that counts, but will be lost at a restart: the list cannot be
+	// written.
+	Unsaved bool `json:"unsaved,omitempty"`
+}
+
+// saved makes of the error of a change whether it is saved, and of any other error that. A
+// change that is not saved is told to the log.
+func (a *api) saved(err error) (Saved, error) {
+	if !errors.Is(err, ErrUnsaved) {
+		return Saved{}, err
+	}
+	a.Logger.Warn("bans will be lost at a restart", "error", err)
+	return Saved{Unsaved: true}, nil
 }
 
 // addBan answers POST /api/v1/bans.
@@ -227,19 +250,25 @@ func (a *api) addBan(r *http.Request) (reply, error) {
 	if a.Bans == nil {
 		return reply{}, errNoBans
 	}
-	ban, err = a.Bans.Add(ban)
-	switch {
-	case errors.Is(err, ErrFull):
-		return reply{}, refuse(http.StatusConflict, "conflict", err.Error())
-	case err != nil:
+	added, err := a.Bans.Add(ban)
+	if errors.Is(err, ErrFull) {
+		return reply{}, refuse(http.StatusConflict, "conflict", ErrFull.Error())
+	}
+	saved, err := a.saved(err)
+	if err != nil {
 		return reply{}, err
 	}
-	said := Banned{Ban: banInfo(ban)}
+	ban = added[0]
+	said := Banned{Ban: banInfo(ban), Saved: saved}
 	if asked.End == nil || *asked.End {
 		said.Ended = a.Hub.Dismiss(ban.matches, &hub.Refusal{Reason: hub.ReasonKicked, Detail: ban.Reason})
 	}
+	until := "for good"
+	if !ban.Until.IsZero() {
+		until = ban.Until.Format(time.RFC3339)
+	}
 	a.log(r, "ban", "ban", ban.ID, "of", said.Ban.Address+said.Ban.Network, "stream", ban.Stream, "subject", said.Ban.Subject,
-		"role", ban.Role, "reason", ban.Reason, "until", ban.Until, "ended", said.Ended)
+		"role", ban.Role, "reason", ban.Reason, "until", until, "ended", said.Ended)
 	return reply{status: http.StatusCreated, body: said}, nil
 }
 
@@ -314,13 +343,15 @@ func (b *banRequest) parseEnd(ban *Ban, now time.Time) error {
 	return nil
 }
 
-// removeBan answers DELETE /api/v1/bans/ID.
+// removeBan answers DELETE /api/v1/bans/ID, with what there is to say of it, which is mostly
+// nothing.
 func (a *api) removeBan(r *http.Request) (reply, error) {
 	if a.Bans == nil {
 		return reply{}, errNoBans
 	}
 	id := lastSegment(r)
 	found, err := a.Bans.Remove(id)
+	saved, err := a.saved(err)
 	switch {
 	case err != nil:
 		return reply{}, err
@@ -328,5 +359,8 @@ func (a *api) removeBan(r *http.Request) (reply, error) {
 		return reply{}, refuse(http.StatusNotFound, "not found", "there is no such ban, or no longer")
 	}
 	a.log(r, "unban", "ban", text(id))
+	if saved.Unsaved {
+		return reply{body: saved}, nil
+	}
 	return reply{status: http.StatusNoContent}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"sluice/hub"
 )
@@ -45,59 +46,95 @@ type Ended struct {
 	// Unbanned is how many of them may come back, though a ban was asked for: parts of the
 	// server, and those for whom the list of bans had no room.
 	Unbanned int `json:"unbanned,omitempty"`
+	Saved
 }
 
 // end ends sessions. Each is banned before it is ended, so that it is refused if it comes
-// back at once.
-func (a *api) end(how endRequest, who func(*hub.Session) bool) Ended {
+// back at once: nearly all of them at a time, and by themselves those that come meanwhile. The
+// error is a *refusal of that which takes too many bans; then nobody is ended.
+func (a *api) end(how endRequest, who func(*hub.Session) bool) (Ended, error) {
+	if how.ban == 0 || a.Bans == nil {
+		return Ended{Ended: a.Hub.Dismiss(who, how.refusal())}, nil
+	}
+	bans := a.kickBans(who)
+	if len(bans) > maxKickBans {
+		return Ended{}, refuse(http.StatusConflict, "conflict", fmt.Sprintf(
+			`that takes %d bans, and %d are the most at a time: send "ban": "0", or ban the stream for all who watch`, len(bans), maxKickBans))
+	}
 	var said Ended
 	made := map[Ban]bool{} // and whether that has worked
-	refusal := &hub.Refusal{Reason: hub.ReasonKicked, Detail: how.Reason}
+	a.banKicked(bans, how, made, &said)
 	said.Ended = a.Hub.Dismiss(func(s *hub.Session) bool {
 		if !who(s) {
 			return false
 		}
-		if how.ban == 0 || a.Bans == nil {
-			return true
-		}
 		ban, possible := kickBan(s)
-		banned, known := made[ban]
-		if possible && !known {
-			banned = a.banKicked(ban, how)
-			if made[ban] = banned; banned {
-				said.Bans++
-			}
+		if _, known := made[ban]; possible && !known {
+			a.banKicked([]Ban{ban}, how, made, &said)
 		}
-		if !banned {
+		if !made[ban] {
 			said.Unbanned++
 		}
 		return true
-	}, refusal)
-	return said
+	}, how.refusal())
+	return said, nil
+}
+
+// refusal returns what those who are ended are told.
+func (e *endRequest) refusal() *hub.Refusal {
+	return &hub.Refusal{Reason: hub.ReasonKicked, Detail: e.Reason}
+}
+
+// kickBans returns the bans of sessions, each once.
+func (a *api) kickBans(who func(*hub.Session) bool) (bans []Ban) {
+	known := map[Ban]bool{}
+	for _, info := range a.Hub.Sessions() {
+		if !who(info.Session) {
+			continue
+		}
+		if ban, possible := kickBan(info.Session); possible && !known[ban] {
+			known[ban] = true
+			bans = append(bans, ban)
+		}
+	}
+	return bans
 }
 
 // kickBan returns the ban of who is ended: of its subject, or its address if it showed none,
 // in its role and on its stream. It is not possible for a part of the server. Whose stream is
-// not shown, since nobody has granted it yet, is banned from all.
+// not shown, since nobody has granted it yet, is banned from all. A subject that no ban can
+// have is none.
 func kickBan(s *hub.Session) (ban Ban, possible bool) {
 	ban.Role = s.Role().String()
 	if key := s.Key(); key != (hub.Key{}) && s.Shown() == key.String() {
 		ban.Stream = literal(key)
 	}
-	if ban.Subject = s.Subject(); ban.Subject == "" {
-		ban.Address = hub.ClientAddress(s.Client().Address.Addr())
+	ban.Subject = s.Subject()
+	if ban.Subject == "" || len(ban.Subject) > maxText || !utf8.ValidString(ban.Subject) {
+		ban.Subject, ban.Address = "", hub.ClientAddress(s.Client().Address.Addr())
 	}
 	return ban, ban.Subject != "" || ban.Address != netip.Addr{}
 }
 
-// banKicked adds a ban, and reports whether that worked.
-func (a *api) banKicked(ban Ban, how endRequest) bool {
-	ban.Reason, ban.Until = how.Reason, time.Now().Add(how.ban)
-	if _, err := a.Bans.Add(ban); err != nil {
-		a.Logger.Warn("who was kicked is not banned", "error", err)
-		return false
+// banKicked adds bans, and notes which it could and what is to be said of that.
+func (a *api) banKicked(bans []Ban, how endRequest, made map[Ban]bool, said *Ended) {
+	if len(bans) == 0 {
+		return
 	}
-	return true
+	wanted := slices.Clone(bans)
+	for i := range wanted {
+		wanted[i].Reason, wanted[i].Until = how.Reason, time.Now().Add(how.ban)
+	}
+	added, err := a.Bans.Add(wanted...)
+	saved, err := a.saved(err)
+	if len(added) < len(bans) {
+		a.Logger.Warn("who was kicked is not banned", "bans", len(bans)-len(added), "error", cmp.Or(err, ErrFull))
+	}
+	for i, ban := range bans {
+		made[ban] = i < len(added)
+	}
+	said.Bans += len(added)
+	said.Unsaved = said.Unsaved || saved.Unsaved
 }
 
 // kickRequest is the body of POST /api/v1/streams/kick.
@@ -129,29 +166,10 @@ func (a *api) kick(r *http.Request) (reply, error) {
 	}
 	stream := key.String()
 	who := func(s *hub.Session) bool { return slices.Contains(roles, s.Role()) && s.Shown() == stream }
-	if err := a.checkBans(k.endRequest, who); err != nil {
+	ended, err := a.end(k.endRequest, who)
+	if err != nil {
 		return reply{}, err
 	}
-	ended := a.end(k.endRequest, who)
 	a.log(r, "kick", "stream", stream, "who", k.Who, "reason", k.Reason, "ban", k.ban, "ended", ended.Ended, "bans", ended.Bans)
 	return reply{body: ended}, nil
-}
-
-// checkBans refuses a kick that would fill the list of bans.
-func (a *api) checkBans(how endRequest, who func(*hub.Session) bool) error {
-	if how.ban == 0 || a.Bans == nil {
-		return nil
-	}
-	bans := map[Ban]struct{}{}
-	for _, info := range a.Hub.Sessions() {
-		if who(info.Session) {
-			ban, _ := kickBan(info.Session)
-			bans[ban] = struct{}{}
-		}
-	}
-	if len(bans) > maxKickBans {
-		return refuse(http.StatusConflict, "conflict", fmt.Sprintf(
-			`that takes %d bans, and %d are the most at a time: send "ban": "0", or ban the stream for all who watch`, len(bans), maxKickBans))
-	}
-	return nil
 }

@@ -3,6 +3,7 @@ package admin
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -201,6 +202,10 @@ func (c *checker) failures() {
 	c.check(request("GET", "/readyz", ""), 503, false)
 	c.bans.err = ErrFull
 	c.check(request("POST", "/api/v1/bans", `{"subject":"x"}`), 409, false)
+	c.bans.err = fmt.Errorf("%w: %w", ErrUnsaved, errDisk)
+	c.check(request("POST", "/api/v1/bans", `{"subject":"x"}`), 201, false)
+	c.check(request("DELETE", "/api/v1/bans/3", ""), 200, false)
+	c.check(request("POST", "/api/v1/streams/kick", `{"stream":"live/later"}`), 200, false)
 	c.bans.err = errDisk
 	c.check(request("POST", "/api/v1/bans", `{"subject":"x"}`), 500, false)
 	c.check(request("DELETE", "/api/v1/bans/2", ""), 500, false)

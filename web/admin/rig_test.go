@@ -186,24 +186,36 @@ func (r *rig) watch(stream string, c hub.Client) *hub.Viewer {
 	return v
 }
 
-// banList is a list of bans in memory, with room for 100,000.
+// banList is a list of bans in memory.
 type banList struct {
 	mu   sync.Mutex
 	bans []Ban
 	last int
+	adds int   // calls of Add
 	err  error // of those calls that change it
+	room int   // for how many more there is with ErrFull
 }
 
-func (l *banList) Add(b Ban) (Ban, error) {
+func (l *banList) Add(bans ...Ban) (added []Ban, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.err != nil {
-		return Ban{}, l.err
+	l.adds++
+	for _, b := range bans {
+		switch {
+		case l.err == ErrFull && l.room > 0:
+			l.room--
+		case l.err != nil && !errors.Is(l.err, ErrUnsaved):
+			return added, l.err
+		}
+		l.last++
+		b.ID, b.Since = strconv.Itoa(l.last), time.Now()
+		l.bans = append(l.bans, b)
+		added = append(added, b)
 	}
-	l.last++
-	b.ID, b.Since = strconv.Itoa(l.last), time.Now()
-	l.bans = append(l.bans, b)
-	return b, nil
+	if l.err == ErrFull {
+		return added, nil
+	}
+	return added, l.err // ErrUnsaved
 }
 
 func (l *banList) Remove(id string) (bool, error) {

@@ -121,8 +121,11 @@ func (a *api) endSession(r *http.Request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	ended := a.end(how, func(s *hub.Session) bool { return s.ID() == id })
-	if ended.Ended == 0 {
+	ended, err := a.end(how, func(s *hub.Session) bool { return s.ID() == id })
+	switch {
+	case err != nil:
+		return reply{}, err
+	case ended.Ended == 0:
 		return reply{}, refuse(http.StatusNotFound, "not found", "there is no such session, or no longer")
 	}
 	a.log(r, "end", "session", id, "reason", how.Reason, "ban", how.ban, "bans", ended.Bans)
