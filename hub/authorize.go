@@ -58,7 +58,7 @@ func (s *Session) Ask(ctx context.Context, done func(error)) {
 		done(nil)
 		return
 	}
-	q := &question{session: s, done: done, from: ClientAddress(s.address.Addr())}
+	q := &question{session: s, done: done, from: ClientAddress(s.address.Addr()), since: s.begun}
 	q.ctx, q.cancel = context.WithTimeout(ctx, s.hub.cfg.AuthorizeTimeout)
 	s.hub.asker.add(q)
 }
@@ -135,7 +135,8 @@ type question struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	done    func(error)
-	from    netip.Addr // those of one address have it in common
+	from    netip.Addr    // those of one address have it in common
+	since   time.Duration // when the session was made: what it says of that changes when it begins
 
 	// Guarded by asker.mu.
 	state   questionState

@@ -117,6 +117,7 @@ type Hub struct {
 	streams  map[Key]*Stream
 	draining map[*Stream]struct{} // ended and forgotten, but for the viewers that are left
 	playing  map[*Session]playing // sessions that play recordings
+	walks    map[*walk]struct{}   // under way
 	viewers  int                  // not closed yet; those who play a recording included
 	alike    map[string]int       // of them those with an identity, with Config.MaxPerIdentity
 	closing  bool                 // Shutdown was called
@@ -150,7 +151,7 @@ func New(cfg Config) *Hub {
 	h := &Hub{
 		cfg: cfg, began: time.Now(), idle: make(chan struct{}), ending: make(chan struct{}),
 		streams: make(map[Key]*Stream), draining: make(map[*Stream]struct{}),
-		playing: make(map[*Session]playing), alike: make(map[string]int),
+		playing: make(map[*Session]playing), walks: make(map[*walk]struct{}), alike: make(map[string]int),
 	}
 	h.asker = newAsker(&h.cfg)
 	h.ledger.observe = cfg.Observe
@@ -201,6 +202,9 @@ func (h *Hub) attach(v *Viewer, key Key) error {
 		old.mu.Lock() // as long as v.stream says that this guards the viewer
 		old.removeLocked(v)
 		h.letGoLocked(old)
+		for w := range h.walks {
+			w.moved = append(w.moved, v)
+		}
 	}
 	s.mu.Lock()
 	s.updateLocked(func() {
@@ -216,7 +220,8 @@ func (h *Hub) attach(v *Viewer, key Key) error {
 
 // roomLocked returns the present stream of the key, if it has room for the viewer.
 func (h *Hub) roomLocked(v *Viewer, key Key) (*Stream, error) {
-	if v.mustEnd() {
+	// Hub.Dismiss may have looked for one that has just come where it is no more.
+	if v.mustEnd() || v.session.dismissed.Load() != nil {
 		return nil, v.closedBecause()
 	}
 	s, err := h.streamLocked(key, h.cfg.MaxStreams)

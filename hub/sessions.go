@@ -38,14 +38,36 @@ type SessionInfo struct {
 	Paused  bool          // by the viewer itself
 }
 
+// walk is a look at the viewers of all streams, one stream after the other. A viewer that waits
+// moves when its stream ends, and may so be in neither stream when that is looked at: those that
+// move meanwhile are kept, to be looked at last.
+type walk struct {
+	moved []*Viewer // guarded by Hub.mu
+}
+
+// walkLocked begins a walk over the streams that it returns, which endWalk ends.
+func (h *Hub) walkLocked() (*walk, []*Stream) {
+	w := new(walk)
+	h.walks[w] = struct{}{}
+	return w, slices.AppendSeq(slices.Collect(maps.Values(h.streams)), maps.Keys(h.draining))
+}
+
+// endWalk ends a walk, and returns the viewers that have moved meanwhile, who may have been seen.
+func (h *Hub) endWalk(w *walk) []*Viewer {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.walks, w)
+	return w.moved
+}
+
 // Sessions returns the sessions that there are, by id. The caller owns the list.
 func (h *Hub) Sessions() []SessionInfo {
 	var all []SessionInfo
 	for _, q := range h.asker.all() {
-		all = append(all, SessionInfo{Session: q.session, State: SessionAsking, Waits: "permission", Since: h.at(q.session.begun)})
+		all = append(all, SessionInfo{Session: q.session, State: SessionAsking, Waits: "permission", Since: h.at(q.since)})
 	}
 	h.mu.Lock()
-	streams := slices.AppendSeq(slices.Collect(maps.Values(h.streams)), maps.Keys(h.draining))
+	walk, streams := h.walkLocked()
 	for s := range h.playing {
 		all = append(all, SessionInfo{Session: s, State: SessionRunning, Since: h.at(s.begun)})
 	}
@@ -53,8 +75,14 @@ func (h *Hub) Sessions() []SessionInfo {
 	for _, s := range streams {
 		all = s.appendSessions(all)
 	}
+	for _, v := range h.endWalk(walk) {
+		s := v.lock()
+		all = s.appendViewerLocked(all, v)
+		s.mu.Unlock()
+	}
 	slices.SortFunc(all, func(a, b SessionInfo) int { return cmp.Compare(a.Session.id, b.Session.id) })
-	// One whose question was answered meanwhile may be there twice: the later one counts.
+	// One whose question was answered meanwhile, or that has moved, may be there twice: the
+	// later one counts.
 	unique := all[:0]
 	for _, info := range all {
 		if n := len(unique); n > 0 && unique[n-1].Session == info.Session {
@@ -81,25 +109,30 @@ func (s *Stream) appendSessions(all []SessionInfo) []SessionInfo {
 		})
 	}
 	for _, v := range s.viewers {
-		flags := v.flags.Load()
-		if flags&flagClosed != 0 {
-			continue
-		}
-		info := SessionInfo{
-			Session: v.session, State: SessionRunning, Since: s.hub.at(v.session.begun),
-			Bytes: v.bytes.Load(), Dropped: v.dropped.Load(), Paused: flags&flagPaused != 0,
-		}
-		switch {
-		case v.started:
-			info.Lag = s.lagLocked(v)
-		case s.state == stateLive:
-			info.State, info.Waits = SessionWaiting, "key frame"
-		default:
-			info.State, info.Waits = SessionWaiting, "publisher"
-		}
-		all = append(all, info)
+		all = s.appendViewerLocked(all, v)
 	}
 	return all
+}
+
+// appendViewerLocked appends the session of a viewer of the stream, unless it was closed.
+func (s *Stream) appendViewerLocked(all []SessionInfo, v *Viewer) []SessionInfo {
+	flags := v.flags.Load()
+	if flags&flagClosed != 0 {
+		return all
+	}
+	info := SessionInfo{
+		Session: v.session, State: SessionRunning, Since: s.hub.at(v.session.begun),
+		Bytes: v.bytes.Load(), Dropped: v.dropped.Load(), Paused: flags&flagPaused != 0,
+	}
+	switch {
+	case v.started:
+		info.Lag = s.lagLocked(v)
+	case s.state == stateLive:
+		info.State, info.Waits = SessionWaiting, "key frame"
+	default:
+		info.State, info.Waits = SessionWaiting, "publisher"
+	}
+	return append(all, info)
 }
 
 // lagLocked returns how far a viewer that has started is behind the newest packet.
@@ -115,40 +148,66 @@ func (s *Stream) lagLocked(v *Viewer) time.Duration {
 // may be listed for a moment more; a publisher's stream has its grace time. who is called
 // without a lock, by the caller.
 func (h *Hub) Dismiss(who func(*Session) bool, why *Refusal) int {
-	type ending struct {
-		session *Session
-		end     func(*Refusal)
+	n := 0
+	all, twice := h.endings()
+	chosen := make(map[*Session]bool) // of those that may be there twice
+	for _, e := range all {
+		ends, known := chosen[e.session]
+		if !known {
+			ends = who(e.session)
+			if ends {
+				n++
+			}
+			if twice[e.session] {
+				chosen[e.session] = ends
+			}
+		}
+		if ends {
+			e.end(why)
+		}
 	}
-	var all []ending
+	return n
+}
+
+// ending is how a session is ended.
+type ending struct {
+	session *Session
+	end     func(*Refusal)
+}
+
+// endings returns how each session is ended, and which of them may be there twice.
+func (h *Hub) endings() (all []ending, twice map[*Session]bool) {
+	twice = make(map[*Session]bool)
 	for _, q := range h.asker.all() {
 		all = append(all, ending{q.session, func(why *Refusal) { h.dismissAsking(q, why) }})
+		twice[q.session] = true
 	}
 	h.mu.Lock()
-	streams := slices.AppendSeq(slices.Collect(maps.Values(h.streams)), maps.Keys(h.draining))
+	walk, streams := h.walkLocked()
 	for s, p := range h.playing {
 		all = append(all, ending{s, p.dismiss})
 	}
 	h.mu.Unlock()
+	appendViewer := func(v *Viewer) {
+		if !v.mustEnd() {
+			all = append(all, ending{v.session, v.Dismiss})
+		}
+	}
 	for _, s := range streams {
 		s.mu.RLock()
 		if s.pub != nil {
 			all = append(all, ending{s.pub.session, s.pub.dismiss})
 		}
 		for _, v := range s.viewers {
-			if !v.mustEnd() {
-				all = append(all, ending{v.session, v.Dismiss})
-			}
+			appendViewer(v)
 		}
 		s.mu.RUnlock()
 	}
-	n := 0
-	for _, e := range all {
-		if who(e.session) {
-			e.end(why)
-			n++
-		}
+	for _, v := range h.endWalk(walk) {
+		appendViewer(v)
+		twice[v.session] = true
 	}
-	return n
+	return all, twice
 }
 
 // dismissAsking ends a session that asked for permission when it was looked at. It may have been
