@@ -3,11 +3,14 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"sluice/hub/access"
 )
 
 // Settings that do not go together are refused at the start.
@@ -89,4 +92,13 @@ func TestSecretFiles(t *testing.T) {
 	}
 	_, err = loadConfig([]string{"SLUICE_PUBLISH_KEYS=** a", "SLUICE_PUBLISH_KEYS_FILE=" + good})
 	assert.ErrorContains(t, err, "are both set")
+}
+
+// Nobody else can name a client as a client of one of the methods is named.
+func TestMethodsHaveTheirOwnSubjects(t *testing.T) {
+	for _, method := range slices.Concat(publishMethods, watchMethods) {
+		if method != "open" && method != "none" { // which name nobody
+			assert.Equal(t, "other:"+method+":x", access.NamedSubject("other:", method+":x"))
+		}
+	}
 }

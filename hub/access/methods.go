@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"sluice/hub"
 )
@@ -114,6 +116,20 @@ func (k streamKey) Decide(_ context.Context, s *hub.Session) (hub.Grant, error) 
 	grant := grantOf("streamkey:", shown, k.mark)
 	grant.Key = stream
 	return grant, nil
+}
+
+// prefixes are what subjects begin with, each those of a method. Somebody else's word for a
+// client is not taken for one of them.
+var prefixes = []string{"key:", "streamkey:", "sign:", "jwt:", "url:"}
+
+// NamedSubject returns the subject of a client that somebody else has named: that name, behind the
+// prefix of the method, such as "jwt:", if it begins as the subjects of a method do. So nobody
+// is named as a client of another method is.
+func NamedSubject(prefix, name string) string {
+	if slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
+		return prefix + name
+	}
+	return name
 }
 
 // grantOf returns the grant of who knows a secret. Nothing of it holds the secret itself.

@@ -7,7 +7,8 @@
 //
 //	exp             when it ends; it must be there
 //	nbf, iss, aud   are heeded; issuer and audience must be there where they are configured
-//	sub             who this is, for take-over, limits, lists and events
+//	sub             who this is, for take-over, limits, lists, bans and events; shown as
+//	                "jwt:SUB" where it might be taken for the subject of another method
 //	publish, watch  a pattern of streams, or an array of them, in the grammar of package pattern
 //
 // The signature is verified before a claim is looked at.
@@ -245,7 +246,7 @@ func (m *Method) grant(s *hub.Session, claims jwt.MapClaims, text string) (hub.G
 	issuer, _ := claims["iss"].(string)
 	if subject, _ := claims["sub"].(string); subject != "" {
 		g.Identity = prefix + strconv.Quote(issuer) + subject
-		g.Subject = printable(subject)
+		g.Subject = access.NamedSubject(prefix, printable(subject))
 		return g, nil
 	}
 	// The signature is left out of it: some algorithms have several for the same token.
@@ -255,7 +256,7 @@ func (m *Method) grant(s *hub.Session, claims jwt.MapClaims, text string) (hub.G
 	return g, nil
 }
 
-// prefix begins identities of this method.
+// prefix begins identities of this method, and subjects that need one.
 const prefix = "jwt:"
 
 // patterns reads a claim.

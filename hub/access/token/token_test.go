@@ -230,6 +230,13 @@ func TestIdentity(t *testing.T) {
 	long := of(token(t, "HS256", with(claims{"sub": strings.Repeat("ä", 999)})))
 	assert.Equal(t, strings.Repeat("ä", maxSubject/2)+"…", long.Subject)
 
+	for _, sub := range []string{"key:0123456789", "streamkey:x", "sign:x", "jwt:0123456789", "url:alice"} {
+		assert.Equal(t, "jwt:"+sub, of(token(t, "HS256", with(claims{"sub": sub}))).Subject, "the subject of another method")
+	}
+	for _, sub := range []string{"key", "Key:x", "user:42", "auth0|x", "https://example.com/alice"} {
+		assert.Equal(t, sub, of(token(t, "HS256", with(claims{"sub": sub}))).Subject)
+	}
+
 	nameless := with(claims{"sub": nil})
 	one, other := of(token(t, "ES256", nameless)), of(token(t, "ES256", nameless))
 	assert.Equal(t, one.Identity, other.Identity, "another signature of the same token")
