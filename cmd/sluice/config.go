@@ -5,6 +5,7 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"reflect"
@@ -76,6 +77,7 @@ type config struct {
 	observe          func(hub.Event)                                        // nil for nobody
 	archive          *archive.Archive                                       // of RecordDir; nil for none
 	permission       *permission                                            // nil permits everything
+	state            io.Closer                                              // keeps StateDir for this process; nil for none
 }
 
 // variable is one line of the help text: a field of config as its tags tell it.

@@ -26,7 +26,7 @@ type ControlSettings struct {
 	TrustedProxies networks `env:"TRUSTED_PROXIES" doc:"Networks or addresses of the proxies in front, whose word counts for the address of a client: X-Forwarded-For, and the PROXY protocol where it is on."`
 	ProxyProtocol  words    `env:"PROXY_PROTOCOL" envDefault:"off" doc:"Where trusted proxies begin each connection with the PROXY protocol, version 1 or 2: off, or rtmp, http or both."`
 
-	StateDir string `env:"STATE_DIR" doc:"Folder for what outlasts a restart, such as bans, which is made if it is missing. Empty: it is kept in memory only."`
+	StateDir string `env:"STATE_DIR" doc:"Folder for what outlasts a restart, such as bans, which is made if it is missing. One process has it at a time. Empty: it is kept in memory only."`
 }
 
 // check says what is wrong with each value by itself.

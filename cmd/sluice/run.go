@@ -54,7 +54,9 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return exitUsage
 	}
 	log := newLogger(stdout, cfg.LogForm, slog.Level(cfg.LogLevel))
-	if err := cfg.open(log); err != nil {
+	err = cfg.open(log)
+	defer cfg.unlock()
+	if err != nil {
 		fmt.Fprintf(stderr, "sluice: cannot start: %v\n", err)
 		return exitUsage
 	}
@@ -93,7 +95,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 
 // open opens what the configuration keeps on disk.
 func (c *config) open(log *slog.Logger) (err error) {
-	if err = openState(*c); err != nil {
+	if c.state, err = openState(*c); err != nil {
 		return err
 	}
 	if c.permission, err = openPermission(c, log); err != nil {
@@ -108,6 +110,13 @@ func (c *config) close() {
 	c.permission.close()
 	if c.archive != nil {
 		c.archive.Close()
+	}
+}
+
+// unlock lets another process have what outlasts a restart, when nothing runs any more.
+func (c *config) unlock() {
+	if c.state != nil {
+		c.state.Close()
 	}
 }
 

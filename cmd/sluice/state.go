@@ -4,20 +4,32 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"sluice/hub/durable"
 )
 
-// openState makes the folder for what outlasts a restart, if one is configured.
-func openState(cfg config) error {
+// stateLock is the file by which the folder is one process's. It is another than that of the
+// folder for recordings, so that both may be the same.
+const stateLock = ".sluice"
+
+// openState makes the folder for what outlasts a restart, if one is configured, and keeps it
+// for this process until what it returns is closed; nil without a folder.
+func openState(cfg config) (io.Closer, error) {
 	if cfg.StateDir == "" {
-		return nil
+		return nil, nil
 	}
-	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
-		return fmt.Errorf("%sSTATE_DIR=%q: %w", envPrefix, cfg.StateDir, err)
+	err := os.MkdirAll(cfg.StateDir, 0o700)
+	if err == nil {
+		var lock io.Closer
+		if lock, err = durable.Lock(cfg.StateDir, stateLock); err == nil {
+			return lock, nil
+		}
 	}
-	return nil
+	return nil, fmt.Errorf("%sSTATE_DIR=%q: %w", envPrefix, cfg.StateDir, err)
 }
 
 // saltSize is the size of the salt of marks, in bytes.
@@ -41,5 +53,5 @@ func loadSalt(dir string) ([]byte, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
-	return salt, os.WriteFile(path, salt, 0o600)
+	return salt, durable.Replace(path, salt)
 }

@@ -40,6 +40,7 @@ import (
 
 	"sluice/hub"
 	"sluice/hub/archive/flvfile"
+	"sluice/hub/durable"
 )
 
 // Latest stands for the ID of the newest recording of a stream.
@@ -124,7 +125,7 @@ var (
 	// being written.
 	ErrInUse = errors.New("archive: the recording is being written")
 	// ErrLocked says that another process has the folder open.
-	ErrLocked = errors.New("the folder is in use by another process")
+	ErrLocked = durable.ErrLocked
 )
 
 // Open opens the folder, finishes what a process that died has left behind, and reads what
@@ -195,7 +196,7 @@ func (a *Archive) openFolder() (err error) {
 	if a.lock, err = a.root.OpenFile(lockName, os.O_CREATE|os.O_RDWR, fileMode); err != nil {
 		return fmt.Errorf("not writable: %w", reason(err))
 	}
-	if err := lockFile(a.lock); err != nil {
+	if err := durable.LockFile(a.lock); err != nil {
 		return err
 	}
 	a.fs = a.cfg.FS

@@ -13,12 +13,13 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"sluice/hub/durable"
 )
 
 // Bounds of a spool.
 const (
 	spoolName = "events.jsonl"
-	spoolMode = 0o600
 	// maxUntold bounds the finished recordings that are not told yet, and maxBegun those that are
 	// being written: beyond it the oldest are forgotten, and the newest not noted.
 	maxUntold = 10_000
@@ -337,11 +338,6 @@ func pathless(err error) error {
 
 // compact makes the file anew, with nothing but what is of use.
 func (s *spool) compact() error {
-	next := s.path + ".new"
-	f, err := os.OpenFile(next, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, spoolMode)
-	if err != nil {
-		return err
-	}
 	var b bytes.Buffer
 	lines := s.lines
 	s.lines = 0
@@ -353,16 +349,14 @@ func (s *spool) compact() error {
 			s.appendLine(&b, line{Event: e})
 		}
 	}
-	_, err = f.Write(b.Bytes())
+	err := durable.Replace(s.path, b.Bytes())
+	var f *os.File
 	if err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
-		err = os.Rename(next, s.path)
+		f, err = os.OpenFile(s.path, os.O_WRONLY|os.O_APPEND, 0)
 	}
 	if err != nil {
 		s.lines = lines
-		return errors.Join(fmt.Errorf("writing %s: %w", spoolName, pathless(err)), f.Close(), os.Remove(next))
+		return fmt.Errorf("writing %s: %w", spoolName, pathless(err))
 	}
 	if s.file != nil {
 		s.file.Close()

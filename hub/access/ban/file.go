@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"sluice/hub/durable"
 )
 
 // fileName is the list's file in the folder of state.
@@ -132,34 +134,11 @@ func (l *List) save(change uint64) error {
 	l.mu.RUnlock()
 	text, err := json.Marshal(file)
 	if err == nil {
-		err = replaceFile(l.path, append(text, '\n'))
+		err = durable.Replace(l.path, append(text, '\n'))
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnsaved, err)
 	}
 	l.written = changes
-	return nil
-}
-
-// replaceFile writes a file of another name and puts it into the place of path, whole or not at
-// all, whatever happens meanwhile.
-func replaceFile(path string, text []byte) error {
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	dir.Sync() // not every system can; the list is written all the same
 	return nil
 }
