@@ -99,8 +99,23 @@ func (s *service) newAdmin(cfg *config, log *slog.Logger) *http.Server {
 	}
 }
 
+// maxAdminConnections bounds the operators' connections, and those of whoever else finds the port.
+const maxAdminConnections = 128
+
 // adminAnswerTimeout bounds an answer to an operator, the wait for events included.
 const adminAnswerTimeout = 2 * time.Minute
+
+// endAdmin ends the operators' API. Who is being answered has lastGrace, even where ctx has ended.
+func (s *service) endAdmin(ctx context.Context) {
+	if s.admin == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastGrace)
+	defer cancel()
+	s.admin.Shutdown(ctx)
+	s.admin.Close()
+	s.operators.Close()
+}
 
 // info is what the operators' API is told of the server.
 func (s *service) info(cfg *config) admin.Info {

@@ -54,9 +54,8 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return exitUsage
 	}
 	log := newLogger(stdout, cfg.LogForm, slog.Level(cfg.LogLevel))
-	err = cfg.open(log)
-	defer cfg.unlock()
-	if err != nil {
+	if err := cfg.open(log); err != nil {
+		cfg.close()
 		fmt.Fprintf(stderr, "sluice: cannot start: %v\n", err)
 		return exitUsage
 	}
@@ -111,10 +110,6 @@ func (c *config) close() {
 	if c.archive != nil {
 		c.archive.Close()
 	}
-}
-
-// unlock lets another process have what outlasts a restart, when nothing runs any more.
-func (c *config) unlock() {
 	if c.state != nil {
 		c.state.Close()
 	}

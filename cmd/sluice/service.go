@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -45,8 +46,10 @@ type service struct {
 	permission     *permission     // nil permits everything
 	notifier       *event.Notifier // nil if nobody is told
 	admin          *http.Server    // operators' API; nil without
+	operators      *admission.Control
 	maxConnections int
 	started        time.Time
+	state          io.Closer // keeps the folder of state; nil without
 
 	running sync.WaitGroup     // everything that Start has begun
 	stop    context.CancelFunc // ends those of them that nobody else does
@@ -57,6 +60,7 @@ type service struct {
 func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 	s := &service{
 		log: log, demo: cfg.Demo, permission: cfg.permission, maxConnections: cfg.MaxConnections, started: time.Now(),
+		state: cfg.state,
 	}
 	authorizeTimeout := cmp.Or(cfg.authorizeTimeout, max(defaultAuthorizeTimeout, cfg.AuthTimeout+answeredGrace))
 	s.admission = admission.New(admission.Config{
@@ -67,9 +71,8 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 		Logger:         log,
 	})
 	s.listeners = listeners{
-		rtmp:  newGate(s.admission.Listen(behind(l.rtmp, "rtmp", &cfg, log), false), s.admission.Overloaded),
-		http:  newGate(s.admission.Listen(behind(l.http, "http", &cfg, log), true), s.admission.Overloaded),
-		admin: l.admin,
+		rtmp: newGate(s.admission.Listen(behind(l.rtmp, "rtmp", &cfg, log), false), s.admission.Overloaded),
+		http: newGate(s.admission.Listen(behind(l.http, "http", &cfg, log), true), s.admission.Overloaded),
 	}
 	policy := hub.Config{Authorize: cfg.authorize}
 	var disguise func(app, name string) string // policy.Disguise in the protocol's terms
@@ -151,7 +154,10 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 	s.admission.Guard(s.http, site.decides)
 	forwarded(s.http, &cfg)
 	if l.admin != nil {
+		s.operators = admission.New(admission.Config{MaxConnections: maxAdminConnections, Logger: log})
+		s.listeners.admin = s.operators.Listen(l.admin, false)
 		s.admin = s.newAdmin(&cfg, log)
+		s.operators.Guard(s.admin, nil)
 		forwarded(s.admin, &cfg)
 	}
 	return s, nil
@@ -307,30 +313,28 @@ const lastGrace = 2 * time.Second
 var errStuck = errors.New("a part of the server did not end")
 
 // Shutdown ends everything; see server. The hub ends publishers and viewers, and
-// the servers wait for their connections; then the pool cuts what is left.
+// the servers wait for their connections; then the pool cuts what is left. As long as there is
+// somebody to end, /readyz is answered, and on the operators' address until all is written and
+// told.
 func (s *service) Shutdown(ctx context.Context) error {
 	s.stop()
 	if s.notifier != nil {
 		s.notifier.Draining()
 	}
-	parts := []func(context.Context) error{s.hub.Shutdown, s.rtmp.Shutdown, s.http.Shutdown}
-	if s.admin != nil {
-		parts = append(parts, s.admin.Shutdown)
-	}
-	errs := make([]error, len(parts))
+	var errs [4]error
 	var wg sync.WaitGroup
-	for i, shutdown := range parts {
-		wg.Go(func() { errs[i] = shutdown(ctx) })
-	}
+	wg.Go(func() {
+		errs[0] = s.hub.Shutdown(ctx)
+		errs[1] = s.http.Shutdown(ctx) // until then /readyz says what goes on
+	})
+	wg.Go(func() { errs[2] = s.rtmp.Shutdown(ctx) })
 	wg.Wait()
 	s.permission.close()
-	errs = append(errs, s.recordings.close(ctx))
+	errs[3] = s.recordings.close(ctx)
 	if s.notifier != nil {
 		s.notifier.Close(ctx)
 	}
-	if s.admin != nil {
-		s.admin.Close()
-	}
+	s.endAdmin(ctx)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -346,5 +350,8 @@ func (s *service) Shutdown(ctx context.Context) error {
 	case <-time.After(lastGrace):
 		return errStuck
 	}
-	return cmp.Or(errs...) // as a rule they are all the end of ctx
+	if s.state != nil {
+		s.state.Close()
+	}
+	return cmp.Or(errs[:]...) // as a rule they are all the end of ctx
 }

@@ -3,6 +3,7 @@ package event
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"sync"
 )
 
@@ -16,9 +17,24 @@ type Ring struct {
 	events [ringSize]json.RawMessage // the one with number n at n % ringSize
 	last   uint64                    // number of the newest; 0 without one
 	more   chan struct{}             // closed and replaced when there is another one
+	ending chan struct{}             // closed when nobody is to wait any more
 }
 
-func newRing() *Ring { return &Ring{more: make(chan struct{})} }
+func newRing() *Ring { return &Ring{more: make(chan struct{}), ending: make(chan struct{})} }
+
+// errEnding says that the server is about to end.
+var errEnding = errors.New("the server is shutting down")
+
+// end lets nobody wait any more.
+func (r *Ring) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	select {
+	case <-r.ending:
+	default:
+		close(r.ending)
+	}
+}
 
 // add takes an event.
 func (r *Ring) add(e Event) {
@@ -65,7 +81,8 @@ func (r *Ring) Since(seq uint64, max int) (events []json.RawMessage, next uint64
 	return events, seq, missed
 }
 
-// Wait waits until Since(seq) has something to return. The error is that of ctx.
+// Wait waits until Since(seq) has something to return. The error is that of ctx, or says that the
+// server is about to end.
 func (r *Ring) Wait(ctx context.Context, seq uint64) error {
 	for {
 		r.mu.Lock()
@@ -76,6 +93,8 @@ func (r *Ring) Wait(ctx context.Context, seq uint64) error {
 		}
 		select {
 		case <-more:
+		case <-r.ending:
+			return errEnding
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -59,5 +59,10 @@ func TestRingWait(t *testing.T) {
 		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.ErrorIs(t, r.Wait(ctx, 1), context.DeadlineExceeded)
+		time.AfterFunc(time.Minute, r.end)
+		require.ErrorIs(t, r.Wait(t.Context(), 1), errEnding)
+		r.end()
+		require.ErrorIs(t, r.Wait(t.Context(), 1), errEnding)
+		require.NoError(t, r.Wait(t.Context(), 0), "what there is can be had")
 	})
 }
