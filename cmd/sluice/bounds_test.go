@@ -14,13 +14,14 @@ import (
 // the configuration, or a constant of the code: a package, its constant, for some a field
 // of a struct, and the unit of a number of bytes.
 var bounds = []struct{ what, bound, beyond string }{
-	{"connections in all", "the limit of open files less {cmd/sluice.ownFiles}; {SLUICE_MAX_CONNECTIONS}",
+	{"connections in all", "the limit of open files less {cmd/sluice.ownFiles} and what proxies, questions, events and operators need, and with recordings 1/{cmd/sluice.recordedPart} of them; {SLUICE_MAX_CONNECTIONS}",
 		"those that have shown nothing yet go first, then those that have waited for permission for more than {cmd/sluice/admission.askingPatience}; then 503 over HTTP, closed over RTMP"},
 	{"connections of one address (IPv6: of one /64)", "none; {SLUICE_MAX_CONNECTIONS_PER_ADDRESS}. Those of a trusted proxy over HTTP count for the addresses of its clients, and for none between two requests",
 		"the same, for that address alone"},
 	{"connections that have shown nothing, of one address; in all", "{cmd/sluice/admission.maxPendingPerAddress}; {cmd/sluice/admission.maxPending}",
 		"the oldest of the address with the most are closed, none younger than {cmd/sluice/admission.defaultPatience}"},
 	{"connections that are being told that they are too many", "{cmd/sluice/admission.maxTurned} for {cmd/sluice/admission.refusalTimeout}", "closed"},
+	{"connections of operators", "{cmd/sluice.maxAdminConnections}", "those without a request give way"},
 	{"a PROXY header: bytes of version 1; of version 2; time for it", "{cmd/sluice/proxied.maxV1 bytes}; {cmd/sluice/proxied.maxV2 bytes}; {cmd/sluice/proxied.headerTimeout}", "closed"},
 	{"PROXY headers of a port that have not come with their connections", "{cmd/sluice/proxied.maxHeaders}", "the oldest are closed, none younger than {cmd/sluice/proxied.slowHeader}; until then the port waits"},
 	{"X-Forwarded-For: addresses; bytes", "{cmd/sluice/proxied.maxHops}; {cmd/sluice/proxied.maxForwarded bytes}", "what stands further left is not looked at"},

@@ -3,6 +3,11 @@ package main
 import (
 	"log/slog"
 	"math"
+	"slices"
+
+	"sluice/cmd/sluice/event"
+	"sluice/cmd/sluice/hook"
+	"sluice/cmd/sluice/proxied"
 )
 
 // reservedFiles are the open files that are not viewers': publishers, connections
@@ -28,14 +33,45 @@ func reportFiles(limit uint64, log *slog.Logger) {
 	log.Info("open files")
 }
 
-// ownFiles are the open files that are no client's connection: listeners, pollers,
-// the runtime's own, and connections that are being told that they are too many.
-const ownFiles = 100
+// Open files that are no client's connection.
+const (
+	// ownFiles are those that there are always: listeners, pollers, the runtime's own, the
+	// files of the folder of state, and connections that are being told that they are too many.
+	ownFiles = 100
+	// keysFiles are for the server of the keys of tokens.
+	keysFiles = 2
+	// recordedPart is the part of all that is for files which are recorded, two for each
+	// stream, and played.
+	recordedPart = 16
+)
+
+// filesBesides returns how many open files, of as many as there may be, are no client's.
+func (c *config) filesBesides(limit uint64) uint64 {
+	n := ownFiles
+	for _, part := range []struct {
+		there bool
+		files int
+	}{
+		{slices.Contains(c.ProxyProtocol, "rtmp"), proxied.Files}, {slices.Contains(c.ProxyProtocol, "http"), proxied.Files},
+		{c.AuthURL != "", hook.Files}, {c.JWTJWKSURL != "", keysFiles}, {c.EventURL != "", event.WebhookFiles},
+		{c.EventExec != "", event.ExecFiles}, {c.AdminAddr != "", maxAdminConnections},
+	} {
+		if part.there {
+			n += part.files
+		}
+	}
+	own := uint64(n)
+	if c.RecordDir != "" {
+		own += limit / recordedPart
+	}
+	return own
+}
 
 // boundConnections returns how many connections there may be: as many as are asked
-// for, or as a limit of open files is good for if these are fewer or 0 is asked for.
-func boundConnections(asked int, limit uint64, log *slog.Logger) int {
-	most := int(min(limit-min(limit/2, ownFiles), math.MaxInt32))
+// for, or as a limit of open files, less our own, is good for if these are fewer or 0 is asked
+// for.
+func boundConnections(asked int, limit, own uint64, log *slog.Logger) int {
+	most := int(min(limit-min(limit/2, own), math.MaxInt32))
 	if asked > most {
 		log.Warn("fewer connections than asked for, since each is an open file",
 			"asked", asked, "connections", most, "limit", limit, "reserved", limit-uint64(most))

@@ -56,12 +56,33 @@ func TestConnectionsAreBoundedByFiles(t *testing.T) {
 		{10_000_000, math.MaxUint64, 10_000_000, false},
 	} {
 		var out bytes.Buffer
-		assert.Equal(t, c.want, boundConnections(c.asked, c.limit, newLogger(&out, "text", slog.LevelInfo)), "%v", c)
+		assert.Equal(t, c.want, boundConnections(c.asked, c.limit, ownFiles, newLogger(&out, "text", slog.LevelInfo)), "%v", c)
 		if c.warn {
 			assert.Contains(t, out.String(), "level=WARN")
 			assert.Contains(t, out.String(), fmt.Sprintf("asked=%d connections=%d limit=%d reserved=100", c.asked, c.want, c.limit))
 		} else {
 			assert.Empty(t, out.String())
 		}
+	}
+}
+
+// What is configured needs files of its own.
+func TestOwnFiles(t *testing.T) {
+	const limit = 1 << 20
+	control := func(c ControlSettings) config { return config{ControlSettings: c} }
+	for name, c := range map[string]struct {
+		cfg  config
+		want uint64
+	}{
+		"nothing":     {config{}, 100},
+		"off":         {control(ControlSettings{ProxyProtocol: words{"off"}}), 100},
+		"a proxy":     {control(ControlSettings{ProxyProtocol: words{"http"}}), 100 + 65},
+		"two proxies": {control(ControlSettings{ProxyProtocol: words{"rtmp", "http"}}), 100 + 130},
+		"events":      {control(ControlSettings{EventURL: "x", EventExec: "y"}), 100 + 10 + 28},
+		"operators":   {control(ControlSettings{AdminAddr: "x"}), 100 + 128},
+		"questions":   {config{AccessSettings: AccessSettings{AuthURL: "x", JWTJWKSURL: "y"}}, 100 + 66 + 2},
+		"recordings":  {config{RecordDir: "x"}, 100 + limit/16},
+	} {
+		assert.Equal(t, c.want, c.cfg.filesBesides(limit), name)
 	}
 }

@@ -67,7 +67,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	}
 	if limit, known := raiseFileLimit(); known {
 		reportFiles(limit, log)
-		cfg.MaxConnections = boundConnections(cfg.MaxConnections, limit, log)
+		cfg.MaxConnections = boundConnections(cfg.MaxConnections, limit, cfg.filesBesides(limit), log)
 	}
 	cfg.memory = setUpMemory(environ, os.DirFS("/"), log)
 	svc, err := newService(cfg, listeners, log)

@@ -22,6 +22,10 @@ const (
 	maxOutput   = 4 << 10          // bytes that go to the log, at debug level
 )
 
+// ExecFiles is how many files programs have open at the most: each has two pipes and a descriptor
+// of its process, and while it is started the other ends and a third pipe.
+const ExecFiles = execWorkers * (2*2 + 1 + 2)
+
 // Exec says which program is run for each event, for those of a stream one after the other, up to
 // four at a time. It gets the event as JSON on its standard input, and these variables, nothing
 // else of this process: EVENT_TYPE, EVENT_STREAM, EVENT_ID and a PATH of the system's folders. It

@@ -27,6 +27,10 @@ const (
 	maxAnswer      = 64 << 10        // bytes that are read of an answer
 )
 
+// WebhookFiles is how many files an endpoint has open at the most: connections, and those to
+// servers of names.
+const WebhookFiles = webhookWorkers + 2
+
 // Webhook says to which endpoint events are posted: one in each request, those of a stream one
 // after the other, up to eight at a time.
 //

@@ -25,6 +25,10 @@ const (
 	retryPause     = 100 * time.Millisecond
 )
 
+// Files is how many files a Client has open at the most: its connections, and those to servers
+// of names.
+const Files = maxConnections + 2
+
 // ClientConfig sets up a Client.
 type ClientConfig struct {
 	// URL returns the server's address, http or https; a user and password in it are sent as basic

@@ -43,6 +43,9 @@ const (
 	warnEvery = 10 * time.Second
 )
 
+// Files is how many connections a listener has open at the most that Accept has not returned.
+const Files = maxHeaders + 1
+
 // Listen returns a listener that accepts the connections of l. Those from trusted addresses
 // must begin with a PROXY header, which is taken off; their RemoteAddr is then the client's
 // address, unless the header tells none. From all others nothing is read: a PROXY header of
