@@ -16,7 +16,7 @@ const (
 )
 
 // limitedLog is a slog.Handler that leaves out lines beyond these bounds, and says
-// how many when it writes the next one of them.
+// how many when it writes the next one of them, once a second at the most.
 type limitedLog struct {
 	slog.Handler
 	quotas *logQuotas // of all handlers that come from the same one
@@ -60,10 +60,11 @@ type logQuota struct {
 	spent   float64 // lines
 	at      time.Time
 	leftOut int
+	told    time.Time // when it was said last how many
 }
 
 // take reports whether a line may be written, and how many like it were left out
-// since the last one.
+// of which nothing was said yet, 0 if it is too early to say that.
 func (q *logQuotas) take(message string, now time.Time) (leftOut int, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -85,6 +86,11 @@ func (q *logQuotas) take(message string, now time.Time) (leftOut int, ok bool) {
 		return 0, false
 	}
 	line.spent++
-	leftOut, line.leftOut = line.leftOut, 0
+	if now.Sub(line.told) < time.Second {
+		return 0, true
+	}
+	if leftOut, line.leftOut = line.leftOut, 0; leftOut > 0 {
+		line.told = now
+	}
 	return leftOut, true
 }

@@ -41,6 +41,23 @@ func TestLogIsBounded(t *testing.T) {
 		time.Sleep(time.Minute)
 		log.Info("viewer refused")
 		assert.Contains(t, lines()[0], "count=800")
+
+		// While lines come all the time, it is said once a second.
+		for range 10 * 1000 {
+			time.Sleep(time.Millisecond)
+			log.Info("viewer refused")
+			log.Info("viewer refused")
+		}
+		got = lines()
+		told := 0
+		for _, line := range got {
+			if strings.Contains(line, "left out") {
+				told++
+			}
+		}
+		assert.GreaterOrEqual(t, told, 5) // not before the burst is used up
+		assert.LessOrEqual(t, told, 10)
+		assert.LessOrEqual(t, len(got), logBurst+10*logRate+told)
 	})
 }
 
