@@ -192,11 +192,18 @@ func (a *api) oneRecording(w http.ResponseWriter, r *http.Request) {
 
 // recording converts a recording to that of the API.
 func (a *api) recording(r archive.Recording) Recording {
+	said := FromArchive(r)
+	said.URL = a.config.Recordings.Path(r.Key, r.ID)
+	return said
+}
+
+// FromArchive converts a recording to that of the API, without its URL.
+func FromArchive(r archive.Recording) Recording {
 	said := Recording{
 		ID: r.ID, Stream: r.Key.String(), App: r.Key.App, Name: r.Key.Name,
 		Duration: r.Duration.Seconds(), Bytes: r.Size,
 		Gaps: r.Gaps, GapSeconds: r.GapTime.Seconds(),
-		State: string(r.State), URL: a.config.Recordings.Path(r.Key, r.ID),
+		State: string(r.State),
 	}
 	if !r.Begin.IsZero() {
 		said.Begin = new(Time(r.Begin))

@@ -370,3 +370,30 @@ func TestPublicList(t *testing.T) {
 		svc.stop()
 	}
 }
+
+// Where the public is shown no recordings, operators are, and can keep and delete them.
+func TestOperatorsListRecordings(t *testing.T) {
+	dir := t.TempDir()
+	svc, p := permitted(t, io.Discard, "SLUICE_PUBLIC_LIST=false", "SLUICE_RECORD_DIR="+dir,
+		"SLUICE_ADMIN_ADDR=127.0.0.1:0", "SLUICE_ADMIN_TOKEN="+adminToken)
+	o := operator{t, svc.listeners.admin.Addr().String()}
+	list := func() (recordings []any) {
+		status, answer := o.do(http.MethodGet, "/api/v1/recordings?stream=live/*", "")
+		require.Equal(t, http.StatusOK, status, answer)
+		return answer["recordings"].([]any)
+	}
+	publisher := publishHere(t, svc, "cam")
+	until(t, "it is recorded", func() bool { return len(list()) == 1 })
+	publisher.Close()
+	state := func() any { return list()[0].(map[string]any)["state"] }
+	until(t, "it is finished", func() bool { return state() == "finished" })
+	_, public := p.get(t, "/api/v1/recordings")
+	assert.JSONEq(t, `{"recordings":[],"private":true}`, string(public))
+	path := "/api/v1/recordings/live/cam/" + list()[0].(map[string]any)["id"].(string)
+	status, _ := o.do(http.MethodPost, path+"/pin", "")
+	assert.Equal(t, http.StatusNoContent, status)
+	assert.Equal(t, true, list()[0].(map[string]any)["pinned"])
+	status, _ = o.do(http.MethodDelete, path, "")
+	assert.Equal(t, http.StatusNoContent, status)
+	assert.Empty(t, list())
+}

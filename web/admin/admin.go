@@ -4,6 +4,7 @@
 //	GET    /api/v1/streams                what is published and waited for
 //	GET    /api/v1/sessions               who publishes and watches
 //	GET    /api/v1/bans                   who may not
+//	GET    /api/v1/recordings             what is recorded
 //	GET    /api/v1/events                 what happened
 //	GET    /api/v1/info                   the server and its sums
 //	GET    /api/v1/openapi.json           all of this for programs (OpenAPI 3)
@@ -117,6 +118,7 @@ func (a *api) routes() chi.Router {
 		"/api/v1/streams":      a.streams,
 		"/api/v1/sessions":     a.sessions,
 		"/api/v1/bans":         a.bans,
+		"/api/v1/recordings":   a.recordings,
 		"/api/v1/events":       a.events,
 		"/api/v1/info":         a.info,
 		"/api/v1/openapi.json": a.document,

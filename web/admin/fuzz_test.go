@@ -54,7 +54,7 @@ func FuzzQuery(f *testing.F) {
 		r.bans.Add(Ban{Address: netip.MustParseAddr("192.0.2.1"), Stream: "live/*"})
 		r.watch("live/a", from("192.0.2.1:1"))
 		q := request("GET", "/api/v1/streams", "")
-		for _, known := range []string{"sessions", "bans", "streams"} { // events may wait
+		for _, known := range []string{"sessions", "bans", "streams", "recordings"} { // events may wait
 			if list == known {
 				q = request("GET", "/api/v1/"+known, "")
 			}

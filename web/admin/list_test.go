@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -201,5 +202,46 @@ func TestQueriesThatMakeNoSense(t *testing.T) {
 		assert.Equal(t, 400, w.Code, target)
 		assert.Contains(t, w.Body.String(), `"error":"bad request"`)
 		assert.NotContains(t, w.Body.String(), token, "what was asked is not repeated")
+	}
+}
+
+// Operators see all recordings, also where the public may see none.
+func TestListOfRecordings(t *testing.T) {
+	r := newRig(t, hub.Config{})
+	for n := range 250 {
+		r.disk.pinned[fmt.Sprintf("live/%c/%03d", 'a'+n%2, n)] = n%2 == 0
+	}
+	r.disk.pinned["other/c/1"], r.disk.pinned["other/c/now"] = true, false
+	list := func(query string) (ids []string) {
+		return all(t, r, "/api/v1/recordings?"+query, func(page json.RawMessage) (ids []string, _ string) {
+			var said Recordings
+			require.NoError(t, json.Unmarshal(page, &said))
+			for _, recording := range said.Recordings {
+				ids = append(ids, recording.Stream+"/"+recording.ID)
+				assert.Equal(t, recording.Stream, recording.App+"/"+recording.Name)
+			}
+			return ids, said.Next
+		})
+	}
+	assert.Len(t, list("limit=7"), 252)
+	assert.Len(t, list(""), 252)
+	assert.Len(t, list("stream=live/a"), 125)
+	assert.Len(t, list("stream=live/*&limit=3"), 250)
+	assert.Equal(t, []string{"other/c/1", "other/c/now"}, list("stream=other/**&limit=1"), "of those at the end")
+	assert.Equal(t, []string{"other/c/now"}, list("state=recording"))
+	assert.Empty(t, list("stream=live/none"))
+
+	said := get[Recordings](r, "/api/v1/recordings?stream=other/c&state=finished")
+	require.Len(t, said.Recordings, 1)
+	b, err := json.Marshal(said.Recordings[0])
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"id":"1","stream":"other/c","app":"other","name":"c","begin":null,"duration":0,"bytes":0,"video":null,"audio":null,
+		"gaps":0,"gap_seconds":0,"state":"finished","pinned":true,"foreign":false,"changed":"2027-01-15T08:00:00.000Z"}`, string(b))
+	// A pattern that fits few is looked for in a bounded number of pages.
+	page := get[Recordings](r, "/api/v1/recordings?stream=other/**&limit=1")
+	assert.Empty(t, page.Recordings)
+	assert.Equal(t, "100", page.Next)
+	for _, bad := range []string{"cursor=x", "role=watch", "address=192.0.2.1", "limit=1001", "stream=!live/*"} {
+		assert.Equal(t, 400, r.do(request("GET", "/api/v1/recordings?"+bad, "")).Code, bad)
 	}
 }

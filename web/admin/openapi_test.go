@@ -115,6 +115,7 @@ func (c *checker) ordinary() {
 		"/api/v1/streams", "/api/v1/streams?limit=1", "/api/v1/streams?stream=live/*&state=live&protocol=rtmp&address=192.0.2.7",
 		"/api/v1/sessions", "/api/v1/sessions?limit=1&role=watch&state=waiting&network=192.0.2.0/24&subject=x&protocol=rtmp",
 		"/api/v1/bans", "/api/v1/bans?limit=2&role=watch", "/api/v1/events", "/api/v1/events?after=1&limit=1&wait=1ms",
+		"/api/v1/recordings", "/api/v1/recordings?limit=1", "/api/v1/recordings?stream=live/*&state=finished&limit=1&cursor=1",
 	} {
 		c.check(request("GET", q, ""), 200, false)
 	}
@@ -145,7 +146,7 @@ func (c *checker) first() string {
 
 // mistakes makes those that a client can make.
 func (c *checker) mistakes() {
-	for _, path := range []string{"/api/v1/streams", "/api/v1/sessions", "/api/v1/bans", "/api/v1/events"} {
+	for _, path := range []string{"/api/v1/streams", "/api/v1/sessions", "/api/v1/bans", "/api/v1/events", "/api/v1/recordings"} {
 		c.check(request("GET", path+"?limit=0", ""), 400, true)
 	}
 	c.check(request("GET", "/api/v1/info?x=1", ""), 400, false)
@@ -181,6 +182,7 @@ func (c *checker) without() {
 	c.serve(Config{Hub: c.hub})
 	c.check(request("GET", "/api/v1/bans", ""), 404, false)
 	c.check(request("GET", "/api/v1/events", ""), 404, false)
+	c.check(request("GET", "/api/v1/recordings", ""), 404, false)
 	c.check(request("POST", "/api/v1/bans", `{"subject":"x"}`), 404, false)
 	c.check(request("POST", "/api/v1/streams/record", `{"stream":"live/x","action":"stop"}`), 404, false)
 	for range maxFailures {
@@ -210,6 +212,8 @@ func (c *checker) failures() {
 	c.check(request("POST", "/api/v1/bans", `{"subject":"x"}`), 500, false)
 	c.check(request("DELETE", "/api/v1/bans/2", ""), 500, false)
 	assert.Contains(c.t, c.log(), errDisk.Error())
+	c.disk.err = errDisk
+	c.check(request("GET", "/api/v1/recordings", ""), 500, false)
 	for want, err := range map[int]error{409: errInUse, 500: errDisk} {
 		c.disk.err = err
 		for _, method := range []string{"POST /pin", "POST /unpin", "DELETE"} {

@@ -17,6 +17,7 @@ type Recorder interface {
 
 // Archive is what the API needs of an *archive.Archive.
 type Archive interface {
+	Recordings(key hub.Key, after string, limit int) (page []archive.Recording, next string, err error)
 	Delete(key hub.Key, id string) error
 	Pin(key hub.Key, id string, on bool) error
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -280,6 +281,37 @@ func (d *disk) Pin(k hub.Key, id string, on bool) error {
 	}
 	d.pinned[k.String()+"/"+id] = on
 	return d.err
+}
+
+// Recordings lists those that are pinned or not, by their names; the place in the list is a number.
+func (d *disk) Recordings(k hub.Key, after string, limit int) (page []archive.Recording, next string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.err != nil {
+		return nil, "", d.err
+	}
+	from := 0
+	if after != "" {
+		if from, err = strconv.Atoi(after); err != nil {
+			return nil, "", archive.ErrPlace
+		}
+	}
+	var all []archive.Recording
+	for _, path := range slices.Sorted(maps.Keys(d.pinned)) {
+		stream, id := cutLast(path)
+		r := archive.Recording{Key: key(stream), ID: id, State: archive.StateFinished, Pinned: d.pinned[path], Changed: time.Unix(1_800_000_000, 0)}
+		if id == "now" {
+			r.State = archive.StateRecording
+		}
+		if k == (hub.Key{}) || r.Key == k {
+			all = append(all, r)
+		}
+	}
+	all = all[min(from, len(all)):]
+	if len(all) > limit {
+		return all[:limit], strconv.Itoa(from + limit), nil
+	}
+	return all, "", nil
 }
 
 var errInUse = archive.ErrInUse
