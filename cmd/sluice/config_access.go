@@ -26,7 +26,7 @@ type AccessSettings struct {
 
 	PublishSecrets secret        `env:"PUBLISH_SECRETS" doc:"For sign: PATTERN SECRET, as above. All secrets of a stream are good, so that one can be replaced."`
 	WatchSecrets   secret        `env:"WATCH_SECRETS" doc:"The same for viewers. No secret may be in both."`
-	SignFormats    words         `env:"SIGN_FORMATS" envDefault:"sluice" doc:"Which signed addresses are read: sluice, tencent, aliyun, separated by spaces or ;."`
+	SignFormats    words         `env:"SIGN_FORMATS" envDefault:"sluice" doc:"Which signed addresses are read: sluice, tencent, aliyun, separated by spaces or ;. The time in one of aliyun is taken for its end."`
 	SignSkew       time.Duration `env:"SIGN_SKEW" envDefault:"30s" min:"0s" max:"1h" doc:"How much longer than it says a signed address is good, since clocks differ."`
 
 	JWTKeys       secret `env:"JWT_KEYS" doc:"For jwt: the keys, as a JWKS document, or KID ALGORITHM KEY with entries separated by ; or line ends."`
