@@ -94,16 +94,26 @@ func writeAll(t *testing.T, p *rtmp.Publisher, tags []flv.Tag) {
 	}
 }
 
+// wrote waits until the tags are written, which are the first of the only recording.
+func (s *recordingService) wrote(t *testing.T, tags []flv.Tag) {
+	t.Helper()
+	until(t, "all is written", func() bool { return s.recorder.Totals().Bytes >= sizeOf(tags) })
+}
+
+// sizeOf returns the bytes of tags, as the hub counts.
+func sizeOf(tags []flv.Tag) (bytes uint64) {
+	for _, tag := range tags {
+		bytes += uint64(tag.Size())
+	}
+	return bytes
+}
+
 // cameIn waits until the tags have come into the hub, whose only stream they are published to.
 func (s *recordingService) cameIn(t *testing.T, tags []flv.Tag) {
 	t.Helper()
-	bytes := uint64(0)
-	for _, tag := range tags {
-		bytes += uint64(tag.Size()) // as the hub counts
-	}
 	until(t, "everything has come in", func() bool {
 		streams := s.hub.Streams()
-		return len(streams) == 1 && streams[0].BytesIn >= bytes
+		return len(streams) == 1 && streams[0].BytesIn >= sizeOf(tags)
 	})
 }
 
