@@ -204,7 +204,10 @@ func (t *tape) take(p flvfile.Packet) bool {
 	}
 	if p.Header && p.Type != flv.TypeScript {
 		before := t.headers.format().main()
-		if t.headers.take(p.Tag) && t.headers.format().main() != before && t.viewer.CannotFollow() {
+		switch news := t.headers.take(p.Tag); {
+		case !news: // the file was opened before its headers stood in it, or has them twice
+			return true
+		case t.headers.format().main() != before && t.viewer.CannotFollow():
 			return false
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"sluice/flv"
 	"sluice/hub"
+	"sluice/hub/archive/flvfile"
 )
 
 // rewinder is a viewer that is given its lead, and then what the log has.
@@ -397,4 +398,43 @@ func TestSoundChangesWithinGOP(t *testing.T) {
 			assert.NotContains(t, names(got), "aac48")
 		})
 	}
+}
+
+// The next file of a recording may be opened before its headers stand in it: the viewer has them,
+// and gets them no second time.
+func TestRewindIntoANewFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		g.publish("")
+		g.send("360p@0 aac@0")
+		g.film(0, 3)
+		v, err := g.hub.Watch(g.hub.NewSession(hub.RoleWatch, key, hub.Client{Protocol: "test"}), hub.WatchOptions{Back: time.Hour})
+		require.NoError(t, err)
+		defer v.Close()
+		require.NoError(t, v.Wait(t.Context()))
+		lead := g.rec.Rewind(v, Pace{}).(*tape)
+		defer lead.Close()
+		w := &watcher{t: t, v: v}
+		_, _, over := lead.Next(nil, w)
+		require.False(t, over)
+		require.Contains(t, w.tags, "360p@0")
+
+		out, err := g.arc.Create(hub.Key{App: key.App, Name: "next"}, time.Now(), nil)
+		require.NoError(t, err)
+		defer out.Close()
+		file, _, err := g.arc.Open(hub.Key{App: key.App, Name: "next"}, out.Recording().ID)
+		require.NoError(t, err)
+		lead.Close()
+		lead.file, lead.cursor, lead.part = file, file.Cursor(), part{base: 3000}
+		require.NoError(t, lead.addHeaders())
+		before := len(w.tags)
+		for _, word := range []string{"360p@0", "aac@0", "K:3000@0"} {
+			tag := tagOf(t, word)
+			_, _, err := out.Write(nil, []flvfile.Packet{{Tag: tag, Header: word[0] != 'K', Key: word[0] == 'K'}})
+			require.NoError(t, err)
+		}
+		_, _, over = lead.Next(nil, w)
+		require.False(t, over)
+		assert.Equal(t, []string{"K:3000@3000"}, w.tags[before:])
+	})
 }
