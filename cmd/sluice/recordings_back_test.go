@@ -28,9 +28,6 @@ type rewinding struct {
 	whole  time.Duration
 	back   string // ?back=
 	from   uint32 // ms: where they are to begin
-	// written says that almost all of it is written before they come, so that the log reaches no
-	// further back than its newest GOP.
-	written bool
 }
 
 // rewound is a viewer of it.
@@ -50,17 +47,14 @@ func (r rewinding) run(t *testing.T, slow bool) {
 	}
 	p := r.s.publish(t, "live/back")
 	writeAll(t, p, madeHeader())
-	if r.written { // the log is kept for the recording, until that is written
-		recorded := 0
-		for tags[recorded].Timestamp+1000 < tags[at].Timestamp {
-			recorded++
-		}
-		writeAll(t, p, tags[:recorded])
-		r.s.wrote(t, tags[:recorded])
-		writeAll(t, p, tags[recorded:at])
-	} else {
-		writeAll(t, p, tags[:at])
+	// Until it is written the log is kept for the recording, and the recording does not reach so far.
+	recorded := 0
+	for tags[recorded].Timestamp+1000 < tags[at].Timestamp {
+		recorded++
 	}
+	writeAll(t, p, tags[:recorded])
+	r.s.wrote(t, tags[:recorded])
+	writeAll(t, p, tags[recorded:at])
 	r.s.begun(t, "live/back")
 	r.s.cameIn(t, tags[:at])
 
@@ -205,7 +199,7 @@ func TestBackNeedsPermission(t *testing.T) {
 					return hub.Grant{Rewind: tt.rewind}, nil
 				}
 			})
-			rewinding{s: s, stream: stream200k, past: 30 * time.Second, whole: 35 * time.Second, back: "21", from: tt.from, written: true}.run(t, false)
+			rewinding{s: s, stream: stream200k, past: 30 * time.Second, whole: 35 * time.Second, back: "21", from: tt.from}.run(t, false)
 		})
 	}
 }
