@@ -81,7 +81,7 @@ func TestPagePassesWishesOn(t *testing.T) {
 	for _, over := range []string{"ws", "http"} {
 		t.Run(over, func(t *testing.T) {
 			s, p := newSource(t, true), browser(t)
-			p.open(s.URL + "/?track=1&stream=live/demo&token=secret&start=live&hevc=legacy&track=2&onlyaudio=&x=<&over=" + over)
+			p.open(s.URL + "/?track=1&stream=live/demo&password=secret&start=live&hevc=legacy&track=2&onlyaudio=&x=<&over=" + over)
 			p.until(state("playing"))
 			const asked = "start=live&track=1&hevc=legacy"
 			assert.Equal(t, asked, s.lastAsked())

@@ -48,6 +48,8 @@ type recorder struct {
 	recordings []*fakeRecording // the newest first
 	asked      map[string]int   // by path: how often
 	ranges     []string         // of requests for files
+	wants      string           // the query without which recordings are refused; empty for none
+	why        string           // they are, as the client is told
 	growing    func() time.Duration
 	media      func(length time.Duration) []byte
 }
@@ -71,6 +73,13 @@ func (a *recorder) rangesAsked() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return append([]string(nil), a.ranges...)
+}
+
+// demand refuses who does not show a query from now on, and says why.
+func (a *recorder) demand(query, why string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.wants, a.why = query, why
 }
 
 // change changes a recording, under the lock.
@@ -107,6 +116,9 @@ func (a *recorder) serve(w http.ResponseWriter, r *http.Request) bool {
 		}
 	}
 	switch {
+	case a.wants != "" && r.URL.RawQuery != a.wants:
+		w.WriteHeader(http.StatusForbidden)
+		json.NewEncoder(w).Encode(map[string]string{"error": "denied", "reason": a.why})
 	case !a.on:
 		http.Error(w, `{"reason":"nothing is recorded here"}`, http.StatusNotFound)
 	case isFile:

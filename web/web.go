@@ -147,7 +147,8 @@ func secure(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "same-origin")
+		// The query of the page's address may hold a permission: no request repeats it.
+		h.Set("Referrer-Policy", "strict-origin")
 		next.ServeHTTP(w, r)
 	})
 }

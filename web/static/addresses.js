@@ -15,6 +15,28 @@ function path(key) {
 // What a link may ask of the server, the same over every protocol.
 const known = ['onlyaudio', 'onlyvideo', 'start', 'back', 'track', 'hevc'];
 
+// What a link may show so that its viewer may watch: a key, a token, or a signature in
+// one of its forms.
+const shown = ['key', 'token', 'expires', 'sign', 'bind', 'txSecret', 'txTime', 'auth_key'];
+
+// permission takes from the page's query what permits to watch, escaped: '' or
+// 'expires=…&sign=…'. It is a secret: it goes to the server and the clipboard, and
+// nowhere else. Whether it is right, the server says, of what stands there twice, too.
+export function permission(search) {
+  const said = new URLSearchParams(search), kept = new URLSearchParams();
+  for (const name of shown) {
+    for (const value of said.getAll(name)) kept.append(name, value);
+  }
+  return kept.toString();
+}
+
+// permitted adds a permission to wishes, or to an address.
+export const permitted = (wishes, permission) =>
+  (permission ? `${wishes}${wishes.includes('?') ? '&' : '?'}${permission}` : wishes);
+
+// inPath reports whether a permission is for one path alone, that over HTTP.
+const inPath = (permission) => permission !== '' && [...new URLSearchParams(permission).keys()].every((k) => k === 'auth_key');
+
 // wishes takes from the page's query what is meant for the server, each once and
 // escaped: '' or '?track=1&start=live'. Whether it makes sense, the server says.
 export function wishes(search) {
@@ -60,7 +82,9 @@ export function split(key) {
 // something between these quotes.
 const quoted = (url) => (url.includes('?') ? `"${url}"` : url);
 
-export function watching(key, wishes = '') {
+// watching returns what to do elsewhere to watch a stream, with the permission in it.
+export function watching(key, asked = '', permission = '') {
+  const wishes = permitted(asked, permission);
   const file = split(key).name.replace(/[^A-Za-z0-9_]+/g, '-').replace(/^-/, '') || 'stream';
   return [
     ['This page', location.origin + page(key, wishes)],
@@ -69,7 +93,7 @@ export function watching(key, wishes = '') {
     ['VLC, OBS media source', http(key, wishes)],
     ['curl, into a file', `curl -o ${file}.flv ${quoted(http(key, wishes))}`],
     ['WebSocket-FLV', ws(key, wishes)],
-  ];
+  ].filter(([, value]) => !inPath(permission) || !value.includes('rtmp://'));
 }
 
 export function obs(key) {
@@ -83,24 +107,26 @@ export function ffmpeg(key) {
 
 // Addresses of a recording {stream, id}.
 export const recordingPage = ({ stream, id }) => `/?recording=${path(`${stream}/${id}`)}`;
-export const recordingAsk = (key) => `/api/v1/recordings/${path(key)}`;
+export const recordingAsk = (key, permission) => permitted(`/api/v1/recordings/${path(key)}`, permission);
 const file = ({ stream, id }) => `/rec/${path(`${stream}/${id}`)}`;
-export const flvFile = (recording) => `${file(recording)}.flv`;
-export const mp4File = (recording) => `${file(recording)}.mp4`;
+export const flvFile = (recording, permission) => permitted(`${file(recording)}.flv`, permission);
+export const mp4File = (recording, permission) => permitted(`${file(recording)}.mp4`, permission);
 
 // fileName is how a recording is called where it is downloaded, without an ending.
 export const fileName = ({ stream, id }) =>
   `${split(stream).name}-${id}`.replace(/[^A-Za-z0-9_.-]+/g, '-').replace(/^[-.]+/, '') || 'recording';
 
-export function playing(recording) {
+// playing returns what to do elsewhere to play a recording, with the permission in it.
+export function playing(recording, permission) {
   const { stream, id } = recording;
-  const flv = location.origin + flvFile(recording), rtmpFile = rtmp(`rec/${stream}/${id}`);
-  return [
-    ['This page', location.origin + recordingPage(recording)],
-    ['ffplay, RTMP', `ffplay ${rtmpFile}`],
-    ['ffplay, HTTP-FLV', `ffplay ${flv}`],
-    ['curl, into a file', `curl -f -o ${fileName(recording)}.flv ${flv}`],
+  const flv = location.origin + flvFile(recording, permission), rtmpFile = rtmp(`rec/${stream}/${id}`, permitted('', permission));
+  const all = [
+    ['This page', location.origin + permitted(recordingPage(recording), permission)],
+    ['ffplay, RTMP', `ffplay ${quoted(rtmpFile)}`],
+    ['ffplay, HTTP-FLV', `ffplay ${quoted(flv)}`],
+    ['curl, into a file', `curl -f -o ${fileName(recording)}.flv ${quoted(flv)}`],
     ['VLC, OBS media source', flv],
     ['RTMP', rtmpFile],
   ];
+  return all.filter(([, value]) => !inPath(permission) || !value.includes('rtmp://'));
 }

@@ -6,7 +6,7 @@ import { Poller } from './poll.js';
 import { Recording } from './recording.js';
 import { Recordings } from './recordings.js';
 import { Watch } from './watch.js';
-import { page, wishes } from './addresses.js';
+import { page, permission, wishes } from './addresses.js';
 
 const list = new List();
 let watch = null;      // the view of a stream, or of a recording
@@ -25,6 +25,16 @@ const poller = new Poller((answer, reason) => {
   if (answer) list.update(answer.streams, !!answer.private);
   state(!answer ? 'unreachable' : answer.private ? 'private' : answer.streams.length ? 'streams' : 'empty');
 });
+
+// What the addresses of this tab have shown for each stream: links within the page do not
+// repeat it, and the history has it only where it was in an address.
+const permissions = new Map();
+
+function permissionFor(stream) {
+  const shown = permission(location.search);
+  if (shown) permissions.set(stream, shown);
+  return permissions.get(stream) ?? '';
+}
 
 function state(name) {
   document.body.dataset.state = name;
@@ -50,7 +60,9 @@ function route() {
       state(name);
       poller.calm = name === 'playing';
     };
-    const mine = watch = recording ? new Recording(recording, changed) : new Watch(key, wishes(location.search), changed);
+    const mine = watch = recording
+      ? new Recording(recording, permissionFor(streamOf(recording)), changed)
+      : new Watch(key, wishes(location.search), permissionFor(key), changed);
     mine.open();
   } else {
     state('loading');
@@ -58,7 +70,12 @@ function route() {
     recordings = new Recordings({ root: $('newest'), limit: 6 });
   }
   poller.calm = false;
-  poller.watch(recording ? recording.replace(/\/[^/]*$/, '') : key || null);
+  poller.watch(recording ? streamOf(recording) : key || null);
+}
+
+// streamOf is the stream of a recording APP/NAME/ID.
+function streamOf(recording) {
+  return recording.replace(/\/[^/]*$/, '');
 }
 
 // clean forgives what people paste: slashes around, ".flv" behind.

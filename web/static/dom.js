@@ -39,10 +39,12 @@ export function rows(list, values) {
   }
 }
 
-// copyable is a line to copy: a label, the value, a button.
-export function copyable(label, value) {
+// copyable is a line to copy: a label, the value, a button. What is secret in the value
+// is copied, and not shown.
+export function copyable(label, value, secret = '') {
+  const shown = secret ? value.replaceAll(secret, '…') : value;
   // Where a line wraps, it wraps between words, not at the dash of an option.
-  const code = el('code', { tabindex: '0' }, ...value.split(/( )/).map((word) => el('span', {}, word)));
+  const code = el('code', { tabindex: '0' }, ...shown.split(/( )/).map((word) => el('span', {}, word)));
   const button = el('button', { type: 'button', class: 'copy', 'aria-label': `Copy: ${label}` }, 'Copy');
   let back;
   button.addEventListener('click', async () => {
@@ -65,7 +67,13 @@ async function copy(value, shown) {
   } catch { /* the other way, then */ }
   const selection = getSelection();
   selection.selectAllChildren(shown);
+  const whole = (e) => { // what is selected need not be all of it
+    e.clipboardData.setData('text/plain', value);
+    e.preventDefault();
+  };
+  document.addEventListener('copy', whole, { once: true });
   const done = document.execCommand('copy');
+  document.removeEventListener('copy', whole);
   if (done) selection.removeAllRanges();
   return done;
 }

@@ -2,17 +2,19 @@
 
 import { ENDED, SHUTDOWN, LOST } from './loader.js';
 
+// What the server says before what else it says, of a permission that was right once.
+const ended = /^the permission has ended(: )?/;
 const busy = 5000;           // the least pause where the server has too many viewers, ms
 
 // meaning returns the state that follows, 'failed' if it is not tried again, the least
-// pause before it is, in ms, what to say, and Player.remedy. The end is that of a
-// loader (loader.js). It came
+// pause before it is, in ms, what to say, Player.remedy and Player.refusal. The end is that
+// of a loader (loader.js). It came
 //   shown      after a picture was shown
 //   state      in this state of the player
 //   unopened   as the last of so many WebSockets in a row that did not get through
 //              although the server answers
 export function meaning({ code, reason, opened }, { shown, state, unopened }) {
-  const again = { state: 'reconnecting', least: 0, words: reason, remedy: '' };
+  const again = { state: 'reconnecting', least: 0, words: reason, remedy: '', refusal: '' };
   switch (code) {
     case ENDED:
       if (/^codec changed/.test(reason)) return again; // it goes on, in another form
@@ -22,8 +24,10 @@ export function meaning({ code, reason, opened }, { shown, state, unopened }) {
       return { ...again, words: reason || 'the server shuts down' };
     case 4404:
       return { ...again, state: state === 'ended' ? 'ended' : 'waiting', words: '' };
-    case 4400: case 4403:
+    case 4400:
       return { ...again, state: 'failed', words: reason || 'the server refuses it' };
+    case 4401: case 4403:
+      return { ...again, state: 'failed', ...refusalOf(code, reason) };
     case 4503: case 1013:
       return { ...again, least: busy, words: reason || 'the server has too many viewers' };
     case LOST:
@@ -38,6 +42,19 @@ export function meaning({ code, reason, opened }, { shown, state, unopened }) {
   }
   return { ...again, words: reason || `the server closed the connection (${code})` };
 }
+
+// refusalOf returns what a refusal, or an end without permission, is: refusal is 'expired'
+// or 'denied', and words what there is to say beyond that.
+export function refusalOf(code, reason) {
+  return {
+    refusal: code === 4401 || ended.test(reason) ? 'expired' : 'denied',
+    words: reason.replace(ended, ''),
+  };
+}
+
+// What the page says of the two, large and small.
+export const refusalHeadlines = { denied: 'You may not watch this', expired: 'Your permission has ended' };
+export const refusalPills = { denied: 'Denied', expired: 'Expired' };
 
 // mediaMeaning returns what to say of an error of mpegts.js or the browser, and whether
 // trying again can't help (failed).

@@ -100,7 +100,7 @@ export function loaderFor(mpegts, over, listener) {
 
     async run(url) {
       const response = await fetch(url,
-        { cache: 'no-store', signal: this.stop.signal, referrerPolicy: 'same-origin' });
+        { cache: 'no-store', signal: this.stop.signal });
       if (!response.ok) {
         const { reason } = await response.json().catch(() => ({}));
         const code = httpCodes[response.status] ?? LOST;

@@ -44,6 +44,7 @@ export class Player {
   state = '';
   reason = '';               // in words, or empty
   remedy = '';               // 'http': playing over HTTP may work
+  refusal = '';              // 'denied' or 'expired': why it has failed, if it is that
   retryAt = 0;               // when the next attempt is due (performance.now), or 0
   figures = {
     bytes: 0, sessions: 0, reconnects: 0, stalls: 0, firstFrameMS: 0,
@@ -230,11 +231,11 @@ export class Player {
     if (now - session.began > settled) this.#pause = 0;
     const blocked = end.code === LOST && !end.opened && this.#over === 'ws' && this.#known !== null;
     if (blocked) this.#unopened++;
-    const { state, least, words, remedy } = meaning(end, {
+    const { state, least, words, remedy, refusal } = meaning(end, {
       shown: session.shown, state: this.state, unopened: blocked ? this.#unopened : 0,
     });
     this.remedy = remedy;
-    if (state === 'failed') return this.#fail(words);
+    if (state === 'failed') return this.#fail(words, refusal);
     this.reason = words;
     // What is buffered of a stream that is over is still shown.
     const most = this.rewound ? Infinity : 1500;
@@ -259,12 +260,11 @@ export class Player {
     this.#changed();
   }
 
-  #fail(reason) {
+  #fail(reason, refusal = '') {
     this.#freeze();
     this.#close();
     clearTimeout(this.#retry);
-    this.retryAt = 0;
-    this.reason = reason;
+    Object.assign(this, { reason, refusal, retryAt: 0 });
     this.#set('failed');
   }
 

@@ -26,7 +26,7 @@ export function rangeLoader(mpegts, { growing, failed }) {
       for (let at = from; ;) {
         const more = growing(); // asked before: what is written meanwhile is fetched, too
         const response = await fetch(url,
-          { headers: { Range: `bytes=${at}-` }, cache: 'no-store', signal, referrerPolicy: 'same-origin' });
+          { headers: { Range: `bytes=${at}-` }, cache: 'no-store', signal });
         if (response.status === 206 || response.status === 200 && at === 0) {
           at = await this.read(response, at);
         } else if (response.status !== 416) {

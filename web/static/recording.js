@@ -3,7 +3,8 @@
 import { $, el, text, show, copyable, rows } from './dom.js';
 import { page, playing, flvFile, mp4File, fileName } from './addresses.js';
 import { load } from './library.js';
-import { recorded, Recordings } from './recordings.js';
+import { refusalHeadlines, refusalOf, refusalPills } from './ends.js';
+import { Denied, recorded, Recordings } from './recordings.js';
 import { Screen } from './screen.js';
 import { SeekBar } from './seekbar.js';
 import { VOD } from './vod.js';
@@ -18,16 +19,18 @@ const growing = 3000, retry = 3000; // between two questions for what grows, and
 
 export class Recording {
   player = null;
-  #key; #changed;
+  #key; #permission; #changed;
   #recording = null;
-  #problem = '';
+  #problem = ''; #refusal = '';
   #screen; #bar; #list = null;
   #clock = 0; #timer = 0;
   #quiet = new AbortController(); // ends all listeners
 
-  // key is APP/NAME/ID. changed is called whenever the player's state has.
-  constructor(key, changed) {
+  // key is APP/NAME/ID, permission is what the link shows for it (addresses.js). changed
+  // is called whenever the player's state has.
+  constructor(key, permission, changed) {
     this.#key = key;
+    this.#permission = permission;
     this.#changed = changed;
   }
 
@@ -37,6 +40,7 @@ export class Recording {
     text($('when'), '');
     document.title = `${$('title').textContent} · Sluice`;
     for (const id of ['figures', 'elsewhere', 'files']) $(id).replaceChildren();
+    show($('permitted'), false);
     this.#screen = new Screen({
       signal, toggle: () => this.player?.toggle(), move: (by) => this.#move(by),
       audible: () => !!this.#recording?.audio && this.state === 'playing',
@@ -68,7 +72,7 @@ export class Recording {
     text($('when'), '');
   }
 
-  get state() { return this.player?.state || (this.#problem ? 'failed' : 'connecting'); }
+  get state() { return this.player?.state || (this.#problem || this.#refusal ? 'failed' : 'connecting'); }
   get reason() { return this.player?.reason || this.#problem; }
 
   // heard takes the server's answer about streams, or null when there is none.
@@ -79,8 +83,13 @@ export class Recording {
 
   // find asks for the recording until the server answers, and plays it.
   async #find() {
-    const found = await recorded(this.#key).catch(() => undefined);
+    const found = await this.#ask(this.#key).catch((e) => (e instanceof Denied ? e : undefined));
     if (this.#quiet.signal.aborted) return;
+    if (found instanceof Denied) {
+      this.#problem = found.message;
+      this.#show();
+      return;
+    }
     if (found === undefined) {
       this.#timer = setTimeout(() => this.#find(), retry);
       return;
@@ -95,8 +104,9 @@ export class Recording {
     this.#list = new Recordings({ root: $('recordings'), stream, limit: 10, current: id });
     this.player = new VOD({
       video: $('video'), still: $('frozen'), library: load, recording: found,
+      permission: this.#permission,
       ask: async () => {
-        const now = await recorded(key);
+        const now = await this.#ask(key);
         if (now && !this.#quiet.signal.aborted) this.#take(now);
         return now;
       },
@@ -108,12 +118,26 @@ export class Recording {
     this.#follow(key);
   }
 
+  // ask asks for a recording, and notes whether it may be seen.
+  async #ask(key) {
+    try {
+      const found = await recorded(key, this.#permission);
+      this.#refusal = '';
+      return found;
+    } catch (e) {
+      if (!(e instanceof Denied)) throw e;
+      const { refusal, words } = refusalOf(0, e.message);
+      this.#refusal = refusal;
+      throw new Denied(words);
+    }
+  }
+
   // follow asks again and again as long as the recording grows.
   async #follow(key) {
     if (this.#recording.state !== 'recording') return;
     await new Promise((done) => { this.#timer = setTimeout(done, growing); });
     if (this.#quiet.signal.aborted) return;
-    const now = await recorded(key).catch(() => undefined);
+    const now = await this.#ask(key).catch(() => undefined);
     if (this.#quiet.signal.aborted) return;
     if (now) {
       this.#take(now);
@@ -134,10 +158,12 @@ export class Recording {
     $('up').href = $('watch-live').href = page(stream);
     const file = (href, words, ending) => el('a', { href, download: `${fileName(recording)}.${ending}`, class: 'button' }, words);
     $('files').replaceChildren(...[
-      state !== 'recording' && file(mp4File(recording), 'Download MP4', 'mp4'),
-      file(flvFile(recording), 'Download FLV', 'flv'),
+      state !== 'recording' && file(mp4File(recording, this.#permission), 'Download MP4', 'mp4'),
+      file(flvFile(recording, this.#permission), 'Download FLV', 'flv'),
     ].filter(Boolean));
-    $('elsewhere').replaceChildren(...playing(recording).map(([label, value]) => copyable(label, value)));
+    $('elsewhere').replaceChildren(...playing(recording, this.#permission)
+      .map(([label, value]) => copyable(label, value, this.#permission)));
+    show($('permitted'), this.#permission !== '');
   }
 
   #again() {
@@ -159,11 +185,12 @@ export class Recording {
     this.#screen.overlay({
       // Once it has been played, nothing is in the way of who looks at a picture.
       state: state === 'paused' && played ? 'playing' : state,
-      headline: headlines[state] ?? state, detail: this.#detail(state, reason),
+      headline: (state === 'failed' && refusalHeadlines[this.#refusal]) || (headlines[state] ?? state),
+      detail: this.#detail(state, reason),
       again: { failed: 'Try again', reconnecting: 'Try now', paused: 'Play', ended: 'Play again' }[state] ?? '',
     });
     show($('other'), false);
-    text($('state'), pills[state] ?? state);
+    text($('state'), (state === 'failed' && refusalPills[this.#refusal]) || (pills[state] ?? state));
     $('state').dataset.state = state;
     this.#screen.paused(state !== 'playing' && state !== 'buffering' && state !== 'waiting');
     this.#screen.sound();

@@ -8,21 +8,33 @@ const growing = 5000, calm = 15000, hidden = 60000; // between two questions, ms
 const off = 60000;          // after the answer that nothing is recorded here
 let offUntil = -Infinity;
 
-// ask returns the answer to a question about recordings, or null where there is none:
-// where nothing is recorded, or may not be seen. It throws if the server does not answer.
+// Denied is thrown where the server says that this may not be seen; its message is why.
+export class Denied extends Error {}
+
+// ask returns the answer to a question about recordings, or null where there is none, as
+// where nothing is recorded. It throws Denied, or another error if the server does not
+// answer.
 async function ask(url) {
   const response = await fetch(url, { cache: 'no-store', signal: AbortSignal.timeout(8000) });
-  if ([401, 403, 404].includes(response.status)) return null;
+  if (response.status === 404) return null;
+  if ([401, 403].includes(response.status)) {
+    const { reason } = await response.json().catch(() => ({}));
+    throw new Denied(reason || 'the server refuses it');
+  }
   if (!response.ok) throw new Error(`it answers ${response.status}`);
   return response.json();
 }
 
-// recorded returns one recording by APP/NAME/ID, null if there is no such thing.
-export const recorded = (key) => ask(recordingAsk(key));
+// recorded returns one recording by APP/NAME/ID, null if there is no such thing. It throws
+// as ask does.
+export const recorded = (key, permission) => ask(recordingAsk(key, permission));
 
 async function page(query) {
   if (performance.now() < offUntil) return null;
-  const answer = await ask(`/api/v1/recordings?${query}`);
+  const answer = await ask(`/api/v1/recordings?${query}`).catch((e) => {
+    if (e instanceof Denied) return null; // a list of what may not be seen is empty
+    throw e;
+  });
   if (!answer) offUntil = performance.now() + off;
   return answer;
 }

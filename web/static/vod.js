@@ -13,6 +13,7 @@ import { rangeLoader } from './range.js';
 import { overGap, ahead, holds } from './gap.js';
 import { freeze } from './picture.js';
 import { flvFile, mp4File } from './addresses.js';
+import { Denied } from './recordings.js';
 import { ways } from './ways.js';
 
 const tick = 200;             // between two looks at the video, ms
@@ -30,7 +31,7 @@ export class VOD {
   way = '';                   // 'mp4' or 'flv', while it plays
   opened = 0;                 // how often a file was opened
 
-  #video; #still; #library; #recording; #ask; #changed;
+  #video; #still; #library; #recording; #permission; #ask; #changed;
   #left = [];                 // ways not tried yet
   #player = null;             // of mpegts.js
   #length = 0;                // of the recording when it was opened, s
@@ -46,12 +47,13 @@ export class VOD {
 
   // library brings mpegts.js in and returns what is wrong. ask returns what the server
   // says of the recording, null if there is none any more, and throws if it does not
-  // answer. changed is called whenever state or reason have changed.
-  constructor({ video, still, library, recording, ask, changed }) {
+  // answer, Denied if it may no longer be seen. changed is called whenever state or reason have changed.
+  constructor({ video, still, library, recording, permission, ask, changed }) {
     this.#video = video;
     this.#still = still;
     this.#library = library;
     this.#recording = recording;
+    this.#permission = permission;
     this.#ask = ask;
     this.#changed = changed;
   }
@@ -149,10 +151,10 @@ export class VOD {
     this.#length = this.#recording.duration;
     const video = this.#video, at = this.#wanted;
     if (way === 'mp4') {
-      video.src = mp4File(this.#recording);
+      video.src = mp4File(this.#recording, this.#permission);
       video.currentTime = at;
     } else {
-      const { mpegts } = window, url = location.origin + flvFile(this.#recording);
+      const { mpegts } = window, url = location.origin + flvFile(this.#recording, this.#permission);
       const player = this.#player = mpegts.createPlayer({ type: 'flv', isLive: false, url }, {
         customLoader: rangeLoader(mpegts, {
           growing: () => this.#grows,
@@ -200,8 +202,9 @@ export class VOD {
     freeze(this.#video, this.#still);
     this.#close();
     this.#want(at);
-    const turn = this.#turn, now = await this.#ask().catch(() => undefined);
+    const turn = this.#turn, now = await this.#ask().catch((e) => (e instanceof Denied ? e : undefined));
     if (turn !== this.#turn) return;
+    if (now instanceof Denied) return this.#fail(now.message);
     if (now === undefined) return this.#later('the server cannot be reached');
     if (now === null) return this.#fail('this recording is no longer there');
     this.#recording = now;

@@ -1,7 +1,8 @@
 // The view of one stream: the player, its controls, and what there is to know.
 
 import { $, text, show, copyable, rows } from './dom.js';
-import { watching, obs, ffmpeg } from './addresses.js';
+import { watching, obs, ffmpeg, permitted } from './addresses.js';
+import { refusalHeadlines, refusalPills } from './ends.js';
 import { load } from './library.js';
 import { Player } from './player.js';
 import { Recordings } from './recordings.js';
@@ -21,25 +22,27 @@ const pills = { ...headlines, waiting: 'Waiting for publisher', ended: 'Ended', 
 
 export class Watch {
   player = null;
-  #key; #wishes; #changed;
+  #key; #wishes; #permission; #changed;
   #stream = null;      // the server's figures, or null
   #clock = 0;
   #quiet = new AbortController(); // ends all listeners
   #screen; #rewind; #recordings;
 
-  // wishes are what the link asks of the server (addresses.js). changed is called
-  // whenever the player's state has.
-  constructor(key, wishes, changed) {
+  // wishes are what the link asks of the server, permission is what it shows for that
+  // (addresses.js). changed is called whenever the player's state has.
+  constructor(key, wishes, permission, changed) {
     this.#key = key;
     this.#wishes = wishes;
+    this.#permission = permission;
     this.#changed = changed;
   }
 
   async open() {
     text($('title'), this.#key);
     document.title = `${this.#key} · Sluice`;
-    const lines = (addresses) => addresses.map(([label, value]) => copyable(label, value));
-    $('elsewhere').replaceChildren(...lines(watching(this.#key, this.#wishes)));
+    const lines = (addresses) => addresses.map(([label, value]) => copyable(label, value, this.#permission));
+    $('elsewhere').replaceChildren(...lines(watching(this.#key, this.#wishes, this.#permission)));
+    show($('permitted'), this.#permission !== '');
     $('publish').replaceChildren(...lines([...obs(this.#key), ...ffmpeg(this.#key)]));
     $('figures').replaceChildren();
     this.#listen();
@@ -64,7 +67,7 @@ export class Watch {
     }
     this.player = new Player({
       mpegts: window.mpegts, video: $('video'), still: $('frozen'), key: this.#key,
-      wishes: this.#wishes, over: over(), known: this.#known, changed: () => this.#show(),
+      wishes: permitted(this.#wishes, this.#permission), over: over(), known: this.#known, changed: () => this.#show(),
     });
     this.player.start();
   }
@@ -95,7 +98,7 @@ export class Watch {
   #show() {
     const { state, reason } = this;
     this.#overlay(state, reason, this.player?.remedy ?? '');
-    text($('state'), pills[state] ?? state);
+    text($('state'), (state === 'failed' && refusalPills[this.player?.refusal]) || (pills[state] ?? state));
     $('state').dataset.state = state;
     this.#screen.paused(state === 'paused' || $('video').paused);
     this.#figures();
@@ -105,7 +108,8 @@ export class Watch {
 
   #overlay(state, reason, remedy) {
     this.#screen.overlay({
-      state, headline: headlines[state] ?? state, detail: this.#detail(state, reason),
+      state, headline: (state === 'failed' && refusalHeadlines[this.player?.refusal]) || (headlines[state] ?? state),
+      detail: this.#detail(state, reason),
       again: { failed: 'Try again', reconnecting: 'Try now', paused: 'Play' }[state] ?? '',
     });
     show($('other'), remedy === 'http');
