@@ -2,8 +2,10 @@
 
 import { ENDED, SHUTDOWN, LOST } from './loader.js';
 
-// What the server says before what else it says, of a permission that was right once.
-const ended = /^the permission has ended(: )?/;
+// How the server begins what it says of who may not watch, over WebSocket with the reason
+// before it; and of who might once.
+const denied = /^(denied|expired)(: |$)/;
+const ended = /^the permission has ended(: |$)/;
 const busy = 5000;           // the least pause where the server has too many viewers, ms
 
 // meaning returns the state that follows, 'failed' if it is not tried again, the least
@@ -46,9 +48,10 @@ export function meaning({ code, reason, opened }, { shown, state, unopened }) {
 // refusalOf returns what a refusal, or an end without permission, is: refusal is 'expired'
 // or 'denied', and words what there is to say beyond that.
 export function refusalOf(code, reason) {
+  const words = reason.replace(denied, '');
   return {
-    refusal: code === 4401 || ended.test(reason) ? 'expired' : 'denied',
-    words: reason.replace(ended, ''),
+    refusal: code === 4401 || ended.test(words) ? 'expired' : 'denied',
+    words: words.replace(ended, ''),
   };
 }
 

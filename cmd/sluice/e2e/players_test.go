@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -8,7 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // The players, in the web folder: mpegts.js as the program has it embedded, and flv.js
@@ -49,6 +53,27 @@ function again(name) {
   const { video } = players[name];
   video.currentTime = 0;
   video.play();
+}
+
+// stop ends a player, whose figures stay.
+function stop(name) {
+  players[name].player.destroy();
+}
+
+// knock asks for a stream without a player, and returns what becomes of that: an HTTP
+// status, or the close code of a WebSocket and why.
+async function knock(url) {
+  if (url.startsWith("http")) {
+    const answer = await fetch(url);
+    if (answer.ok) {
+      await answer.body.pipeTo(new WritableStream());
+      return "ended";
+    }
+    return answer.status + " " + (await answer.json()).error;
+  }
+  return new Promise((done) => {
+    new WebSocket(url).onclose = ({ code, reason }) => done(code + " " + reason);
+  });
 }
 
 // look tells how a player does. smooth is the number of pictures since one was
@@ -100,13 +125,37 @@ func openPlayers(t *testing.T) *players {
 	return &players{browser: b}
 }
 
+// in returns the players for a subtest.
+func (p *players) in(t *testing.T) *players {
+	return &players{browser: &browser{t: t, ctx: p.ctx}}
+}
+
 // play starts a player of a library, "mpegts" or "flvjs", over "http" or "ws".
 func (p *players) play(s *server, lib, scheme, key string) string {
 	p.t.Helper()
 	name := fmt.Sprintf("%s over %s, %s", lib, scheme, key)
 	p.names = append(p.names, name)
-	eval[bool](p.browser, fmt.Sprintf("play(%q, %s, %q), true", name, lib, s.flvURL(scheme, key)))
+	p.playURL(name, lib, s.flvURL(scheme, key))
 	return name
+}
+
+// playURL is play of any address.
+func (p *players) playURL(name, lib, url string) {
+	p.t.Helper()
+	eval[bool](p.browser, fmt.Sprintf("play(%q, %s, %q), true", name, lib, url))
+}
+
+// knock asks for streams, all at a time, and returns what becomes of each.
+func (p *players) knock(urls ...string) []string {
+	p.t.Helper()
+	list, err := json.Marshal(urls)
+	require.NoError(p.t, err)
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	said, err := chromedp.Run(ctx, chromedp.Evaluate[[]string](
+		fmt.Sprintf("Promise.all(%s.map((url) => knock(url).catch(String)))", list), chromedp.EvalAwaitPromise))
+	require.NoError(p.t, err)
+	return said
 }
 
 func (p *players) look(name string) looks {

@@ -101,6 +101,17 @@ type stream struct {
 // stream asks the API for a stream; the zero value has no state.
 func (s *server) stream(key string) stream {
 	s.t.Helper()
+	for _, st := range s.streams() {
+		if st.Key == key {
+			return st
+		}
+	}
+	return stream{}
+}
+
+// streams asks the API for all streams.
+func (s *server) streams() []stream {
+	s.t.Helper()
 	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://"+s.operators+"/api/v1/streams?limit=1000", nil)
 	require.NoError(s.t, err)
 	r.Header.Set("Authorization", "Bearer "+operatorToken)
@@ -110,12 +121,7 @@ func (s *server) stream(key string) stream {
 	require.Equal(s.t, http.StatusOK, answer.StatusCode)
 	var list struct{ Streams []stream }
 	require.NoError(s.t, json.NewDecoder(answer.Body).Decode(&list))
-	for _, st := range list.Streams {
-		if st.Key == key {
-			return st
-		}
-	}
-	return stream{}
+	return list.Streams
 }
 
 // client is for the tests' own requests. It keeps no connection.
