@@ -219,9 +219,10 @@ func (v *socketViewer) done(why hub.Reason) {
 	if why == hub.ReasonClientLeft {
 		why = v.leftBecause()
 	}
-	v.close(&hub.Refusal{Reason: why})
+	ending := v.viewer.Ending(why)
+	v.close(ending)
 	v.finish()
-	v.viewer.End(&hub.Refusal{Reason: why})
+	v.viewer.End(ending)
 	v.handler.serving.Done()
 }
 

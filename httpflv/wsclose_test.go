@@ -94,6 +94,16 @@ func TestWebSocketShutdown(t *testing.T) {
 	h.Wait()
 }
 
+// Who is kicked is told, in an operator's words.
+func TestWebSocketKicked(t *testing.T) {
+	h := newRig(t)
+	c, _ := watching(t, h)
+	h.waitViewers(1)
+	h.hub.Dismiss(func(s *hub.Session) bool { return s.Role() == hub.RoleWatch }, &hub.Refusal{Reason: hub.ReasonKicked, Detail: "bad manners"})
+	c.expectClose(4403, "kicked: bad manners")
+	h.log.wait(t, "session ends", "reason=kicked", `detail="bad manners"`)
+}
+
 // A client that vanishes shows at once: somebody waits for what it says.
 func TestWebSocketClientVanishes(t *testing.T) {
 	h := newRig(t)

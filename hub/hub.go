@@ -373,8 +373,8 @@ func (v *Viewer) End(why *Refusal) {
 	}
 	h.mu.Unlock()
 	v.session.stopExpiry()
-	if dismissed := v.session.dismissed.Load(); dismissed != nil && dismissed.Reason == why.Reason {
-		why = dismissed // which says more
+	if ending := v.Ending(why.Reason); ending.Detail != "" {
+		why = ending // which says more
 	}
 	s := v.stream.Load() // which it does not change any more
 	s.update(func() {

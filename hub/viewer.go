@@ -116,6 +116,15 @@ func (v *Viewer) closedBecause() *Refusal {
 	return errViewerClosed
 }
 
+// Ending returns why the viewer ends whose Fill has said end: with the words for its client of
+// who dismissed it.
+func (v *Viewer) Ending(end Reason) *Refusal {
+	if why := v.session.dismissed.Load(); why != nil && why.Reason == end {
+		return why
+	}
+	return &Refusal{Reason: end}
+}
+
 // Dismissed reports whether somebody else than the viewer's peer wants it to end. Fill says so
 // too.
 func (v *Viewer) Dismissed() bool { return v.flags.Load()&flagDismissed != 0 }

@@ -226,7 +226,7 @@ func (p *filePlayer) play() (why *hub.Refusal, then func()) {
 		}
 		if p.dismissed() {
 			why := context.Cause(p.session).(*hub.Refusal)
-			p.words = p.stream.AppendPlayEnd(p.words)
+			p.words = appendWhy(p.words, p.stream, why)
 			p.speak()
 			return why, func() { p.stream.End(why) }
 		}

@@ -287,8 +287,7 @@ func (p *playback) attach() {
 	})
 }
 
-// appendEnd tells a player that its stream is over. One that leaves by itself is
-// told nothing.
+// appendEnd tells a player why it gets no more. One that leaves by itself is told nothing.
 func (p *playback) appendEnd(dst []byte, end hub.Reason) []byte {
 	switch end {
 	case hub.ReasonClientLeft:
@@ -296,12 +295,20 @@ func (p *playback) appendEnd(dst []byte, end hub.Reason) []byte {
 	case hub.ReasonComplete:
 		return p.stream.AppendPlayStop(dst)
 	}
-	return p.stream.AppendPlayEnd(dst)
+	return appendWhy(dst, p.stream, p.viewer.Ending(end))
+}
+
+// appendWhy tells a player why it gets no more: that its stream is over, or what else it is.
+func appendWhy(dst []byte, s *rtmp.ServerStream, why *hub.Refusal) []byte {
+	if why.Reason.Proper() {
+		return s.AppendPlayEnd(dst)
+	}
+	return s.AppendStatus(dst, rtmp.LevelError, why.Reason.PlayStatus(), cmp.Or(why.Detail, why.Reason.String()))
 }
 
 // done follows the last byte of the viewer.
 func (p *playback) done(end hub.Reason) {
-	why := &hub.Refusal{Reason: end}
+	why := p.viewer.Ending(end)
 	if left := p.left.Load(); left != nil && end == hub.ReasonClientLeft {
 		why = left
 	}

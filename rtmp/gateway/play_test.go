@@ -49,6 +49,34 @@ func TestRefusalClosesConnection(t *testing.T) {
 	h.log.wait(t, "session refused", "role=watch", `reason="not found"`, "no publisher for live/demo within 20ms")
 }
 
+// A player that an operator ends is told so, and why, and not that the stream is over; one whose
+// permission ends is told what it is told when the stream does.
+func TestPlayerIsKicked(t *testing.T) {
+	for _, test := range []struct {
+		why        hub.Refusal
+		code, text string // without a text it is the end of the stream
+	}{
+		{hub.Refusal{Reason: hub.ReasonKicked, Detail: "bad manners"}, rtmp.CodePlayFailed, "bad manners"},
+		{hub.Refusal{Reason: hub.ReasonKicked}, rtmp.CodePlayFailed, "kicked"},
+		{hub.Refusal{Reason: hub.ReasonExpired, Detail: "over"}, rtmp.CodePlayUnpublishNotify, ""},
+	} {
+		h := newRig(t)
+		h.publish("demo").send(start)
+		p := h.play("demo")
+		p.expect(started)
+		h.hub.Dismiss(func(s *hub.Session) bool { return s.Role() == hub.RoleWatch }, &test.why)
+		_, err := p.ReadTag()
+		if test.text == "" {
+			assert.ErrorIs(t, err, io.EOF)
+			continue
+		}
+		var status *rtmp.StatusError
+		require.ErrorAs(t, err, &status)
+		assert.Equal(t, test.code+" "+test.text, status.Code+" "+status.Description)
+		h.log.wait(t, "session ends", "role=watch", "reason=kicked")
+	}
+}
+
 func TestPlayerLeavesWhileWaiting(t *testing.T) {
 	h := newRig(t)
 	for _, leave := range []func(p *peer, stream uint32){
