@@ -4,7 +4,9 @@
 // [Handler] answers these paths:
 //
 //	/                   the page; /?stream=APP/NAME is the player of one stream,
-//	                    /?recording=APP/NAME/ID that of a recording
+//	                    /?recording=APP/NAME/ID that of a recording; what else its query
+//	                    shows so that its viewer may watch (key, token, sign, …), the page
+//	                    hands on to these, and to nobody else
 //	/assets/…           script, style and icon of the page, and mpegts.js
 //	/api/v1/streams     the streams as JSON, see [Streams]
 //	/api/v1/recordings  the recordings, see [Recordings]

@@ -117,6 +117,10 @@ func token(t *testing.T, in time.Duration, claims jwt.MapClaims) string {
 	return "token=" + text
 }
 
+// validities are for how long permissions hold that are to end, the longer ones for a machine that
+// is busy.
+var validities = []time.Duration{6 * time.Second, 20 * time.Second, time.Minute}
+
 // asked is a place where a stream is asked for: live/cam?key=X.
 type asked string
 
