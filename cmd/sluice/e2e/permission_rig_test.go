@@ -172,6 +172,23 @@ var watchers = []watcher{
 	}},
 }
 
+// bearers show a token in a header, where the programs let people set one.
+var bearers = []watcher{
+	{"curl, Authorization", "error: 403", func(s *server, a asked, path string) []string {
+		app, name, query := a.split()
+		return []string{"curl", "-sS", "-f", "-N", "-o", path, "-H", bearer(query), s.flvURL("http", app+"/"+name)}
+	}},
+	{"ffmpeg, Authorization", "403 Forbidden", func(s *server, a asked, path string) []string {
+		app, name, query := a.split()
+		args := ffmpegPull(s.flvURL("http", app+"/"+name), path)
+		return append([]string{args[0], "-headers", bearer(query) + "\r\n"}, args[1:]...)
+	}},
+}
+
+func bearer(query string) string {
+	return "Authorization: Bearer " + strings.TrimPrefix(query, "token=")
+}
+
 // watch starts a program that watches; quiet is for one that has nothing to complain of.
 func (s *server) watch(w watcher, a asked, quiet bool) *pull {
 	s.t.Helper()
