@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -28,6 +29,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"sluice/flv"
+	"sluice/rtmp"
 )
 
 // front is a real proxy in front of a service, HOST:PORT of each.
@@ -276,4 +280,43 @@ func (h *hears) of(what string) map[netip.Addr]int {
 		counts[address] = n
 	}
 	return counts
+}
+
+// from returns a client of RTMP at an address.
+func from(ip net.IP) *rtmp.Client {
+	return &rtmp.Client{OpenTimeout: patience, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		return (&net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}}).DialContext(ctx, network, address)
+	}}
+}
+
+// publish begins the stream.
+func (b *behindProxy) publish() {
+	p, err := from(behindPublisher).Publish(b.t.Context(), "rtmp://"+b.front.rtmp+"/live/cam?key="+publishKey)
+	require.NoError(b.t, err)
+	b.t.Cleanup(func() { p.Close() })
+	b.publisher = p
+	require.NoError(b.t, p.WriteTags(append(madeHeader(), stream200k.frames(time.Second)...)))
+	until(b.t, "the stream is live", func() bool { return len(b.svc.hub.Streams()) == 1 })
+	ctx, stop := context.WithCancel(b.t.Context())
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		for b.send("silence") == nil {
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	b.t.Cleanup(func() {
+		stop()
+		sending.Wait()
+	})
+}
+
+// send sends a frame of sound. It is so small that a proxy which gathers what it passes on would
+// keep it.
+func (b *behindProxy) send(text string) error {
+	at := 1000 + b.sent.Add(1)
+	return b.publisher.WriteTag(flv.Tag{Type: flv.TypeAudio, Timestamp: at, Data: append([]byte("\xaf\x01"), text...)})
 }
