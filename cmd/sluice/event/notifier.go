@@ -258,6 +258,7 @@ func (n *Notifier) Close(ctx context.Context) {
 
 func (n *Notifier) close(ctx context.Context) {
 	n.stop()
+	n.running.Wait() // it tells of denials that were left out
 	if n.spool != nil {
 		n.spool.flush(ctx)
 	}
@@ -272,5 +273,4 @@ func (n *Notifier) close(ctx context.Context) {
 	if n.spool != nil {
 		n.spool.close(ctx)
 	}
-	n.running.Wait()
 }
