@@ -84,7 +84,7 @@ func isSecure(r *http.Request) bool {
 // is for the caller to name; of a query that is too long, nothing.
 func ClientOf(r *http.Request) hub.Client {
 	c := hub.Client{
-		Secure: isSecure(r), Agent: r.UserAgent(), Name: r.URL.Path, Host: r.Host,
+		Secure: isSecure(r), Inquiry: r.Method == http.MethodHead, Agent: r.UserAgent(), Name: r.URL.Path, Host: r.Host,
 		Origin: r.Header.Get("Origin"), Referer: r.Referer(), Authorization: r.Header.Get("Authorization"),
 	}
 	if len(r.URL.RawQuery) <= maxQuery {

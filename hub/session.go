@@ -36,6 +36,9 @@ type Client struct {
 	// Recording is which recording of the stream a viewer asks for, by its id; empty for the
 	// stream itself, and AnyRecording for a look at the list of them.
 	Recording string
+	// Inquiry says that the session only asks whether its client may, and never begins: the head
+	// of a stream or a recording, or a look at a list of recordings.
+	Inquiry bool
 	// Publishing is how a publisher wants to be recorded, RTMP's "record" or "append"; empty
 	// or "live" for as the server has it.
 	Publishing string
@@ -115,7 +118,7 @@ type Session struct {
 type appearance struct {
 	protocol, agent, name, tcURL, pageURL, swfURL, host, origin, referer, authorization string
 	recording, publishing                                                               string
-	secure                                                                              bool
+	secure, inquiry                                                                     bool
 }
 
 // Stages of a session, of which it goes through each once at the most.
@@ -149,7 +152,7 @@ func (h *Hub) NewSession(role Role, key Key, c Client) *Session {
 		appear: unique.Make(appearance{
 			protocol: c.Protocol, agent: cut(c.Agent), name: cut(c.Name), tcURL: cut(c.TCURL), pageURL: cut(c.PageURL),
 			swfURL: cut(c.SWFURL), host: cut(c.Host), origin: cut(c.Origin), referer: cut(c.Referer),
-			authorization: cut(c.Authorization), secure: c.Secure,
+			authorization: cut(c.Authorization), secure: c.Secure, inquiry: c.Inquiry,
 			recording: cut(c.Recording), publishing: cut(c.Publishing),
 		}),
 	}
@@ -210,7 +213,7 @@ func (s *Session) Client() Client {
 	return Client{
 		Protocol: a.protocol, Address: s.address, Secure: a.secure, Agent: a.agent, Name: a.name, Query: s.query,
 		TCURL: a.tcURL, PageURL: a.pageURL, SWFURL: a.swfURL, Host: a.host, Origin: a.origin, Referer: a.referer,
-		Authorization: a.authorization, Recording: a.recording, Publishing: a.publishing,
+		Authorization: a.authorization, Recording: a.recording, Inquiry: a.inquiry, Publishing: a.publishing,
 	}
 }
 

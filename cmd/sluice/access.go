@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"sync/atomic"
 
+	"sluice/cmd/sluice/event"
 	"sluice/cmd/sluice/hook"
 	"sluice/cmd/sluice/jwks"
 	"sluice/hub"
@@ -30,6 +31,7 @@ type permission struct {
 	remote *token.Remote // keys of a server of tokens; nil for none
 	// question is the method url; nil where no server is asked. It must be closed.
 	question *hook.Question
+	notifier atomic.Pointer[event.Notifier] // nil if nobody is told
 	// asks says that the policy has to be asked; without it everybody may do everything.
 	asks bool
 	// disguises says that names that nobody granted may be secrets.
@@ -233,6 +235,8 @@ func (p *permission) openQuestion(cfg *config, log *slog.Logger) (*hook.Question
 	return hook.New(hook.Config{
 		URL: p.secrets.authURL.text, Format: cfg.AuthFormat, Timeout: cfg.AuthTimeout,
 		FailOpen: joinWords(cfg.AuthFail) == "open", Cache: cfg.AuthCache, Grace: orNever(cfg.PublisherGrace), Server: serverName(), Logger: log,
+		Account: func() bool { return p.notifier.Load() != nil && p.asksWhereTold(cfg) },
+		Left:    func(s *hub.Session, key hub.Key) { p.notifier.Load().Left(s, key) },
 	})
 }
 

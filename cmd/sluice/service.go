@@ -111,6 +111,9 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 		return nil, err
 	}
 	s.notifier = notifier
+	if s.permission != nil {
+		s.permission.notifier.Store(notifier)
+	}
 	s.recordings = newRecordings(cfg, s.hub, s.recorded(), log)
 	coalesce := time.Duration(cfg.Coalesce)
 	if cfg.Coalesce == coalesceAuto {

@@ -82,7 +82,7 @@ func (h *Handler) Find(r *http.Request, key hub.Key, id string) (archive.Recordi
 // stream for which that is granted, which may be another one.
 func (h *Handler) ask(r *http.Request, key hub.Key, id string) (granted hub.Key, err error) {
 	client := httpflv.ClientOf(r)
-	client.Protocol, client.Recording = protocolHTTP, id
+	client.Protocol, client.Recording, client.Inquiry = protocolHTTP, id, true
 	s := h.hub.NewSession(hub.RoleWatch, key, client)
 	err = s.AskAndWait(r.Context())
 	return s.Key(), err

@@ -192,6 +192,22 @@ func (n *Notifier) endKnown(e *hub.Event) {
 	n.hooks.add(&told)
 }
 
+// Left tells the endpoint the end of a session that never began, which it has granted. key is the
+// stream's name after the grant.
+func (n *Notifier) Left(s *hub.Session, key hub.Key) {
+	if n.hooks == nil {
+		return
+	}
+	typ := TypeStop
+	if s.Role() == hub.RolePublish {
+		typ = TypeUnpublish
+	}
+	told := n.newEvent(typ)
+	told.Session, told.Reason = sessionOf(s), hub.ReasonClientLeft.String()
+	told.setKey(key)
+	n.hooks.add(&told)
+}
+
 // lost tells that so many events of the hub never came here.
 func (n *Notifier) lost(count uint64) {
 	e := n.newEvent(TypeGap)

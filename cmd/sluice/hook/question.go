@@ -28,7 +28,16 @@ type Config struct {
 	Cache time.Duration
 	// Grace is for how long after its end a publisher that was granted may come back while the
 	// server gives no answer, as hub.Config.PublisherGrace: 8 s if 0, not at all if negative.
-	Grace  time.Duration
+	Grace time.Duration
+	// Account reports whether the server keeps account of those whom it granted, and so has to be
+	// told their ends: Left is called with each that it granted and that never begins, since its
+	// client has left before the answer or only asked whether it may (hub.Client.Inquiry). key is
+	// the stream's name after the grant. A question goes on then when all who wait for its answer
+	// have left, until there is one or it is late. nil for never; both may be called from any
+	// goroutine.
+	Account func() bool
+	Left    func(s *hub.Session, key hub.Key)
+
 	Server string       // names this server in questions
 	Logger *slog.Logger // nil discards
 
@@ -43,7 +52,7 @@ const defaultGrace = 8 * time.Second
 //
 // Who asks the same at a time shares one question: the same role, stream, address without a port
 // and query, and all else that stands in it but the session. Its answer is given up when the last
-// of them has left. No lock is held and no hub is called meanwhile.
+// of them has left, but for Config.Account. No lock is held and no hub is called meanwhile.
 //
 // A no says what is wrong with what the client shows, where it shows anything: it counts for
 // SLUICE_AUTH_FAILURES if the server answers 401, 403 or no in a body.
@@ -64,7 +73,10 @@ type Question struct {
 
 // flight is one question under way.
 type flight struct {
-	waiters int           // guarded by Question.mu
+	session *hub.Session // the one that it is about, of all that wait
+	waiters int          // guarded by Question.mu, as are left and landed
+	left    bool         // session has, before there was an answer
+	landed  bool
 	cancel  func()        // gives it up
 	done    chan struct{} // closed when the rest is set
 	verdict verdict
@@ -163,31 +175,63 @@ func (q *Question) verdict(ctx context.Context, s *hub.Session, call *Call) (ver
 	f := q.flights[to]
 	first := f == nil
 	if first {
-		f = q.launchLocked(to, call, s.Key())
+		f = q.launchLocked(to, call, s)
 	}
 	f.waiters++
 	q.mu.Unlock()
 
 	select {
 	case <-f.done:
-		if first && f.err == nil && f.verdict.allow && call.Recording != hub.AnyRecording {
-			q.mu.Lock()
-			if ctx.Err() == nil {
-				q.known.asked.put(call.Session, struct{}{})
-			}
-			q.mu.Unlock()
+		if first && f.granted() {
+			q.begins(ctx, s, f.verdict)
 		}
 		return f.verdict, f.err
 	case <-ctx.Done():
-		q.leave(to, f)
+		if q.leave(to, f, first) {
+			q.tellLeft(s, f.verdict)
+		}
 		return verdict{}, context.Cause(ctx)
 	}
 }
 
+// granted reports whether the answer was yes.
+func (f *flight) granted() bool { return f.err == nil && f.verdict.allow }
+
+// begins notes that the server takes a session that it was asked about for one that has begun.
+func (q *Question) begins(ctx context.Context, s *hub.Session, v verdict) {
+	c := s.Client()
+	q.mu.Lock()
+	over := c.Inquiry || c.Recording == hub.AnyRecording || ctx.Err() != nil
+	if !over {
+		q.known.asked.put(s.ID(), struct{}{})
+	}
+	q.mu.Unlock()
+	if over {
+		q.tellLeft(s, v)
+	}
+}
+
+// accounts is Config.Account.
+func (q *Question) accounts() bool {
+	return q.cfg.Account != nil && q.cfg.Left != nil && q.cfg.Account()
+}
+
+// tellLeft tells that a session which the server has granted never begins.
+func (q *Question) tellLeft(s *hub.Session, v verdict) {
+	if !q.accounts() {
+		return
+	}
+	key := s.Key()
+	if v.key != (hub.Key{}) {
+		key = v.key
+	}
+	q.cfg.Left(s, key)
+}
+
 // launchLocked begins a question.
-func (q *Question) launchLocked(to digest, call *Call, key hub.Key) *flight {
+func (q *Question) launchLocked(to digest, call *Call, s *hub.Session) *flight {
 	ctx, cancel := context.WithCancel(q.ctx)
-	f := &flight{cancel: cancel, done: make(chan struct{})}
+	key, f := s.Key(), &flight{session: s, cancel: cancel, done: make(chan struct{})}
 	q.flights[to] = f
 	contentType, body := q.cfg.Format.question(call)
 	q.flying.Go(func() {
@@ -202,16 +246,20 @@ func (q *Question) launchLocked(to digest, call *Call, key hub.Key) *flight {
 	return f
 }
 
-// leave takes a waiter from a question, and gives it up with the last one.
-func (q *Question) leave(to digest, f *flight) {
+// leave takes a waiter from a question, and as a rule gives it up with the last one. It reports
+// whether the waiter is the session that it is about, and was granted.
+func (q *Question) leave(to digest, f *flight, first bool) (granted bool) {
+	keep := q.accounts()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if f.waiters--; f.waiters == 0 {
+	f.left = f.left || first
+	if f.waiters--; f.waiters == 0 && !keep {
 		if q.flights[to] == f {
 			delete(q.flights, to)
 		}
 		f.cancel()
 	}
+	return first && f.landed && f.granted()
 }
 
 // landed ends a question.
@@ -223,7 +271,8 @@ func (q *Question) landed(to digest, f *flight, v verdict, err error) {
 	if q.closed && err != nil {
 		err = errClosed
 	}
-	f.verdict, f.err = v, err
+	f.verdict, f.err, f.landed = v, err, true
+	left := f.left && f.granted()
 	unanswered := errors.Is(err, ErrUnanswered)
 	changed := (err == nil || unanswered) && q.silent != unanswered
 	if changed {
@@ -234,6 +283,9 @@ func (q *Question) landed(to digest, f *flight, v verdict, err error) {
 	}
 	q.mu.Unlock()
 	close(f.done)
+	if left {
+		q.tellLeft(f.session, v)
+	}
 	switch {
 	case changed && unanswered:
 		q.log.Warn("the server that is asked for permission does not answer", "error", err, "granted", q.cfg.FailOpen)
