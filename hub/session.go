@@ -36,8 +36,8 @@ type Client struct {
 	// Recording is which recording of the stream a viewer asks for, by its id; empty for the
 	// stream itself, and AnyRecording for a look at the list of them.
 	Recording string
-	// Inquiry says that the session only asks whether its client may, and never begins: the head
-	// of a stream or a recording, or a look at a list of recordings.
+	// Inquiry says that the session only asks whether its client may, and never begins: for the
+	// head of a stream or a recording, a look at a list, or the way to the latest recording.
 	Inquiry bool
 	// Publishing is how a publisher wants to be recorded, RTMP's "record" or "append"; empty
 	// or "live" for as the server has it.

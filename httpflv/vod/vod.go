@@ -143,6 +143,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			if err == nil && q.mp4 {
 				err = refusal(hub.ReasonBadRequest, "over WebSocket a recording is played as FLV")
 			}
+		} else if q.latest { // which is answered by a redirect
+			client.Inquiry = true
 		}
 		return httpflv.Resource{
 			Key: q.key, Client: client, Err: err,
