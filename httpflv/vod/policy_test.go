@@ -206,3 +206,41 @@ func TestListWithoutPolicy(t *testing.T) {
 	_, err = h.vod.Find(r, demo, "other")
 	assert.Equal(t, hub.ReasonNotFound, err.(*hub.Refusal).Reason)
 }
+
+// The policy learns which sessions only ask, and these never begin.
+func TestInquiries(t *testing.T) {
+	var inquiries, begun atomic.Int32
+	h := newRig(t, func(s *setup) {
+		s.hub.Authorize = func(_ context.Context, s *hub.Session) (hub.Grant, error) {
+			if s.Client().Inquiry {
+				inquiries.Add(1)
+			}
+			return hub.Grant{}, nil
+		}
+		s.hub.Observe = func(e hub.Event) {
+			if e.Kind == hub.EventJoined {
+				begun.Add(1)
+			}
+		}
+	})
+	h.finished(1)
+	latest := "/rec/live/demo/latest.flv"
+	for _, ask := range []func(){
+		func() { h.do(http.MethodHead, firstPath) },
+		func() { h.do(http.MethodHead, firstPath+"?follow=1") },
+		func() { h.do(http.MethodHead, latest) },
+		func() { h.do(http.MethodGet, latest) }, // a redirect
+		func() { h.vod.List(httptest.NewRequest(http.MethodGet, "/", nil), demo, "", 100) },
+		func() { h.vod.Find(httptest.NewRequest(http.MethodGet, "/", nil), demo, firstID) },
+	} {
+		before := inquiries.Load()
+		ask()
+		assert.Equal(t, before+1, inquiries.Load())
+	}
+	assert.Zero(t, begun.Load())
+	inquiries.Store(0)
+	h.get(firstPath)
+	readAll(t, h.watch(latest))
+	assert.Zero(t, inquiries.Load())
+	assert.Eventually(t, func() bool { return begun.Load() == 2 }, time.Minute, time.Millisecond)
+}
