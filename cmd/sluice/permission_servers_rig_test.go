@@ -274,3 +274,18 @@ func allAnswered(t *testing.T, answers map[string]string, granted bool) {
 		}
 	}
 }
+
+// statusOf sends the text of a request from an address, and returns the status of the answer; 0
+// where there is none.
+func statusOf(t *testing.T, from net.IP, addr, request string) int {
+	t.Helper()
+	conn := dialFrom(t, from, addr)
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	go io.WriteString(conn, request) // it may be refused before all of it was read
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return 0
+	}
+	return res.StatusCode
+}
