@@ -173,11 +173,7 @@ func readNginx(a Answer, key hub.Key) (verdict, error) {
 	case 2:
 		return verdict{allow: true}, nil
 	case 3:
-		location := a.Location
-		if strings.Contains(location, "://") || strings.HasPrefix(location, "//") {
-			return verdict{reason: "the server of this site wants the stream taken elsewhere, which is not supported"}, nil
-		}
-		name, err := url.PathUnescape(location)
+		name, err := url.PathUnescape(a.Location)
 		if err != nil {
 			return verdict{reason: reasonRename}, nil
 		}
@@ -186,13 +182,19 @@ func readNginx(a Answer, key hub.Key) (verdict, error) {
 	return refusal(a.Status, ""), nil
 }
 
-const reasonRename = "the server of this site names a stream that cannot be"
+const (
+	reasonRename    = "the server of this site names a stream that cannot be"
+	reasonElsewhere = "the server of this site wants the stream taken elsewhere, which is not supported"
+)
 
-// renamed returns a yes for another stream: NAME or APP/NAME, empty for the one that was asked
-// for. It is a no if there can be no such stream.
+// renamed returns a yes for another stream: NAME or APP/NAME, decoded, empty for the one that was
+// asked for. It is a no if there can be no such stream, or if it is a URL.
 func (v verdict) renamed(name string, key hub.Key) verdict {
-	if name == "" {
+	switch {
+	case name == "":
 		return v
+	case strings.Contains(name, "://") || strings.HasPrefix(name, "//"):
+		return verdict{reason: reasonElsewhere}
 	}
 	app, name := key.App, strings.TrimPrefix(name, "/")
 	if cut := strings.LastIndexByte(name, '/'); cut >= 0 {

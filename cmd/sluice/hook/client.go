@@ -54,8 +54,8 @@ type ClientConfig struct {
 type Client struct {
 	url     func() string
 	timeout time.Duration
-	http    *http.Client
-	slots   chan struct{} // one is in it for each request
+	http    *http.Transport // which follows no redirect, and does not even look at where to
+	slots   chan struct{}   // one is in it for each request
 	breaker breaker
 }
 
@@ -98,13 +98,10 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	c.http = &http.Client{
-		Transport: &http.Transport{
-			DialContext: dialFor(dial), TLSClientConfig: config, TLSHandshakeTimeout: c.timeout, Protocols: protocols,
-			DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxAnswer,
-			MaxConnsPerHost: maxConnections, // those included that are made for who has left
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	c.http = &http.Transport{
+		DialContext: dialFor(dial), TLSClientConfig: config, TLSHandshakeTimeout: c.timeout, Protocols: protocols,
+		DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxAnswer,
+		MaxConnsPerHost: maxConnections, // those included that are made for who has left
 	}
 	return c, nil
 }
@@ -200,7 +197,11 @@ func (c *Client) attempt(ctx context.Context, contentType string, body []byte) (
 	}
 	req.Header.Set("Content-Type", contentType)
 	req.Header.Set("User-Agent", "sluice")
-	resp, err := c.http.Do(req)
+	if user := req.URL.User; user != nil {
+		password, _ := user.Password()
+		req.SetBasicAuth(user.Username(), password)
+	}
+	resp, err := c.http.RoundTrip(req)
 	if err != nil {
 		return answer, got.Load(), plainError(err, got.Load())
 	}
