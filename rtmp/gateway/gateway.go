@@ -121,7 +121,12 @@ func granted(r *rtmp.Request) *asked { return r.Value.(*asked) }
 
 // Publish begins a publish session of the hub.
 func (h *Handler) Publish(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Publication, error) {
-	p, err := h.Hub.Publish(granted(r).session, hub.PublishOptions{
+	session := granted(r).session
+	if h.isReserved(session.Key().App) {
+		session.Refuse(errReserved)
+		return nil, publishStatus(errReserved)
+	}
+	p, err := h.Hub.Publish(session, hub.PublishOptions{
 		End: func(why *hub.Refusal) { s.Fail(publishStatus(why)) },
 	})
 	if err != nil {

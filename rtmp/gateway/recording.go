@@ -17,18 +17,23 @@ const recordings = "rec"
 
 // isRecording reports whether a client asks for something among the recordings.
 func (h *Handler) isRecording(r *rtmp.Request) bool {
-	if h.Archive == nil {
-		return false
-	}
-	first, _, _ := strings.Cut(r.App, "/")
-	return first == recordings
+	return h.isReserved(r.App)
 }
+
+// isReserved reports whether an app is for recordings.
+func (h *Handler) isReserved(app string) bool {
+	first, _, _ := strings.Cut(app, "/")
+	return h.Archive != nil && first == recordings
+}
+
+// errReserved refuses publishers in the app of recordings, and those whom the policy sends there.
+var errReserved = &hub.Refusal{Reason: hub.ReasonBadRequest, Detail: "the app rec is for recordings"}
 
 // find notes which recording a client asks for, and returns the key of its stream. One that
 // is not there is found out when it is opened: only who may watch it is told.
 func (a *asked) find(from *archive.Archive, role hub.Role, r *rtmp.Request) (hub.Key, error) {
 	if role == hub.RolePublish {
-		return hub.Key{}, &hub.Refusal{Reason: hub.ReasonBadRequest, Detail: "the app rec is for recordings"}
+		return hub.Key{}, errReserved
 	}
 	path := strings.TrimPrefix(r.App, recordings)
 	app, name := "", ""
