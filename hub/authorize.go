@@ -48,13 +48,17 @@ const (
 
 // Ask asks the policy (Config.Authorize) whether the session may be, and calls done with
 // its answer exactly once: nil, or a *Refusal. Where there is no policy it does so before
-// it returns, otherwise from another goroutine; done must not block.
+// it returns, after Config.Recheck, otherwise from another goroutine; done must not block.
 //
 // The question is given up when ctx ends, as it does when a client leaves, and when
 // Config.AuthorizeTimeout is over. No goroutine waits with it but the one that runs the
 // policy. A refusal has been told when done is called.
 func (s *Session) Ask(ctx context.Context, done func(error)) {
 	if s.hub.cfg.Authorize == nil {
+		if why := s.recheck(); why != nil {
+			done(s.refused(why))
+			return
+		}
 		done(nil)
 		return
 	}

@@ -222,6 +222,8 @@ func TestRecheck(t *testing.T) {
 			_, err = viewer(h, key).Begin()
 			assert.EqualError(t, err, "kicked: banned")
 		}
+		from = 1
+		assert.EqualError(t, viewer(h, key).AskAndWait(t.Context()), "kicked: banned", "where there is no policy to ask, too")
 		assert.Empty(t, h.Sessions())
 	})
 }
