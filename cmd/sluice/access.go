@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"sluice/cmd/sluice/event"
@@ -161,7 +162,7 @@ func (p *permission) method(cfg *config, name string, keys *atomic.Pointer[acces
 		return access.StreamKey(p.secrets.streamKeys.Load, p.mark), nil
 	case "sign":
 		var formats sign.Formats
-		if err := formats.UnmarshalText([]byte(joinWords(cfg.SignFormats))); err != nil {
+		if err := formats.UnmarshalText([]byte(strings.Join(cfg.SignFormats, ";"))); err != nil {
 			return nil, err
 		}
 		return sign.New(sign.Config{Secrets: p.secrets.signing, Formats: formats, Skew: cfg.SignSkew, Mark: p.mark}), nil

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
+	"sluice/cmd/sluice/event"
 	"sluice/cmd/sluice/hook"
 	"sluice/hub/pattern"
 )
@@ -32,6 +34,10 @@ type ControlSettings struct {
 // check says what is wrong with each value by itself.
 func (s *ControlSettings) check(c *valueCheck) {
 	c.secret("EVENT_URL", checkURL(string(s.EventURL)))
+	for _, text := range strings.Fields(string(s.EventSecret)) {
+		_, err := event.ParseSecret(text)
+		c.secret("EVENT_SECRET", err)
+	}
 	_, err := s.eventProgram()
 	c.value("EVENT_EXEC", s.EventExec, err)
 	c.value("PROXY_PROTOCOL", joinWords(s.ProxyProtocol), s.ProxyProtocol.in("off", "rtmp", "http"))
