@@ -27,8 +27,9 @@ import (
 
 // toldEvents are the events of an endpoint, by session.
 type toldEvents struct {
-	t  *testing.T
-	mu sync.Mutex
+	t    *testing.T
+	well time.Time // it fails now and then until then
+	mu   sync.Mutex
 	// seen are the numbers of events that came; one may come twice.
 	seen     map[string]bool
 	sessions map[uint64][]string
@@ -53,7 +54,7 @@ func (e *toldEvents) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if told.Session.ID != 0 {
 		e.sessions[told.Session.ID] = append(e.sessions[told.Session.ID], told.Type)
 	}
-	if rand.IntN(20) == 0 {
+	if time.Now().Before(e.well) && rand.IntN(20) == 0 {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 }
@@ -86,7 +87,8 @@ func (e *toldEvents) check() {
 // that end, a server that is down now and then, secrets that are read again, and the shutdown:
 // nothing hangs, nobody is left, and everybody who began has ended, once.
 func TestPermissionChaos(t *testing.T) {
-	events := &toldEvents{t: t, seen: make(map[string]bool), sessions: make(map[uint64][]string), counts: make(map[string]int)}
+	begun := time.Now()
+	events := &toldEvents{t: t, well: begun.Add(time.Second), seen: make(map[string]bool), sessions: make(map[uint64][]string), counts: make(map[string]int)}
 	endpoint := httptest.NewServer(events)
 	defer endpoint.Close()
 	server := newBadServer(t, func(c net.Conn) {
@@ -109,7 +111,7 @@ func TestPermissionChaos(t *testing.T) {
 	svc, p := startConfigured(t, floodTimeout, log, cfg)
 	admin := svc.listeners.admin.Addr().String()
 
-	begun := time.Now()
+	begun = time.Now()
 	leave := begun.Add(2 * time.Second) // the shutdown comes before
 	var acting sync.WaitGroup
 	act := func(n int, do func(n int)) {
