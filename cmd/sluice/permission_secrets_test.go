@@ -32,10 +32,11 @@ import (
 // happens, and all that they were told.
 type secretsServer struct {
 	process
-	admin                string
-	stdout, stderr       *output
-	told, ran            *syncBuffer // bodies of events; input and environment of programs
-	ranFile, state, recs string
+	admin          string
+	stdout, stderr *output
+	told           *syncBuffer // bodies of events
+	ranFile        string      // what programs are given: input and environment
+	state, recs    string      // folders
 }
 
 // startSecrets starts the program at debug level.
