@@ -21,8 +21,8 @@ import (
 	"sluice/hub"
 )
 
-// behindProxy are the variables of a server behind proxies on loopback other than 127.0.0.9.
-var behindProxy = []string{"SLUICE_TRUSTED_PROXIES=127.0.0.1 127.0.0.2", "SLUICE_PROXY_PROTOCOL=rtmp"}
+// trustsLoopback are the variables of a server behind proxies on loopback other than 127.0.0.9.
+var trustsLoopback = []string{"SLUICE_TRUSTED_PROXIES=127.0.0.1 127.0.0.2", "SLUICE_PROXY_PROTOCOL=rtmp"}
 
 // proxyLine is the PROXY header, version 1, of a client.
 func proxyLine(client string) string {
@@ -120,7 +120,7 @@ func TestPermissionGuesses(t *testing.T) {
 	svc, p := permitted(t, log, append([]string{
 		"SLUICE_PUBLISH_AUTH=key sign", "SLUICE_WATCH_AUTH=key sign", "SLUICE_PUBLISH_KEYS=** " + publishKey, "SLUICE_WATCH_KEYS=** " + watchKey,
 		"SLUICE_PUBLISH_SECRETS=** " + publishSecret, "SLUICE_WATCH_SECRETS=** " + watchSecret, "SLUICE_AUTH_FAILURES=5/24h",
-	}, behindProxy...)...)
+	}, trustsLoopback...)...)
 	publishHere(t, svc, "cam")
 	good := func(o told) string {
 		if o.protocol == "RTMP publish" {
@@ -173,7 +173,7 @@ func TestPermissionGuesses(t *testing.T) {
 func TestPermissionGuessFlood(t *testing.T) {
 	svc, p := permitted(t, io.Discard, append([]string{
 		"SLUICE_WATCH_AUTH=key", "SLUICE_WATCH_KEYS=** " + watchKey, "SLUICE_AUTH_FAILURES=3/24h", "SLUICE_EVENT_EXEC=/bin/true", "SLUICE_LOG_LEVEL=error",
-	}, behindProxy...)...)
+	}, trustsLoopback...)...)
 	publishHere(t, svc, "cam")
 	heap := func() uint64 {
 		runtime.GC()

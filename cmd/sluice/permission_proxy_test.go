@@ -22,7 +22,7 @@ import (
 // clients are not touched. A kick of somebody without an identity bans that address.
 func TestPermissionBanBehindProxy(t *testing.T) {
 	log := new(syncBuffer)
-	svc, p := permitted(t, log, append(slices.Clone(operators), behindProxy...)...)
+	svc, p := permitted(t, log, append(slices.Clone(operators), trustsLoopback...)...)
 	publishHere(t, svc, "cam")
 	o := operator{t, svc.listeners.admin.Addr().String()}
 	clients := map[string][]string{"192.0.2.7": {"192.0.2.6"}, "2001:db8:1:2::1": {"2001:db8:1:3::1"}}
@@ -74,7 +74,7 @@ func TestPermissionBanBehindProxy(t *testing.T) {
 // and hold up nobody; nor does any number of hops.
 func TestPermissionProxyAttacks(t *testing.T) {
 	log := new(syncBuffer)
-	svc, p := permitted(t, log, append([]string{"SLUICE_DENY_WATCH=203.0.113.0/24", "SLUICE_DENY_PUBLISH=203.0.113.0/24"}, append(slices.Clone(behindProxy),
+	svc, p := permitted(t, log, append([]string{"SLUICE_DENY_WATCH=203.0.113.0/24", "SLUICE_DENY_PUBLISH=203.0.113.0/24"}, append(slices.Clone(trustsLoopback),
 		"SLUICE_PROXY_PROTOCOL=rtmp http")...)...)
 	publishHere(t, svc, "cam")
 	v2 := func(command, family byte, length int, rest string) string {
