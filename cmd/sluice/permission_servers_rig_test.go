@@ -27,9 +27,7 @@ type badServer struct {
 	mu    sync.Mutex
 	serve func(net.Conn)
 	open  map[net.Conn]struct{}
-	total int  // connections since it serves like that
-	first int  // of them, until the first ended
-	ended bool // one of them has ended
+	total int // connections since it serves like that
 }
 
 func newBadServer(t *testing.T, serve func(net.Conn)) *badServer {
@@ -51,9 +49,6 @@ func (s *badServer) accept() {
 		s.mu.Lock()
 		s.open[c] = struct{}{}
 		s.total++
-		if !s.ended {
-			s.first++
-		}
 		serve := s.serve
 		s.mu.Unlock()
 		s.serving.Go(func() {
@@ -61,7 +56,6 @@ func (s *badServer) accept() {
 				c.Close()
 				s.mu.Lock()
 				delete(s.open, c)
-				s.ended = true
 				s.mu.Unlock()
 			}()
 			serve(c)
@@ -72,27 +66,31 @@ func (s *badServer) accept() {
 // close ends all connections. A later one is refused by the system.
 func (s *badServer) close() {
 	s.l.Close()
+	s.cut()
+	s.serving.Wait()
+}
+
+// cut ends the connections that are open.
+func (s *badServer) cut() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	for c := range s.open {
 		c.Close()
 	}
-	s.mu.Unlock()
-	s.serving.Wait()
 }
 
 // become changes how it serves.
 func (s *badServer) become(serve func(net.Conn)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.serve, s.total, s.first, s.ended = serve, 0, 0, false
+	s.serve, s.total = serve, 0
 }
 
-// connections returns how many there have been since it serves as it does, and how many of them
-// until the first ended.
-func (s *badServer) connections() (total, first int) {
+// connections returns how many there have been since it serves as it does.
+func (s *badServer) connections() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.total, s.first
+	return s.total
 }
 
 // url returns its address, with a password and a query that are secrets.
