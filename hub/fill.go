@@ -45,10 +45,8 @@ func (v *Viewer) Fill(b *Batch, f Framer, limit int) (more bool, end Reason) {
 	flags := v.flags.Load()
 	stop := v.stopLocked(&s.log)
 	switch {
-	case flags&flagClosed != 0:
-		return false, ReasonClientLeft
-	case flags&flagDismissed != 0:
-		return false, v.closedBecause().Reason
+	case flags&(flagClosed|flagDismissed) != 0:
+		return false, v.gone(flags)
 	case v.complete:
 		return false, ReasonComplete
 	case v.stop != ReasonNone:

@@ -108,6 +108,14 @@ func (v *Viewer) setFlag(flag uint32, on bool) {
 // mustEnd reports whether the viewer was closed or dismissed.
 func (v *Viewer) mustEnd() bool { return v.flags.Load()&(flagClosed|flagDismissed) != 0 }
 
+// gone returns why a viewer with these flags, one of which says that it must end, does.
+func (v *Viewer) gone(flags uint32) Reason {
+	if flags&flagClosed != 0 {
+		return ReasonClientLeft
+	}
+	return v.closedBecause().Reason
+}
+
 // closedBecause returns why a viewer that must end does.
 func (v *Viewer) closedBecause() *Refusal {
 	if why := v.session.dismissed.Load(); why != nil {
