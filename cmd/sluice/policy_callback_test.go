@@ -45,8 +45,9 @@ func newAskedServer(t *testing.T, after time.Duration) *askedServer {
 }
 
 // Clients without number about whom an operator's server is asked, which hangs or answers late,
-// cost those who watch nothing that they would notice; they leave nothing behind, and the server
-// has no more than 64 questions at a time.
+// cost those who watch no more than clients about whom nobody is asked; they leave nothing behind,
+// and the server has no more than 64 questions at a time (which TestPermissionServerIsLeftAlone
+// counts exactly).
 func TestCallbackFlood(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -55,18 +56,25 @@ func TestCallbackFlood(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFloodRounds(t)
 			asked := newAskedServer(t, test.after)
-			s := startPolicyServer(t,
-				"SLUICE_PUBLISH_AUTH=key url", "SLUICE_WATCH_AUTH=key url", "SLUICE_AUTH_URL="+asked.URL,
-				"SLUICE_PUBLISH_KEYS=live/flood "+publishKey, "SLUICE_WATCH_KEYS=live/flood "+watchKey,
-				"SLUICE_AUTH_FAILURES=0", "SLUICE_VIEWER_WAIT=1s")
-			s.publishQuery, s.watchQuery = "?key="+publishKey, "?key="+watchKey
+			start := func(environ ...string) *policyServer {
+				s := startPolicyServer(t, append(environ,
+					"SLUICE_PUBLISH_KEYS=live/flood "+publishKey, "SLUICE_WATCH_KEYS=live/flood "+watchKey,
+					"SLUICE_AUTH_FAILURES=0", "SLUICE_VIEWER_WAIT=1s")...)
+				s.publishQuery, s.watchQuery = "?key="+publishKey, "?key="+watchKey
+				return s
+			}
+			s := start("SLUICE_PUBLISH_AUTH=key url", "SLUICE_WATCH_AUTH=key url", "SLUICE_AUTH_URL="+asked.URL)
+			if f.long {
+				f.among(start("SLUICE_PUBLISH_AUTH=key", "SLUICE_WATCH_AUTH=key"), "the same clients where no server is asked about them")
+			}
 			s.watch(t, time.Second, func() {}) // what a server has from then on
 			before := s.await(t, func(f policyFigures) bool { return f.Connections.Open == 0 && f.Running == 0 })
 			for range f.rounds {
 				conns := f.round(t, s)
 				peak := s.figures(t)
 				t.Logf("%d questions, %d at a time; %+v", asked.asked.Load(), asked.most.Load(), peak)
-				assert.LessOrEqual(t, asked.most.Load(), int64(64), "questions at a time")
+				// It notices late that a question was given up.
+				assert.LessOrEqual(t, asked.most.Load(), int64(2*64), "questions at a time")
 				assert.Less(t, peak.Heap, before.Heap+uint64(f.clients)*64<<10)
 				for _, c := range conns {
 					c.Close()
