@@ -3,6 +3,7 @@ package hook
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -129,5 +130,34 @@ func TestAccountWithoutAnswer(t *testing.T) {
 		assert.Empty(t, q.flights)
 		q.mu.Unlock()
 		assert.Empty(t, over.told())
+	})
+}
+
+// Who has left before the server could be asked leaves nothing behind: clients that come and go
+// would fill the memory, and those who stay would wait behind them.
+func TestAccountOfWhoLeavesBeforeItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, over := new(server), new(overs)
+		s.answer = func(*http.Request, string) (int, http.Header, string) {
+			time.Sleep(time.Second)
+			return http.StatusNoContent, nil, ""
+		}
+		q, _ := ask(t, s, Config{Account: func() bool { return true }, Left: over.left})
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		for i := range 10 * maxConnections {
+			all.Go(func() { q.Decide(ctx, someone("live/a", "n="+strconv.Itoa(i))) })
+		}
+		synctest.Wait()
+		cancel()
+		all.Wait()
+		q.mu.Lock()
+		assert.Len(t, q.flights, maxConnections)
+		q.mu.Unlock()
+		_, err := q.Decide(t.Context(), someone("live/b", ""))
+		require.NoError(t, err)
+		n, _ := s.asked()
+		assert.Equal(t, maxConnections+1, n)
+		assert.Len(t, over.told(), maxConnections, "of those whom it has granted")
 	})
 }

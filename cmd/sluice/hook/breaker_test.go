@@ -58,7 +58,7 @@ func TestBreaker(t *testing.T) {
 		// Failures count in a row only, and what makes no sense is one.
 		for range 20 {
 			for range breakerFailures - 1 {
-				require.Error(t, c.Ask(t.Context(), "", nil, func(Answer) error { return errGarbled }))
+				require.Error(t, c.Ask(t.Context(), "", func() []byte { return nil }, func(Answer) error { return errGarbled }))
 			}
 			require.NoError(t, fail())
 		}

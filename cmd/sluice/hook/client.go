@@ -132,8 +132,8 @@ func dialFor(dial func(context.Context, string, string) (net.Conn, error)) func(
 
 // Ask posts a body and has read take the answer. The error of read, which says that the answer
 // makes no sense, counts as a failure of the server, as does a 5xx, of which read is not told.
-// The wait for a connection is bounded by ctx alone.
-func (c *Client) Ask(ctx context.Context, contentType string, body []byte, read func(Answer) error) error {
+// The wait for a connection is bounded by ctx alone; body is called when it is over.
+func (c *Client) Ask(ctx context.Context, contentType string, body func() []byte, read func(Answer) error) error {
 	if err := c.breaker.check(time.Now()); err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ func (c *Client) Ask(ctx context.Context, contentType string, body []byte, read 
 	defer func() { c.breaker.leave(time.Now(), probe, result) }()
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	answer, err := c.post(limited, contentType, body)
+	answer, err := c.post(limited, contentType, body())
 	if err == nil {
 		err = read(answer)
 	}

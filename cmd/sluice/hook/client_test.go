@@ -37,7 +37,7 @@ func client(t *testing.T, s *server) *Client {
 func post(c *Client, ctx context.Context) (Answer, time.Duration, error) {
 	began := time.Now()
 	var got Answer
-	err := c.Ask(ctx, "text/x-test", []byte("the question"), func(a Answer) error { got = a; return nil })
+	err := c.Ask(ctx, "text/x-test", func() []byte { return []byte("the question") }, func(a Answer) error { got = a; return nil })
 	return got, time.Since(began), err
 }
 

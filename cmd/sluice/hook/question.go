@@ -30,9 +30,9 @@ type Config struct {
 	// Account reports whether the server keeps account of those whom it granted, and so has to be
 	// told their ends: Left is called with each that it granted and that never begins, since its
 	// client has left before the answer or only asked whether it may (hub.Client.Inquiry). key is
-	// the stream's name after the grant. A question goes on then when all who wait for its answer
-	// have left, until there is one or it is late. nil for never; both may be called from any
-	// goroutine.
+	// the stream's name after the grant. A question that was sent goes on then when all who wait
+	// for its answer have left, until there is one or it is late. nil for never; both may be called
+	// from any goroutine.
 	Account func() bool
 	Left    func(s *hub.Session, key hub.Key)
 
@@ -72,8 +72,9 @@ type Question struct {
 // flight is one question under way.
 type flight struct {
 	session *hub.Session // the one that it is about, of all that wait
-	waiters int          // guarded by Question.mu, as are left and landed
+	waiters int          // guarded by Question.mu, as are left, sent and landed
 	left    bool         // session has, before there was an answer
+	sent    bool         // the server may know of it
 	landed  bool
 	cancel  func()        // gives it up
 	done    chan struct{} // closed when the rest is set
@@ -231,7 +232,13 @@ func (q *Question) launchLocked(to digest, call *Call, s *hub.Session) *flight {
 	ctx, cancel := context.WithCancel(q.ctx)
 	key, f := s.Key(), &flight{session: s, cancel: cancel, done: make(chan struct{})}
 	q.flights[to] = f
-	contentType, body := q.cfg.Format.question(call)
+	contentType, text := q.cfg.Format.question(call)
+	body := func() []byte {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		f.sent = true
+		return text
+	}
 	q.flying.Go(func() {
 		defer cancel()
 		var v verdict
@@ -251,7 +258,7 @@ func (q *Question) leave(to digest, f *flight, first bool) (granted bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	f.left = f.left || first
-	if f.waiters--; f.waiters == 0 && !keep {
+	if f.waiters--; f.waiters == 0 && !(keep && f.sent) {
 		if q.flights[to] == f {
 			delete(q.flights, to)
 		}
