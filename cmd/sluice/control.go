@@ -117,6 +117,22 @@ func (s *service) endAdmin(ctx context.Context) {
 	s.operators.Close()
 }
 
+// endNotifier tells what is still to be told, the ends of those included who are cut off, which cut
+// says. Where these have used up all the time, it takes lastGrace.
+func (s *service) endNotifier(ctx context.Context, cut <-chan struct{}) {
+	if s.notifier == nil {
+		return
+	}
+	ctx, cancel := withGrace(ctx)
+	defer cancel()
+	select {
+	case <-cut:
+		s.hub.Shutdown(ctx) // returns when the notifier knows of all ends
+	case <-ctx.Done():
+	}
+	s.notifier.Close(ctx)
+}
+
 // info is what the operators' API is told of the server.
 func (s *service) info(cfg *config) admin.Info {
 	info := admin.Info{

@@ -93,11 +93,8 @@ func (r *recordings) close(ctx context.Context) error {
 	if r.recorder == nil {
 		return nil
 	}
-	if ctx.Err() != nil {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), lastGrace)
-		defer cancel()
-	}
+	ctx, cancel := withGrace(ctx)
+	defer cancel()
 	served := make(chan struct{})
 	go func() {
 		defer close(served)

@@ -312,13 +312,21 @@ func (d demoSession) Close() error {
 // milliseconds.
 const lastGrace = 2 * time.Second
 
+// withGrace returns ctx, or if that has ended one that ends after lastGrace.
+func withGrace(ctx context.Context) (context.Context, context.CancelFunc) {
+	if ctx.Err() == nil {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), lastGrace)
+}
+
 // errStuck is a mistake of ours: a goroutine outlived its connection.
 var errStuck = errors.New("a part of the server did not end")
 
 // Shutdown ends everything; see server. The hub ends publishers and viewers, and
-// the servers wait for their connections; then the pool cuts what is left. As long as there is
-// somebody to end, /readyz is answered, and on the operators' address until all is written and
-// told.
+// the servers wait for their connections; then the pool cuts what is left, and all of it is told.
+// As long as there is somebody to end, /readyz is answered, and on the operators' address until all
+// is written and told.
 func (s *service) Shutdown(ctx context.Context) error {
 	s.stop()
 	if s.notifier != nil {
@@ -334,16 +342,19 @@ func (s *service) Shutdown(ctx context.Context) error {
 	wg.Wait()
 	s.permission.close()
 	errs[3] = s.recordings.close(ctx)
-	if s.notifier != nil {
-		s.notifier.Close(ctx)
-	}
+	cut := make(chan struct{}) // closed when nobody is served any more
+	go func() {
+		defer close(cut)
+		s.http.Close()
+		s.pool.Close()
+		s.flv.Wait()
+	}()
+	s.endNotifier(ctx, cut)
 	s.endAdmin(ctx)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		s.http.Close()
-		s.pool.Close()
-		s.flv.Wait()
+		<-cut
 		s.running.Wait()
 		s.intake.Close()
 		s.admission.Close()

@@ -4,9 +4,14 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -118,4 +123,58 @@ func TestReadyWhileDraining(t *testing.T) {
 	for _, address := range []string{p.http, operators} {
 		assert.Zero(t, status(address, "/readyz"), "nobody listens any more")
 	}
+}
+
+// The end of a viewer that takes nothing, and is cut off when the time is over, is told, and so is
+// what else has happened by then.
+func TestShutdownTellsTheEndsOfThoseWhoAreCutOff(t *testing.T) {
+	var mu sync.Mutex
+	told := make(map[string]int) // by type and reason
+	endpoint := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var e struct{ Type, Reason string }
+		assert.NoError(t, json.NewDecoder(r.Body).Decode(&e))
+		mu.Lock()
+		defer mu.Unlock()
+		told[strings.TrimSpace(e.Type+" "+e.Reason)]++
+	}))
+	defer endpoint.Close()
+	cfg, err := loadConfig([]string{"SLUICE_RTMP_ADDR=127.0.0.1:0", "SLUICE_HTTP_ADDR=127.0.0.1:0", "SLUICE_EVENT_URL=" + endpoint.URL})
+	require.NoError(t, err)
+	log := newLogger(io.Discard, "text", 0)
+	require.NoError(t, cfg.open(log))
+	open, err := listen(t.Context(), cfg)
+	require.NoError(t, err)
+	svc := mustService(cfg, open, log)
+	failed := svc.Start()
+	session := svc.hub.NewSession(hub.RolePublish, hub.Key{App: "live", Name: "x"}, hub.Client{Protocol: "test"})
+	publisher, err := svc.hub.Publish(session, hub.PublishOptions{End: func(*hub.Refusal) {}})
+	require.NoError(t, err)
+	for _, tag := range append(madeHeader(), stream2M.frames(time.Second)...) {
+		require.NoError(t, publisher.Write(tag))
+	}
+	viewer, err := net.Dial("tcp", open.http.Addr().String())
+	require.NoError(t, err)
+	defer viewer.Close()
+	viewer.(*net.TCPConn).SetReadBuffer(4096)
+	_, err = io.WriteString(viewer, "GET /live/x.flv HTTP/1.1\r\nHost: x\r\n\r\n")
+	require.NoError(t, err)
+	until(t, "it is served", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return told["play"] == 1
+	})
+	for _, tag := range stream2M.frames(20 * time.Second) { // more than the system keeps for it
+		tag.Timestamp += 1000
+		require.NoError(t, publisher.Write(tag))
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	require.ErrorIs(t, svc.Shutdown(ctx), context.DeadlineExceeded, "it was cut off")
+	assert.Empty(t, failed)
+	mu.Lock()
+	defer mu.Unlock()
+	assert.Equal(t, map[string]int{
+		"server.started": 1, "publish": 1, "tracks": 1, "play": 1, "draining": 1, "unpublish shutting down": 1, "stop shutting down": 1,
+	}, told)
 }
