@@ -21,11 +21,11 @@ type AccessSettings struct {
 	WatchAuth   methods `env:"WATCH_AUTH" envDefault:"open" doc:"How viewers are permitted: open, key, sign, jwt, url or none, as above."`
 
 	PublishKeys secret `env:"PUBLISH_KEYS" doc:"For key: PATTERN SECRET, entries separated by ; or line ends. A publisher shows ?key=SECRET behind the name."`
-	WatchKeys   secret `env:"WATCH_KEYS" doc:"The same for viewers. No secret may be in both."`
+	WatchKeys   secret `env:"WATCH_KEYS" doc:"The same for viewers. No secret of publishers may be among them."`
 	StreamKeys  secret `env:"STREAM_KEYS" doc:"For streamkey: SECRET APP/NAME, entries separated by ; or line ends. The secret is typed into OBS as the stream key, and the stream is published as APP/NAME."`
 
 	PublishSecrets secret        `env:"PUBLISH_SECRETS" doc:"For sign: PATTERN SECRET, as above. All secrets of a stream are good, so that one can be replaced."`
-	WatchSecrets   secret        `env:"WATCH_SECRETS" doc:"The same for viewers. No secret may be in both."`
+	WatchSecrets   secret        `env:"WATCH_SECRETS" doc:"The same for viewers. No secret of publishers may be among them."`
 	SignFormats    words         `env:"SIGN_FORMATS" envDefault:"sluice" doc:"Which signed addresses are read: sluice, tencent, aliyun, separated by spaces or ;. The time in one of aliyun is taken for its end."`
 	SignSkew       time.Duration `env:"SIGN_SKEW" envDefault:"30s" min:"0s" max:"1h" doc:"How much longer than it says a signed address is good, since clocks differ."`
 
@@ -236,12 +236,7 @@ func (a *AccessSettings) relations() (problems []error) {
 			wrong("%s is set, but %s does not name %s", n.variables, role, n.method)
 		}
 	}
-	if shared(a.PublishKeys, a.WatchKeys) {
-		wrong("SLUICE_PUBLISH_KEYS and SLUICE_WATCH_KEYS have a secret in common: who may watch could publish")
-	}
-	if shared(a.PublishSecrets, a.WatchSecrets) {
-		wrong("SLUICE_PUBLISH_SECRETS and SLUICE_WATCH_SECRETS have a secret in common: each role needs its own")
-	}
+	problems = append(problems, a.shared()...)
 	if a.AuthURL == "" && a.AuthFormat != hook.FormatJSON {
 		wrong("SLUICE_AUTH_FORMAT is set, but SLUICE_AUTH_URL is not")
 	}
@@ -251,20 +246,39 @@ func (a *AccessSettings) relations() (problems []error) {
 	return problems
 }
 
-// shared reports whether two lists of PATTERN SECRET have a secret in common.
-func shared(a, b secret) bool {
-	secrets := func(text secret) (all []string) {
-		entries, _ := pattern.Entries(string(text))
+// shared says where publishers and viewers have a secret in common, whatever each uses it for: who
+// may watch could publish.
+func (a *AccessSettings) shared() (problems []error) {
+	type list struct {
+		name  string
+		text  secret
+		field int // in which a secret stands
+	}
+	secrets := func(of list) (all []string) {
+		entries, _ := pattern.Entries(string(of.text))
 		for _, fields := range entries {
 			if len(fields) == 2 {
-				s, _ := pattern.Decode(fields[1])
+				s, _ := pattern.Decode(fields[of.field])
 				all = append(all, s)
 			}
 		}
 		return all
 	}
-	others := secrets(b)
-	return slices.ContainsFunc(secrets(a), func(s string) bool { return slices.Contains(others, s) })
+	for _, watch := range []list{{"WATCH_KEYS", a.WatchKeys, 1}, {"WATCH_SECRETS", a.WatchSecrets, 1}} {
+		theirs := make(map[string]bool)
+		for _, s := range secrets(watch) {
+			theirs[s] = true
+		}
+		for _, publish := range []list{
+			{"PUBLISH_KEYS", a.PublishKeys, 1}, {"STREAM_KEYS", a.StreamKeys, 0}, {"PUBLISH_SECRETS", a.PublishSecrets, 1},
+		} {
+			if slices.ContainsFunc(secrets(publish), func(s string) bool { return theirs[s] }) {
+				problems = append(problems, fmt.Errorf("%s%s and %s%s have a secret in common: each role needs its own",
+					envPrefix, publish.name, envPrefix, watch.name))
+			}
+		}
+	}
+	return problems
 }
 
 // checkURL says what is wrong with the address of a server that is asked or told; empty is

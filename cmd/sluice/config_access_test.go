@@ -35,6 +35,15 @@ func TestConfigRelations(t *testing.T) {
 			[]string{"PUBLISH_AUTH=sign", "WATCH_AUTH=sign", "PUBLISH_SECRETS=** a", "WATCH_SECRETS=** a"},
 			"SLUICE_PUBLISH_SECRETS and SLUICE_WATCH_SECRETS have a secret in common",
 		},
+		{
+			[]string{"PUBLISH_AUTH=streamkey", "WATCH_AUTH=key", "STREAM_KEYS=gehe%69m live/x; a live/y", "WATCH_KEYS=live/* geheim"},
+			"SLUICE_STREAM_KEYS and SLUICE_WATCH_KEYS have a secret in common",
+		},
+		{
+			[]string{"PUBLISH_AUTH=key", "WATCH_AUTH=sign", "PUBLISH_KEYS=** geheim", "WATCH_SECRETS=** geheim"},
+			"SLUICE_PUBLISH_KEYS and SLUICE_WATCH_SECRETS have a secret in common",
+		},
+		{[]string{"PUBLISH_AUTH=streamkey", "WATCH_AUTH=key", "STREAM_KEYS=a live/x", "WATCH_KEYS=live/x b"}, ""},
 		{[]string{"WATCH_AUTH=url"}, "SLUICE_WATCH_AUTH names url, which needs SLUICE_AUTH_URL"},
 		{[]string{"PUBLISH_AUTH=key url", "PUBLISH_KEYS=** a", "AUTH_URL=http://x/"}, ""},
 		{[]string{"AUTH_URL=http://geheim@x/"}, "SLUICE_PUBLISH_AUTH or SLUICE_WATCH_AUTH does not name url"},
