@@ -193,7 +193,8 @@ func (p *permission) banned(s *hub.Session) error {
 // warn says what is open that should not be on a public address.
 func (p *permission) warn(cfg *config, log *slog.Logger) {
 	host, _, _ := splitAddr(cfg.RTMPAddr)
-	if p.policy.Open(hub.RolePublish) && !isLoopback(host) {
+	open := slices.Contains(cfg.PublishAuth, "open") && len(cfg.AllowPublish) == 0 // whomever else it denies
+	if open && !isLoopback(host) {
 		log.Warn("everybody who reaches this server may publish; "+envPrefix+"PUBLISH_AUTH bounds that", "address", cfg.RTMPAddr)
 	}
 }

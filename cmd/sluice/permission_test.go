@@ -397,3 +397,27 @@ func TestOperatorsListRecordings(t *testing.T) {
 	assert.Equal(t, http.StatusNoContent, status)
 	assert.Empty(t, list())
 }
+
+// Whoever may publish without showing anything is worth a warning on an address that others reach,
+// also where a few are denied.
+func TestOpenPublishingIsWarnedOf(t *testing.T) {
+	for _, c := range []struct {
+		set  []string
+		want bool
+	}{
+		{nil, true},
+		{[]string{"SLUICE_DENY_PUBLISH=192.0.2.7"}, true},
+		{[]string{"SLUICE_PUBLISH_AUTH=key open", "SLUICE_PUBLISH_KEYS=** " + publishKey}, true},
+		{[]string{"SLUICE_ALLOW_PUBLISH=10.0.0.0/8"}, false},
+		{[]string{"SLUICE_PUBLISH_AUTH=none"}, false},
+		{[]string{"SLUICE_RTMP_ADDR=127.0.0.1:0"}, false},
+	} {
+		cfg, err := loadConfig(c.set)
+		require.NoError(t, err)
+		log := new(syncBuffer)
+		p, err := openPermission(&cfg, newLogger(log, "text", 0))
+		require.NoError(t, err)
+		p.warn(&cfg, newLogger(log, "text", 0))
+		assert.Equal(t, c.want, bytes.Contains(log.bytes(), []byte("may publish")), "%v", c.set)
+	}
+}
