@@ -6,14 +6,19 @@ import (
 	"net/netip"
 )
 
-// The queue of an asker: first in, first out, and bounded. It knows how many questions each
-// address has in it.
+// askQueue holds the questions of one role that wait for their turn: first in, first out. It
+// knows how many each address has in it. The zero askQueue is empty.
+type askQueue struct {
+	questions list.List // of *question, the oldest first
+	addresses map[netip.Addr]*queuedAddress
+	greediest greediest
+}
 
 // queuedAddress are the questions of one address in the queue.
 type queuedAddress struct {
 	from      netip.Addr
 	questions list.List // the oldest first
-	place     int       // in asker.greediest
+	place     int       // in askQueue.greediest
 }
 
 // greediest is a heap of the addresses in the queue, that with the most questions first.
@@ -43,11 +48,11 @@ func (g *greediest) Pop() any {
 	return a
 }
 
-// giveWayLocked returns the question that is refused where the queue is full: the last one
+// giveWay returns the question that is refused where the queue is full: the last one
 // of the address that has most in it, which is taken out of the queue, or the newcomer, if
 // its address would have as many then. Where all have the same, the one that waits already stays:
 // otherwise a flood from many addresses would push everybody out again and again.
-func (a *asker) giveWayLocked(newcomer *question) *question {
+func (a *askQueue) giveWay(newcomer *question) *question {
 	most, own := a.greediest[0], 0
 	if of := a.addresses[newcomer.from]; of != nil {
 		own = of.questions.Len()
@@ -56,15 +61,26 @@ func (a *asker) giveWayLocked(newcomer *question) *question {
 		return newcomer
 	}
 	last := most.questions.Back().Value.(*question)
-	a.unqueueLocked(last)
+	a.remove(last)
 	return last
 }
 
-func (a *asker) queueLocked(q *question) {
+// oldest returns the question that has waited longest, nil if there is none.
+func (a *askQueue) oldest() *question {
+	if oldest := a.questions.Front(); oldest != nil {
+		return oldest.Value.(*question)
+	}
+	return nil
+}
+
+func (a *askQueue) add(q *question) {
 	q.state = questionQueued
-	q.place = a.queue.PushBack(q)
+	q.place = a.questions.PushBack(q)
 	of := a.addresses[q.from]
 	if of == nil {
+		if a.addresses == nil {
+			a.addresses = make(map[netip.Addr]*queuedAddress)
+		}
 		of = &queuedAddress{from: q.from}
 		a.addresses[q.from] = of
 		heap.Push(&a.greediest, of)
@@ -73,8 +89,8 @@ func (a *asker) queueLocked(q *question) {
 	heap.Fix(&a.greediest, of.place)
 }
 
-func (a *asker) unqueueLocked(q *question) {
-	a.queue.Remove(q.place)
+func (a *askQueue) remove(q *question) {
+	a.questions.Remove(q.place)
 	of := a.addresses[q.from]
 	of.questions.Remove(q.alike)
 	if of.questions.Len() > 0 {

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 )
@@ -41,8 +43,9 @@ type Grant struct {
 const (
 	// maxQuestions is how many are asked at a time.
 	maxQuestions = 1024
-	// maxQueuedQuestions is how many more wait for their turn. Beyond it, addresses with
-	// the most questions in the queue give way first: the last of theirs is refused.
+	// maxQueuedQuestions is how many more wait for their turn, of publishers and of viewers
+	// each. Beyond it, addresses with the most questions in the queue give way first: the last of
+	// theirs is refused.
 	maxQueuedQuestions = 8192
 )
 
@@ -145,7 +148,7 @@ type question struct {
 	// Guarded by asker.mu.
 	state   questionState
 	unwatch func() bool   // keeps expire from being called
-	place   *list.Element // in asker.queue
+	place   *list.Element // in the queue
 	alike   *list.Element // among those of its address
 }
 
@@ -161,7 +164,7 @@ const (
 // asker asks the policy, a bounded number of questions at a time.
 //
 //	add ──▶ asked ──────────────────────────▶ over: answered, ctx ended, hub shut down
-//	 │        ▲ the oldest, when one is over
+//	 │        ▲ the oldest of a publisher and of a viewer by turns, when one is over
 //	 ├──▶ queued ───────────────────────────▶ over: ctx ended, gave way, hub shut down
 //	 └──▶ over: the queue is full, and no address has more in it than this one would
 //
@@ -172,14 +175,13 @@ type asker struct {
 	authorize func(context.Context, *Session) (Grant, error)
 	panicked  func(value any) // writes a line
 
-	mu        sync.Mutex
-	closed    bool
-	asked     map[*question]struct{}
-	running   int           // goroutines
-	idle      chan struct{} // closed when there is none; nil if nobody waits for that
-	queue     list.List     // of *question, the oldest first
-	addresses map[netip.Addr]*queuedAddress
-	greediest greediest
+	mu      sync.Mutex
+	closed  bool
+	asked   map[*question]struct{}
+	running int           // goroutines
+	idle    chan struct{} // closed when there is none; nil if nobody waits for that
+	queues  [roles]askQueue
+	turn    Role // whose question was taken from its queue last
 }
 
 func newAsker(cfg *Config) *asker {
@@ -187,7 +189,6 @@ func newAsker(cfg *Config) *asker {
 		authorize: cfg.Authorize,
 		panicked:  func(value any) { logPanic(cfg.Logger, "the policy panicked", value) },
 		asked:     make(map[*question]struct{}),
-		addresses: make(map[netip.Addr]*queuedAddress),
 	}
 }
 
@@ -220,12 +221,13 @@ func (a *asker) admit(q *question) (refused *question, why *Refusal) {
 		go a.run(q)
 		return nil, nil
 	}
-	if a.queue.Len() >= maxQueuedQuestions {
-		refused = a.giveWayLocked(q)
+	queue := &a.queues[q.session.role]
+	if queue.questions.Len() >= maxQueuedQuestions {
+		refused = queue.giveWay(q)
 		refused.state = questionOver
 	}
 	if refused != q {
-		a.queueLocked(q)
+		queue.add(q)
 	}
 	return refused, errManyAskers
 }
@@ -253,16 +255,20 @@ func (a *asker) run(q *question) {
 	}
 }
 
-// next returns the question that has waited longest, and ends the goroutine's part if
-// there is none.
+// next returns the question that is asked next, and ends the goroutine's part if there is
+// none. It is that of a publisher and of a viewer by turns: a crowd of viewers keeps no
+// publisher waiting, who has only its grace time to come back.
 func (a *asker) next() *question {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if oldest := a.queue.Front(); oldest != nil {
-		q := oldest.Value.(*question)
-		a.unqueueLocked(q)
-		a.askLocked(q)
-		return q
+	for range a.queues {
+		a.turn = (a.turn + 1) % roles
+		queue := &a.queues[a.turn]
+		if q := queue.oldest(); q != nil {
+			queue.remove(q)
+			a.askLocked(q)
+			return q
+		}
 	}
 	a.running--
 	if a.running == 0 && a.idle != nil {
@@ -319,7 +325,7 @@ func (a *asker) finish(q *question, grant Grant, err error) bool {
 	q.state = questionOver
 	switch was {
 	case questionQueued:
-		a.unqueueLocked(q)
+		a.queues[q.session.role].remove(q)
 	case questionAsked:
 		delete(a.asked, q)
 	}
@@ -355,12 +361,11 @@ func (a *asker) all() []*question {
 }
 
 func (a *asker) allLocked() []*question {
-	all := make([]*question, 0, len(a.asked)+a.queue.Len())
-	for q := range a.asked {
-		all = append(all, q)
-	}
-	for e := a.queue.Front(); e != nil; e = e.Next() {
-		all = append(all, e.Value.(*question))
+	all := slices.Collect(maps.Keys(a.asked))
+	for role := range a.queues {
+		for e := a.queues[role].questions.Front(); e != nil; e = e.Next() {
+			all = append(all, e.Value.(*question))
+		}
 	}
 	return all
 }

@@ -290,6 +290,41 @@ func TestQuestionsAreBounded(t *testing.T) {
 	})
 }
 
+// A crowd of viewers who wait for their turn keeps no publisher waiting, nor the other way round.
+func TestPublishersAndViewersAreAskedByTurns(t *testing.T) {
+	for _, crowd := range []hub.Role{hub.RolePublish, hub.RoleWatch} {
+		t.Run(crowd.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var others atomic.Int64
+				turn := make(chan struct{})
+				h := newHub(t, hub.Config{Authorize: func(_ context.Context, s *hub.Session) (hub.Grant, error) {
+					if s.Role() != crowd {
+						others.Add(1)
+					}
+					<-turn
+					return hub.Grant{}, nil
+				}})
+				ask := func(role hub.Role) {
+					client{}.session(h, role, key).Ask(t.Context(), func(err error) { assert.NoError(t, err) })
+				}
+				for range 1024 + 8192 { // as many as there is room for
+					ask(crowd)
+				}
+				ask(hub.RoleWatch - crowd) // the other role
+				synctest.Wait()
+				assert.Zero(t, others.Load())
+				for range 2 {
+					turn <- struct{}{}
+					synctest.Wait()
+				}
+				assert.EqualValues(t, 1, others.Load())
+				close(turn)
+				synctest.Wait()
+			})
+		})
+	}
+}
+
 // Where the queue is full of addresses with one question each, who comes later does not
 // push out who waits.
 func TestFullQueueOfManyAddresses(t *testing.T) {

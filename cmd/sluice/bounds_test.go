@@ -37,7 +37,7 @@ var bounds = []struct{ what, bound, beyond string }{
 	{"a viewer that takes nothing", "{SLUICE_STALL_TIMEOUT}", "ended, \"stalled\""},
 	{"a viewer behind the live edge", "{SLUICE_MAX_LAG}", "goes on at the newest key frame"},
 	{"a viewer's wait: for a publisher; for its first key frame", "{SLUICE_VIEWER_WAIT}; {hub.startWait}", "refused, \"not found\""},
-	{"questions to the policy at a time; in the queue; time for an answer", "{hub.maxQuestions}; {hub.maxQueuedQuestions}; {cmd/sluice.defaultAuthorizeTimeout}",
+	{"questions to the policy at a time; in the queues of publishers and of viewers, each; time for an answer", "{hub.maxQuestions}; {hub.maxQueuedQuestions}; {cmd/sluice.defaultAuthorizeTimeout}",
 		"the rest is queued; the last question of the address with the most in the queue is refused, \"too many\"; refused, \"denied\""},
 	{"bytes of an RTMP client that waits for permission; of all of them", "{rtmp.maxHeld bytes}; {rtmp.maxHeldInAll bytes}", "the rest stays in the system's buffers"},
 	{"what recordings keep in memory of what their disk has not taken", "{SLUICE_RECORD_BUFFER}", "lost: a gap, which is told"},
