@@ -56,7 +56,12 @@ func (c *config) webhook() *event.Webhook {
 		URL: p.secrets.eventURL.text, Secrets: p.eventSecrets,
 		Encode: hook.Encoder{Format: c.EventFormat, Folder: c.recordFolder()}.Encode,
 		Skip:   func(e hub.Event) bool { return p.asksWhereTold(c) && p.question.Skip(e) },
-		Knows:  func(e hub.Event) bool { return p.asksWhereTold(c) && p.question.Knows(e) },
+		Knows: func(e hub.Event) (hub.Key, bool) {
+			if !p.asksWhereTold(c) {
+				return hub.Key{}, false
+			}
+			return p.question.Knows(e)
+		},
 	}
 }
 

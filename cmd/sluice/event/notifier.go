@@ -149,8 +149,10 @@ func (n *Notifier) Observe(e hub.Event) {
 		n.lost(e.Lost)
 		return
 	}
-	if e.Kind == hub.EventRefused && n.webhook != nil && n.webhook.Knows != nil && n.webhook.Knows(e) {
-		n.endKnown(&e)
+	if e.Kind == hub.EventRefused && n.webhook != nil && n.webhook.Knows != nil {
+		if key, known := n.webhook.Knows(e); known {
+			n.endKnown(&e, key)
+		}
 	}
 	typ := typeOf(&e)
 	if typ == "" {
@@ -181,14 +183,16 @@ func (n *Notifier) Observe(e hub.Event) {
 	n.emit(&told)
 }
 
-// endKnown tells the endpoint of the end of a session that never began.
-func (n *Notifier) endKnown(e *hub.Event) {
+// endKnown tells the endpoint of the end of a session that never began. key is its stream as the
+// endpoint knows it.
+func (n *Notifier) endKnown(e *hub.Event, key hub.Key) {
 	typ := TypeStop
 	if e.Session.Role() == hub.RolePublish {
 		typ = TypeUnpublish
 	}
 	told := n.newEvent(typ)
 	fromHub(&told, e)
+	told.setKey(key)
 	n.hooks.add(&told)
 }
 

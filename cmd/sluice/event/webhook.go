@@ -57,8 +57,9 @@ type Webhook struct {
 	// Nothing counts them as missing.
 	Skip func(hub.Event) bool
 	// Knows says of a session that was refused that the endpoint takes it for one that began,
-	// since it was asked about it and said yes: it is told that it ended. nil for none.
-	Knows func(hub.Event) bool
+	// since it was asked about it and said yes, and with which stream: it is told that it ended.
+	// nil for none.
+	Knows func(hub.Event) (hub.Key, bool)
 	// Transport is what sends requests, for tests; nil for one of its own.
 	Transport http.RoundTripper
 }

@@ -225,9 +225,11 @@ func TestKnownSessionThatNeverBegan(t *testing.T) {
 		p := new(endpoint)
 		var known uint64
 		n, _ := begin(t, p, func(c *Config) {
-			c.Webhook.Knows = func(e hub.Event) bool { return e.Session.ID() == known }
+			c.Webhook.Knows = func(e hub.Event) (hub.Key, bool) {
+				return hub.Key{App: "live", Name: "b"}, e.Session.ID() == known
+			}
 		})
-		h := hub.New(hub.Config{Observe: n.Observe})
+		h := hub.New(hub.Config{Observe: n.Observe, Disguise: func(hub.Key) string { return "live/#mark" }})
 		for _, role := range []hub.Role{hub.RolePublish, hub.RoleWatch} {
 			for _, reason := range []hub.Reason{hub.ReasonBusy, hub.ReasonClientLeft} {
 				for range 2 {
@@ -247,7 +249,7 @@ func TestKnownSessionThatNeverBegan(t *testing.T) {
 				ends = append(ends, typ)
 			}
 		}
-		assert.Equal(t, []string{"unpublish live/a", "unpublish live/a", "stop live/a", "stop live/a"}, ends)
+		assert.Equal(t, []string{"unpublish live/b", "unpublish live/b", "stop live/b", "stop live/b"}, ends)
 		assert.NoError(t, h.Shutdown(t.Context()))
 	})
 }

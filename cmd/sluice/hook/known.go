@@ -4,6 +4,8 @@ import (
 	"container/list"
 	"crypto/sha256"
 	"time"
+
+	"sluice/hub"
 )
 
 // digest stands for a question, or for a publisher: a SHA-256.
@@ -79,8 +81,8 @@ type publisher struct {
 type known struct {
 	answers    table[digest, cached]
 	publishers table[digest, publisher]
-	sessions   map[uint64]digest // of publishers, by publisher.session
-	asked      table[uint64, struct{}]
+	sessions   map[uint64]digest      // of publishers, by publisher.session
+	asked      table[uint64, hub.Key] // sessions, with what the server calls their streams
 }
 
 func newKnown() known {

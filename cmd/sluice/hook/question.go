@@ -202,7 +202,7 @@ func (q *Question) begins(ctx context.Context, s *hub.Session, v verdict) {
 	q.mu.Lock()
 	over := c.Inquiry || c.Recording == hub.AnyRecording || ctx.Err() != nil
 	if !over {
-		q.known.asked.put(s.ID(), struct{}{})
+		q.known.asked.put(s.ID(), v.keyOf(s))
 	}
 	q.mu.Unlock()
 	if over {
@@ -220,11 +220,15 @@ func (q *Question) tellLeft(s *hub.Session, v verdict) {
 	if !q.accounts() {
 		return
 	}
-	key := s.Key()
+	q.cfg.Left(s, v.keyOf(s))
+}
+
+// keyOf returns the stream of a session that was asked about, as the server has it from a yes on.
+func (v *verdict) keyOf(s *hub.Session) hub.Key {
 	if v.key != (hub.Key{}) {
-		key = v.key
+		return v.key
 	}
-	q.cfg.Left(s, key)
+	return s.Key()
 }
 
 // launchLocked begins a question.
@@ -320,21 +324,34 @@ func (q *Question) Observe(e hub.Event) {
 // Skip reports whether the server knows of the beginning of a session, since it was asked about
 // this very one and said yes (event.Webhook.Skip). It does so once.
 func (q *Question) Skip(e hub.Event) bool {
-	return (e.Kind == hub.EventPublished || e.Kind == hub.EventJoined) && q.knows(e.Session)
+	if e.Kind != hub.EventPublished && e.Kind != hub.EventJoined {
+		return false
+	}
+	_, known := q.knows(e.Session)
+	return known
 }
 
 // Knows reports whether the server takes a session that was refused for one that began, since it
-// was asked about this very one and said yes (event.Webhook.Knows). It does so once.
-func (q *Question) Knows(e hub.Event) bool { return e.Kind == hub.EventRefused && q.knows(e.Session) }
+// was asked about this very one and said yes, and under which name (event.Webhook.Knows): the
+// session need not have that, since it may have been refused before. It does so once.
+func (q *Question) Knows(e hub.Event) (key hub.Key, known bool) {
+	if e.Kind != hub.EventRefused {
+		return hub.Key{}, false
+	}
+	return q.knows(e.Session)
+}
 
-// knows reports, once, whether the server has granted a session.
-func (q *Question) knows(s *hub.Session) bool {
+// knows reports, once, whether the server has granted a session, and under which name.
+func (q *Question) knows(s *hub.Session) (key hub.Key, known bool) {
 	if s == nil {
-		return false
+		return hub.Key{}, false
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.known.asked.drop(s.ID())
+	if of := q.known.asked.get(s.ID()); of != nil {
+		key = *of
+	}
+	return key, q.known.asked.drop(s.ID())
 }
 
 // Close gives up all questions, and returns when none is under way any more.

@@ -153,7 +153,7 @@ func TestKnownIsBounded(t *testing.T) {
 		who := digestOf(fmt.Sprint(i))
 		k.keep(who, verdict{allow: true}, now, time.Hour)
 		k.granted(who, i, verdict{allow: true})
-		k.asked.put(i, struct{}{})
+		k.asked.put(i, hub.Key{})
 	}
 	assert.Len(t, k.answers.entries, maxCached)
 	assert.Equal(t, maxCached, k.answers.order.Len())

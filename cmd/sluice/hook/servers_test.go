@@ -221,3 +221,16 @@ func TestServerForNginx(t *testing.T) {
 	assert.Equal(t, 5, strings.Count(strings.Join(server.calls, " ")+" ", "publish "))
 	assert.Equal(t, 1, strings.Count(strings.Join(server.calls, " "), "publish_done"))
 }
+
+// Who was granted another name, and is refused all the same before the hub knows of that, has ended
+// under the other name.
+func TestEndUnderTheGrantedName(t *testing.T) {
+	server := &nginxServer{live: map[string]bool{"show": true}}
+	h := newHouse(t, FormatNginx, server)
+	session := h.NewSession(hub.RolePublish, hub.Key{App: "live", Name: "k3y"}, hub.Client{Protocol: "rtmp"})
+	_, err := h.q.Decide(t.Context(), session)
+	require.NoError(t, err)
+	session.Refuse(&hub.Refusal{Reason: hub.ReasonTooMany})
+	h.end(t)
+	assert.Empty(t, server.live)
+}
