@@ -372,7 +372,6 @@ func (v *Viewer) End(why *Refusal) {
 		return
 	}
 	h.mu.Unlock()
-	v.session.stopExpiry()
 	if ending := v.Ending(why.Reason); ending.Detail != "" {
 		why = ending // which says more
 	}
@@ -385,5 +384,6 @@ func (v *Viewer) End(why *Refusal) {
 		v.goneLocked()
 		s.effects.forget = (s.state == stateWaiting || s.state == stateEnded) && len(s.viewers) == 0
 	})
+	v.session.stopExpiry() // behind that: expire may just have set it
 	h.leave(v.session)
 }

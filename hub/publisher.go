@@ -163,8 +163,8 @@ func (s *Stream) finishLocked(p *Publisher, why *Refusal) bool {
 	}
 	p.mu.Unlock()
 	if first {
-		p.session.stopExpiry()
 		s.endSessionLocked(EventUnpublished, p.session, why, p.bytes, 0)
+		p.session.stopExpiry() // behind that: expire may just have set it
 	}
 	return first
 }
