@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"sluice/hub"
 )
 
 // After five failures in a row the server is left alone for five seconds; then one question tries
@@ -58,7 +60,7 @@ func TestBreaker(t *testing.T) {
 		// Failures count in a row only, and what makes no sense is one.
 		for range 20 {
 			for range breakerFailures - 1 {
-				require.Error(t, c.Ask(t.Context(), "", func() []byte { return nil }, func(Answer) error { return errGarbled }))
+				require.Error(t, c.Ask(t.Context(), hub.RoleWatch, "", func() []byte { return nil }, func(Answer) error { return errGarbled }))
 			}
 			require.NoError(t, fail())
 		}

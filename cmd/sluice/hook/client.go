@@ -15,6 +15,8 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"sluice/hub"
 )
 
 // Bounds of a Client.
@@ -55,7 +57,7 @@ type Client struct {
 	url     func() string
 	timeout time.Duration
 	http    *http.Transport // which follows no redirect, and does not even look at where to
-	slots   chan struct{}   // one is in it for each request
+	slots   slots           // one is taken for each request
 	breaker breaker
 }
 
@@ -81,7 +83,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if !isServer(cfg.URL()) {
 		return nil, errURL
 	}
-	c := &Client{url: cfg.URL, timeout: cfg.Timeout, slots: make(chan struct{}, maxConnections)}
+	c := &Client{url: cfg.URL, timeout: cfg.Timeout, slots: slots{free: maxConnections}}
 	if c.timeout <= 0 {
 		c.timeout = defaultTimeout
 	}
@@ -132,17 +134,18 @@ func dialFor(dial func(context.Context, string, string) (net.Conn, error)) func(
 
 // Ask posts a body and has read take the answer. The error of read, which says that the answer
 // makes no sense, counts as a failure of the server, as does a 5xx, of which read is not told.
-// The wait for a connection is bounded by ctx alone; body is called when it is over.
-func (c *Client) Ask(ctx context.Context, contentType string, body func() []byte, read func(Answer) error) error {
+// The wait for a connection is bounded by ctx alone; body is called when it is over. Publishers and
+// viewers, as role says, wait for themselves.
+func (c *Client) Ask(
+	ctx context.Context, role hub.Role, contentType string, body func() []byte, read func(Answer) error,
+) error {
 	if err := c.breaker.check(time.Now()); err != nil {
 		return err
 	}
-	select {
-	case c.slots <- struct{}{}:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := c.slots.take(ctx, role); err != nil {
+		return err
 	}
-	defer func() { <-c.slots }()
+	defer c.slots.give()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

@@ -19,6 +19,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"sluice/hub"
 )
 
 // client makes a client of a server in memory.
@@ -37,7 +39,7 @@ func client(t *testing.T, s *server) *Client {
 func post(c *Client, ctx context.Context) (Answer, time.Duration, error) {
 	began := time.Now()
 	var got Answer
-	err := c.Ask(ctx, "text/x-test", func() []byte { return []byte("the question") }, func(a Answer) error { got = a; return nil })
+	err := c.Ask(ctx, hub.RoleWatch, "text/x-test", func() []byte { return []byte("the question") }, func(a Answer) error { got = a; return nil })
 	return got, time.Since(began), err
 }
 

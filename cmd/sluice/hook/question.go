@@ -246,7 +246,7 @@ func (q *Question) launchLocked(to digest, call *Call, s *hub.Session) *flight {
 	q.flying.Go(func() {
 		defer cancel()
 		var v verdict
-		err := q.client.Ask(ctx, contentType, body, func(a Answer) (err error) {
+		err := q.client.Ask(ctx, s.Role(), contentType, body, func(a Answer) (err error) {
 			v, err = q.cfg.Format.read(a, key, time.Now())
 			return err
 		})

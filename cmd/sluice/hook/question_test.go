@@ -334,3 +334,31 @@ func TestClose(t *testing.T) {
 		time.Sleep(time.Second)
 	})
 }
+
+// A crowd of viewers about whom a slow server is asked keeps no publisher waiting, nor the other way
+// round; who leaves the queue takes no place with it.
+func TestPublishersAndViewersGetConnectionsByTurns(t *testing.T) {
+	for crowd, other := range map[string]string{"live/a": "+live/b", "+live/a": "live/b"} {
+		synctest.Test(t, func(t *testing.T) {
+			q, _ := ask(t, &server{answer: slow(time.Second, 200, yes)}, Config{})
+			ctx, leave := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+			defer leave()
+			var all sync.WaitGroup
+			for i := range 20 * maxConnections {
+				ctx := ctx
+				if i%2 == 0 {
+					ctx = t.Context()
+				}
+				all.Go(func() { q.Decide(ctx, someone(crowd, fmt.Sprint("n=", i))) })
+			}
+			synctest.Wait()
+			began := time.Now()
+			_, err := q.Decide(t.Context(), someone(other, ""))
+			require.NoError(t, err)
+			assert.Equal(t, 2*time.Second, time.Since(began))
+			all.Wait()
+			assert.Less(t, time.Since(began), 13*time.Second)
+			assert.Equal(t, maxConnections, q.client.slots.free)
+		})
+	}
+}
