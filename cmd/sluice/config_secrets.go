@@ -39,14 +39,15 @@ func readSecretFiles(values map[string]string, vars []variable) (problems []erro
 
 // readSecretFile reads a file, without the white space at its end.
 func readSecretFile(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		return "", fmt.Errorf("is not a file") // to open a named pipe would wait for who writes it
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return "", fmt.Errorf("cannot be read: %w", unwrapPath(err))
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return "", fmt.Errorf("is not a file")
-	}
 	text, err := io.ReadAll(io.LimitReader(f, maxSecretFile+1))
 	switch {
 	case err != nil:

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -420,4 +421,12 @@ func TestOpenPublishingIsWarnedOf(t *testing.T) {
 		p.warn(&cfg, newLogger(log, "text", 0))
 		assert.Equal(t, c.want, bytes.Contains(log.bytes(), []byte("may publish")), "%v", c.set)
 	}
+}
+
+// A named pipe in place of a file of secrets is a mistake like others, and nothing waits for it.
+func TestSecretFileIsNoPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	require.NoError(t, syscall.Mkfifo(path, 0o600))
+	_, err := loadConfig([]string{"SLUICE_PUBLISH_AUTH=key", "SLUICE_PUBLISH_KEYS_FILE=" + path})
+	assert.ErrorContains(t, err, "is not a file")
 }
