@@ -122,7 +122,6 @@ func TestPermissionServerIsLeftAlone(t *testing.T) {
 	there := newParty(t, svc, p)
 	server.become(hangs)
 	const crowd = 300
-	began := time.Now()
 	var asking sync.WaitGroup
 	ask := func(i int) {
 		a, name := askers[i%len(askers)], fmt.Sprintf("cam?key=%d", i)
@@ -144,7 +143,7 @@ func TestPermissionServerIsLeftAlone(t *testing.T) {
 	hanging := server.connections()
 	assert.Equal(t, 64, hanging, "connections at a time")
 	server.become(func(net.Conn) {})
-	began = time.Now()
+	began := time.Now()
 	server.cut()
 	asking.Wait()
 	took := time.Since(began)
