@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -156,15 +157,28 @@ func (w *webhook) post(ctx context.Context, id, contentType string, body []byte)
 	w.sign(req.Header, id, body, time.Now())
 	resp, err := w.client.Do(req)
 	if err != nil {
-		if e, ok := errors.AsType[*url.Error](err); ok {
-			err = e.Err // it has the whole URL
-		}
-		return fmt.Errorf("no answer: %w", err)
+		return fmt.Errorf("no answer: %w", plainError(err))
 	}
 	defer resp.Body.Close()
 	// What is left of a longer answer ends with its connection.
 	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
 	return judge(resp, err)
+}
+
+// plainError returns an error of net/http without what may be a secret in it: the URL, and what the
+// endpoint has sent.
+func plainError(err error) error {
+	var op *net.OpError
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return context.DeadlineExceeded
+	case errors.As(err, &op):
+		return op
+	case errors.As(err, &certificate):
+		return certificate
+	}
+	return errors.New("the connection broke off, or what came is no HTTP")
 }
 
 // judge returns whether an answer takes the event; err is of its body.

@@ -312,6 +312,32 @@ func TestErrorsHoldNoSecret(t *testing.T) {
 	assert.False(t, errors.As(err, &refused))
 }
 
+// Nor do they quote the endpoint.
+func TestErrorsQuoteNoEndpoint(t *testing.T) {
+	for _, said := range []string{"secret\r\n\r\n", "HTTP/1.1 302 Found\r\nLocation: http://[secret\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 secret\r\n\r\n"} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		var serving sync.WaitGroup
+		serving.Go(func() {
+			if c, err := l.Accept(); err == nil {
+				defer c.Close()
+				if r, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+					io.Copy(io.Discard, r.Body)
+					io.WriteString(c, said)
+				}
+			}
+		})
+		w, err := newWebhook(Webhook{URL: fixed("http://" + l.Addr().String())})
+		require.NoError(t, err)
+		err = w.deliver(t.Context(), &Event{})
+		require.Error(t, err)
+		assert.NotContains(t, err.Error(), "secret")
+		w.close()
+		l.Close()
+		serving.Wait()
+	}
+}
+
 // An endpoint closes a connection just when it is used again: that costs no attempt.
 func TestConnectionIsClosed(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
