@@ -2,6 +2,7 @@ package hub
 
 import (
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,6 +26,13 @@ const (
 
 // maxBack bounds WatchOptions.Back. A log is an hour long at the most, a recording may be longer.
 const maxBack = 7 * 24 * time.Hour
+
+// watchOptions are the parameters that ReadQuery knows.
+var watchOptions = []string{"onlyaudio", "onlyvideo", "start", "back", "track", "hevc"}
+
+// IsWatchOption reports whether ReadQuery knows a parameter: then it says what somebody wants,
+// and not who it is.
+func IsWatchOption(name string) bool { return slices.Contains(watchOptions, name) }
 
 // ReadQuery takes what a viewer asks for from the query of its URL, the same over every
 // protocol:

@@ -239,6 +239,9 @@ func TestReadQuery(t *testing.T) {
 		change(&want)
 		require.NoError(t, got.ReadQuery(values), query)
 		assert.Equal(t, want, got, query)
+		for name := range values {
+			assert.Equal(t, name != "token" && name != "other" && name != "x", hub.IsWatchOption(name), name)
+		}
 	}
 	var enhanced hub.WatchOptions
 	require.NoError(t, enhanced.ReadQuery(url.Values{"track": {"1"}}))

@@ -3,6 +3,7 @@ package hook
 import (
 	"crypto/sha256"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"sluice/hub"
@@ -50,7 +51,7 @@ func (q *Question) refusal(v verdict, s *hub.Session) error {
 	if v.theirs && (quotes(words, &c) || s.Role() == hub.RolePublish && has(words, s.Key().Name)) { // a name may be a key
 		words = ""
 	}
-	shown := len(c.Query) > 0 || c.Authorization != "" || s.Role() == hub.RolePublish && q.cfg.Format.Renames()
+	shown := shows(c.Query) || c.Authorization != "" || s.Role() == hub.RolePublish && q.cfg.Format.Renames()
 	var kind error
 	switch {
 	case v.expired:
@@ -68,6 +69,16 @@ func (q *Question) refusal(v verdict, s *hub.Session) error {
 		words = errRefused.Error()
 	}
 	return &errNo{words, kind}
+}
+
+// shows reports whether a query may say who a client is.
+func shows(query url.Values) bool {
+	for name := range query {
+		if !hub.IsWatchOption(name) {
+			return true
+		}
+	}
+	return false
 }
 
 // minQuoted is how long a value is, in bytes, that is worth looking for: 1 is in every sentence.

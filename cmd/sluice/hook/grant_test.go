@@ -63,6 +63,8 @@ func TestRefusals(t *testing.T) {
 		{403, "", "k=s3cret", nil, access.ErrWrong, "permission is denied"},
 		{401, "", "", bearer, access.ErrWrong, "permission is denied"},
 		{403, "", "", nil, access.ErrMissing, "permission is needed"},
+		{403, "", "back=20&track=1", nil, access.ErrMissing, "permission is needed"}, // what it wants, not who it is
+		{403, "", "back=20&k=s3cret", nil, access.ErrWrong, "permission is denied"},
 		{404, "", "k=s3cret", nil, nil, "permission is denied"},
 		{200, `{"allow":true,"until":1}`, "k=s3cret", nil, access.ErrExpired, "the permission has ended"},
 		{200, `{"allow":false,"reason":"you are not on the list"}`, "k=s3cret", nil, access.ErrWrong, "you are not on the list"},
