@@ -157,9 +157,10 @@ func loadConfig(environ []string) (config, error) {
 		}
 	}
 	problems = append(problems, cfg.checkAddrs()...)
-	c := valueCheck{failed: make(map[string]bool)}
+	c := valueCheck{failed: make(map[string]bool), inFile: make(map[string]bool)}
 	for _, v := range vars {
-		c.failed[strings.TrimPrefix(v.Name, envPrefix)] = failed[v.field]
+		name := strings.TrimPrefix(v.Name, envPrefix)
+		c.failed[name], c.inFile[name] = failed[v.field], v.secret && values[v.Name+fileSuffix] != ""
 	}
 	cfg.AccessSettings.check(&c)
 	cfg.ControlSettings.check(&c)

@@ -137,6 +137,7 @@ var (
 // valueCheck collects what is wrong with values of variables.
 type valueCheck struct {
 	failed   map[string]bool // names of variables about which something was said before
+	inFile   map[string]bool // names of those whose value stands in a file
 	problems []error
 }
 
@@ -152,6 +153,9 @@ func (c *valueCheck) value(name, shown string, err error) {
 func (c *valueCheck) secret(name string, err error) {
 	if err != nil && !c.failed[name] {
 		c.failed[name] = true
+		if c.inFile[name] {
+			name += fileSuffix
+		}
 		c.problems = append(c.problems, fmt.Errorf("%s%s: %w", envPrefix, name, err))
 	}
 }
@@ -222,18 +226,18 @@ func (a *AccessSettings) relations() (problems []error) {
 		if n.watch && slices.Contains(a.WatchAuth, n.method) {
 			named = append(named, "SLUICE_WATCH_AUTH")
 		}
-		role := "SLUICE_PUBLISH_AUTH"
+		unnamed := "SLUICE_PUBLISH_AUTH does not name"
 		switch {
 		case n.publish && n.watch:
-			role += " or SLUICE_WATCH_AUTH"
+			unnamed = "neither SLUICE_PUBLISH_AUTH nor SLUICE_WATCH_AUTH names"
 		case n.watch:
-			role = "SLUICE_WATCH_AUTH"
+			unnamed = "SLUICE_WATCH_AUTH does not name"
 		}
 		switch {
 		case len(named) > 0 && !n.set:
 			wrong("%s names %s, which needs %s", named[0], n.method, n.variables)
 		case len(named) == 0 && n.set:
-			wrong("%s is set, but %s does not name %s", n.variables, role, n.method)
+			wrong("%s is set, but %s %s", n.variables, unnamed, n.method)
 		}
 	}
 	problems = append(problems, a.shared()...)

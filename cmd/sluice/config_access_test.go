@@ -25,7 +25,7 @@ func TestConfigRelations(t *testing.T) {
 		{[]string{"PUBLISH_KEYS=** a"}, "SLUICE_PUBLISH_KEYS is set, but SLUICE_PUBLISH_AUTH does not name key"},
 		{[]string{"WATCH_AUTH=sign"}, "SLUICE_WATCH_AUTH names sign, which needs SLUICE_WATCH_SECRETS"},
 		{[]string{"WATCH_AUTH=jwt"}, "SLUICE_WATCH_AUTH names jwt, which needs SLUICE_JWT_KEYS or SLUICE_JWT_JWKS_URL"},
-		{[]string{"JWT_JWKS_URL=https://x/"}, "SLUICE_PUBLISH_AUTH or SLUICE_WATCH_AUTH does not name jwt"},
+		{[]string{"JWT_JWKS_URL=https://x/"}, "neither SLUICE_PUBLISH_AUTH nor SLUICE_WATCH_AUTH names jwt"},
 		{[]string{"STREAM_KEYS=a live/x", "PUBLISH_AUTH=streamkey open"}, ""},
 		{
 			[]string{"PUBLISH_AUTH=key", "WATCH_AUTH=key", "PUBLISH_KEYS=** a; live/x geheim", "WATCH_KEYS=live/* gehe%69m"},
@@ -46,7 +46,7 @@ func TestConfigRelations(t *testing.T) {
 		{[]string{"PUBLISH_AUTH=streamkey", "WATCH_AUTH=key", "STREAM_KEYS=a live/x", "WATCH_KEYS=live/x b"}, ""},
 		{[]string{"WATCH_AUTH=url"}, "SLUICE_WATCH_AUTH names url, which needs SLUICE_AUTH_URL"},
 		{[]string{"PUBLISH_AUTH=key url", "PUBLISH_KEYS=** a", "AUTH_URL=http://x/"}, ""},
-		{[]string{"AUTH_URL=http://geheim@x/"}, "SLUICE_PUBLISH_AUTH or SLUICE_WATCH_AUTH does not name url"},
+		{[]string{"AUTH_URL=http://geheim@x/"}, "neither SLUICE_PUBLISH_AUTH nor SLUICE_WATCH_AUTH names url"},
 		{[]string{"AUTH_FORMAT=srs"}, "SLUICE_AUTH_FORMAT is set, but SLUICE_AUTH_URL is not"},
 		{[]string{"EVENT_FORMAT=srs"}, "SLUICE_EVENT_FORMAT is set, but SLUICE_EVENT_URL is not"},
 		{[]string{"ADMIN_ADDR=127.0.0.1:0"}, "SLUICE_ADMIN_ADDR needs SLUICE_ADMIN_TOKEN"},
@@ -90,7 +90,7 @@ func TestSecretFiles(t *testing.T) {
 		"PUBLISH_KEYS_FILE=" + filepath.Join(dir, "none"):                      "no such file",
 		"PUBLISH_KEYS_FILE=" + dir:                                             "is not a file",
 		"PUBLISH_KEYS_FILE=" + file("empty", " \n"):                            "is empty",
-		"PUBLISH_KEYS_FILE=" + file("bad", "geheim"):                           "SLUICE_PUBLISH_KEYS: entry 1",
+		"PUBLISH_KEYS_FILE=" + file("bad", "geheim"):                           "SLUICE_PUBLISH_KEYS_FILE: entry 1",
 		"PUBLISH_KEYS_FILE=" + file("large", strings.Repeat("geheim ", 1<<18)): "larger than",
 		"DEMO_FILE=x": "unknown variable",
 	} {

@@ -26,7 +26,7 @@ type ControlSettings struct {
 	AdminPlaintext bool   `env:"ADMIN_PLAINTEXT" envDefault:"false" doc:"true lets the operators' API be on other addresses than loopback although its token would cross the network in clear."`
 
 	TrustedProxies networks `env:"TRUSTED_PROXIES" doc:"Networks or addresses of the proxies in front, whose word counts for the address of a client: X-Forwarded-For, and the PROXY protocol where it is on."`
-	ProxyProtocol  words    `env:"PROXY_PROTOCOL" envDefault:"off" doc:"Where trusted proxies begin each connection with the PROXY protocol, version 1 or 2: off, or rtmp, http or both."`
+	ProxyProtocol  words    `env:"PROXY_PROTOCOL" envDefault:"off" doc:"Where trusted proxies begin each connection with the PROXY protocol, version 1 or 2: off, or rtmp, http or the two, separated by a space or ;."`
 
 	StateDir string `env:"STATE_DIR" doc:"Folder for what outlasts a restart, such as bans, which is made if it is missing. One process has it at a time. Empty: it is kept in memory only."`
 }

@@ -76,7 +76,7 @@ func (s *Secrets) UnmarshalText(text []byte) error {
 
 // Errors of lists of secrets.
 var (
-	errSecretEntry  = errors.New("must be PATTERN SECRET, or !PATTERN")
+	errSecretEntry  = errors.New("must be PATTERN SECRET, or !PATTERN; there are no comments")
 	errSecretSize   = fmt.Errorf("a secret has %d to %d bytes", minSecret, maxSecret)
 	errSecretEscape = errors.New("the secret has a % that is not followed by two hexadecimal digits")
 	errSecretFirst  = errors.New("the pattern is none: it is APP/NAME, and stands before the secret")

@@ -31,8 +31,8 @@ func (k StreamKeys) streams() map[[sha256.Size]byte]hub.Key {
 
 // Errors of lists of stream keys.
 var (
-	errStreamKeyEntry  = errors.New("must be SECRET APP/NAME")
-	errStreamKeySecret = errors.New("the secret cannot be a stream key: it may have letters, digits, spaces and -_.~+=@,:!()&, at most 250")
+	errStreamKeyEntry  = errors.New("must be SECRET APP/NAME; there are no comments")
+	errStreamKeySecret = errors.New("the secret, which stands first, cannot be a stream key: it may have letters, digits, spaces and -_.~+=@,:!()&, at most 250")
 	errStreamKeyForm   = errors.New("the secret cannot be a stream key: clients write flv:, mp4: or mp3: before a name, .flv behind it, and spaces around it, and mean the name without")
 	errStreamKeyStream = errors.New("behind the secret stands the stream, APP/NAME, and that is none")
 	errStreamKeyTwice  = errors.New("the secret is in an entry before")
