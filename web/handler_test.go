@@ -71,6 +71,9 @@ func TestPage(t *testing.T) {
 	assert.Contains(t, page, `data-player="/assets/`+a.hash+`/npm/mpegts.js"`)
 	assert.NotContains(t, page, "not in this build")
 	assert.NotContains(t, page, "{{")
+	assert.NotContains(t, page, "Publishing needs permission")
+	private := Handler(Config{PublishPrivate: true, Logger: quiet, assets: a})
+	assert.Equal(t, 2, strings.Count(body(t, ask(private, "GET", "/")), "Publishing needs permission"), "wherever it tells how")
 
 	etag := r.Header.Get("ETag")
 	require.NotEmpty(t, etag)

@@ -53,6 +53,10 @@ type Config struct {
 	// permission, and so does the knowledge of what there is. The page says so.
 	Private bool
 
+	// PublishPrivate says that publishing needs permission, which the page's own lines for that
+	// do not have. The page says so.
+	PublishPrivate bool
+
 	// Recordings is where the API's recordings come from; the zero value where nothing is
 	// recorded.
 	Recordings RecordingsConfig
@@ -134,8 +138,8 @@ func renderPage(c Config, files *assets) []byte {
 	err := pageTemplate.Execute(&b, struct {
 		Assets, Version, Generate string
 		RTMPPort                  int
-		Player                    bool
-	}{"/assets/" + files.hash, c.Version, generateCommand, c.RTMPPort, files.player})
+		Player, PublishPrivate    bool
+	}{"/assets/" + files.hash, c.Version, generateCommand, c.RTMPPort, files.player, c.PublishPrivate})
 	if err != nil {
 		panic(err) // the template and its data are both part of this package
 	}

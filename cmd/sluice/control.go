@@ -17,6 +17,7 @@ import (
 	"sluice/cmd/sluice/hook"
 	"sluice/cmd/sluice/proxied"
 	"sluice/hub"
+	"sluice/web"
 	"sluice/web/admin"
 )
 
@@ -182,6 +183,15 @@ func behind(l net.Listener, name string, cfg *config, log *slog.Logger) net.List
 		return proxied.Listen(l, proxied.Config{Trusted: cfg.TrustedProxies.has, Logger: log})
 	}
 	return l
+}
+
+// publicRTMPPort returns the port that the page tells people for RTMP. Behind the PROXY protocol
+// clients come to the proxy, which is taken to have the usual one.
+func publicRTMPPort(cfg *config, l net.Listener) int {
+	if slices.Contains(cfg.ProxyProtocol, "rtmp") {
+		return web.DefaultRTMPPort
+	}
+	return l.Addr().(*net.TCPAddr).Port
 }
 
 // forwarded puts a server behind proxies that tell the addresses of their clients.

@@ -146,11 +146,13 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 	page := web.Handler(web.Config{
 		Recordings:   api,
 		Streams:      func() []web.Stream { return web.FromHub(s.hub.Streams(), time.Now()) },
-		RTMPPort:     l.rtmp.Addr().(*net.TCPAddr).Port,
+		RTMPPort:     publicRTMPPort(&cfg, l.rtmp),
 		Version:      versionText(),
 		Private:      cfg.permission != nil && cfg.permission.isPrivate(&cfg),
 		AllowOrigins: cfg.AllowOrigins,
 		Logger:       log,
+
+		PublishPrivate: cfg.permission != nil && !cfg.permission.policy.Open(hub.RolePublish),
 	})
 	site := site{streams: s.flv, recordings: recorded, page: page, origins: cfg.AllowOrigins, health: admin.Health(s.ready)}
 	s.http = newHTTPServer(site, log)
