@@ -29,7 +29,7 @@ type AccessSettings struct {
 	SignFormats    words         `env:"SIGN_FORMATS" envDefault:"sluice" doc:"Which signed addresses are read: sluice, tencent, aliyun, separated by spaces or ;. The time in one of aliyun is taken for its end."`
 	SignSkew       time.Duration `env:"SIGN_SKEW" envDefault:"30s" min:"0s" max:"1h" doc:"How much longer than it says a signed address is good, since clocks differ."`
 
-	JWTKeys       secret `env:"JWT_KEYS" doc:"For jwt: the keys, as a JWKS document, or KID ALGORITHM KEY with entries separated by ; or line ends."`
+	JWTKeys       secret `env:"JWT_KEYS" doc:"For jwt: the keys, as a JWKS document, as PEM (PUBLIC KEY), or KID ALGORITHM KEY with entries separated by ; or line ends. KID - is none; KEY is for HS256 the secret, of 32 bytes or more, or base64: and it, else the public key in base64."`
 	JWTJWKSURL    secret `env:"JWT_JWKS_URL" doc:"For jwt: where the keys are fetched from instead, http or https."`
 	JWTAlgorithms words  `env:"JWT_ALGORITHMS" envDefault:"RS256 ES256 EdDSA HS256" doc:"The algorithms that are taken."`
 	JWTIssuer     string `env:"JWT_ISSUER" doc:"What iss must be; empty for any."`
