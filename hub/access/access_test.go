@@ -141,6 +141,7 @@ func TestStreamKey(t *testing.T) {
 	_, err = m.Decide(t.Context(), session(hub.RoleWatch, hub.Key{App: "live", Name: "s3cret"}, ""))
 	assert.ErrorIs(t, err, access.ErrMissing)
 	assert.NotContains(t, mark.Disguise(hub.Key{App: "live", Name: "s3cret"}), "s3cret")
+	assert.NotContains(t, mark.Disguise(hub.Key{App: "live/s3cret", Name: "cam"}), "s3cret", "it stood in the field of the server")
 	assert.Equal(t, mark.Disguise(cam), access.NewMark([]byte("salt")).Disguise(cam))
 	assert.NotEqual(t, mark.Disguise(cam), access.NewMark([]byte("other")).Disguise(cam))
 }

@@ -62,9 +62,14 @@ func (m Mark) Of(secret []byte) string {
 	return hex.EncodeToString(h.Sum(nil))[:markDigits]
 }
 
-// Disguise returns what is shown in place of a stream that nobody has granted: its app, and a
-// mark of its name. It is for hub.Config.Disguise, where a name may be a mistyped secret.
-func (m Mark) Disguise(key hub.Key) string { return key.App + "/#" + m.Of([]byte(key.Name)) }
+// Disguise returns what is shown in place of a stream that nobody has granted: the first segment
+// of its app, and a mark of the rest. It is for hub.Config.Disguise, where a name may be a
+// mistyped secret, and so may the end of an app: encoders have a field for the server, into which
+// people write the secret too.
+func (m Mark) Disguise(key hub.Key) string {
+	first, rest, _ := strings.Cut(strings.Trim(key.App, "/")+"/"+key.Name, "/")
+	return first + "/#" + m.Of([]byte(rest))
+}
 
 // KeyParameter is the parameter in which a client shows a key.
 const KeyParameter = "key"
