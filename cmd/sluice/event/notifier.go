@@ -199,17 +199,9 @@ func (n *Notifier) endKnown(e *hub.Event, key hub.Key) {
 // Left tells the endpoint the end of a session that never began, which it has granted. key is the
 // stream's name after the grant.
 func (n *Notifier) Left(s *hub.Session, key hub.Key) {
-	if n.hooks == nil {
-		return
+	if n.hooks != nil {
+		n.endKnown(&hub.Event{Kind: hub.EventRefused, Session: s, Time: time.Now(), Reason: hub.ReasonClientLeft}, key)
 	}
-	typ := TypeStop
-	if s.Role() == hub.RolePublish {
-		typ = TypeUnpublish
-	}
-	told := n.newEvent(typ)
-	told.Session, told.Reason = sessionOf(s), hub.ReasonClientLeft.String()
-	told.setKey(key)
-	n.hooks.add(&told)
 }
 
 // lost tells that so many events of the hub never came here.
