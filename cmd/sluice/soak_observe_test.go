@@ -202,9 +202,9 @@ func (o *soakObserver) check(h *hub.Hub) {
 	t.Logf("publishers that began: %d told, %d counted by themselves, %d that do not know; %d events", o.published, in, unknown, o.events)
 	assert.GreaterOrEqual(t, o.published, in, "publishers")
 	assert.LessOrEqual(t, o.published, in+unknown, "publishers")
-	busy := uint64(counts["publisher refused: busy"])
-	assert.GreaterOrEqual(t, o.busy, busy, "publishers refused: busy")
-	assert.LessOrEqual(t, o.busy, busy+unknown, "publishers refused: busy")
+	busy := uint64(counts[countedBusy])
+	assert.GreaterOrEqual(t, o.busy, busy, countedBusy)
+	assert.LessOrEqual(t, o.busy, busy+unknown, countedBusy)
 	for name, protocol := range soakProtocols {
 		got := uint64(counts[countedMedia+name])
 		sum := o.sums[protocol+" watch"]
@@ -219,6 +219,7 @@ func (o *soakObserver) check(h *hub.Hub) {
 // What the clients of the soak count, for the observer.
 const (
 	countedIn      = "publisher is let in"
+	countedBusy    = "publisher refused: busy"
 	countedUnknown = "publisher does not know what came of it"
 	countedMedia   = "viewer got media over "
 )

@@ -107,14 +107,13 @@ func (w *soak) openPublisher(s *soakStream, token string) (*rtmp.Publisher, net.
 		return nc, err
 	}, OpenTimeout: time.Minute}
 	p, err := c.Publish(w.ctx, "rtmp://"+w.rtmpAddr+"/"+s.key+"?token="+token)
-	status, refused := w.countPublisher(err)
+	busy := w.countPublisher(err)
 	if err == nil {
 		return p, conn
 	}
 	switch {
 	case w.over():
-	case refused && status.Code == "NetStream.Publish.BadName":
-		w.count("publisher refused: busy")
+	case busy:
 		w.sleep(50 * time.Millisecond)
 	default:
 		w.fail("%s: publishing: %v", s.key, err)
@@ -122,18 +121,21 @@ func (w *soak) openPublisher(s *soakStream, token string) (*rtmp.Publisher, net.
 	return nil, nil
 }
 
-// countPublisher counts what came of an attempt to publish, and returns the server's words
-// if it refused that.
-func (w *soak) countPublisher(err error) (status *rtmp.StatusError, refused bool) {
-	status, refused = errors.AsType[*rtmp.StatusError](err)
+// countPublisher counts what came of an attempt to publish, also of one that was answered
+// while the server shut down, and reports whether somebody else was there.
+func (w *soak) countPublisher(err error) (busy bool) {
+	status, refused := errors.AsType[*rtmp.StatusError](err)
 	op, ok := errors.AsType[*net.OpError](err)
 	switch {
 	case err == nil:
 		w.count(countedIn)
+	case refused && status.Code == rtmp.CodePublishBadName:
+		w.count(countedBusy)
+		return true
 	case !refused && !(ok && op.Op == "dial"):
 		w.count(countedUnknown)
 	}
-	return status, refused
+	return false
 }
 
 // publisherEnded notes that a session was ended by the server, which has to have a
