@@ -127,6 +127,9 @@ func newHub(t *testing.T, cfg hub.Config) *hub.Hub {
 	t.Cleanup(func() {
 		assert.NoError(t, h.Shutdown(endedContext()), "viewers were left open")
 		assert.Empty(t, h.Streams(), "streams are left")
+		totals := h.StreamTotals()
+		assert.Zero(t, totals.Live+totals.Grace+totals.Waiting+totals.Ended, "streams are counted")
+		assert.Zero(t, totals.LogBytes)
 		bytes, logs := h.Logged()
 		assert.Zero(t, bytes)
 		assert.Zero(t, logs)

@@ -45,6 +45,10 @@ type Event struct {
 	Reason Reason
 	Detail string
 
+	// Waited is the time from a session's making to its beginning, with EventPublished and
+	// EventJoined: a viewer of a stream has waited so long for its first frame.
+	Waited time.Duration
+
 	// Of a session that ended.
 	Duration time.Duration
 	Bytes    uint64 // of tags taken from a publisher, or sent to a viewer in its protocol's form
@@ -69,6 +73,7 @@ type ledger struct {
 
 	mu      sync.Mutex // the last of all locks
 	totals  map[totalsKey]*SessionTotals
+	streams streamSums // of those that have ended
 	queue   []Event
 	lost    uint64
 	telling bool          // a goroutine tells them
@@ -179,8 +184,9 @@ func (s *Stream) tellLocked(e Event) {
 // beginSessionLocked tells that a session begins.
 func (s *Stream) beginSessionLocked(kind EventKind, who *Session) {
 	if who.stage.CompareAndSwap(stageNew, stageBegun) {
+		made := who.begun
 		who.begun = time.Since(s.hub.began)
-		s.tellLocked(Event{Kind: kind, Session: who})
+		s.tellLocked(Event{Kind: kind, Session: who, Waited: who.begun - made})
 	}
 }
 

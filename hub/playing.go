@@ -22,7 +22,7 @@ func (s *Session) Begin() (context.Context, error) {
 		return nil, s.refused(err)
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	h := s.hub
+	h, made := s.hub, s.begun
 	if err := h.play(s, playing{cancel}); err != nil {
 		cancel(err)
 		return nil, s.refused(err)
@@ -32,7 +32,7 @@ func (s *Session) Begin() (context.Context, error) {
 		cancel(errViewerClosed)
 		return nil, errViewerClosed
 	}
-	h.tell(Event{Kind: EventJoined, Key: s.Key(), Session: s})
+	h.tell(Event{Kind: EventJoined, Key: s.Key(), Session: s, Waited: s.begun - made})
 	if why := s.recheck(); why != nil {
 		s.End(why, 0, 0)
 		return nil, why

@@ -82,6 +82,7 @@ type Stream struct {
 	wanted   bool     // EventWanted was told, and EventUnwanted was not
 	shown    shownTracks
 	effects  effects
+	summed   bool // its facts are in the hub's sums; guarded by ledger.mu
 	facts    struct {
 		video   *flv.VideoFormat // of the last header, whether the track has frames or not
 		audio   *flv.AudioFormat
@@ -224,6 +225,7 @@ func (s *Stream) endLocked(reason Reason) {
 	s.stopTimersLocked()
 	s.state, s.reason, s.pub = stateEnded, reason, nil
 	s.recountLocked(0)
+	s.sumUpLocked()
 	s.announceLocked()
 	s.effects.forget = true
 }
