@@ -129,6 +129,7 @@ func (o *Outlet) collect(b *hub.Batch) ([]byte, collection) {
 	}
 	o.conn.SetWriteDeadline(time.Time{})
 	o.state = flowing
+	o.pool.congested.Add(-1)
 	return nil, finished
 }
 

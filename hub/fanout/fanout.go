@@ -86,6 +86,8 @@ type Pool struct {
 	next    atomic.Uint32
 	cancel  context.CancelFunc
 	rests   sharedRests
+	// congested are the outlets that are written to directly and are draining.
+	congested atomic.Int64
 	// running are workers, goroutines of congested outlets, calls of Feed.Done and
 	// connections that are being closed. Outlets are their owners' to close at any
 	// time, also while Close waits.

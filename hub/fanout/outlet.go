@@ -201,6 +201,9 @@ func (o *Outlet) closeLocked(err error) {
 	}
 	why := &closedError{reasonOf(err), err}
 	o.dropPendingLocked()
+	if o.state == draining && o.raw != nil {
+		o.pool.congested.Add(-1)
+	}
 	gone := make(chan struct{})
 	o.state, o.err, o.rest, o.gone = closed, why, nil, gone
 	o.announceEmptyLocked()
@@ -312,6 +315,7 @@ func (o *Outlet) sendLocked(b *hub.Batch, p []byte) bool {
 		return false
 	}
 	o.state = draining
+	o.pool.congested.Add(1)
 	o.pool.running.Go(o.drain)
 	return false
 }

@@ -18,6 +18,7 @@ type worker struct {
 	wake  chan struct{} // capacity 1: some group is due
 	batch hub.Batch     // the goroutine's own, as is pace
 	pace  pace
+	work  work
 
 	mu     sync.Mutex
 	groups map[*hub.Stream]*group
@@ -132,17 +133,20 @@ func (w *worker) serve() {
 	due := w.due
 	w.due = nil
 	w.mu.Unlock()
-	begun := time.Now()
+	begun, served := time.Now(), 0
 	for _, g := range due {
 		g.listed.Store(false) // before what it says is taken up
 		g.settle()
 		if g.news.Swap(false) {
+			served += len(g.subs)
 			g.pass(&w.batch)
 			g.settle()
 		}
 	}
 	w.batch.Forget()
-	w.pace.passed(begun, time.Now())
+	ended := time.Now()
+	w.pace.passed(begun, ended)
+	w.work.passed(served, ended.Sub(begun))
 }
 
 // ahead is how many viewers are fetched at a time. What their writes bring into the

@@ -41,6 +41,7 @@ func newWorld(t testing.TB, cfg Config, hubCfg hub.Config) *world {
 		defer cancel()
 		assert.NoError(t, w.hub.Shutdown(ctx), "viewers were left")
 		w.pool.Close()
+		assert.Zero(t, w.pool.Figures().Congested, "nobody is congested any more")
 	})
 	return w
 }
