@@ -190,25 +190,35 @@ func (a *Control) nowLocked() time.Duration {
 // Listen returns a listener that accepts the connections of l that are admitted. Where
 // answers is true, it also accepts some of those that are turned away, so that the
 // server of Guard can tell them why.
-func (a *Control) Listen(l net.Listener, answers bool) net.Listener {
-	return &listener{l, a, answers}
+func (a *Control) Listen(l net.Listener, answers bool) *Listener {
+	return &Listener{Listener: l, control: a, answers: answers}
 }
 
-type listener struct {
+// Listener accepts the connections of one listener of a Control that are admitted.
+type Listener struct {
 	net.Listener
 	control *Control
 	answers bool
+	tally   tally // guarded by control.mu
+}
+
+// Figures returns the present numbers of this listener's connections.
+func (l *Listener) Figures() Figures {
+	l.control.mu.Lock()
+	defer l.control.mu.Unlock()
+	return l.tally.figures()
 }
 
 // Accept returns the next connection that is admitted. It closes those that are turned
 // away, and those that are given up for a newcomer.
-func (l *listener) Accept() (net.Conn, error) {
+func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		nc, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
 		c := l.control.wrap(nc)
+		c.tally = &l.tally
 		c.ofProxy = l.answers && l.control.trusts(nc)
 		ok, gone := l.control.enter(c, addressOf(nc), l.answers)
 		gone.giveUp()
@@ -253,7 +263,7 @@ func (a *Control) enter(c *conn, from netip.Addr, answers bool) (accept bool, go
 	now := a.nowLocked()
 	c.since = now
 	if why := a.makeRoomLocked(c.ofProxy, from, now, &gone[0]); why != admitted {
-		a.countLocked(why)
+		a.countLocked(c, why)
 		if !answers {
 			c.state = closed
 			return false, gone
@@ -262,6 +272,7 @@ func (a *Control) enter(c *conn, from netip.Addr, answers bool) (accept bool, go
 	}
 	a.figures.Open++
 	a.figures.Admitted++
+	c.tally.count(admitted)
 	if c.ofProxy {
 		a.setLocked(c, idle)
 	} else {
@@ -346,7 +357,7 @@ func (a *Control) isOld(c *conn, now time.Duration) bool {
 // giveUpLocked takes c out of the counts. The caller closes it by giveUp, without the
 // lock.
 func (a *Control) giveUpLocked(c *conn) *conn {
-	a.countLocked(givenUp)
+	a.countLocked(c, givenUp)
 	a.leaveLocked(c)
 	return c
 }

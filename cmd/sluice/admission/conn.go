@@ -11,6 +11,7 @@ import (
 type conn struct {
 	control *Control
 	nc      net.Conn // the tcpConn or plainConn that holds this conn
+	tally   *tally   // of its listener
 
 	// Guarded by control.mu.
 	state         state
@@ -182,6 +183,7 @@ func (a *Control) setLocked(c *conn, to state) {
 	case asking:
 		a.asking.remove(&c.from.asking, c)
 	}
+	c.tally.move(c.state, to)
 	c.state = to
 	switch to {
 	case idle:

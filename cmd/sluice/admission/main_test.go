@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
@@ -48,14 +49,17 @@ func (s *backlog) Accept() (net.Conn, error) {
 type rig struct {
 	*Control
 	backlog *backlog
-	l       net.Listener
+	l       *Listener
 }
 
 func newRig(t *testing.T, cfg Config, answers bool) *rig {
 	t.Helper()
 	r := &rig{Control: New(cfg), backlog: &backlog{}}
 	r.l = r.Listen(r.backlog, answers)
-	t.Cleanup(r.Close)
+	t.Cleanup(func() {
+		r.Close()
+		assert.Equal(t, r.Figures(), r.l.Figures(), "the only listener has all connections")
+	})
 	return r
 }
 

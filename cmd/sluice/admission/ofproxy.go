@@ -28,7 +28,7 @@ func (a *Control) beginRequestLocked(c *conn, from netip.Addr, gone *goners) boo
 	}
 	now := a.nowLocked()
 	if !a.makeRoomOfAddressLocked(from, now, &gone[0]) {
-		a.countLocked(fullOfAddress)
+		a.countLocked(c, fullOfAddress)
 		return false
 	}
 	a.addressLocked(c, from)

@@ -33,7 +33,8 @@ type report struct {
 }
 
 // countLocked counts a verdict that is worth a line in the log.
-func (a *Control) countLocked(why verdict) {
+func (a *Control) countLocked(c *conn, why verdict) {
+	c.tally.count(why)
 	switch why {
 	case givenUp:
 		a.figures.GivenUp++
