@@ -199,6 +199,19 @@ func (l *List) Remove(id uint64) (bool, error) {
 	return found, l.save(change)
 }
 
+// Len returns how many bans there are that have not ended.
+func (l *List) Len() (n int) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	now := time.Now()
+	for _, b := range l.bans {
+		if !b.ended(now) {
+			n++
+		}
+	}
+	return n
+}
+
 // All returns the bans that have not ended, by ID. The caller owns the list.
 func (l *List) All() []Ban {
 	l.mu.RLock()
