@@ -49,6 +49,8 @@ type Config struct {
 	// Token returns the token that every request has to show, as it is now. One of less than
 	// MinToken characters lets nobody in.
 	Token func() string
+	// Guard counts wrong tokens, also for what else it guards; nil for one of the API's own.
+	Guard *Guard
 	// Bans is the list of bans; nil where there is none, and then who is ended may come back.
 	Bans Bans
 	// Recorder records by hand; nil where nothing is recorded, and then so is Archive.
@@ -82,14 +84,13 @@ type Hub interface {
 // api answers everything that needs the token.
 type api struct {
 	Config
-	failures failures
 }
 
 // Handler returns the handler of the API and of Health. It is safe for use by many
 // goroutines, and starts none.
 func Handler(c Config) http.Handler {
 	a := newAPI(c)
-	guarded, health := a.guard(a.routes()), Health(a.Ready)
+	guarded, health := a.Guard.Require(a.routes(), a.Token), Health(a.Ready)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isHealth(r.URL.Path) {
 			health.ServeHTTP(w, r)
@@ -105,6 +106,9 @@ func newAPI(c Config) *api {
 	}
 	if c.Info == nil {
 		c.Info = func() Info { return Info{} }
+	}
+	if c.Guard == nil {
+		c.Guard = NewGuard(c.Logger)
 	}
 	return &api{Config: c}
 }
@@ -195,7 +199,10 @@ type problem struct {
 }
 
 // say writes an answer.
-func (a *api) say(w http.ResponseWriter, r *http.Request, said reply) {
+func (a *api) say(w http.ResponseWriter, r *http.Request, said reply) { say(w, r, said, a.Logger) }
+
+// say writes an answer. Only one that is known to encode as JSON needs no log.
+func say(w http.ResponseWriter, r *http.Request, said reply, log *slog.Logger) {
 	answer.Bound(w, r)
 	if said.status == 0 {
 		said.status = http.StatusOK
@@ -207,7 +214,7 @@ func (a *api) say(w http.ResponseWriter, r *http.Request, said reply) {
 	}
 	body, err := json.Marshal(said.body)
 	if err != nil {
-		a.Logger.Error("an answer cannot be told as JSON", "error", err)
+		log.Error("an answer cannot be told as JSON", "error", err)
 		said.status, body = http.StatusInternalServerError, []byte(`{"error":"internal error","reason":"the answer cannot be told"}`)
 	}
 	answer.JSON(w, said.status, append(body, '\n'))

@@ -3,11 +3,13 @@ package admin
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,30 +28,62 @@ const (
 	sharedBits = 64
 )
 
-// guard lets those through who show the token.
-func (a *api) guard(next http.Handler) http.Handler {
+// Guard lets requests through that show a token, and refuses an address for a while that has shown
+// too many wrong ones, at whatever is behind the guard. Its methods may be called from any
+// goroutine.
+type Guard struct {
+	log      *slog.Logger
+	failures failures
+	wrong    atomic.Uint64
+}
+
+// NewGuard returns a guard that has seen nobody. An address that is refused has a line in the log;
+// nil is slog.Default.
+func NewGuard(log *slog.Logger) *Guard {
+	if log == nil {
+		log = slog.Default()
+	}
+	return &Guard{log: log}
+}
+
+// Wrong returns how many wrong tokens were shown.
+func (g *Guard) Wrong() uint64 { return g.wrong.Load() }
+
+// Require returns a handler that passes requests on to next that show one of the tokens, each as it
+// is now, and refuses others. A token of less than MinToken characters lets nobody in.
+func (g *Guard) Require(next http.Handler, tokens ...func() string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		from := remote(r)
-		if wait := a.failures.wait(from, time.Now()); wait > 0 {
+		if wait := g.failures.wait(from, time.Now()); wait > 0 {
 			w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
-			a.say(w, r, reply{http.StatusTooManyRequests, problem{"too many", "this address has shown too many wrong tokens"}})
+			say(w, r, reply{http.StatusTooManyRequests, problem{"too many", "this address has shown too many wrong tokens"}}, g.log)
 			return
 		}
 		shown, any := bearer(r)
-		if any && equal(shown, a.Token()) {
+		if any && isOneOf(shown, tokens) {
 			next.ServeHTTP(w, r)
 			return
 		}
 		challenge, reason := "Bearer", "this needs the header Authorization: Bearer TOKEN"
 		if any {
 			challenge, reason = `Bearer error="invalid_token"`, "this is not the token"
-			if a.failures.add(from, time.Now()) {
-				a.Logger.Warn("an address has shown too many wrong tokens to the operators' API", "address", from.String())
+			g.wrong.Add(1)
+			if g.failures.add(from, time.Now()) {
+				g.log.Warn("an address has shown too many wrong tokens to the operators' address", "address", from.String())
 			}
 		}
 		w.Header().Set("WWW-Authenticate", challenge)
-		a.say(w, r, reply{http.StatusUnauthorized, problem{"unauthorized", reason}})
+		say(w, r, reply{http.StatusUnauthorized, problem{"unauthorized", reason}}, g.log)
 	})
+}
+
+// isOneOf reports whether what was shown is one of the tokens, in a time that does not tell which.
+func isOneOf(shown string, tokens []func() string) bool {
+	found := false
+	for _, token := range tokens {
+		found = equal(shown, token()) || found
+	}
+	return found
 }
 
 // bearer returns the token of a request (RFC 6750 §2.1), and false if it shows none. One with

@@ -207,3 +207,29 @@ func TestMethodsAndPaths(t *testing.T) {
 		assert.Empty(t, w.Header().Get("Access-Control-Allow-Origin"))
 	}
 }
+
+// What one guard guards shares the count of wrong tokens, whichever tokens each takes.
+func TestGuardOfSeveral(t *testing.T) {
+	const first, second = "first-token-0123456789", "second-token-0123456789"
+	g := NewGuard(nil)
+	ok := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	is := func(token string) func() string { return func() string { return token } }
+	both, one := g.Require(ok, is(""), is(second), is(first)), g.Require(ok, is(first))
+	ask := func(h http.Handler, token string) int {
+		q := request(http.MethodGet, "/", "", "Authorization", "Bearer "+token)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, q)
+		return w.Code
+	}
+	assert.Equal(t, 204, ask(both, first))
+	assert.Equal(t, 204, ask(both, second))
+	assert.Equal(t, 204, ask(one, first))
+	assert.Equal(t, 401, ask(both, ""), "a token that is not set lets nobody in")
+	assert.Equal(t, 401, ask(one, second))
+	for range maxFailures {
+		ask(both, "wrong")
+	}
+	assert.Equal(t, 429, ask(one, first))
+	assert.Equal(t, 429, ask(both, first))
+	assert.Equal(t, uint64(maxFailures), g.Wrong())
+}
