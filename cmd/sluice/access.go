@@ -12,10 +12,12 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"sluice/cmd/sluice/event"
 	"sluice/cmd/sluice/hook"
 	"sluice/cmd/sluice/jwks"
+	"sluice/cmd/sluice/metrics"
 	"sluice/hub"
 	"sluice/hub/access"
 	"sluice/hub/access/ban"
@@ -32,7 +34,8 @@ type permission struct {
 	remote *token.Remote // keys of a server of tokens; nil for none
 	// question is the method url; nil where no server is asked. It must be closed.
 	question *hook.Question
-	notifier atomic.Pointer[event.Notifier] // nil if nobody is told
+	notifier atomic.Pointer[event.Notifier]  // nil if nobody is told
+	metrics  atomic.Pointer[metrics.Metrics] // nil if nothing is measured
 	// asks says that the policy has to be asked; without it everybody may do everything.
 	asks bool
 	// disguises says that names that nobody granted may be secrets.
@@ -45,7 +48,7 @@ type liveSecrets struct {
 	publishKeys, watchKeys, publishSecrets, watchSecrets atomic.Pointer[access.Secrets]
 	streamKeys                                           atomic.Pointer[access.StreamKeys]
 	jwtKeys                                              atomic.Pointer[[]token.Key]
-	adminToken, eventSecret                              liveText
+	adminToken, metricsToken, eventSecret                liveText
 	authURL, eventURL, jwksURL                           liveText
 }
 
@@ -74,6 +77,7 @@ func (l *liveSecrets) load(cfg *config) {
 	keys, _ := parseJWTKeys(string(cfg.JWTKeys))
 	l.jwtKeys.Store(&keys)
 	l.adminToken.Store(&cfg.AdminToken)
+	l.metricsToken.Store(&cfg.MetricsToken)
 	l.eventSecret.Store(&cfg.EventSecret)
 	l.authURL.Store(&cfg.AuthURL)
 	l.eventURL.Store(&cfg.EventURL)
@@ -119,6 +123,7 @@ func openPermission(cfg *config, log *slog.Logger) (*permission, error) {
 			return nil, fmt.Errorf("%sAUTH_URL: %w", envPrefix, err)
 		}
 	}
+	var decided func(hub.Role, string, string, time.Duration)
 	rules := func(names methods, keys *atomic.Pointer[access.Secrets], allow, deny networks) (access.Rules, error) {
 		r := access.Rules{Allow: allow, Deny: deny}
 		for _, name := range names {
@@ -130,7 +135,11 @@ func openPermission(cfg *config, log *slog.Logger) (*permission, error) {
 		}
 		return r, nil
 	}
+	if cfg.measures() {
+		decided = p.decided
+	}
 	config := access.Config{
+		Decided:  decided,
 		Banned:   p.banned,
 		Failures: access.Rate{Most: cfg.AuthFailures.most, Within: cfg.AuthFailures.within},
 		Logger:   log,
@@ -175,6 +184,13 @@ func (p *permission) method(cfg *config, name string, keys *atomic.Pointer[acces
 		return p.question, nil
 	}
 	return access.None(), nil
+}
+
+// decided counts a decision.
+func (p *permission) decided(role hub.Role, method, result string, took time.Duration) {
+	if m := p.metrics.Load(); m != nil {
+		m.Decided(role, method, result, took)
+	}
 }
 
 // banned says whether a session is banned.

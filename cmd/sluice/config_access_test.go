@@ -16,6 +16,7 @@ import (
 // Settings that do not go together are refused at the start.
 func TestConfigRelations(t *testing.T) {
 	token := "ADMIN_TOKEN=" + strings.Repeat("t", 16)
+	scraper := "METRICS_TOKEN=" + strings.Repeat("m", 16)
 	for _, c := range []struct {
 		set  []string
 		want string // empty for none
@@ -53,6 +54,16 @@ func TestConfigRelations(t *testing.T) {
 		{[]string{token}, "SLUICE_ADMIN_TOKEN is set, but SLUICE_ADMIN_ADDR is not"},
 		{[]string{token, "ADMIN_ADDR=:0"}, "would cross the network in clear"},
 		{[]string{token, "ADMIN_ADDR=:0", "ADMIN_PLAINTEXT=true"}, ""},
+		{[]string{"METRICS_ADDR=127.0.0.1:0"}, ""},
+		{[]string{"METRICS_ADDR=localhost:0", scraper, "METRICS_STREAMS=10"}, ""},
+		{[]string{token, "ADMIN_ADDR=[::1]:0", scraper}, ""},
+		{[]string{scraper}, "SLUICE_METRICS_TOKEN is set, but neither SLUICE_METRICS_ADDR nor SLUICE_ADMIN_ADDR"},
+		{[]string{"METRICS_STREAMS=1"}, "SLUICE_METRICS_STREAMS is set, but neither"},
+		{[]string{"METRICS_ADDR=:0"}, "beyond loopback it needs SLUICE_METRICS_TOKEN"},
+		{[]string{"METRICS_ADDR=:0", "ADMIN_PLAINTEXT=true"}, "beyond loopback it needs SLUICE_METRICS_TOKEN"},
+		{[]string{"METRICS_ADDR=192.0.2.1:0", scraper}, "set SLUICE_ADMIN_PLAINTEXT=true"},
+		{[]string{"METRICS_ADDR=192.0.2.1:0", scraper, "ADMIN_PLAINTEXT=true"}, ""},
+		{[]string{token, "ADMIN_ADDR=[::1]:0", "METRICS_TOKEN=" + strings.TrimPrefix(token, "ADMIN_TOKEN=")}, "are one"},
 		{[]string{token, "ADMIN_ADDR=localhost:0"}, ""},
 		{[]string{"PROXY_PROTOCOL=rtmp"}, "needs SLUICE_TRUSTED_PROXIES"},
 		{[]string{"PROXY_PROTOCOL=off http", "TRUSTED_PROXIES=10.0.0.1"}, "off stands alone"},

@@ -23,7 +23,11 @@ type ControlSettings struct {
 
 	AdminAddr      string `env:"ADMIN_ADDR" doc:"Address of the operators' API, HOST:PORT. Empty: there is none."`
 	AdminToken     secret `env:"ADMIN_TOKEN" doc:"What operators show there (Authorization: Bearer), 16 characters or more."`
-	AdminPlaintext bool   `env:"ADMIN_PLAINTEXT" envDefault:"false" doc:"true lets the operators' API be on other addresses than loopback although its token would cross the network in clear."`
+	AdminPlaintext bool   `env:"ADMIN_PLAINTEXT" envDefault:"false" doc:"true lets the operators' API, and metrics, be on other addresses than loopback although their tokens would cross the network in clear."`
+
+	MetricsAddr    string `env:"METRICS_ADDR" doc:"An own address for /metrics, HOST:PORT: on loopback without a token, unless one is set. Empty: metrics are on the operators' address only."`
+	MetricsToken   secret `env:"METRICS_TOKEN" doc:"What a Prometheus shows for metrics (Authorization: Bearer), 16 characters or more; on the operators' address their token is good as well."`
+	MetricsStreams int    `env:"METRICS_STREAMS" envDefault:"0" min:"0" max:"1000" doc:"How many streams have metrics by name, those that are watched most; 0 for none."`
 
 	TrustedProxies networks `env:"TRUSTED_PROXIES" doc:"Networks or addresses of the proxies in front, whose word counts for the address of a client: X-Forwarded-For, and the PROXY protocol where it is on."`
 	ProxyProtocol  words    `env:"PROXY_PROTOCOL" envDefault:"off" doc:"Where trusted proxies begin each connection with the PROXY protocol, version 1 or 2: off, or rtmp, http or the two, separated by a space or ;."`
@@ -45,8 +49,15 @@ func (s *ControlSettings) check(c *valueCheck) {
 		_, _, err := splitAddr(s.AdminAddr)
 		c.value("ADMIN_ADDR", s.AdminAddr, err)
 	}
+	if s.MetricsAddr != "" {
+		_, _, err := splitAddr(s.MetricsAddr)
+		c.value("METRICS_ADDR", s.MetricsAddr, err)
+	}
 	if s.AdminToken != "" && len(s.AdminToken) < minAdminToken {
 		c.secret("ADMIN_TOKEN", fmt.Errorf("must have %d characters or more", minAdminToken))
+	}
+	if s.MetricsToken != "" && len(s.MetricsToken) < minAdminToken {
+		c.secret("METRICS_TOKEN", fmt.Errorf("must have %d characters or more", minAdminToken))
 	}
 }
 
@@ -71,10 +82,40 @@ func (s *ControlSettings) relations() (problems []error) {
 		problems = append(problems, fmt.Errorf("SLUICE_ADMIN_ADDR=%q: beyond loopback the token would cross the network in "+
 			"clear: put a server with TLS in front, or set SLUICE_ADMIN_PLAINTEXT=true", s.AdminAddr))
 	}
+	return append(problems, s.metricsRelations()...)
+}
+
+// metricsRelations says what the settings of metrics lack of others.
+func (s *ControlSettings) metricsRelations() (problems []error) {
+	if !s.measures() {
+		for name, set := range map[string]bool{"TOKEN": s.MetricsToken != "", "STREAMS": s.MetricsStreams > 0} {
+			if set {
+				problems = append(problems, fmt.Errorf("SLUICE_METRICS_%s is set, but neither SLUICE_METRICS_ADDR nor SLUICE_ADMIN_ADDR", name))
+			}
+		}
+		return problems
+	}
+	if s.MetricsToken != "" && s.MetricsToken == s.AdminToken {
+		problems = append(problems, errors.New("SLUICE_METRICS_TOKEN and SLUICE_ADMIN_TOKEN are one: who scrapes could act as an operator"))
+	}
+	host, _, _ := splitAddr(s.MetricsAddr)
+	if s.MetricsAddr == "" || isLoopback(host) {
+		return problems
+	}
+	if s.MetricsToken == "" {
+		problems = append(problems, fmt.Errorf("SLUICE_METRICS_ADDR=%q: beyond loopback it needs SLUICE_METRICS_TOKEN", s.MetricsAddr))
+	}
+	if !s.AdminPlaintext {
+		problems = append(problems, fmt.Errorf("SLUICE_METRICS_ADDR=%q: beyond loopback the token would cross the network in "+
+			"clear: put a server with TLS in front, or set SLUICE_ADMIN_PLAINTEXT=true", s.MetricsAddr))
+	}
 	return problems
 }
 
-// minAdminToken is how many bytes an operator's token has at least.
+// measures reports whether somebody can ask for metrics.
+func (s *ControlSettings) measures() bool { return s.MetricsAddr != "" || s.AdminAddr != "" }
+
+// minAdminToken is how many bytes an operator's token has at least, and one for metrics.
 const minAdminToken = 16
 
 // eventProgram returns the program that is run for events, and its arguments.

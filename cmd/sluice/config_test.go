@@ -239,6 +239,10 @@ var badSettings = []struct{ set, want string }{
 	{"ADMIN_ADDR=8081", "HOST:PORT (did you mean :8081?)"},
 	{"ADMIN_TOKEN=geheim", "16 characters or more"},
 	{"ADMIN_PLAINTEXT=yes", "true or false"},
+	{"METRICS_ADDR=localhost", "HOST:PORT"},
+	{"METRICS_TOKEN=geheim", "16 characters or more"},
+	{"METRICS_STREAMS=1001", "between 0 and 1000"},
+	{"METRICS_STREAMS=all", "whole number"},
 	{"TRUSTED_PROXIES=proxy.example", "neither an address nor a network"},
 	{"PROXY_PROTOCOL=smtp", `"smtp" is not one of off, rtmp, http`},
 }
@@ -400,6 +404,7 @@ func TestVariableNames(t *testing.T) {
 		"SLUICE_EXPIRE_SESSIONS", "SLUICE_MAX_SESSIONS_PER_IDENTITY", "SLUICE_PUBLIC_LIST",
 		"SLUICE_EVENT_URL", "SLUICE_EVENT_FORMAT", "SLUICE_EVENT_SECRET", "SLUICE_EVENT_EXEC", "SLUICE_EVENT_UPDATE",
 		"SLUICE_ADMIN_ADDR", "SLUICE_ADMIN_TOKEN", "SLUICE_ADMIN_PLAINTEXT",
+		"SLUICE_METRICS_ADDR", "SLUICE_METRICS_TOKEN", "SLUICE_METRICS_STREAMS",
 		"SLUICE_TRUSTED_PROXIES", "SLUICE_PROXY_PROTOCOL", "SLUICE_STATE_DIR",
 	}, names)
 }

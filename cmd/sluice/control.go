@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"sluice/cmd/sluice/event"
 	"sluice/cmd/sluice/hook"
@@ -85,12 +84,12 @@ func (p *permission) eventSecrets() (secrets [][]byte) {
 	return secrets
 }
 
-// newAdmin returns the server of the operators' API.
-func (s *service) newAdmin(cfg *config, log *slog.Logger) *http.Server {
+// newAPI returns the handler of the operators' API.
+func (s *service) newAPI(cfg *config, guard *admin.Guard, log *slog.Logger) http.Handler {
 	config := admin.Config{
 		Hub:   s.hub,
-		Token: cfg.permission.secrets.adminToken.text,
-		Bans:  bans{cfg.permission.bans}, Info: func() admin.Info { return s.info(cfg) }, Ready: s.ready, Logger: log,
+		Token: cfg.permission.secrets.adminToken.text, Guard: guard,
+		Bans: bans{cfg.permission.bans}, Info: func() admin.Info { return s.info(cfg) }, Ready: s.ready, Logger: log,
 	}
 	if s.archive != nil {
 		config.Recorder, config.Archive = s.recorder, s.archive
@@ -98,29 +97,7 @@ func (s *service) newAdmin(cfg *config, log *slog.Logger) *http.Server {
 	if s.notifier != nil {
 		config.Events, config.WaitEvents = s.notifier.Ring().Since, s.notifier.Ring().Wait
 	}
-	return &http.Server{
-		Handler: admin.Handler(config), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: answerTimeout,
-		WriteTimeout: adminAnswerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog: slog.NewLogLogger(httpLog{log.Handler()}, slog.LevelDebug), DisableGeneralOptionsHandler: true,
-	}
-}
-
-// maxAdminConnections bounds the operators' connections, and those of whoever else finds the port.
-const maxAdminConnections = 128
-
-// adminAnswerTimeout bounds an answer to an operator, the wait for events included.
-const adminAnswerTimeout = 2 * time.Minute
-
-// endAdmin ends the operators' API. Who is being answered has lastGrace, even where ctx has ended.
-func (s *service) endAdmin(ctx context.Context) {
-	if s.admin == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastGrace)
-	defer cancel()
-	s.admin.Shutdown(ctx)
-	s.admin.Close()
-	s.operators.Close()
+	return admin.Handler(config)
 }
 
 // endNotifier tells what is still to be told, the ends of those included who are cut off, which cut

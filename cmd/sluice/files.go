@@ -54,7 +54,7 @@ func (c *config) filesBesides(limit uint64) uint64 {
 	}{
 		{slices.Contains(c.ProxyProtocol, "rtmp"), proxied.Files}, {slices.Contains(c.ProxyProtocol, "http"), proxied.Files},
 		{c.AuthURL != "", hook.Files}, {c.JWTJWKSURL != "", keysFiles}, {c.EventURL != "", event.WebhookFiles},
-		{c.EventExec != "", event.ExecFiles}, {c.AdminAddr != "", maxAdminConnections},
+		{c.EventExec != "", event.ExecFiles}, {c.measures(), maxAdminConnections},
 	} {
 		if part.there {
 			n += part.files

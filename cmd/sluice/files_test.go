@@ -80,6 +80,7 @@ func TestOwnFiles(t *testing.T) {
 		"two proxies": {control(ControlSettings{ProxyProtocol: words{"rtmp", "http"}}), 100 + 130},
 		"events":      {control(ControlSettings{EventURL: "x", EventExec: "y"}), 100 + 10 + 28},
 		"operators":   {control(ControlSettings{AdminAddr: "x"}), 100 + 128},
+		"metrics":     {control(ControlSettings{AdminAddr: "x", MetricsAddr: "y"}), 100 + 128},
 		"questions":   {config{AccessSettings: AccessSettings{AuthURL: "x", JWTJWKSURL: "y"}}, 100 + 66 + 2},
 		"recordings":  {config{RecordDir: "x"}, 100 + limit/16},
 	} {

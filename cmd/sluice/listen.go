@@ -15,35 +15,39 @@ import (
 // listeners are the open ports.
 type listeners struct {
 	rtmp, http net.Listener
-	admin      net.Listener // nil without the operators' API
+	admin      net.Listener // operators' address; nil without
+	metrics    net.Listener // nil without an address of their own
 }
 
 // close closes those that are open.
 func (l listeners) close() {
-	for _, open := range []net.Listener{l.rtmp, l.http, l.admin} {
+	for _, open := range []net.Listener{l.rtmp, l.http, l.admin, l.metrics} {
 		if open != nil {
 			open.Close()
 		}
 	}
 }
 
-// adminAddr returns where the operators' API is, empty if it is not.
-func (l listeners) adminAddr() string {
-	if l.admin == nil {
+// openAddr returns where a listener is, empty if there is none.
+func openAddr(l net.Listener) string {
+	if l == nil {
 		return ""
 	}
-	return l.admin.Addr().String()
+	return l.Addr().String()
 }
 
 // listen opens the ports. For each port that cannot be opened the error says why, in one
 // line, and which variable moves it.
 func listen(ctx context.Context, cfg config) (listeners, error) {
 	var l listeners
-	var errs [3]error
+	var errs [4]error
 	l.rtmp, errs[0] = listenOn(ctx, "RTMP", cfg.RTMPAddr)
 	l.http, errs[1] = listenOn(ctx, "HTTP", cfg.HTTPAddr)
 	if cfg.AdminAddr != "" {
 		l.admin, errs[2] = listenOn(ctx, "ADMIN", cfg.AdminAddr)
+	}
+	if cfg.MetricsAddr != "" {
+		l.metrics, errs[3] = listenOn(ctx, "METRICS", cfg.MetricsAddr)
 	}
 	if err := errors.Join(errs[:]...); err != nil {
 		l.close()
@@ -114,7 +118,7 @@ func announce(w io.Writer, cfg config, l listeners) {
 			"version", versionText(),
 			"publish", rtmp.url("rtmp", "/live/NAME"),
 			"page", http.url("http", "/"),
-			"rtmp_addr", l.rtmp.Addr().String(), "http_addr", l.http.Addr().String(), "admin_addr", l.adminAddr())
+			"rtmp_addr", l.rtmp.Addr().String(), "http_addr", l.http.Addr().String(), "admin_addr", openAddr(l.admin), "metrics_addr", openAddr(l.metrics))
 		return
 	}
 	fmt.Fprintf(w, `Sluice %s is ready.
@@ -133,7 +137,10 @@ func announce(w io.Writer, cfg config, l listeners) {
 		fmt.Fprintf(w, "  Demo      %s\n", http.url("http", "/?stream=live/demo"))
 	}
 	if l.admin != nil {
-		fmt.Fprintf(w, "  Operators http://%s/api/v1/info with the token\n", l.adminAddr())
+		fmt.Fprintf(w, "  Operators http://%s/api/v1/info with the token\n", openAddr(l.admin))
+	}
+	if l.metrics != nil {
+		fmt.Fprintf(w, "  Metrics   http://%s/metrics\n", openAddr(l.metrics))
 	}
 	if rtmp.any && http.any {
 		if ip := outwardIP(); ip != nil {

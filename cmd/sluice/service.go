@@ -14,6 +14,7 @@ import (
 	"sluice/cmd/sluice/admission"
 	"sluice/cmd/sluice/demo"
 	"sluice/cmd/sluice/event"
+	"sluice/cmd/sluice/metrics"
 	"sluice/flv"
 	"sluice/httpflv"
 	"sluice/hub"
@@ -45,8 +46,11 @@ type service struct {
 
 	permission     *permission     // nil permits everything
 	notifier       *event.Notifier // nil if nobody is told
-	admin          *http.Server    // operators' API; nil without
+	admin          *http.Server    // operators' address; nil without
+	scraped        *http.Server    // metrics on their own address; nil without
 	operators      *admission.Control
+	metrics        *metrics.Metrics // nil without either
+	connections    map[string]func() admission.Figures
 	maxConnections int
 	started        time.Time
 	state          io.Closer // keeps the folder of state; nil without
@@ -60,7 +64,7 @@ type service struct {
 func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 	s := &service{
 		log: log, demo: cfg.Demo, permission: cfg.permission, maxConnections: cfg.MaxConnections, started: time.Now(),
-		state: cfg.state,
+		state: cfg.state, connections: make(map[string]func() admission.Figures),
 	}
 	authorizeTimeout := cmp.Or(cfg.authorizeTimeout, max(defaultAuthorizeTimeout, cfg.AuthTimeout+answeredGrace))
 	s.admission = admission.New(admission.Config{
@@ -71,8 +75,8 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 		Logger:         log,
 	})
 	s.listeners = listeners{
-		rtmp: newGate(s.admission.Listen(behind(l.rtmp, "rtmp", &cfg, log), false), s.admission.Overloaded),
-		http: newGate(s.admission.Listen(behind(l.http, "http", &cfg, log), true), s.admission.Overloaded),
+		rtmp: newGate(s.admit("rtmp", behind(l.rtmp, "rtmp", &cfg, log), false), s.admission.Overloaded),
+		http: newGate(s.admit("http", behind(l.http, "http", &cfg, log), true), s.admission.Overloaded),
 	}
 	policy := hub.Config{Authorize: cfg.authorize}
 	var disguise func(app, name string) string // policy.Disguise in the protocol's terms
@@ -158,23 +162,27 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 	s.http = newHTTPServer(site, log)
 	s.admission.Guard(s.http, site.decides)
 	forwarded(s.http, &cfg)
-	if l.admin != nil {
-		s.operators = admission.New(admission.Config{MaxConnections: maxAdminConnections, Logger: log})
-		s.listeners.admin = s.operators.Listen(l.admin, false)
-		s.admin = s.newAdmin(&cfg, log)
-		s.operators.Guard(s.admin, nil)
-		forwarded(s.admin, &cfg)
-	}
+	s.openOperators(&cfg, l, log)
 	return s, nil
+}
+
+// admit returns a listener of the connections that are admitted, whose figures go by a protocol.
+func (s *service) admit(protocol string, l net.Listener, answers bool) net.Listener {
+	admitted := s.admission.Listen(l, answers)
+	s.connections[protocol] = admitted.Figures
+	return admitted
 }
 
 // observer returns who is told what happens in the hub, nil for nobody.
 func (s *service) observer(cfg *config) func(hub.Event) {
 	asks := cfg.permission != nil && cfg.permission.question != nil
-	if cfg.archive == nil && !cfg.tells() && !asks {
+	if cfg.archive == nil && !cfg.tells() && !asks && !cfg.measures() {
 		return cfg.observe
 	}
 	return func(e hub.Event) {
+		if s.metrics != nil {
+			s.metrics.Observe(e)
+		}
 		if s.recorder != nil {
 			s.recorder.Observe(e)
 		}
@@ -258,7 +266,7 @@ func orNever(d time.Duration) time.Duration {
 
 // Start begins to serve; see server.
 func (s *service) Start() <-chan error {
-	failed := make(chan error, 3)
+	failed := make(chan error, 4)
 	serve := func(serve func(net.Listener) error, l net.Listener) {
 		s.running.Go(func() {
 			if err := serve(l); !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
@@ -270,6 +278,9 @@ func (s *service) Start() <-chan error {
 	serve(s.http.Serve, s.listeners.http)
 	if s.admin != nil {
 		serve(s.admin.Serve, s.listeners.admin)
+	}
+	if s.scraped != nil {
+		serve(s.scraped.Serve, s.listeners.metrics)
 	}
 
 	ctx, cancel := context.WithCancel(context.Background())
@@ -352,7 +363,7 @@ func (s *service) Shutdown(ctx context.Context) error {
 		s.flv.Wait()
 	}()
 	s.endNotifier(ctx, cut)
-	s.endAdmin(ctx)
+	s.endOperators(ctx)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

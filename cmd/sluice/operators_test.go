@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const scraperToken = "S3CRETscraper-0123456789"
+
+// fetch asks an address with a token, none if that is empty, and returns status and body.
+func fetch(t *testing.T, method, address, path, token string, header ...string) (int, string) {
+	t.Helper()
+	r, err := http.NewRequest(method, "http://"+address+path, nil)
+	require.NoError(t, err)
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	for i := 0; i < len(header); i += 2 {
+		if header[i] == "Host" {
+			r.Host = header[i+1]
+		}
+		r.Header.Set(header[i], header[i+1])
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	resp, err := client.Do(r)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return resp.StatusCode, string(body)
+}
+
+// Who may have what on each address. Profiles are for operators, and nowhere else.
+func TestOperatorsAddresses(t *testing.T) {
+	log := new(syncBuffer)
+	svc, p := permitted(t, log, append(operators, "SLUICE_METRICS_ADDR=127.0.0.1:0", "SLUICE_METRICS_TOKEN="+scraperToken)...)
+	admin, scraped := svc.listeners.admin.Addr().String(), svc.listeners.metrics.Addr().String()
+	const metrics, pprof, api, gone = "sluice_build_info{", "goroutine profile: total", `"totals":`, `"not found"`
+	for _, c := range []struct {
+		address, method, path, token string
+		code                         int
+		want                         string
+	}{
+		{admin, "GET", "/metrics", scraperToken, 200, metrics},
+		{admin, "GET", "/metrics", adminToken, 200, metrics},
+		{admin, "HEAD", "/metrics", adminToken, 200, ""},
+		{admin, "POST", "/metrics", scraperToken, 405, ""},
+		{admin, "GET", "/metrics?x=%zz", scraperToken, 200, metrics},
+		{admin, "GET", "/metrics", "", 401, ""},
+		{admin, "GET", "/metrics/", scraperToken, 401, ""},
+		{admin, "GET", "/metrics/", adminToken, 404, gone},
+		{admin, "GET", "/api/v1/info", adminToken, 200, api},
+		{admin, "GET", "/api/v1/info", scraperToken, 401, ""},
+		{admin, "GET", "/debug/pprof/", adminToken, 200, "goroutine"},
+		{admin, "GET", "/debug/pprof/goroutine?debug=1", adminToken, 200, pprof},
+		{admin, "GET", "/debug/pprof/cmdline", adminToken, 200, ""},
+		{admin, "GET", "/debug/pprof/nothing", adminToken, 404, ""},
+		{admin, "GET", "/debug/pprof/goroutine?debug=1", scraperToken, 401, ""},
+		{admin, "GET", "/debug/pprof/goroutine?debug=1", "", 401, ""},
+		{admin, "POST", "/debug/pprof/symbol", adminToken, 405, ""},
+		{admin, "GET", "/debug/pprof/profile?seconds=101", adminToken, 400, "up to 100, since an answer may take no longer than 2m0s"},
+		{admin, "GET", "/debug/pprof/trace?seconds=NaN", adminToken, 400, "up to 100"},
+		{admin, "GET", "/debug/pprof/heap?seconds=-1", adminToken, 400, "up to 100"},
+		{admin, "GET", "/debug/pprof", adminToken, 404, gone},
+		{admin, "GET", "/healthz", "", 200, ""},
+		{scraped, "GET", "/metrics", scraperToken, 200, metrics},
+		{scraped, "GET", "/metrics", adminToken, 401, ""},
+		{scraped, "GET", "/metrics", "", 401, ""},
+		{scraped, "GET", "/debug/pprof/", adminToken, 404, gone},
+		{scraped, "GET", "/api/v1/info", adminToken, 404, gone},
+		{p.http, "GET", "/metrics", adminToken, 404, gone},
+		{p.http, "GET", "/debug/pprof/", adminToken, 404, gone},
+		{p.http, "GET", "/debug/pprof/goroutine?debug=1", adminToken, 404, gone},
+	} {
+		code, body := fetch(t, c.method, c.address, c.path, c.token)
+		assert.Equal(t, c.code, code, "%s %s: %s", c.method, c.path, body)
+		assert.Contains(t, body, c.want, c.path)
+		assert.NotContains(t, body, "S3CRET", c.path)
+		if c.code >= 400 && c.want != metrics {
+			assert.NotContains(t, body, metrics, c.path)
+		}
+	}
+	svc.stop()
+	noSecrets(t, "the log", log.bytes())
+}
+
+// On loopback metrics need no token where none is set, but no page of a browser has them under a name
+// of its own.
+func TestMetricsWithoutToken(t *testing.T) {
+	svc, _ := permitted(t, io.Discard, "SLUICE_METRICS_ADDR=127.0.0.1:0")
+	address := svc.listeners.metrics.Addr().String()
+	assert.Nil(t, svc.admin)
+	for host, want := range map[string]int{
+		"127.0.0.1": 200, "127.0.0.1:9": 200, "localhost": 200, "LOCALHOST:1": 200, "[::1]": 200, "[::1]:80": 200, "10.0.0.1:1": 200,
+		"evil.example": 403, "evil.example:80": 403, "127.0.0.1.evil.example": 403, "localhost.evil.example": 403, "127.1": 403, "[": 403,
+	} {
+		code, body := fetch(t, "GET", address, "/metrics", "", "Host", host)
+		assert.Equal(t, want, code, "%s: %s", host, body)
+		assert.Equal(t, want == 200, strings.Contains(body, "sluice_ready 1"), host)
+	}
+}
+
+// Nothing is measured where nobody can ask.
+func TestMetricsOff(t *testing.T) {
+	svc, _ := permitted(t, io.Discard, "SLUICE_WATCH_AUTH=key", "SLUICE_WATCH_KEYS=** "+watchKey)
+	assert.Nil(t, svc.metrics)
+	assert.Nil(t, svc.operators)
+	assert.Nil(t, svc.permission.metrics.Load())
+}
+
+// Wrong tokens of an address count together, wherever they are shown.
+func TestWrongTokensCountTogether(t *testing.T) {
+	svc, _ := permitted(t, io.Discard, append(operators, "SLUICE_METRICS_ADDR=127.0.0.1:0", "SLUICE_METRICS_TOKEN="+scraperToken)...)
+	admin, scraped := svc.listeners.admin.Addr().String(), svc.listeners.metrics.Addr().String()
+	_, said := fetch(t, "GET", scraped, "/metrics", scraperToken)
+	assert.Contains(t, said, "sluice_operator_wrong_tokens_total 0\n")
+	for n, at := range []struct{ address, path string }{
+		{admin, "/metrics"}, {scraped, "/metrics"}, {admin, "/debug/pprof/"}, {admin, "/api/v1/info"}, {scraped, "/metrics"},
+		{admin, "/metrics"}, {scraped, "/metrics"}, {admin, "/debug/pprof/"}, {admin, "/api/v1/info"}, {scraped, "/metrics"},
+	} {
+		code, _ := fetch(t, "GET", at.address, at.path, "a wrong token of many characters")
+		assert.Equal(t, 401, code, n)
+	}
+	for _, at := range []struct{ address, path, token string }{
+		{admin, "/metrics", scraperToken}, {scraped, "/metrics", scraperToken}, {admin, "/api/v1/info", adminToken}, {admin, "/debug/pprof/", adminToken},
+	} {
+		code, _ := fetch(t, "GET", at.address, at.path, at.token)
+		assert.Equal(t, 429, code, at.path)
+	}
+}
+
+// The token for metrics is read again where it stands in a file.
+func TestMetricsTokenIsReloaded(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	require.NoError(t, os.WriteFile(file, []byte(scraperToken+"\n"), 0o600))
+	environ := []string{"SLUICE_METRICS_ADDR=127.0.0.1:0", "SLUICE_METRICS_TOKEN_FILE=" + file}
+	svc, _ := permitted(t, io.Discard, environ...)
+	address := svc.listeners.metrics.Addr().String()
+	code, _ := fetch(t, "GET", address, "/metrics", scraperToken)
+	assert.Equal(t, 200, code)
+	require.NoError(t, os.WriteFile(file, []byte("another-token-0123456789"), 0o600))
+	svc.reload(environ)
+	code, _ = fetch(t, "GET", address, "/metrics", scraperToken)
+	assert.Equal(t, 401, code)
+	code, _ = fetch(t, "GET", address, "/metrics", "another-token-0123456789")
+	assert.Equal(t, 200, code)
+}
+
+// Profiles are bounded in number, and end with who asked for them.
+func TestProfilesAreBounded(t *testing.T) {
+	svc, _ := permitted(t, io.Discard, operators...)
+	admin := svc.listeners.admin.Addr().String()
+	ctx, leave := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	for range maxProfiles {
+		all.Go(func() {
+			for ctx.Err() == nil { // what looks below is in the way as well
+				r, _ := http.NewRequestWithContext(ctx, "GET", "http://"+admin+"/debug/pprof/mutex?seconds=100", nil)
+				r.Header.Set("Authorization", "Bearer "+adminToken)
+				if resp, err := http.DefaultClient.Do(r); err == nil {
+					resp.Body.Close()
+				}
+			}
+		})
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	for busy := 0; busy < 3; { // one after the other
+		code, body := fetch(t, "GET", admin, "/debug/pprof/goroutine?debug=1", adminToken)
+		if busy++; code != http.StatusServiceUnavailable || !strings.Contains(body, "2 profiles are being made") {
+			busy = 0
+		}
+	}
+	leave()
+	all.Wait()
+	until(t, "there is room", func() bool {
+		code, _ := fetch(t, "GET", admin, "/debug/pprof/profile?seconds=1", adminToken)
+		return code == http.StatusOK
+	})
+}
+
+// What clients do is in the figures: who publishes and watches, and who was not permitted.
+func TestMetricsOfService(t *testing.T) {
+	svc, p := permitted(t, io.Discard, append(operators, "SLUICE_DEMO=true", "SLUICE_WATCH_AUTH=key", "SLUICE_WATCH_KEYS=** "+watchKey,
+		"SLUICE_METRICS_STREAMS=1")...)
+	admin := svc.listeners.admin.Addr().String()
+	code, _ := fetch(t, "GET", p.http, "/live/demo.flv?key=S3CRETwrong", "")
+	require.Equal(t, http.StatusForbidden, code)
+	client := &http.Client{Transport: &http.Transport{}, Timeout: time.Minute}
+	defer client.CloseIdleConnections()
+	resp, err := client.Get("http://" + p.http + "/live/demo.flv?key=" + watchKey)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	_, err = io.ReadFull(resp.Body, make([]byte, 1000))
+	require.NoError(t, err)
+	for _, want := range []string{
+		`sluice_sessions{protocol="demo",role="publish"} 1`,
+		`sluice_sessions{protocol="http-flv",role="watch"} 1`,
+		`sluice_sessions_refused_total{reason="denied",role="watch"} 1`,
+		`sluice_permission_decisions_total{method="key",result="wrong",role="watch"} 1`,
+		`sluice_permission_decisions_total{method="key",result="granted",role="watch"} 1`,
+		`sluice_permission_seconds_count{role="watch"} 2`,
+		`sluice_first_frame_seconds_count{protocol="http-flv"} 1`,
+		`sluice_streams{state="live"} 1`,
+		`sluice_stream_viewers{stream="live/demo"} 1`,
+		`sluice_connections{protocol="http",state="active"} 1`,
+		`sluice_connections{protocol="admin",state="active"} 1`,
+	} {
+		until(t, want, func() bool {
+			_, said := fetch(t, "GET", admin, "/metrics", adminToken)
+			assert.NotContains(t, said, "S3CRET")
+			return strings.Contains(said, "\n"+want+"\n")
+		})
+	}
+}
