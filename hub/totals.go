@@ -74,8 +74,8 @@ func (l *ledger) ofLocked(s *Session) *SessionTotals {
 func (h *Hub) Totals() []SessionTotals {
 	h.mu.Lock()
 	streams := slices.AppendSeq(slices.Collect(maps.Values(h.streams)), maps.Keys(h.draining))
+	running := make([]runningSession, 0, h.viewers+len(streams))
 	h.mu.Unlock()
-	var running []runningSession
 	for _, s := range streams {
 		running = s.appendRunning(running)
 	}
