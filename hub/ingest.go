@@ -19,7 +19,7 @@ import (
 //	   └─ frame ─▶ takeFrameLocked
 //	        noteFrameLocked (tracks.go): the life of its track, and what viewers are told;
 //	                                     before its time, since not every frame is taken
-//	        timeline.At: its time
+//	        timeline.At: its time, which meter.go measures
 //	        fillLocked (silence.go): the gap in the sound before it
 //	        appendLocked: into the log, with the headers in force
 //	   ▼ the stream is unlocked
@@ -153,6 +153,12 @@ func (s *Stream) takeFrameLocked(c *content) skip {
 		frame.Filled, frame.Stood = s.session.filling.follows(), s.session.filling.stood
 	}
 	at := s.timeline.At(id, frame)
+	if id.Number == 0 {
+		s.session.meter.frame(c, at, s.session.arrivedMS)
+		if c.main.Key && id == mainVideo {
+			s.session.meter.key(at, s.session.arrived)
+		}
+	}
 	if s.fillLocked(id, at) {
 		is |= markAside
 		why = skipLate

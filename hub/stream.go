@@ -113,6 +113,7 @@ type session struct {
 	silence     *silence    // what can stand for its sound; nil if nothing can
 	filling     filling
 	allowance   allowance
+	meter       meter
 }
 
 // Waker is told that something happened in a stream: packets were appended, or it
