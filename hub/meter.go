@@ -84,27 +84,21 @@ func (m *meter) key(at int64, arrived time.Duration) {
 		return
 	}
 	if m.keys > 0 {
-		m.keyInterval = time.Duration(at-m.keyTime) * time.Millisecond
+		m.keyInterval = milliseconds(at - m.keyTime)
 		m.keyGap = pictures - m.keyPictures
 	}
 	m.keys++
 	m.keyTime, m.keyArrived, m.keyPictures = at, arrived, pictures
 }
 
-// Measures are what a publisher has sent, at one moment: counts since its session began, and what has
-// been since the look before. Times without a clock of their own are on that of the stream.
+// Measures are what a publisher has sent, at one moment.
 type Measures struct {
 	Session *Session
 	Key     Key
 	Since   time.Time     // when it began
 	Silence time.Duration // for how long nothing has come
-	Bytes   uint64        // of tags
-	Jumps   uint64        // how often a clock was mended in this stream, in earlier sessions as well
-	Muted   bool          // its sound is filled with silence
+	Counts  Counts
 
-	Video, Audio TrackMeasures
-
-	Keys uint64 // key frames
 	// KeyInterval is the time between the last two key frames, 0 while there were not two, and
 	// KeyGap how many pictures that were.
 	KeyInterval time.Duration
@@ -113,30 +107,44 @@ type Measures struct {
 	// pictures that are.
 	SinceKey time.Duration
 	AfterKey uint64
-	Early    uint64 // pictures with a composition time below 0
 
-	// Apart is by how much the picture was ahead of the sound, when the two were nearest since the
-	// last look. HasApart is false while there are not both.
-	Apart    time.Duration
-	HasApart bool
+	// Since the last look: by how much the picture was ahead of the sound, when the two were nearest
+	// (HasApart is false if there was no picture, or no sound yet); and, compared with its time, how
+	// much longer the latest frame of a track took to arrive than the earliest one.
+	Apart                    time.Duration
+	HasApart                 bool
+	VideoUneven, AudioUneven time.Duration
 
-	// What the publisher says of itself: pictures per second by its metadata and by its codec
+	// What the publisher says of itself: pictures per second in its metadata and in its codec
 	// header, and bits per second; 0 where it says nothing.
-	AnnouncedRate, HeaderRate  float64
-	VideoBitrate, AudioBitrate float64
+	AnnouncedRate, HeaderRate float64
+	VideoBitrate              float64
 
-	VideoFormat *flv.VideoFormat // nil without such a track in this session. Never changed
+	// The formats of the main tracks; nil without such a track in this session. Never changed.
+	VideoFormat *flv.VideoFormat
 	AudioFormat *flv.AudioFormat
 }
 
-// TrackMeasures are those of one main track.
-type TrackMeasures struct {
-	Frames uint64
-	Bytes  uint64
-	Time   time.Duration // that of the newest frame
-	// Uneven is how much longer, compared with its time, the latest frame since the last look took
-	// to arrive than the earliest one; 0 if there were not two.
-	Uneven time.Duration
+// Counts are the sums of a publisher's session, of its main tracks where nothing else is said.
+type Counts struct {
+	Bytes            uint64 // of all tags
+	VideoBytes       uint64 // of pictures
+	Pictures, Sounds uint64 // frames
+	Early            uint64 // pictures with a composition time below 0
+	Jumps            uint64 // how often a clock was mended; of the stream, earlier sessions included
+
+	Video, Audio time.Duration // stream time of the newest frame
+}
+
+// Front returns the stream time of the newest frame of all.
+func (c *Counts) Front() time.Duration {
+	switch {
+	case c.Pictures == 0:
+		return c.Audio
+	case c.Sounds == 0:
+		return c.Video
+	}
+	return max(c.Video, c.Audio)
 }
 
 // Measure appends the measures of all present publishers, in no order, and begins what counts from look
@@ -155,35 +163,39 @@ func (h *Hub) Measure(all []Measures) []Measures {
 
 func (s *Stream) measureLocked(now time.Time) Measures {
 	m, said := &s.session.meter, s.session.declared
+	video, audio := &m.tracks[videoTrack], &m.tracks[audioTrack]
 	all := Measures{
 		Session: s.pub.session, Key: s.key, Since: s.session.since, Silence: now.Sub(s.session.lastWrite),
-		Bytes: s.pub.bytes, Jumps: s.timeline.Jumps(), Muted: s.headers.filled,
-		Video: m.tracks[videoTrack].look(), Audio: m.tracks[audioTrack].look(),
-		Keys: m.keys, KeyInterval: m.keyInterval, KeyGap: m.keyGap, Early: m.early,
-		Apart: time.Duration(m.apart) * time.Millisecond, HasApart: m.hasApart,
-		AnnouncedRate: said.number("framerate"),
-		VideoBitrate:  said.number("videodatarate") * 1000, AudioBitrate: said.number("audiodatarate") * 1000,
+		Counts: Counts{
+			Bytes: s.pub.bytes, VideoBytes: video.bytes, Pictures: video.frames, Sounds: audio.frames, Early: m.early,
+			Jumps: s.timeline.Jumps(), Video: milliseconds(video.time), Audio: milliseconds(audio.time),
+		},
+		KeyInterval: m.keyInterval, KeyGap: m.keyGap,
+		Apart: milliseconds(m.apart), HasApart: m.hasApart,
+		VideoUneven: video.look(), AudioUneven: audio.look(),
+		AnnouncedRate: said.number("framerate"), VideoBitrate: said.number("videodatarate") * 1000,
 	}
 	m.hasApart = false
 	if m.keys > 0 {
-		all.SinceKey = all.Video.Time - time.Duration(m.keyTime)*time.Millisecond
-		all.AfterKey = all.Video.Frames - m.keyPictures
+		all.SinceKey, all.AfterKey = milliseconds(video.time-m.keyTime), video.frames-m.keyPictures
 	}
-	if all.Video.Frames > 0 && s.facts.video != nil {
+	if video.frames > 0 && s.facts.video != nil {
 		all.VideoFormat, all.HeaderRate = s.facts.video, s.facts.video.FrameRate
 	}
-	if all.Audio.Frames > 0 {
+	if audio.frames > 0 {
 		all.AudioFormat = s.facts.audio
 	}
 	return all
 }
 
-// look returns what is known of the track, and begins what counts from look to look anew.
-func (t *trackMeter) look() TrackMeasures {
-	m := TrackMeasures{Frames: t.frames, Bytes: t.bytes, Time: time.Duration(t.time) * time.Millisecond}
-	if t.any {
-		m.Uneven = time.Duration(t.most-t.least) * time.Millisecond
+// look returns how unevenly frames have arrived since the last look, and begins anew.
+func (t *trackMeter) look() time.Duration {
+	if !t.any {
+		return 0
 	}
 	t.any = false
-	return m
+	return milliseconds(t.most - t.least)
 }
+
+// milliseconds returns so many of them.
+func milliseconds(n int64) time.Duration { return time.Duration(n) * time.Millisecond }

@@ -97,6 +97,7 @@ func (s *service) newAPI(cfg *config, guard *admin.Guard, log *slog.Logger) http
 	if s.notifier != nil {
 		config.Events, config.WaitEvents = s.notifier.Ring().Since, s.notifier.Ring().Wait
 	}
+	s.watched(&config)
 	return admin.Handler(config)
 }
 
@@ -138,6 +139,7 @@ func (s *service) info(cfg *config) admin.Info {
 	if s.recorder != nil {
 		info.Parts["recordings"] = s.recorder.Totals()
 	}
+	s.addDisk(info.Parts, s.log)
 	return info
 }
 

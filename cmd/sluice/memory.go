@@ -104,6 +104,13 @@ func collections() uint64 {
 	return sample[0].Value.Uint64()
 }
 
+// runtimeMemory returns how many bytes of memory Go's runtime holds.
+func runtimeMemory() int64 {
+	sample := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(sample)
+	return int64(sample[0].Value.Uint64() - sample[1].Value.Uint64())
+}
+
 // mebibytes writes a limit as GOMEMLIMIT takes it.
 func mebibytes(n int64) string {
 	if n == math.MaxInt64 {

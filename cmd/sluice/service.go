@@ -20,6 +20,7 @@ import (
 	"sluice/hub"
 	"sluice/hub/fanout"
 	"sluice/hub/intake"
+	"sluice/hub/monitor"
 	"sluice/hub/record"
 	"sluice/rtmp"
 	"sluice/rtmp/gateway"
@@ -45,9 +46,10 @@ type service struct {
 	recordings
 
 	permission     *permission     // nil permits everything
-	notifier       *event.Notifier // nil if nobody is told
-	admin          *http.Server    // operators' address; nil without
-	scraped        *http.Server    // metrics on their own address; nil without
+	notifier       *event.Notifier // nil if nobody is told, as is monitor
+	monitor        *monitor.Monitor
+	admin          *http.Server // operators' address; nil without
+	scraped        *http.Server // metrics on their own address; nil without
 	operators      *admission.Control
 	metrics        *metrics.Metrics // nil without either
 	connections    map[string]func() admission.Figures
@@ -115,6 +117,7 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 		return nil, err
 	}
 	s.notifier = notifier
+	s.monitor = openMonitor(s)
 	if s.permission != nil {
 		s.permission.notifier.Store(notifier)
 	}
@@ -354,6 +357,7 @@ func (s *service) Shutdown(ctx context.Context) error {
 	wg.Go(func() { errs[2] = s.rtmp.Shutdown(ctx) })
 	wg.Wait()
 	s.permission.close()
+	s.monitor.Close() // the notifier has still to tell of the ends
 	errs[3] = s.recordings.close(ctx)
 	cut := make(chan struct{}) // closed when nobody is served any more
 	go func() {

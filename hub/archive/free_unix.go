@@ -16,3 +16,12 @@ func freeBytes(f *os.File) (bytes int64, known bool, err error) {
 	}
 	return int64(s.Bavail) * int64(s.Bsize), true, nil
 }
+
+// totalBytes returns how many bytes a file's file system has.
+func totalBytes(f *os.File) (int64, error) {
+	var s unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &s); err != nil {
+		return 0, err
+	}
+	return int64(s.Blocks) * int64(s.Bsize), nil
+}

@@ -138,3 +138,13 @@ func (a *Archive) Usage() Usage {
 	u.Free, _, _ = a.free()
 	return u
 }
+
+// Disk returns how many bytes of the folder's file system this process may still use, and how many there
+// are; known is false where the system does not tell.
+func (a *Archive) Disk() (free, total int64, known bool, err error) {
+	if free, known, err = a.free(); err != nil || !known {
+		return 0, 0, known, err
+	}
+	total, err = totalBytes(a.lock)
+	return free, total, true, err
+}

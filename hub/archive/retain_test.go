@@ -185,3 +185,17 @@ func TestFreeBytes(t *testing.T) {
 		assert.Positive(t, n)
 	}
 }
+
+// The disk is at least as large as what is free on it.
+func TestDisk(t *testing.T) {
+	a, _ := open(t, Config{Dir: t.TempDir()})
+	free, total, known, err := a.Disk()
+	require.NoError(t, err)
+	if known {
+		assert.Positive(t, free)
+		assert.Greater(t, total, free)
+	}
+	a.free = func() (int64, bool, error) { return 0, false, fs.ErrInvalid }
+	_, _, _, err = a.Disk()
+	assert.ErrorIs(t, err, fs.ErrInvalid)
+}

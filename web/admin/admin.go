@@ -7,6 +7,7 @@
 //	GET    /api/v1/recordings             what is recorded
 //	GET    /api/v1/events                 what happened
 //	GET    /api/v1/info                   the server and its sums
+//	GET    /api/v1/series                 figures of the last minutes, for graphs
 //	GET    /api/v1/openapi.json           all of this for programs (OpenAPI 3)
 //	DELETE /api/v1/sessions/ID            end one
 //	POST   /api/v1/streams/kick           end those of a stream
@@ -64,6 +65,9 @@ type Config struct {
 	// WaitEvents returns when there is an event after the one of a number, when ctx ends, or
 	// when the server is about to end; nil where nobody can wait.
 	WaitEvents func(ctx context.Context, after uint64) error
+	// Monitor knows the figures of the last minutes, and what is wrong with publishers; nil where
+	// nothing is measured.
+	Monitor Monitor
 	// Info returns what the API cannot know by itself; nil for nothing.
 	Info func() Info
 	// Ready is as for Health.
@@ -125,6 +129,7 @@ func (a *api) routes() chi.Router {
 		"/api/v1/recordings":   a.recordings,
 		"/api/v1/events":       a.events,
 		"/api/v1/info":         a.info,
+		"/api/v1/series":       a.series,
 		"/api/v1/openapi.json": a.document,
 	} {
 		r.Get(path, a.answer(handle))

@@ -115,6 +115,7 @@ func (c *checker) ordinary() {
 		"/api/v1/streams", "/api/v1/streams?limit=1", "/api/v1/streams?stream=live/*&state=live&protocol=rtmp&address=192.0.2.7",
 		"/api/v1/sessions", "/api/v1/sessions?limit=1&role=watch&state=waiting&network=192.0.2.0/24&subject=x&protocol=rtmp",
 		"/api/v1/bans", "/api/v1/bans?limit=2&role=watch", "/api/v1/events", "/api/v1/events?after=1&limit=1&wait=1ms",
+		"/api/v1/series", "/api/v1/series?stream=live/demo",
 		"/api/v1/recordings", "/api/v1/recordings?limit=1", "/api/v1/recordings?stream=live/*&state=finished&limit=1&cursor=1",
 	} {
 		c.check(request("GET", q, ""), 200, false)
@@ -150,6 +151,8 @@ func (c *checker) mistakes() {
 		c.check(request("GET", path+"?limit=0", ""), 400, true)
 	}
 	c.check(request("GET", "/api/v1/info?x=1", ""), 400, false)
+	c.check(request("GET", "/api/v1/series?x=1", ""), 400, false)
+	c.check(request("GET", "/api/v1/series?stream=none/x", ""), 404, false)
 	const endpoints = "/api/v1/streams/kick /api/v1/streams/record /api/v1/bans"
 	for path := range strings.FieldsSeq(endpoints) {
 		c.check(request("POST", path, `{"strem":"x"}`), 400, true)

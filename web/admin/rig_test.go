@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -25,6 +26,7 @@ import (
 	"sluice/flv"
 	"sluice/hub"
 	"sluice/hub/archive"
+	"sluice/hub/monitor"
 )
 
 const token = "0123456789abcdef-secret"
@@ -38,6 +40,7 @@ type rig struct {
 	ready   error
 	token   string
 	events  []json.RawMessage
+	monitor watched
 	logged  bytes.Buffer
 	logging sync.Mutex
 	api     *api
@@ -57,7 +60,7 @@ func newRig(t testing.TB, cfg hub.Config) *rig {
 		assert.NoError(t, r.hub.Shutdown(ctx))
 	})
 	r.serve(Config{
-		Hub: r.hub, Bans: r.bans, Recorder: &r.disk, Archive: &r.disk, Events: r.since, WaitEvents: r.wait,
+		Hub: r.hub, Bans: r.bans, Recorder: &r.disk, Archive: &r.disk, Events: r.since, WaitEvents: r.wait, Monitor: &r.monitor,
 		Ready: func() error { return r.ready },
 		Info: func() Info {
 			return Info{
@@ -241,6 +244,27 @@ func (l *banList) check(s *hub.Session) error {
 		}
 	}
 	return nil
+}
+
+// watched is a monitor: of what it is told that there is, it knows one stream as it is told.
+type watched struct {
+	health []monitor.Health
+	ago    time.Duration // of key frames
+}
+
+func (m *watched) Status(k hub.Key) (monitor.Status, bool) {
+	return monitor.Status{Health: m.health, FrameRate: 24.98765, KeyInterval: m.ago}, k == key("live/demo")
+}
+
+func (m *watched) Stream(k hub.Key) (monitor.Series, bool) {
+	if k != key("live/demo") {
+		return monitor.Series{}, false
+	}
+	return monitor.Series{Step: 2 * time.Second, End: time.Unix(1_800_000_000, 0), Points: map[string][]float64{"bitrate": {math.NaN(), 2e6}}}, true
+}
+
+func (m *watched) Whole() monitor.Series {
+	return monitor.Series{Step: 5 * time.Second, End: time.Unix(1_800_000_000, 0), Points: map[string][]float64{"cpu": {math.Inf(1), 1.23456}, "memory": {}}}
 }
 
 // disk is a recorder and an archive.

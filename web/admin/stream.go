@@ -35,6 +35,11 @@ type Stream struct {
 	Since     *web.Time `json:"since"`     // when it began; null without one
 	Bitrate   int64     `json:"bitrate"`   // bits per second
 
+	// Of the present publisher, where publishers are measured.
+	FrameRate   number       `json:"frame_rate"`            // pictures per second of the last seconds; 0 without any
+	KeyInterval *int64       `json:"key_frame_interval_ms"` // between the last two key frames; null while there were not two
+	Health      []HealthWord `json:"health"`                // what is wrong with what it sends; never null
+
 	Video  *web.Video  `json:"video"` // null: no such track, or not known yet
 	Audio  *web.Audio  `json:"audio"`
 	Tracks []web.Track `json:"tracks,omitempty"` // beyond those
@@ -81,7 +86,9 @@ func (a *api) streams(r *http.Request) (reply, error) {
 		}
 	}
 	for i, public := range web.FromHub(page, time.Now()) {
-		said.Streams = append(said.Streams, streamOf(page[i], public))
+		one := streamOf(page[i], public)
+		a.addStatus(&one, hub.Key{App: one.App, Name: one.Name})
+		said.Streams = append(said.Streams, one)
 	}
 	return reply{body: said}, nil
 }

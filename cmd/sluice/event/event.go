@@ -3,6 +3,7 @@
 //
 //	hub.Config.Observe ─▶ Observe ──┐
 //	record.Config.Observe ─▶ Recorded ─▶ spool (file) ─┤
+//	monitor.Config.Observe ─▶ Watched ─────────────────┤
 //	Started, Draining, every Update ┘                  ▼
 //	                                              Notifier ─┬─▶ queue ─▶ Webhook
 //	                                                        ├─▶ queue ─▶ Exec
@@ -37,6 +38,8 @@ const (
 	TypeUnwanted  Type = "unwanted" // nobody waits for it or watches it any more
 	TypeDenied    Type = "denied"   // a session never began
 	TypeKicked    Type = "kicked"   // an operator ended a session, whose unpublish or stop follows if it had begun
+
+	TypeHealth Type = "health" // something is wrong with what a publisher sends, or no longer is
 
 	TypeRecordBegun    Type = "record.begun"
 	TypeRecordFinished Type = "record.finished"
@@ -73,6 +76,7 @@ type Event struct {
 
 	Tracks    []Track    `json:"tracks,omitempty"`    // with tracks: video before audio, by number
 	Recording *Recording `json:"recording,omitempty"` // with record.begun and record.finished
+	Health    *Health    `json:"health,omitempty"`    // with health
 	Sessions  []Running  `json:"sessions,omitempty"`  // with update: at most updateBatch
 
 	// LeftOut is how many events of this kind and address were not told just before, with

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"log/slog"
+
+	"sluice/hub/monitor"
+	"sluice/web/admin"
+)
+
+// openMonitor returns what looks at publishers; nil where nobody is told, and nobody can ask.
+func openMonitor(s *service) *monitor.Monitor {
+	if s.notifier == nil {
+		return nil
+	}
+	return monitor.New(monitor.Config{Hub: s.hub, Usage: processUsage, Observe: s.notifier.Watched})
+}
+
+// watched adds to the operators' API what is known of publishers.
+func (s *service) watched(to *admin.Config) {
+	if s.monitor != nil {
+		to.Monitor = s.monitor
+	}
+}
+
+// diskInfo is what is told of the disk with the recordings.
+type diskInfo struct {
+	Free  int64 `json:"free"` // bytes
+	Total int64 `json:"total"`
+}
+
+// addDisk adds the disk with the recordings to what is told of the server, where there is one of
+// which the system tells.
+func (s *service) addDisk(to map[string]any, log *slog.Logger) {
+	if s.archive == nil {
+		return
+	}
+	free, total, known, err := s.archive.Disk()
+	if err != nil {
+		log.Debug("the disk of the recordings cannot be looked at", "error", err)
+	}
+	if known && err == nil {
+		to["disk"] = diskInfo{free, total}
+	}
+}
