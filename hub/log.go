@@ -80,6 +80,7 @@ type log struct {
 	gop    uint64 // newest start point, valid where hasGOP
 	hasGOP bool
 	gopCut uint64 // how often the byte bound cut into the newest GOP
+	lost   bool   // that is why there is none to start at now
 }
 
 // block is memory for packets: the packet with sequence number n stands at n modulo
@@ -151,7 +152,7 @@ func (l *log) append(p packet, h *headers, data []byte) {
 func (l *log) markKey(seq uint64) {
 	p := l.at(seq)
 	p.marks |= markStart
-	l.gop, l.hasGOP = seq, true
+	l.gop, l.hasGOP, l.lost = seq, true, false
 	if p.kind == flv.TypeVideo {
 		l.keys = append(l.keys, seq)
 	}
@@ -218,7 +219,7 @@ func (l *log) trim(lead time.Duration, maxBytes int64, held, kept func(seq uint6
 // shedOne gives up the oldest packet that is kept for viewers. Readers may still need it.
 func (l *log) shedOne() {
 	if l.hasGOP && l.shed == l.gop {
-		l.hasGOP = false
+		l.hasGOP, l.lost = false, true
 		l.gopCut++
 	}
 	cost := l.at(l.shed).cost()
@@ -294,7 +295,7 @@ func (l *log) headerTime(s slot, seq uint64) *packet {
 
 // forgetGOP makes what the log holds no start point any more: a new publish session
 // begins, and viewers who join start with its first key frame.
-func (l *log) forgetGOP() { l.hasGOP = false }
+func (l *log) forgetGOP() { l.hasGOP, l.lost = false, false }
 
 // keyBefore returns the newest video start point, not before floor, whose packet is
 // not younger than time: the oldest there is if all are.

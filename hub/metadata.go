@@ -107,19 +107,19 @@ func (m metadata) has(name string) bool {
 	return slices.ContainsFunc(m, func(p property) bool { return p.name == name })
 }
 
-// namesCodecs reports which main tracks the publisher says it has, by naming a codec that
-// exists. What it does not say means nothing: encoders leave out a codec, or name none
+// namesCodecs returns the codecs of the main tracks that the publisher says it has, 0 where
+// it names none that exists. What it does not say means nothing: encoders leave out a codec, or name none
 // (0, an empty text), and send the track all the same.
-func (m metadata) namesCodecs() (names [mainTracks]bool) {
+func (m metadata) namesCodecs() (named [mainTracks]flv.Codec) {
 	for _, p := range m {
 		switch p.name {
 		case "audiocodecid":
-			names[audioTrack] = flv.ParseCodecID(flv.TypeAudio, p.value) != 0
+			named[audioTrack] = flv.ParseCodecID(flv.TypeAudio, p.value)
 		case "videocodecid":
-			names[videoTrack] = flv.ParseCodecID(flv.TypeVideo, p.value) != 0
+			named[videoTrack] = flv.ParseCodecID(flv.TypeVideo, p.value)
 		}
 	}
-	return names
+	return named
 }
 
 // belongs tells which track a property describes.

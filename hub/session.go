@@ -204,6 +204,15 @@ func (s *Session) Method() string {
 	return ""
 }
 
+// Address returns Client.Address.
+func (s *Session) Address() netip.AddrPort { return s.address }
+
+// Agent returns Client.Agent.
+func (s *Session) Agent() string { return s.appear.Value().agent }
+
+// Plays reports whether the session is about a recording of the stream.
+func (s *Session) Plays() bool { return s.appear.Value().recording != "" }
+
 // Protocol returns Client.Protocol.
 func (s *Session) Protocol() string { return s.appear.Value().protocol }
 

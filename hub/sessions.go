@@ -3,6 +3,7 @@ package hub
 import (
 	"cmp"
 	"maps"
+	"math"
 	"slices"
 	"time"
 )
@@ -27,8 +28,8 @@ func (s SessionState) String() string {
 type SessionInfo struct {
 	Session *Session
 	State   SessionState
-	// Waits says what a session waits for that does not run: "permission", "publisher" or
-	// "key frame"; empty for nothing.
+	// Waits says what a session waits for that does not run: "permission", or Lack in words;
+	// empty for nothing.
 	Waits string
 	// Since is when it began to run, to wait or to ask.
 	Since   time.Time
@@ -36,6 +37,8 @@ type SessionInfo struct {
 	Dropped uint64        // packets that a viewer was not sent because it was too slow
 	Lag     time.Duration // how far a running viewer is behind the newest packet, by arrival
 	Paused  bool          // by the viewer itself
+
+	viewer *Viewer // for Examine; nil of others
 }
 
 // walk is a look at the viewers of all streams, one stream after the other. A viewer that waits
@@ -60,18 +63,20 @@ func (h *Hub) endWalk(w *walk) []*Viewer {
 	return w.moved
 }
 
-// Sessions returns the sessions that there are, by id. The caller owns the list.
+// Sessions returns the sessions that there are, by id. The caller owns the list. No stream is
+// locked for longer than sessionChunk of its viewers take.
 func (h *Hub) Sessions() []SessionInfo {
-	var all []SessionInfo
-	for _, q := range h.asker.all() {
-		all = append(all, SessionInfo{Session: q.session, State: SessionAsking, Waits: "permission", Since: h.at(q.since)})
-	}
+	asking := h.asker.all()
 	h.mu.Lock()
 	walk, streams := h.walkLocked()
+	all := make([]SessionInfo, 0, len(asking)+h.viewers+len(streams)+sessionChunk)
 	for s := range h.playing {
 		all = append(all, SessionInfo{Session: s, State: SessionRunning, Since: h.at(s.begun)})
 	}
 	h.mu.Unlock()
+	for _, q := range asking {
+		all = append(all, SessionInfo{Session: q.session, State: SessionAsking, Waits: "permission", Since: h.at(q.since)})
+	}
 	for _, s := range streams {
 		all = s.appendSessions(all)
 	}
@@ -80,36 +85,62 @@ func (h *Hub) Sessions() []SessionInfo {
 		all = s.appendViewerLocked(all, v)
 		s.mu.Unlock()
 	}
-	slices.SortFunc(all, func(a, b SessionInfo) int { return cmp.Compare(a.Session.id, b.Session.id) })
-	// One whose question was answered meanwhile, or that has moved, may be there twice: the
-	// later one counts.
-	unique := all[:0]
-	for _, info := range all {
-		if n := len(unique); n > 0 && unique[n-1].Session == info.Session {
-			if unique[n-1].State < info.State {
-				unique[n-1] = info
-			}
-			continue
-		}
-		unique = append(unique, info)
+	return sortSessions(all)
+}
+
+// sortSessions returns sessions by id. One whose question was answered meanwhile, or that has
+// moved or got another place in its stream, may be there several times: the one that has come
+// furthest counts.
+func sortSessions(all []SessionInfo) []SessionInfo {
+	type place struct { // sorted in place of the sessions, which are large and far from their ids
+		id uint64
+		at int32
 	}
-	return unique
+	places := make([]place, len(all))
+	for i := range all {
+		places[i] = place{all[i].Session.id, int32(i)}
+	}
+	slices.SortFunc(places, func(a, b place) int {
+		return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.at, b.at))
+	})
+	sorted := make([]SessionInfo, 0, len(all))
+	for _, p := range places {
+		info := &all[p.at]
+		if n := len(sorted); n == 0 || sorted[n-1].Session != info.Session {
+			sorted = append(sorted, *info)
+		} else if sorted[n-1].State < info.State {
+			sorted[n-1] = *info
+		}
+	}
+	return sorted
 }
 
 // at returns the time of a moment on the hub's clock.
 func (h *Hub) at(moment time.Duration) time.Time { return h.began.Add(moment) }
 
-// appendSessions appends the sessions of a stream.
+// sessionChunk is how many viewers of a stream are listed before others may lock it, so that
+// its publisher and its other viewers wait for some ten microseconds at the most.
+const sessionChunk = 256
+
+// appendSessions appends the sessions of a stream. It goes from the last viewer to the first: of
+// those who are there all the time none is left out, since one that leaves is replaced by the
+// last, who was listed already and is then listed twice.
 func (s *Stream) appendSessions(all []SessionInfo) []SessionInfo {
-	s.mu.Lock() // also against those who drive viewers
-	defer s.mu.Unlock()
-	if s.pub != nil {
-		all = append(all, SessionInfo{
-			Session: s.pub.session, State: SessionRunning, Since: s.hub.at(s.pub.session.begun), Bytes: s.pub.bytes,
-		})
-	}
-	for _, v := range s.viewers {
-		all = s.appendViewerLocked(all, v)
+	rest := math.MaxInt // so many of the first viewers are still to be listed
+	for rest > 0 {
+		s.mu.Lock() // also against those who drive viewers
+		if rest == math.MaxInt && s.pub != nil {
+			all = append(all, SessionInfo{
+				Session: s.pub.session, State: SessionRunning, Since: s.hub.at(s.pub.session.begun), Bytes: s.pub.bytes,
+			})
+		}
+		rest = min(rest, len(s.viewers))
+		next := max(0, rest-sessionChunk)
+		for _, v := range s.viewers[next:rest] {
+			all = s.appendViewerLocked(all, v)
+		}
+		rest = next
+		s.mu.Unlock()
 	}
 	return all
 }
@@ -122,25 +153,25 @@ func (s *Stream) appendViewerLocked(all []SessionInfo, v *Viewer) []SessionInfo 
 	}
 	info := SessionInfo{
 		Session: v.session, State: SessionRunning, Since: s.hub.at(v.session.begun),
-		Bytes: v.bytes.Load(), Dropped: v.dropped.Load(), Paused: flags&flagPaused != 0,
+		Bytes: v.bytes.Load(), Dropped: v.dropped.Load(), Paused: flags&flagPaused != 0, viewer: v,
 	}
 	switch {
 	case v.started:
 		info.Lag = s.lagLocked(v)
-	case s.state == stateLive:
-		info.State, info.Waits = SessionWaiting, "key frame"
 	default:
-		info.State, info.Waits = SessionWaiting, "publisher"
+		info.State, info.Waits = SessionWaiting, s.lacksLocked(&v.cursor).String()
 	}
 	return append(all, info)
 }
 
-// lagLocked returns how far a viewer that has started is behind the newest packet.
+// lagLocked returns how far a viewer that has started is behind the newest packet: at least so
+// far, where the log has its next packet no more.
 func (s *Stream) lagLocked(v *Viewer) time.Duration {
-	if v.next >= s.log.head || v.next < s.log.tail {
+	if v.next >= s.log.head || s.log.tail == s.log.head {
 		return 0
 	}
-	return time.Duration(s.log.newest().arrived-s.log.at(v.next).arrived) * time.Millisecond
+	next := s.log.at(max(v.next, s.log.tail))
+	return time.Duration(s.log.newest().arrived-next.arrived) * time.Millisecond
 }
 
 // Dismiss ends the sessions for which who returns true, because of why: those that run, wait or

@@ -29,16 +29,53 @@ type startPlan struct {
 	gone chan struct{} // closed when the viewer is closed, for its Wait; nil before that
 }
 
-// startLocked returns where a viewer that comes now starts. It has to wait while
-// ok is false.
-func (s *Stream) startLocked(c *cursor) (seq uint64, ok bool) {
-	if s.state != stateLive || !s.session.decided {
-		return 0, false
+// Lack is what a viewer that has not started waits for.
+type Lack uint8
+
+// What viewers wait for, in the order in which it comes.
+const (
+	LacksNothing     Lack = iota
+	LacksPublisher        // nobody publishes the stream; the last publisher may have its grace time
+	LacksTracks           // which tracks the publisher has is not known yet
+	LacksCodecHeader      // no track that it wants has its codec header, and it can't begin without
+	LacksKeyFrame         // the log holds no key frame to start at
+)
+
+// String returns it in words, empty for nothing.
+func (l Lack) String() string {
+	return [...]string{"", "publisher", "track", "codec header", "key frame"}[l]
+}
+
+// lacksLocked returns what a viewer that has not started waits for, LacksNothing if it can
+// start, or be told that there is nothing for it.
+func (s *Stream) lacksLocked(c *cursor) Lack {
+	switch {
+	case s.state != stateLive:
+		return LacksPublisher
+	case !s.session.decided && s.session.begun.IsZero() && s.session.beforeKey:
+		return LacksKeyFrame
+	case !s.session.decided:
+		return LacksTracks
+	}
+	audio, video := s.offersLocked(c)
+	switch {
+	case !audio && !video && c.fixedCodecs && s.hasTrackFor(c):
+		return LacksCodecHeader
+	case video && !s.log.hasGOP:
+		return LacksKeyFrame
+	}
+	return LacksNothing
+}
+
+// startLocked returns where a viewer that comes now starts, and what it waits for if it
+// cannot.
+func (s *Stream) startLocked(c *cursor) (seq uint64, lacks Lack) {
+	if lacks = s.lacksLocked(c); lacks != LacksNothing {
+		return 0, lacks
 	}
 	audio, video := s.offersLocked(c)
 	if !audio && !video {
-		// For good, or until a codec header has come.
-		return s.log.head, !c.fixedCodecs || !s.hasTrackFor(c)
+		return s.log.head, LacksNothing // it is refused
 	}
 	back := int64(0)
 	if c.plan != nil {
@@ -51,20 +88,17 @@ func (s *Stream) startLocked(c *cursor) (seq uint64, ok bool) {
 		}
 		floor = max(floor, s.sound)
 		if whole, ok := s.wholeLocked(c); ok && back == 0 {
-			return whole, true
+			return whole, LacksNothing
 		}
 		now := min(s.soundEndLocked(), s.log.newest().time)
-		return s.log.soundSince(now-max(back, audioLead.Milliseconds()), floor), true
-	}
-	if !s.log.hasGOP {
-		return 0, false
+		return s.log.soundSince(now-max(back, audioLead.Milliseconds()), floor), LacksNothing
 	}
 	if back > 0 {
 		if seq, ok := s.log.keyBefore(s.log.newest().time-back, max(s.oldest, s.log.shed)); ok {
-			return seq, true
+			return seq, LacksNothing
 		}
 	}
-	return s.log.gop, true
+	return s.log.gop, LacksNothing
 }
 
 // wholeLocked returns where a session of sound begins for a viewer that has waited for it.

@@ -69,6 +69,7 @@ type Stream struct {
 	readers  []*Reader
 	lead     uint64 // the first packet of the present publish session, or the last one
 	grace    *time.Timer
+	left     time.Time  // when the last publisher did; zero before one has
 	pub      *Publisher // nil unless live
 	session  session
 	log      log
@@ -107,6 +108,7 @@ type session struct {
 	first       uint64 // its first packet, or that of the last change of codec or format
 	whole       bool   // a viewer that has waited since before its first frame is not too far behind if it starts there
 	firstConfig uint32 // the number of its first codec header
+	beforeKey   bool   // video came before its first key frame
 	tracks      [mainTracks]trackLife
 	decided     bool
 	timer       *time.Timer // decides, some time after the first frame
@@ -198,7 +200,7 @@ func (s *Stream) beginLocked(p *Publisher, now time.Time) {
 // when nobody comes back in time.
 func (s *Stream) leaveLocked() {
 	s.stopTimersLocked()
-	s.pub = nil
+	s.pub, s.left = nil, time.Now()
 	wait := s.hub.cfg.PublisherGrace
 	if wait <= 0 {
 		s.endLocked(ReasonUnpublished)

@@ -88,6 +88,7 @@ func (s *Stream) noteFrameLocked(c *content) (is marks, why skip) {
 			}
 			t.keyed, t.begun = p.Codec, true
 		} else if !t.begun || main && t.keyed != p.Codec {
+			s.session.beforeKey = true
 			return 0, skipBeforeKey
 		}
 		if p.Frame == flv.FrameKey {
@@ -236,17 +237,32 @@ func (s *Stream) startDecisionTimerLocked(now time.Time) {
 // waitUntilLocked returns the time until which to wait for a track that has not shown
 // yet, by what metadata has said of it so far.
 func (s *Stream) waitUntilLocked() time.Time {
-	wait, names := trackWait, s.session.declared.namesCodecs()
-	for i := range s.session.tracks {
-		t := &s.session.tracks[i]
-		if t.state == trackUnknown && names[i] {
-			t.state = trackAnnounced
-		}
-		if t.state == trackAnnounced {
-			wait = declaredWait
+	for i, announced := range s.announcedLocked() {
+		if announced {
+			s.session.tracks[i].state = trackAnnounced
 		}
 	}
+	return s.decisionLocked()
+}
+
+// decisionLocked returns waitUntilLocked, and changes nothing.
+func (s *Stream) decisionLocked() time.Time {
+	wait := trackWait
+	if s.announcedLocked() != [mainTracks]bool{} {
+		wait = declaredWait
+	}
 	return s.session.begun.Add(wait)
+}
+
+// announcedLocked returns which main tracks have not shown, though metadata names their
+// codecs.
+func (s *Stream) announcedLocked() (announced [mainTracks]bool) {
+	named := s.session.declared.namesCodecs()
+	for i := range s.session.tracks {
+		state := s.session.tracks[i].state
+		announced[i] = state == trackAnnounced || state == trackUnknown && named[i] != 0
+	}
+	return announced
 }
 
 // decideLate decides on the tracks when their time is up. The timer, to be read

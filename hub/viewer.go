@@ -47,6 +47,7 @@ type Viewer struct {
 
 	place int32 // in stream.viewers; guarded by stream.mu, held for writing
 	cursor
+	link Link // what serves it; nil before that. The driver's, as cursor.next is
 }
 
 // Flags of a viewer, which anybody may set at any time.
@@ -276,7 +277,7 @@ func (v *Viewer) tryStart() (change chan struct{}, publishing bool, err error) {
 			continue
 		}
 		s.updateLocked(func() {
-			if seq, ok := s.startLocked(&v.cursor); ok {
+			if seq, lacks := s.startLocked(&v.cursor); lacks == LacksNothing {
 				publishing, err = true, s.admitLocked(v, seq)
 				return
 			}

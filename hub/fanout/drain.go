@@ -37,7 +37,7 @@ func (o *Outlet) wakeDrain() {
 func (o *Outlet) drain() {
 	for {
 		b := batches.Get().(*hub.Batch)
-		p, what := o.collect(b)
+		p, what, c := o.collect(b)
 		var err error
 		switch {
 		case what == framed && (o.raw != nil || len(p) > largeRest):
@@ -50,16 +50,16 @@ func (o *Outlet) drain() {
 			}
 			putBatch(b)
 		case what == framed:
-			err = o.write(p)
+			err = o.write(p, c)
 			putBatch(b)
 		default:
 			putBatch(b)
 			switch {
 			case what != kept:
 			case o.raw == nil:
-				err = o.write(p)
+				err = o.write(p, c)
 			default:
-				err = o.writeDirectly(p)
+				err = o.writeDirectly(p, c)
 			}
 		}
 		switch {
@@ -86,9 +86,14 @@ const (
 // collect takes over what is to be written next, so that nothing is locked while it is
 // written: what was kept, or else something framed into b. With nothing to write, the
 // outlet flows again.
-func (o *Outlet) collect(b *hub.Batch) ([]byte, collection) {
+func (o *Outlet) collect(b *hub.Batch) ([]byte, collection, *congestion) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	p, what := o.collectLocked(b)
+	return p, what, o.behind
+}
+
+func (o *Outlet) collectLocked(b *hub.Batch) ([]byte, collection) {
 	if o.state == closed {
 		return nil, finished
 	}
@@ -128,7 +133,7 @@ func (o *Outlet) collect(b *hub.Batch) ([]byte, collection) {
 		return nil, asleep
 	}
 	o.conn.SetWriteDeadline(time.Time{})
-	o.state = flowing
+	o.state, o.behind = flowing, nil
 	o.pool.congested.Add(-1)
 	return nil, finished
 }
@@ -144,9 +149,11 @@ func (o *Outlet) endedLocked() bool {
 
 // write writes p in slices and gives the connection WriteTimeout for each, so that a
 // slow peer can be told from one that takes nothing.
-func (o *Outlet) write(p []byte) error {
+func (o *Outlet) write(p []byte, c *congestion) error {
 	for len(p) > 0 {
-		if err := o.conn.SetWriteDeadline(time.Now().Add(o.pool.cfg.WriteTimeout)); err != nil {
+		now := time.Now()
+		c.begin(now, len(p))
+		if err := o.conn.SetWriteDeadline(now.Add(o.pool.cfg.WriteTimeout)); err != nil {
 			return err
 		}
 		n, err := o.conn.Write(p[:min(len(p), writeSlice)])
@@ -155,6 +162,7 @@ func (o *Outlet) write(p []byte) error {
 		}
 		p = p[n:]
 	}
+	c.end(time.Now())
 	return nil
 }
 
@@ -165,11 +173,12 @@ func (o *Outlet) write(p []byte) error {
 // more until much of its buffer is gone, for which a slow peer may need several times
 // WriteTimeout. So where the kernel tells how much the peer has not acknowledged, a
 // decrease of that counts too. It is looked at several times within WriteTimeout.
-func (o *Outlet) writeDirectly(p []byte) error {
+func (o *Outlet) writeDirectly(p []byte, c *congestion) error {
 	timeout := o.pool.cfg.WriteTimeout
 	took := time.Now() // when the peer took something last
 	held, _ := backlog(o.raw)
 	for len(p) > 0 {
+		c.left.Store(int64(len(p)))
 		if err := o.conn.SetWriteDeadline(time.Now().Add(timeout / looks)); err != nil {
 			return err
 		}
@@ -188,5 +197,6 @@ func (o *Outlet) writeDirectly(p []byte) error {
 		}
 		held = holds
 	}
+	c.left.Store(0)
 	return nil
 }

@@ -57,6 +57,7 @@ type Outlet struct {
 	rest    []byte        // goes out before anything else; empty while flowing
 	own     int           // bytes of what waits that are the session's own messages
 	pending *pendingRest  // then this; nil as a rule, and then whatever the subs are due
+	behind  *congestion   // while draining
 	err     error         // why it closed
 	empty   chan struct{} // closed when nothing is left to write; nil if nobody waits for that
 	gone    chan struct{} // closed when the connection is; set, for good, when the outlet closes
@@ -95,7 +96,7 @@ func (p *Pool) NewOutlet(c Conn) *Outlet {
 	}
 	if o.raw == nil {
 		o.kick = make(chan struct{}, 1)
-		o.state = draining
+		o.state, o.behind = draining, new(congestion)
 		p.running.Go(o.drain)
 	}
 	return o
@@ -157,6 +158,7 @@ func (o *Outlet) Attach(f Feed) *Subscription {
 	sub.outlet, sub.quiet = o, f.Quiet
 	sub.viewer, sub.framer, sub.appendEnd, sub.done = f.Viewer, f.Framer, f.AppendEnd, f.Done
 	sub.next, o.subs = o.subs, sub
+	f.Viewer.ServeBy(sub)
 	if f.Lead != nil {
 		l := &leading{lead: f.Lead, stop: make(chan struct{}), ended: make(chan struct{})}
 		sub.leading = l
@@ -314,7 +316,7 @@ func (o *Outlet) sendLocked(b *hub.Batch, p []byte) bool {
 		o.closeLocked(ErrCongested)
 		return false
 	}
-	o.state = draining
+	o.state, o.behind = draining, &congestion{since: time.Now()}
 	o.pool.congested.Add(1)
 	o.pool.running.Go(o.drain)
 	return false

@@ -2,7 +2,8 @@
 // an address of its own, and every request but those of [Health] needs a token:
 //
 //	GET    /api/v1/streams                what is published and waited for
-//	GET    /api/v1/sessions               who publishes and watches
+//	GET    /api/v1/sessions               who publishes and watches, and why a picture is black
+//	GET    /api/v1/sessions/ID            one of them
 //	GET    /api/v1/bans                   who may not
 //	GET    /api/v1/recordings             what is recorded
 //	GET    /api/v1/events                 what happened
@@ -80,6 +81,7 @@ type Config struct {
 type Hub interface {
 	Streams() []hub.StreamInfo
 	Sessions() []hub.SessionInfo
+	Examine([]hub.SessionInfo) []hub.ViewerInfo
 	Totals() []hub.SessionTotals
 	Live(hub.Key) bool
 	Dismiss(who func(*hub.Session) bool, why *hub.Refusal) int
@@ -135,6 +137,8 @@ func (a *api) routes() chi.Router {
 		r.Get(path, a.answer(handle))
 		r.Head(path, a.answer(handle))
 	}
+	r.Get("/api/v1/sessions/{id}", a.answer(a.session))
+	r.Head("/api/v1/sessions/{id}", a.answer(a.session))
 	r.Delete("/api/v1/sessions/{id}", a.answer(a.endSession))
 	r.Post("/api/v1/streams/kick", a.answer(a.kick))
 	r.Post("/api/v1/streams/record", a.answer(a.record))

@@ -194,7 +194,7 @@ func TestMethodsAndPaths(t *testing.T) {
 		{"OPTIONS", "/api/v1/streams", "GET, HEAD", 405},
 		{"PUT", "/api/v1/bans", "GET, HEAD, POST", 405},
 		{"GET", "/api/v1/streams/kick", "POST", 405},
-		{"POST", "/api/v1/sessions/1", "DELETE", 405},
+		{"POST", "/api/v1/sessions/1", "GET, HEAD, DELETE", 405},
 		{"GET", "/api/v1/recordings/live/x/1", "POST, DELETE", 405},
 		{"GET", "/api/v1/nothing", "", 404},
 		{"GET", "/", "", 404},

@@ -114,6 +114,7 @@ func (c *checker) ordinary() {
 		"/healthz", "/readyz", "/api/v1/openapi.json", "/api/v1/info",
 		"/api/v1/streams", "/api/v1/streams?limit=1", "/api/v1/streams?stream=live/*&state=live&protocol=rtmp&address=192.0.2.7",
 		"/api/v1/sessions", "/api/v1/sessions?limit=1&role=watch&state=waiting&network=192.0.2.0/24&subject=x&protocol=rtmp",
+		"/api/v1/sessions?sort=-lag&search=fmle&limit=1&cursor=1", c.first(),
 		"/api/v1/bans", "/api/v1/bans?limit=2&role=watch", "/api/v1/events", "/api/v1/events?after=1&limit=1&wait=1ms",
 		"/api/v1/series", "/api/v1/series?stream=live/demo",
 		"/api/v1/recordings", "/api/v1/recordings?limit=1", "/api/v1/recordings?stream=live/*&state=finished&limit=1&cursor=1",
@@ -160,6 +161,9 @@ func (c *checker) mistakes() {
 		c.check(request("POST", path, `{"stream":"`+strings.Repeat("x", maxBody)+`"}`), 413, path == "/api/v1/streams/record")
 	}
 	c.check(request("DELETE", "/api/v1/sessions/x", ""), 400, true)
+	c.check(request("GET", "/api/v1/sessions/x", ""), 400, true)
+	c.check(request("GET", "/api/v1/sessions/99999", ""), 404, false)
+	c.check(request("GET", "/api/v1/sessions?sort=name", ""), 400, true)
 	c.check(request("DELETE", "/api/v1/sessions/99999", ""), 404, false)
 	c.check(request("DELETE", "/api/v1/sessions/99999", "{}", "Content-Type", "text/plain"), 415, true)
 	c.check(request("DELETE", "/api/v1/sessions/99999", strings.Repeat(" ", maxBody+1)+"{}"), 413, false)

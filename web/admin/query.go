@@ -29,6 +29,7 @@ type selection struct {
 	stream func(string) bool // nil for any
 	role   string            // "" for any
 	where  netip.Prefix      // the zero Prefix for anywhere
+	search string            // in small letters; "" for anything
 }
 
 // parseSelection reads a query that may have the named parameters besides those of a page.
@@ -50,6 +51,7 @@ func parseSelection(query string, allowed ...string) (s selection, err error) {
 	if err := s.parseStream(); err != nil {
 		return s, err
 	}
+	s.search = strings.ToLower(s.values.Get("search"))
 	if s.role = s.values.Get("role"); !isRole(s.role) {
 		return s, errRole
 	}

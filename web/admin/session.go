@@ -1,30 +1,17 @@
 package admin
 
 import (
+	"cmp"
 	"net/http"
-	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"sluice/hub"
+	"sluice/hub/why"
 	"sluice/web"
 )
-
-// Sessions is the answer to GET /api/v1/sessions, by id:
-//
-//	?stream=APP/NAME     of a stream, or of those that fit a pattern (live/*)
-//	&role=publish        or watch
-//	&protocol=rtmp
-//	&address=192.0.2.7   or network=192.0.2.0/24
-//	&subject=alice
-//	&state=running       or waiting, asking
-//	&limit=100           at most so many, 1 to 1000
-//	&cursor=NEXT         what follows the answer with that "next"
-type Sessions struct {
-	Sessions []Session `json:"sessions"`       // never null
-	Next     string    `json:"next,omitempty"` // left out behind the last
-	Total    int       `json:"total"`          // that fit, on all pages
-}
 
 // Session is a publisher or a viewer.
 type Session struct {
@@ -37,7 +24,7 @@ type Session struct {
 	Method  string   `json:"method"`  // by which it was granted; "" for none
 	Client  string   `json:"client"`  // its own words
 	State   string   `json:"state"`   // "asking", "waiting" or "running"
-	Waits   string   `json:"waits"`   // for what: "permission", "publisher", "key frame", "codec header"; "" for nothing
+	Waits   string   `json:"waits"`   // for what: "permission", "publisher", "track", "codec header", "key frame"; "" for nothing
 	Since   web.Time `json:"since"`
 	Bytes   uint64   `json:"bytes"`
 	Dropped uint64   `json:"dropped"` // packets that it was too slow for
@@ -47,53 +34,80 @@ type Session struct {
 	Protocol  string `json:"protocol"`
 	Secure    bool   `json:"secure"`
 	Recording string `json:"recording,omitempty"` // that is watched in place of the stream
+
+	Why *Why `json:"why"` // null for a publisher
+}
+
+// Why is why a viewer's picture is black, if it is, and how its bytes get on.
+type Why struct {
+	Code     string    `json:"code"` // of those of package why
+	Sentence string    `json:"sentence"`
+	Since    *web.Time `json:"since"`    // null where that is not known
+	Expected *web.Time `json:"expected"` // when it should be over; null where nothing tells
+
+	BehindMS       int64     `json:"behind_ms"`
+	Unwritten      int       `json:"unwritten"`      // bytes framed for it that its connection has not taken
+	Unacknowledged *int      `json:"unacknowledged"` // bytes; null where the system does not tell
+	Written        *web.Time `json:"written"`        // when bytes were last sent; null where that is not known
+	Acknowledged   *web.Time `json:"acknowledged"`   // when its peer was last heard to have taken some
+
+	Told  []string `json:"told"`  // tracks that it was told of, like "video h264"; never null
+	Got   []string `json:"got"`   // of those that which it gets now; never null
+	Codec string   `json:"codec"` // which its player cannot play; "" for none
 }
 
 // maxShown bounds what is repeated of what a client says of itself, in bytes.
 const maxShown = 128
 
-// sessions answers GET /api/v1/sessions.
-func (a *api) sessions(r *http.Request) (reply, error) {
-	s, err := parseSelection(r.URL.RawQuery, "stream", "role", "protocol", "address", "network", "subject", "state")
-	if err != nil {
-		return reply{}, err
-	}
-	after := uint64(0)
-	if s.cursor != "" {
-		if after, err = strconv.ParseUint(s.cursor, 10, 64); err != nil {
-			return reply{}, errCursor
+// sessionsOf returns sessions as they are told.
+func (a *api) sessionsOf(infos []hub.SessionInfo) []Session {
+	said, now := make([]Session, 0, len(infos)), time.Now()
+	for i, viewer := range a.Hub.Examine(infos) {
+		s := sessionOf(&infos[i])
+		if s.Role == hub.RoleWatch.String() {
+			s.Why = whyOf(&infos[i], viewer, now)
 		}
+		said = append(said, s)
 	}
-	said := Sessions{Sessions: []Session{}}
-	for _, info := range a.Hub.Sessions() {
-		if !s.wants(info) {
-			continue
-		}
-		said.Total++
-		switch {
-		case info.Session.ID() <= after:
-		case len(said.Sessions) < s.limit:
-			said.Sessions = append(said.Sessions, sessionOf(info))
-		case said.Next == "":
-			said.Next = strconv.FormatUint(said.Sessions[s.limit-1].ID, 10)
-		}
-	}
-	return reply{body: said}, nil
+	return said
 }
 
-// wants reports whether a session is asked for.
-func (s *selection) wants(info hub.SessionInfo) bool {
-	session := info.Session
-	fits := func(name, value string) bool { return !s.values.Has(name) || s.values.Get(name) == value }
-	return (s.role == "" || s.role == session.Role().String()) &&
-		fits("state", info.State.String()) &&
-		(s.where == netip.Prefix{} || s.where.Contains(session.Client().Address.Addr())) &&
-		fits("protocol", session.Protocol()) &&
-		fits("subject", text(session.Subject())) &&
-		(s.stream == nil || s.stream(session.Shown()))
+// whyOf says why a viewer's picture is black.
+func whyOf(info *hub.SessionInfo, viewer hub.ViewerInfo, now time.Time) *Why {
+	a := why.Of(why.Known{
+		Now: now, Protocol: info.Session.Protocol(), Agent: info.Session.Agent(), Plays: info.Session.Plays(),
+		State: info.State, Since: info.Since, Dropped: info.Dropped, Viewer: viewer,
+	})
+	said := &Why{
+		Code: string(a.Code), Sentence: a.Sentence, Since: timeOf(a.Since), Expected: timeOf(a.Expected),
+		BehindMS: viewer.Lag.Milliseconds(), Told: tracksOf(viewer.Told), Got: tracksOf(viewer.Gets), Codec: why.Codec(a.Codec),
+	}
+	if d := &viewer.Delivery; viewer.Served {
+		said.Unwritten, said.Written, said.Acknowledged = d.Unwritten, timeOf(d.Written), timeOf(d.Acknowledged)
+		if d.Unacknowledged >= 0 {
+			said.Unacknowledged = &d.Unacknowledged
+		}
+	}
+	return said
 }
 
-func sessionOf(info hub.SessionInfo) Session {
+// timeOf returns a time, nil for the zero Time.
+func timeOf(t time.Time) *web.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return new(web.Time(t))
+}
+
+func tracksOf(tracks []hub.ViewerTrack) []string {
+	said := make([]string, 0, len(tracks))
+	for _, t := range tracks {
+		said = append(said, why.Track(t))
+	}
+	return said
+}
+
+func sessionOf(info *hub.SessionInfo) Session {
 	s, c := info.Session, info.Session.Client()
 	said := Session{
 		ID: s.ID(), Role: s.Role().String(), Stream: s.Shown(),
@@ -110,12 +124,40 @@ func sessionOf(info hub.SessionInfo) Session {
 	return said
 }
 
+// session answers GET /api/v1/sessions/ID.
+func (a *api) session(r *http.Request) (reply, error) {
+	id, err := parseID(r)
+	if err != nil {
+		return reply{}, err
+	}
+	if _, err := parseSelection(r.URL.RawQuery); err != nil {
+		return reply{}, err
+	}
+	all := a.Hub.Sessions() // by id
+	i, found := slices.BinarySearchFunc(all, id, func(info hub.SessionInfo, id uint64) int { return cmp.Compare(info.Session.ID(), id) })
+	if !found {
+		return reply{}, errNoSession
+	}
+	return reply{body: a.sessionsOf(all[i : i+1])[0]}, nil
+}
+
+var errNoSession = refuse(http.StatusNotFound, "not found", "there is no such session, or no longer")
+
+// parseID reads the id of a session from a request's path.
+func parseID(r *http.Request) (uint64, error) {
+	id, err := strconv.ParseUint(lastSegment(r), 10, 64)
+	if err != nil {
+		return 0, badRequest("a session has a number")
+	}
+	return id, nil
+}
+
 // endSession answers DELETE /api/v1/sessions/ID. How it is ended stands in the query, or in a
 // body like that of a kick.
 func (a *api) endSession(r *http.Request) (reply, error) {
-	id, err := strconv.ParseUint(lastSegment(r), 10, 64)
+	id, err := parseID(r)
 	if err != nil {
-		return reply{}, badRequest("a session has a number")
+		return reply{}, err
 	}
 	how, err := parseEnd(r)
 	if err != nil {
@@ -126,7 +168,7 @@ func (a *api) endSession(r *http.Request) (reply, error) {
 	case err != nil:
 		return reply{}, err
 	case ended.Ended == 0:
-		return reply{}, refuse(http.StatusNotFound, "not found", "there is no such session, or no longer")
+		return reply{}, errNoSession
 	}
 	a.log(r, "end", "session", id, "reason", how.Reason, "ban", how.ban, "bans", ended.Bans)
 	return reply{body: ended}, nil

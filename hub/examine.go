@@ -1,0 +1,216 @@
+package hub
+
+import (
+	"time"
+
+	"sluice/flv"
+)
+
+// ViewerInfo is all that is known of one viewer at one moment: what it waits for, what it
+// was told of and gets, and how its bytes get on. It is what tells why a picture is black
+// (package why). For a session that is no viewer of a stream, At is the zero Time.
+type ViewerInfo struct {
+	At      time.Time // when it was looked at
+	Stream  string    // state of the stream: "waiting", "live", "grace" or "ended"
+	Started bool      // it has its place in the log
+	Begun   bool      // ... and had its first frame
+
+	// Lacks is what it waits for before it starts. Awaits are then the tracks concerned:
+	// those of which it is not known whether the publisher has them, with their codec if its
+	// metadata announces it, or those whose codec header is missing.
+	Lacks  Lack
+	Awaits []ViewerTrack
+	// Decided is until when the stream waits for a track that has not come; the zero Time
+	// before the publisher's first frame, and when nothing is waited for.
+	Decided time.Time
+
+	Published time.Time     // when the present publisher began; the zero Time without one
+	LastWrite time.Time     // when it sent anything last
+	Left      time.Time     // when the last publisher left whose stream is held; zero otherwise
+	Grace     time.Duration // for how long that is held
+
+	// KeyFrame is when the newest key frame arrived, and KeyInterval how long after the one
+	// before; zero where there was none. KeyLost says that the newest one was given up, since
+	// what followed it outgrew the bound of a GOP.
+	KeyFrame    time.Time
+	KeyInterval time.Duration
+	KeyLost     bool
+
+	NoAudio, NoVideo   bool // it asked for the stream without (WatchOptions)
+	AudioOff, VideoOff bool // it has turned it off for now (Viewer.ReceiveVideo)
+	Paused             bool
+	// NeedsKey says that video is left out up to the next key frame, and Evicted that this is
+	// so because the log has lost packets that it was too slow for.
+	NeedsKey, Evicted bool
+
+	Told  []ViewerTrack // the tracks that it was told of
+	Gets  []ViewerTrack // of those that whose frames it is given now
+	Shape flv.Shape
+	Lag   time.Duration // as in SessionInfo
+
+	Served   bool // Delivery is known
+	Delivery Delivery
+}
+
+// ViewerTrack is a track as a viewer is told of it.
+type ViewerTrack struct {
+	Type   flv.Type
+	Codec  flv.Codec // 0 if it is not known
+	Number uint8     // 0 for the main track
+}
+
+// examineChunk is how many viewers of a stream are looked at before others may lock it.
+const examineChunk = 64
+
+// Examine looks closer at some of the sessions that Sessions returned, in their order. Each
+// costs about a microsecond of its stream's lock and two questions to the operating system:
+// it is for a page of them.
+func (h *Hub) Examine(sessions []SessionInfo) []ViewerInfo {
+	infos, links := make([]ViewerInfo, len(sessions)), make([]Link, len(sessions))
+	var locked *Stream
+	looked, now := 0, time.Now()
+	for i := range sessions {
+		v := sessions[i].viewer
+		if v == nil {
+			continue
+		}
+		if looked++; locked == nil || looked >= examineChunk || v.stream.Load() != locked {
+			if locked != nil {
+				locked.mu.Unlock()
+			}
+			locked, looked = v.lock(), 0
+		}
+		if v.flags.Load()&flagClosed == 0 {
+			infos[i], links[i] = locked.examineLocked(v, now), v.link
+		}
+	}
+	if locked != nil {
+		locked.mu.Unlock()
+	}
+	for i, l := range links {
+		if l != nil {
+			infos[i].Served, infos[i].Delivery = true, l.Delivery()
+		}
+	}
+	return infos
+}
+
+// examineLocked looks at a viewer of the stream, which is locked for writing.
+func (s *Stream) examineLocked(v *Viewer, now time.Time) ViewerInfo {
+	flags := v.flags.Load()
+	info := ViewerInfo{
+		At: now, Stream: s.state.String(), Started: v.started, Begun: v.begun,
+		KeyLost: s.log.lost,
+		NoAudio: v.noAudio, NoVideo: v.noVideo,
+		AudioOff: flags&flagAudioOff != 0, VideoOff: flags&flagVideoOff != 0, Paused: flags&flagPaused != 0,
+		NeedsKey: v.needKey, Evicted: v.evicted,
+		Shape: v.shape,
+	}
+	if s.pub != nil {
+		info.Published, info.LastWrite = s.session.since, s.session.lastWrite
+	}
+	if s.state == stateGrace {
+		info.Left, info.Grace = s.left, s.hub.cfg.PublisherGrace
+	}
+	if arrived, interval, ok := s.keyFramesLocked(); ok {
+		info.KeyFrame, info.KeyInterval = s.hub.at(arrived), interval
+	}
+	if !v.started {
+		info.Lacks = s.lacksLocked(&v.cursor)
+		info.Awaits, info.Decided = s.awaitsLocked(info.Lacks)
+		return info
+	}
+	info.Lag = s.lagLocked(v)
+	info.Told = s.toldLocked(&v.cursor)
+	for _, t := range info.Told {
+		if v.begun && flags&flagPaused == 0 && v.receives(t.Type, flags) {
+			info.Gets = append(info.Gets, t)
+		}
+	}
+	return info
+}
+
+// receives reports whether a viewer is given frames of a type at present, as due decides for
+// each of them.
+func (c *cursor) receives(typ flv.Type, flags uint32) bool {
+	if typ == flv.TypeVideo {
+		return flags&flagVideoOff == 0 && !c.needKey
+	}
+	return flags&flagAudioOff == 0 && !c.deaf(c.next)
+}
+
+// keyFramesLocked returns when the newest key frame arrived, on the hub's clock, and how long
+// after the one before; ok is false where there was none. The interval is 0 after the first.
+func (s *Stream) keyFramesLocked() (arrived, interval time.Duration, ok bool) {
+	l := &s.log
+	n := len(l.keys)
+	if n == 0 {
+		return 0, 0, false
+	}
+	last := l.at(l.keys[n-1]).arrived
+	if n > 1 {
+		interval = time.Duration(last-l.at(l.keys[n-2]).arrived) * time.Millisecond
+	}
+	return time.Duration(last) * time.Millisecond, interval, true
+}
+
+// awaitsLocked returns for which tracks a viewer waits that lacks something, and until when.
+func (s *Stream) awaitsLocked(lacks Lack) (tracks []ViewerTrack, until time.Time) {
+	named := s.session.declared.namesCodecs()
+	for i := range s.session.tracks {
+		i = mainTracks - 1 - i // video first
+		state, t := s.session.tracks[i].state, ViewerTrack{Type: typeOf(i)}
+		switch {
+		case lacks == LacksTracks && !state.known():
+			t.Codec = named[i]
+		case lacks == LacksCodecHeader && s.tracks.codecs[i] != 0 && s.codecLocked(t.Type) != s.tracks.codecs[i]:
+			t.Codec = s.tracks.codecs[i]
+		default:
+			continue
+		}
+		tracks = append(tracks, t)
+	}
+	if lacks != LacksTracks || s.session.begun.IsZero() {
+		return tracks, time.Time{}
+	}
+	return tracks, s.decisionLocked()
+}
+
+// toldLocked returns which tracks a viewer that has started was told of: by the headers that it
+// has, or before its first frame by what the stream offered it.
+func (s *Stream) toldLocked(c *cursor) (told []ViewerTrack) {
+	for _, typ := range []flv.Type{flv.TypeVideo, flv.TypeAudio} {
+		h, is := c.headers, c.hasVideo
+		if typ == flv.TypeAudio {
+			is = c.hasAudio
+		}
+		if h == nil {
+			h = s.headers
+		} else if typ == flv.TypeVideo || c.plan == nil { // else of sound that comes later
+			is = c.has(h, typ)
+		}
+		if !is || !c.wants(typ) {
+			continue
+		}
+		told = append(told, ViewerTrack{typ, s.codecFor(c, h, typ), c.track(typ)})
+		for _, cfg := range h.configs {
+			if c.everything() && cfg.typ == typ && cfg.kind == flv.KindConfig && cfg.track != 0 {
+				told = append(told, ViewerTrack{typ, cfg.codec, cfg.track})
+			}
+		}
+	}
+	return told
+}
+
+// codecFor returns the codec of the track of a type that a viewer gets.
+func (s *Stream) codecFor(c *cursor, h *headers, typ flv.Type) flv.Codec {
+	if number := c.track(typ); number != 0 {
+		if i, found := h.find(slot{typ, flv.KindConfig, number}); found {
+			return h.configs[i].codec
+		}
+	}
+	if codec := h.track(typ); codec != 0 {
+		return codec
+	}
+	return s.tracks.codecs[mainTrack(typ)]
+}
