@@ -47,7 +47,7 @@ func browser(t *testing.T) *page {
 	if testing.Short() {
 		t.Skip("left out: tests in a browser take a minute; run without -short")
 	}
-	if !embedded().player {
+	if !embedded().Has(playerFile) {
 		leaveOut(t, "mpegts.js is missing; "+generateCommand)
 	}
 	if _, err := exec.LookPath("ffmpeg"); err != nil {

@@ -33,6 +33,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"sluice/httpflv/answer"
+	"sluice/web/asset"
 )
 
 //go:generate go run ./internal/fetch
@@ -81,7 +82,7 @@ type Config struct {
 	Now func() time.Time
 
 	// assets replaces the embedded files, for tests.
-	assets *assets
+	assets *asset.Files
 }
 
 // Handler returns the handler for the page, its assets and its API. It is safe
@@ -99,10 +100,10 @@ func Handler(c Config) http.Handler {
 	if files == nil {
 		files = embedded()
 	}
-	if !files.player {
+	if !files.Has(playerFile) {
 		c.Logger.Warn("the browser player is not in this build", "remedy", generateCommand)
 	}
-	page := newAsset("index.html", renderPage(c, files))
+	page := asset.New("index.html", renderPage(c, files))
 	api := &api{config: c}
 
 	r := chi.NewRouter()
@@ -110,10 +111,10 @@ func Handler(c Config) http.Handler {
 	for path, handler := range map[string]http.HandlerFunc{
 		"/": func(w http.ResponseWriter, req *http.Request) {
 			w.Header().Set("Content-Security-Policy", policy(req.Host))
-			page.serve(w, req, "no-cache")
+			page.Serve(w, req, "no-cache")
 		},
 		"/assets/*": func(w http.ResponseWriter, req *http.Request) {
-			if !files.serve(w, req) {
+			if !files.Serve(w, req, strings.TrimPrefix(req.URL.Path, "/assets/")) {
 				c.notFound(w, req)
 			}
 		},
@@ -133,13 +134,13 @@ func Handler(c Config) http.Handler {
 const generateCommand = "go generate ./web"
 
 // renderPage fills in what the page has to know before its script runs.
-func renderPage(c Config, files *assets) []byte {
+func renderPage(c Config, files *asset.Files) []byte {
 	var b bytes.Buffer
 	err := pageTemplate.Execute(&b, struct {
 		Assets, Version, Generate string
 		RTMPPort                  int
 		Player, PublishPrivate    bool
-	}{"/assets/" + files.hash, c.Version, generateCommand, c.RTMPPort, files.player, c.PublishPrivate})
+	}{"/assets/" + files.Hash(), c.Version, generateCommand, c.RTMPPort, files.Has(playerFile), c.PublishPrivate})
 	if err != nil {
 		panic(err) // the template and its data are both part of this package
 	}

@@ -2,7 +2,7 @@
 
 import { $, show, text } from './dom.js';
 import { List } from './list.js';
-import { Poller } from './poll.js';
+import { Poller, json } from './poll.js';
 import { Recording } from './recording.js';
 import { Recordings } from './recordings.js';
 import { Watch } from './watch.js';
@@ -12,8 +12,10 @@ const list = new List();
 let watch = null;      // the view of a stream, or of a recording
 let recordings = null; // the newest, below the list
 let answers = 0, last = null;
+let asked = ''; // the stream that the figures are of, empty for all
 
-const poller = new Poller((answer, reason) => {
+const ask = (signal) => json('/api/v1/streams' + (asked && '?stream=' + encodeURIComponent(asked)), signal);
+const poller = new Poller(ask, (answer, reason) => {
   last = answer ?? last;
   if (answer) answers++;
   show($('unreachable'), !answer);
@@ -70,7 +72,8 @@ function route() {
     recordings = new Recordings({ root: $('newest'), limit: 6 });
   }
   poller.calm = false;
-  poller.watch(recording ? streamOf(recording) : key || null);
+  asked = recording ? streamOf(recording) : key;
+  poller.now();
 }
 
 // streamOf is the stream of a recording APP/NAME/ID.

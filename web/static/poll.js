@@ -1,29 +1,33 @@
-// The figures of the server, kept current: every second while somebody looks,
-// rarely when the page is hidden, ever more rarely while the server fails.
+// Figures of the server, kept current: every second or so while somebody looks, rarely or
+// never when the page is hidden, ever more rarely while the server fails.
 
-const seen = 1000, calm = 2000, hidden = 15000, slowest = 15000; // ms
+const pace = { seen: 1000, calm: 2000, hidden: 15000, slowest: 15000 }; // ms
+const longest = 8000; // ms until a question is given up
 
 export class Poller {
-  #query = '';
+  #ask;
+  #heard;
+  #pace;
   #calm = false;
   #timer = 0;
   #failures = 0;
   #turn = 0; // tells an answer to an old question
-  #heard;
+  #going = null; // ends the question that is on its way
+  #closed = new AbortController();
 
-  // heard is called after each question, with the answer ({streams, …}), or
-  // with null and the reason in words.
-  constructor(heard) {
+  // ask is given a signal at which it gives up, and returns the answer or throws. heard is
+  // called after each question, with the answer, or with null and the reason in words.
+  // The times are in ms; hidden: 0 asks nothing while the page is hidden.
+  constructor(ask, heard, times = {}) {
+    this.#ask = ask;
     this.#heard = heard;
-    const now = () => { if (!document.hidden) this.now(); };
-    document.addEventListener('visibilitychange', now);
-    addEventListener('online', now);
-  }
-
-  // watch asks for one stream from now on, or with null for all.
-  watch(key) {
-    this.#query = key === null ? '' : '?stream=' + encodeURIComponent(key);
-    this.now();
+    this.#pace = { ...pace, ...times };
+    const now = () => {
+      if (!document.hidden) this.now();
+      else if (!this.#pace.hidden) this.#stop();
+    };
+    document.addEventListener('visibilitychange', now, { signal: this.#closed.signal });
+    addEventListener('online', now, { signal: this.#closed.signal });
   }
 
   // calm makes the poller ask less often: the picture is what counts now.
@@ -31,22 +35,34 @@ export class Poller {
     this.#calm = yes;
   }
 
+  // now asks at once; what was asked before is not waited for.
   now() {
-    clearTimeout(this.#timer);
-    this.#ask(++this.#turn);
+    this.#stop();
+    if (this.#closed.signal.aborted || document.hidden && !this.#pace.hidden) return;
+    this.#question(this.#turn);
   }
 
-  async #ask(turn) {
-    let answer = null, reason = '';
+  close() {
+    this.#closed.abort();
+    this.#stop();
+  }
+
+  #stop() {
+    this.#turn++;
+    clearTimeout(this.#timer);
+    this.#going?.abort();
+  }
+
+  async #question(turn) {
+    let answer = null, reason = '', late = false;
+    const going = this.#going = new AbortController();
+    const timer = setTimeout(() => { late = true; going.abort(); }, longest);
     try {
-      const response = await fetch('/api/v1/streams' + this.#query,
-        { cache: 'no-store', signal: AbortSignal.timeout(8000) });
-      if (!response.ok) throw new Error(`it answers ${response.status}`);
-      answer = await response.json();
+      answer = await this.#ask(going.signal);
     } catch (e) {
-      reason = e.name === 'TimeoutError' ? 'it takes too long'
-        : e instanceof TypeError ? 'no connection' : e.message;
+      reason = late ? 'it takes too long' : e instanceof TypeError ? 'no connection' : e.message;
     }
+    clearTimeout(timer);
     if (turn !== this.#turn) return;
     this.#failures = answer ? 0 : this.#failures + 1;
     this.#timer = setTimeout(() => this.now(), this.#pause());
@@ -54,8 +70,16 @@ export class Poller {
   }
 
   #pause() {
+    const { seen, calm, hidden, slowest } = this.#pace;
     const failing = this.#failures && Math.min(slowest, seen * 2 ** (this.#failures - 1));
     const pause = Math.max(document.hidden ? hidden : this.#calm ? calm : seen, failing);
     return pause * (0.95 + 0.1 * Math.random()); // pages opened together drift apart
   }
+}
+
+// json asks the server for something.
+export async function json(path, signal) {
+  const response = await fetch(path, { cache: 'no-store', signal });
+  if (!response.ok) throw new Error(`it answers ${response.status}`);
+  return response.json();
 }
