@@ -10,6 +10,7 @@ export const protocol = (name) => protocols[name] || name;
 // bits tells bits per second.
 export function bits(n) {
   if (!(n > 0)) return '–';
+  if (n >= 999.5e6) return (n / 1e9).toFixed(n < 9.95e9 ? 1 : 0) + ' Gbit/s';
   if (n >= 999500) return (n / 1e6).toFixed(n < 9.95e6 ? 1 : 0) + ' Mbit/s';
   return Math.max(1, Math.round(n / 1e3)) + ' kbit/s';
 }

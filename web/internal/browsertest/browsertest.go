@@ -1,0 +1,178 @@
+// Package browsertest drives a headless Chromium, for tests of pages.
+package browsertest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Patience is how long a test waits for what it expects of a browser.
+const Patience = 20 * time.Second
+
+// Page is one tab of a headless browser.
+type Page struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu     sync.Mutex
+	errors []string
+}
+
+// LeaveOut ends a test that this machine lacks something for, which CI may not.
+func LeaveOut(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal("nothing may be left out where CI=true: " + what)
+	}
+	t.Skip("left out: " + what)
+}
+
+// New starts Chromium for a test that needs it, and skips the test where there is none. The
+// test fails for errors on the page's console.
+func New(t *testing.T) *Page {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("left out: tests in a browser take a minute; run without -short")
+	}
+	var path string
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if found, err := exec.LookPath(name); err == nil {
+			path = found
+			break
+		}
+	}
+	if path == "" {
+		LeaveOut(t, "Chromium is missing; apt-get install chromium")
+	}
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path),
+		chromedp.NoSandbox,
+		chromedp.DisableGPU,
+		chromedp.UserDataDir(t.TempDir()),
+		chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("autoplay-policy", "no-user-gesture-required"),
+		chromedp.WSURLReadTimeout(time.Minute),
+	)...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	p := &Page{t: t, ctx: ctx}
+	t.Cleanup(func() {
+		assert.NoError(t, chromedp.Cancel(ctx), "the browser ends")
+		cancel()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		assert.Empty(t, p.errors, "errors on the page's console")
+	})
+	require.NoError(t, chromedp.Do(ctx), "the browser starts")
+	require.NoError(t, chromedp.Listen(ctx, func(ev any) {
+		switch ev := ev.(type) {
+		case *runtime.EventExceptionThrown:
+			text := ev.ExceptionDetails.Text
+			if ev.ExceptionDetails.Exception != nil {
+				text += " " + ev.ExceptionDetails.Exception.Description
+			}
+			p.complain(text)
+		case *log.EventEntryAdded:
+			// A lost connection is what some tests are about.
+			if ev.Entry.Level == log.EntryLevelError && ev.Entry.Source != log.EntrySourceNetwork {
+				p.complain(ev.Entry.Text)
+			}
+		}
+	}))
+	return p
+}
+
+// Context is that of the tab.
+func (p *Page) Context() context.Context { return p.ctx }
+
+func (p *Page) complain(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.errors = append(p.errors, text)
+}
+
+// Run does something in the tab.
+func (p *Page) Run(actions ...chromedp.Action[chromedp.Void]) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, Patience)
+	defer cancel()
+	require.NoError(p.t, chromedp.Do(ctx, actions...))
+}
+
+// Click clicks on an element until it has heard it: on a busy machine the page may move
+// under the pointer.
+func (p *Page) Click(selector string) {
+	p.t.Helper()
+	listen := fmt.Sprintf(`window.clicked = false;
+		document.querySelector(%q).addEventListener("click", () => { window.clicked = true }, { once: true });`, selector)
+	for deadline := time.Now().Add(Patience); time.Now().Before(deadline); {
+		p.Until(fmt.Sprintf("!!document.querySelector(%q)", selector))
+		p.Run(chromedp.Evaluate[chromedp.Void](listen), chromedp.Click(chromedp.CSS(selector)))
+		if Eval[bool](p, "window.clicked") {
+			return
+		}
+	}
+	p.t.Fatalf("%s hears no click", selector)
+}
+
+// Open goes to an address.
+func (p *Page) Open(url string) {
+	p.t.Helper()
+	p.Run(chromedp.Navigate(url))
+}
+
+// Screenshot keeps what the page looks like, where somebody wants to see it.
+func (p *Page) Screenshot(name string) {
+	p.t.Helper()
+	dir := os.Getenv("SLUICE_TEST_SCREENSHOTS")
+	if dir == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, Patience)
+	defer cancel()
+	picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	require.NoError(p.t, err)
+	require.NoError(p.t, os.WriteFile(filepath.Join(dir, name+".png"), picture, 0o600))
+}
+
+// Eval returns what a JavaScript expression yields.
+func Eval[T any](p *Page, expression string) T {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, Patience)
+	defer cancel()
+	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+	require.NoError(p.t, err, expression)
+	return v
+}
+
+// Until waits until a JavaScript expression is true.
+func (p *Page) Until(expression string) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, Patience)
+	defer cancel()
+	_, err := chromedp.Run(ctx, chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingInterval(20*time.Millisecond), chromedp.WithPollingTimeout(0)))
+	if err != nil {
+		now := Eval[json.RawMessage](p, "typeof sluice === 'undefined' ? null : ({...sluice, streams: undefined})")
+		require.NoError(p.t, err, "waiting for %s; the page says %s", expression, now)
+	}
+}
+
+// State is a JavaScript expression for one of some states of the page.
+func State(names ...string) string {
+	return fmt.Sprintf(`%q.split(" ").includes(document.body.dataset.state)`, strings.Join(names, " "))
+}
