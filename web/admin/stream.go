@@ -16,6 +16,7 @@ import (
 //	&state=live        or grace, waiting
 //	&protocol=rtmp     of the publisher
 //	&address=…         of the publisher, or network=…
+//	&search=TEXT       in the name or the publisher's address, in capitals or not
 //	&limit=, &cursor=  as for Sessions
 type Streams struct {
 	Streams []Stream `json:"streams"` // never null
@@ -57,10 +58,14 @@ type Stream struct {
 
 // streams answers GET /api/v1/streams.
 func (a *api) streams(r *http.Request) (reply, error) {
-	s, err := parseSelection(r.URL.RawQuery, "stream", "state", "protocol", "address", "network")
+	s, err := parseSelection(r.URL.RawQuery, "stream", "state", "protocol", "address", "network", "search")
 	if err != nil {
 		return reply{}, err
 	}
+	if len(s.values.Get("search")) > maxText {
+		return reply{}, badRequest("search is a text of 1024 bytes at the most")
+	}
+	search := strings.ToLower(s.values.Get("search"))
 	var after hub.Key
 	if s.cursor != "" {
 		place, err := decodeCursor(s.cursor)
@@ -72,7 +77,7 @@ func (a *api) streams(r *http.Request) (reply, error) {
 	said := Streams{Streams: []Stream{}}
 	var page []hub.StreamInfo
 	for _, info := range a.Hub.Streams() {
-		if !s.wantsStream(info) {
+		if !s.wantsStream(info) || !strings.Contains(strings.ToLower(info.App+"/"+info.Name+" "+info.Publisher), search) {
 			continue
 		}
 		said.Total++
