@@ -1,0 +1,68 @@
+// The list of streams.
+
+import { el, text } from './dom.js';
+import { query } from './api.js';
+import { heading, choice, search, streamCell, pillCell } from './parts.js';
+import { go, to } from './route.js';
+import { Table, Pager, plain, part } from './table.js';
+import { videoCodec, audioCodec, size } from './format.js';
+import * as words from './words.js';
+
+const limit = 100;
+
+// healthCell shows in a few words what is wrong with a publisher.
+export function healthCell(cell, stream) {
+  const list = part(cell, () => el('span', { class: 'troubles' }));
+  const said = (stream.health ?? []).map((h) => words.health(h.word)).join(', ');
+  text(list, said || (stream.state === 'live' ? 'Good' : words.none));
+  list.classList.toggle('warn', said !== '');
+}
+
+const media = (s) => [videoCodec(s.video), size(s.video), audioCodec(s.audio)].filter(Boolean).join(', ') || words.none;
+
+export function streamTable(empty) {
+  return new Table({
+    label: 'Streams', empty, key: (s) => s.stream,
+    columns: [
+      { label: 'Stream', kind: 'name', fill: (cell, s) => streamCell(cell, s.stream) },
+      { label: 'State', kind: 'state', fill: (cell, s) => pillCell(cell, s.state, s.state === 'waiting' ? 'Wanted' : words.state(s.state)) },
+      { label: 'Health', kind: 'trouble', fill: healthCell },
+      { label: 'Publisher', kind: 'over', fill: plain((s) => words.over(s.protocol)) },
+      { label: 'Bitrate', kind: 'number', fill: plain((s) => words.bits(s.bitrate)) },
+      { label: 'Viewers', kind: 'number', fill: plain((s) => words.n(s.viewers.total)) },
+      { label: 'For', kind: 'number', fill: plain((s) => words.since(s.since)) },
+      { label: 'Format', kind: 'about', fill: plain(media) },
+    ],
+  });
+}
+
+export function streams() {
+  let now = {};
+  const change = (values) => go(to('streams', [], { ...now, cursor: '', page: '', ...values }), true);
+  const name = search('Search', 'Name or publisher', (value) => { if (value !== (now.search ?? '')) change({ search: value }); });
+  const state = choice('State', [['', 'Any'], ['live', 'Live'], ['grace', 'Publisher lost'], ['waiting', 'Wanted']], (value) => change({ state: value }));
+  const table = streamTable('No stream fits.');
+  const pager = new Pager('Pages of streams', (cursor, page) => go(to('streams', [], { ...now, cursor, page: page > 1 ? page : '' })));
+  let filter = null;
+  return {
+    title: 'Streams',
+    root: el('div', {}, heading('Streams'), el('form', { class: 'filters', role: 'search' }, name.root, state.root), table.root, pager.root),
+    route: ({ query: asked }) => {
+      now = asked;
+      name.set(asked.search ?? '');
+      state.set(asked.state ?? '');
+      const of = query({ search: asked.search, state: asked.state });
+      if (of !== filter) pager.forget();
+      filter = of;
+      pager.at(asked.cursor ?? '', Number(asked.page) || 1);
+    },
+    tasks: [{
+      every: 2000,
+      ask: () => '/api/v1/streams' + query({ limit, search: now.search, state: now.state, cursor: now.cursor }),
+      heard: (answer) => {
+        table.update(answer.streams);
+        pager.update({ shown: answer.streams.length, limit, total: answer.total, next: answer.next, one: 'stream' });
+      },
+    }],
+  };
+}
