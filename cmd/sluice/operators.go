@@ -14,6 +14,7 @@ import (
 	"sluice/httpflv/answer"
 	"sluice/hub"
 	"sluice/web/admin"
+	"sluice/web/console"
 )
 
 // maxAdminConnections bounds the connections to the operators' address and to that of metrics
@@ -28,7 +29,7 @@ const adminAnswerTimeout = 2 * time.Minute
 type operatorsSite struct {
 	metrics  http.Handler // /metrics
 	profiles http.Handler // below /debug/pprof/
-	console  http.Handler // /admin and below; nil without
+	console  http.Handler // /admin and below
 	api      http.Handler // the rest
 }
 
@@ -40,7 +41,7 @@ func (o operatorsSite) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		part = o.metrics
 	case strings.HasPrefix(path, profilesPath):
 		part = o.profiles
-	case o.console != nil && (path == "/admin" || strings.HasPrefix(path, "/admin/")):
+	case console.Serves(path):
 		part = o.console
 	}
 	part.ServeHTTP(w, r)
@@ -75,6 +76,7 @@ func (s *service) openOperators(cfg *config, l listeners, log *slog.Logger) {
 		s.admin, s.listeners.admin = serve(l.admin, operatorsSite{
 			metrics:  guard.Require(figures, metricsToken, adminToken),
 			profiles: guard.Require(profiles(), adminToken),
+			console:  console.Handler(console.Config{Version: versionText()}),
 			api:      s.newAPI(cfg, guard, log),
 		})
 	}
