@@ -87,7 +87,7 @@ func startSecrets(t *testing.T) *secretsServer {
 		"SLUICE_WATCH_SECRETS=** "+watchSecret, "SLUICE_SIGN_FORMATS=sluice tencent aliyun", "SLUICE_JWT_JWKS_URL="+keys.url(),
 		"SLUICE_AUTH_URL="+secretURL(asked.URL), "SLUICE_EVENT_URL="+secretURL(endpoint.URL), "SLUICE_EVENT_SECRET=S3CRETevents S3CRETevents2",
 		"SLUICE_EVENT_EXEC="+script, "SLUICE_EVENT_UPDATE=100ms", "SLUICE_ADMIN_ADDR=127.0.0.1:0", "SLUICE_ADMIN_TOKEN="+adminToken,
-		"SLUICE_PUBLIC_LIST=true", "SLUICE_VIEWER_WAIT=200ms", "SLUICE_PUBLISHER_GRACE=200ms", "SLUICE_AUTH_FAILURES=1000/1s")
+		"SLUICE_METRICS_TOKEN="+scraperToken, "SLUICE_METRICS_STREAMS=1000", "SLUICE_PUBLIC_LIST=true", "SLUICE_VIEWER_WAIT=200ms", "SLUICE_PUBLISHER_GRACE=200ms", "SLUICE_AUTH_FAILURES=1000/1s")
 	cmd.Stdout, cmd.Stderr = s.stdout, s.stderr
 	require.NoError(t, cmd.Start())
 	s.cmd = cmd
@@ -221,6 +221,15 @@ func (s *secretsServer) operators(t *testing.T) []byte {
 	ask(nil, "POST", "/api/v1/streams/kick?token=S3CRETquery", authorized+"Cookie: S3CRETcookie\r\n", `{"stream":"live/cam","ban":"0"}`)
 	ask(nil, "GET", "/api/v1/bans", authorized, "")
 	ask(nil, "GET", "/api/v1/events?limit=1000", authorized, "")
+	ask(net.IPv4(127, 0, 0, 8), "GET", "/metrics?token="+scraperToken, "Authorization: Bearer S3CRETguess\r\n", "")
+	ask(nil, "GET", "/debug/pprof/goroutine?debug=2", authorized, "")
+	metrics := told.Len()
+	ask(nil, "GET", "/metrics?token=S3CRETquery", "Authorization: Bearer "+scraperToken+"\r\n", "")
+	said := told.String()[metrics:]
+	assert.Contains(t, said, `sluice_permission_decisions_total{method="url",result="granted",role="publish"}`)
+	for line := range strings.Lines(said) {
+		assert.NotContains(t, line, `="other"`, "each decision, refusal and end has its label")
+	}
 	return told.Bytes()
 }
 
@@ -309,7 +318,7 @@ func TestPermissionMistakesKeepSecrets(t *testing.T) {
 		{"SLUICE_WATCH_AUTH=jwt", "SLUICE_JWT_KEYS=S3CRET RS256 S3CRET"}, {"SLUICE_WATCH_AUTH=jwt", "SLUICE_JWT_JWKS_URL=ftp://S3CRET:S3CRET@x/S3CRET"},
 		{"SLUICE_WATCH_AUTH=url", "SLUICE_AUTH_URL=http://u:S3CRET@x:port/S3CRET"}, {"SLUICE_WATCH_AUTH=url", "SLUICE_AUTH_URL=S3CRET"},
 		{"SLUICE_EVENT_URL=http://S3CRET@/%zz"}, {"SLUICE_EVENT_URL=S3CRET://x"}, {"SLUICE_EVENT_SECRET=S3CRET"},
-		{"SLUICE_ADMIN_TOKEN=S3CRETadmintokenlong"},
+		{"SLUICE_ADMIN_TOKEN=S3CRETadmintokenlong"}, {"SLUICE_METRICS_TOKEN=S3CRETmetricstokenlong"}, {"SLUICE_METRICS_TOKEN=S3CRET"},
 		{"SLUICE_ADMIN_ADDR=127.0.0.1:0", "SLUICE_ADMIN_TOKEN=S3CRET"}, {"SLUICE_PUBLISH_AUTH=key", "SLUICE_WATCH_AUTH=key", "SLUICE_PUBLISH_KEYS=** S3CRET", "SLUICE_WATCH_KEYS=** S3CRET"},
 		{"SLUICE_EVENT_URL=http://x/", "SLUICE_EVENT_SECRET=whsec_S3CRET!!"}, {"SLUICE_ADMIN_TOKEN_FILE=/nowhere", "SLUICE_ADMIN_TOKEN=S3CRETadmintokenlong"},
 	} {

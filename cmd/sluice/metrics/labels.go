@@ -20,8 +20,11 @@ var Receivers = []string{"webhook", "exec"}
 // protocols are those of sessions.
 var protocols = map[hub.Role][]string{
 	hub.RolePublish: {"rtmp", "demo"},
-	hub.RoleWatch:   {"rtmp", "http-flv", "ws-flv"},
+	hub.RoleWatch:   append([]string{"http-file", "ws-file"}, live...),
 }
+
+// live are the protocols of viewers of streams.
+var live = []string{"rtmp", "http-flv", "ws-flv"}
 
 // ends are the reasons for which sessions end.
 var ends = map[hub.Role][]hub.Reason{
@@ -39,11 +42,11 @@ var ends = map[hub.Role][]hub.Reason{
 var refusals = map[hub.Role][]hub.Reason{
 	hub.RolePublish: {
 		hub.ReasonBadRequest, hub.ReasonBusy, hub.ReasonDenied, hub.ReasonTooMany, hub.ReasonKicked,
-		hub.ReasonClientLeft, hub.ReasonShuttingDown,
+		hub.ReasonClientLeft, hub.ReasonConnection, hub.ReasonProtocol, hub.ReasonShuttingDown,
 	},
 	hub.RoleWatch: {
-		hub.ReasonBadRequest, hub.ReasonNotFound, hub.ReasonDenied, hub.ReasonTooMany, hub.ReasonKicked,
-		hub.ReasonClientLeft, hub.ReasonShuttingDown,
+		hub.ReasonBadRequest, hub.ReasonNotFound, hub.ReasonBusy, hub.ReasonDenied, hub.ReasonTooMany, hub.ReasonKicked,
+		hub.ReasonClientLeft, hub.ReasonConnection, hub.ReasonProtocol, hub.ReasonShuttingDown,
 	},
 }
 

@@ -62,8 +62,13 @@ func sessionFigures() []figure {
 			each(publish, func(t *hub.SessionTotals) uint64 { return t.Bytes }, alone)},
 		{"sluice_sent_bytes_total", "Bytes to viewers, in the form of their protocol.", counter, []string{"protocol"},
 			each(watch, func(t *hub.SessionTotals) uint64 { return t.Bytes }, alone)},
-		{"sluice_dropped_packets_total", "Packets that viewers were not sent because they were too slow.", counter, []string{"protocol"},
-			each(watch, func(t *hub.SessionTotals) uint64 { return t.Dropped }, alone)},
+		{"sluice_dropped_packets_total", "Packets that viewers were not sent because they were too slow.", counter, nil,
+			one(func(m *moment) (n uint64) {
+				for i := range m.sessions {
+					n += m.sessions[i].Dropped
+				}
+				return n
+			})},
 	}
 }
 

@@ -112,11 +112,11 @@ func (m *Metrics) register() {
 		Name: "sluice_hub_lost_events_total", Help: "Events that nobody was told, since too many waited inside the server.",
 	})
 	frames := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "sluice_first_frame_seconds", Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		Name: "sluice_first_frame_seconds", Buckets: []float64{.025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		Help: "Time from a viewer's request to its first frame, the waits for permission and for a publisher included.",
 	}, []string{"protocol"})
 	m.frames = make(map[string]prometheus.Observer)
-	for _, protocol := range protocols[hub.RoleWatch] {
+	for _, protocol := range live {
 		m.frames[protocol] = frames.WithLabelValues(protocol)
 	}
 	m.decided = prometheus.NewCounterVec(prometheus.CounterOpts{
