@@ -146,6 +146,7 @@ func (w *soak) run(d time.Duration, seed uint64, amid bool) {
 		w.act(seed, 600+i, w.playFiles)
 	}
 	w.act(seed, 700, w.tidy)
+	w.act(seed, 800, w.watchMetrics)
 	select {
 	case <-time.After(d):
 	case err := <-failed:
@@ -164,6 +165,7 @@ func (w *soak) run(d time.Duration, seed uint64, amid bool) {
 	w.actors.Wait()
 	w.report()
 	w.observer.check(w.svc.hub)
+	w.checkMetrics()
 	w.checkFiles(w.dir)
 	assert.Zero(t, budget.Used(), "of the readers' budget")
 	assert.Empty(t, w.log.bad(), "lines of the log")
@@ -183,12 +185,15 @@ func (w *soak) everyProtocolWatched() bool {
 	return true
 }
 
-// serve starts the service with a policy and an observer.
+// serve starts the service with a policy, an observer and metrics.
 func (w *soak) serve(cfg config) (failed <-chan error) {
+	cfg.MetricsAddr = "127.0.0.1:0"
 	cfg.authorize, cfg.observe = soakPolicy, w.observer.observe
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
 	cfg.archive, err = openArchive(cfg, log)
+	require.NoError(w.t, err)
+	cfg.permission, err = openPermission(&cfg, log)
 	require.NoError(w.t, err)
 	l, err := listen(w.t.Context(), cfg)
 	require.NoError(w.t, err)
