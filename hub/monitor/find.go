@@ -92,7 +92,7 @@ func findKeys(s *stream, m *hub.Measures, _ time.Duration) finding {
 func findRate(s *stream, m *hub.Measures, now time.Duration) finding {
 	announced := announcedRate(m)
 	switch {
-	case announced < minRate, s.placed < rateLooks, now-s.shown >= rateLooks*Step:
+	case announced < minRate, s.placed < rateLooks, s.frameRate < minSentRate:
 		return finding{}
 	case s.frameRate < announced*minRateShare && s.isQuiet(m, announced):
 		return finding{}
@@ -152,7 +152,7 @@ func findFast(s *stream, _ *hub.Measures, _ time.Duration) finding {
 }
 
 func findApart(s *stream, m *hub.Measures, now time.Duration) finding {
-	if !m.HasApart || s.heard != now || s.shown != now {
+	if !m.HasApart || s.soundless > 0 || s.shown != now {
 		return finding{}
 	}
 	apart := m.Apart.Seconds()
@@ -163,9 +163,7 @@ func findJumps(s *stream, _ *hub.Measures, now time.Duration) finding {
 	if now-s.jumped >= jumpMemory {
 		s.jumps = 0
 	}
-	f := judged(s.jumps > maxJumps, float64(s.jumps), maxJumps)
-	f.other = (now - s.jumped).Seconds()
-	return f
+	return judged(s.jumps > maxJumps, float64(s.jumps), maxJumps)
 }
 
 func findEarly(s *stream, m *hub.Measures, now time.Duration) finding {
@@ -179,5 +177,5 @@ func findSoundless(s *stream, m *hub.Measures, now time.Duration) finding {
 	if m.Counts.Sounds == 0 || s.shown != now {
 		return finding{}
 	}
-	return judged(now-s.heard > maxSoundless, (now - s.heard).Seconds(), maxSoundless.Seconds())
+	return judged(s.soundless > maxSoundless, s.soundless.Seconds(), maxSoundless.Seconds())
 }

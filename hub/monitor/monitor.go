@@ -9,7 +9,9 @@
 package monitor
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -140,7 +142,7 @@ func (m *Monitor) look() {
 
 // leaveLocked sees to streams that nobody publishes.
 func (m *Monitor) leaveLocked(now time.Duration, steps int) {
-	gone := 0
+	var gone []hub.Key
 	for key, s := range m.streams {
 		if s.seen == now {
 			continue
@@ -151,17 +153,13 @@ func (m *Monitor) leaveLocked(now time.Duration, steps int) {
 			delete(m.streams, key)
 			continue
 		}
-		gone++
+		gone = append(gone, key)
 	}
-	for ; gone > maxGone; gone-- {
-		var oldest hub.Key
-		first := now
-		for key, s := range m.streams {
-			if s.seen < first {
-				oldest, first = key, s.seen
-			}
+	if len(gone) > maxGone {
+		slices.SortFunc(gone, func(a, b hub.Key) int { return cmp.Compare(m.streams[a].seen, m.streams[b].seen) })
+		for _, key := range gone[:len(gone)-maxGone] {
+			delete(m.streams, key)
 		}
-		delete(m.streams, oldest)
 	}
 }
 

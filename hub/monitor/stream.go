@@ -46,13 +46,14 @@ type stream struct {
 	bitrate     float64       // the present one
 	keyInterval time.Duration // between the last two key frames
 
-	heard, shown time.Duration // when frames of sound and pictures came last
+	shown     time.Duration // when a picture came last
+	soundless time.Duration // for how long pictures came without sound
 
-	paces [paceLooks]uint8 // stream time by the time that has passed, in hundredths
-	paced uint8            // how many there are
-	quiet uint8            // looks since a frame came
-	evens uint32           // a bit for each of the last looks, the newest lowest: something arrived late
-	late  time.Duration    // by how much, at the most
+	paces [paceLooks]uint16 // stream time by the time that has passed, in hundredths
+	paced uint8             // how many there are
+	quiet uint8             // looks since a frame came
+	evens uint32            // a bit for each of the last looks, the newest lowest: something arrived late
+	late  time.Duration     // by how much, at the most
 
 	run  run
 	runs [maxRuns]uint32 // bits per second; a ring
@@ -86,7 +87,7 @@ func (s *stream) skip(looks int) { s.series.skip(looks) }
 
 // begin begins a session. The series goes on.
 func (s *stream) begin(m *hub.Measures, now time.Duration) {
-	*s = stream{series: s.series, seen: now, session: m.Session, since: now, heard: now, shown: now}
+	*s = stream{series: s.series, seen: now, session: m.Session, since: now, shown: now}
 }
 
 // pass is what has come between two looks.
@@ -123,11 +124,12 @@ func (s *stream) look(m *hub.Measures, now, span time.Duration) {
 	p := passOf(m, &s.before, span)
 	s.before = m.Counts
 	s.series.add(p.point(m))
-	if p.sounds > 0 {
-		s.heard = now
-	}
 	if p.pictures > 0 {
 		s.shown = now
+		s.soundless += span
+	}
+	if p.sounds > 0 {
+		s.soundless = 0
 	}
 	if p.early > 0 {
 		s.early, s.unfit = min(1, float64(p.early)/float64(max(1, p.pictures))), now
@@ -227,7 +229,7 @@ func (s *stream) noteArrival(p *pass) {
 	}
 	s.paced = min(s.paced+1, paceLooks)
 	copy(s.paces[1:], s.paces[:])
-	s.paces[0] = uint8(min(max(math.Round(100*p.front.Seconds()/p.span.Seconds()), 0), math.MaxUint8))
+	s.paces[0] = uint16(min(max(math.Round(100*p.front.Seconds()/p.span.Seconds()), 0), math.MaxUint16))
 }
 
 // lateLooks returns at how many of the last looks something had arrived late.

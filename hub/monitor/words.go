@@ -21,7 +21,7 @@ type Health struct {
 type verdict uint8
 
 const (
-	unknown verdict = iota // nothing can be said: a word stays as it is
+	unknown verdict = iota // nothing can be said: a word that is on stays so
 	good
 	bad
 )
@@ -40,7 +40,7 @@ type finding struct {
 //	          bad                  bad for rule.begins
 //	(none) ─────────▶ about to be ─────────────────────▶ on ──┐
 //	   ▲                   │                              ▲   │ good
-//	   │       good        │                          bad │   ▼
+//	   │  good, or unknown │                          bad │   ▼
 //	   ├───────────────────┘                              on, and good
 //	   └────────────────────────────────────────────────────┘ for rule.ends
 type word struct {
@@ -74,6 +74,9 @@ func (s *stream) judge(rule int, f finding, now time.Duration) turn {
 	w, r := &s.words[i], &rules[rule]
 	switch f.verdict {
 	case unknown:
+		if !w.on {
+			s.drop(rule)
+		}
 	case bad:
 		w.found, w.well = f, false
 		if !w.on && now-w.since >= r.begins {
