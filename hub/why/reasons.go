@@ -193,7 +193,7 @@ func (k *Known) peer() string {
 	case d.Unanswered >= resentOften:
 		return fmt.Sprintf(" Its host does not answer: the same bytes were sent %d times more.", d.Unanswered)
 	case d.Closed:
-		return " Its host answers, and the player there does not read."
+		return " Its host answers: it is the player there that does not read, or not fast enough."
 	}
 	return ""
 }

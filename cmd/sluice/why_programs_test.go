@@ -1,0 +1,80 @@
+//go:build unix
+
+package main
+
+import (
+	"io"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// run starts a real program, which ends with the test at the latest.
+func (r *whyRig) run(name string, args ...string) *exec.Cmd {
+	r.t.Helper()
+	cmd := realProgram(r.t, name, args...)
+	cmd.Stdout = io.Discard
+	require.NoError(r.t, cmd.Start())
+	r.t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	return cmd
+}
+
+// curl and ffmpeg as they are stopped: curl does not read, ffmpeg does not send.
+func TestWhyOfPrograms(t *testing.T) {
+	r := startWhy(t)
+	ffmpeg := r.run("ffmpeg", "-v", "error", "-nostdin", "-re", "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25",
+		"-f", "lavfi", "-i", "sine", "-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-b:v", "400k", "-maxrate", "400k", "-bufsize", "400k", "-c:a", "aac",
+		"-f", "flv", "rtmp://"+r.at.rtmp+"/live/cam")
+	until(t, "ffmpeg publishes", func() bool { return len(r.hub.Streams()) == 1 })
+
+	curl := r.run("curl", "-sS", "-o", "/dev/null", "http://"+r.at.http+"/live/cam.flv")
+	s := r.why("cam", "ok")
+	assert.Contains(t, s.Client, "curl")
+	require.NoError(t, curl.Process.Signal(syscall.SIGSTOP))
+	s = r.why("cam", "unacknowledged")
+	assert.Positive(t, *s.Why.Unacknowledged)
+	assert.Contains(t, s.Why.Sentence, "does not read")
+	s = r.why("cam", "congested")
+	assert.Positive(t, s.Why.Unwritten)
+	require.NoError(t, curl.Process.Signal(syscall.SIGCONT))
+	r.why("cam", "ok")
+	require.NoError(t, curl.Process.Kill())
+	r.gone("cam")
+
+	slow := r.run("curl", "-sS", "-o", "/dev/null", "--limit-rate", "1k", "http://"+r.at.http+"/live/cam.flv")
+	s = r.why("cam", "congested")
+	assert.Positive(t, s.Why.BehindMS)
+	require.NoError(t, slow.Process.Kill())
+	r.gone("cam")
+
+	r.run("curl", "-sS", "-o", "/dev/null", "http://"+r.at.http+"/live/cam.flv")
+	r.why("cam", "ok")
+	require.NoError(t, ffmpeg.Process.Signal(syscall.SIGSTOP))
+	s = r.why("cam", "publisher_silent")
+	assert.Equal(t, []string{"video h264", "audio aac"}, s.Why.Told)
+	assert.WithinDuration(t, time.Now(), time.Time(*s.Why.Since), patience)
+	require.NoError(t, ffmpeg.Process.Signal(syscall.SIGCONT))
+	r.why("cam", "ok")
+	require.NoError(t, ffmpeg.Process.Kill())
+	r.why("cam", "publisher_left")
+}
+
+// Who plays a recording is not black because of the stream.
+func TestWhyItIsARecording(t *testing.T) {
+	r := startWhy(t, "SLUICE_RECORD_DIR="+t.TempDir(), "SLUICE_RECORD=**", "SLUICE_RECORD_MIN_FREE=0", "SLUICE_PUBLISHER_GRACE=0")
+	p := r.publish("old", append(madeHeader(), stream200k.frames(20*time.Second)...)...)
+	until(t, "a recording begins", func() bool { return len(r.at.recordings(t, "live/old")) > 0 })
+	require.NoError(t, p.Close())
+	recording := r.at.finished(t, "live/old", 1)[0]
+	r.run("ffmpeg", "-v", "error", "-nostdin", "-i", "rtmp://"+r.at.rtmp+"/rec/live/old/"+recording.ID, "-c", "copy", "-f", "flv", "-y", "/dev/null")
+	s := r.why("old", "recording")
+	assert.Equal(t, recording.ID, s.Recording)
+	assert.Empty(t, s.Why.Told)
+}
