@@ -36,14 +36,14 @@ type player struct {
 }
 
 func (p player) String() string {
-	name := [engines]string{"this player", "Chrome, or a browser like it,", "Firefox", "Safari", "ffmpeg (libavformat)"}[p.engine]
-	if p.version == 0 {
-		return name
+	name := [engines]string{"this player", "Chrome", "Firefox", "Safari", "ffmpeg's libavformat"}[p.engine]
+	if p.version != 0 {
+		name += fmt.Sprintf(" %d", p.version)
 	}
-	if base, comma := strings.CutSuffix(name, ","); comma {
-		return fmt.Sprintf("%s of version %d", base, p.version)
+	if p.engine == chromium {
+		name += ", or a browser built on it,"
 	}
-	return fmt.Sprintf("%s %d", name, p.version)
+	return name
 }
 
 // identify reads a User-Agent. All browsers name others that they want to be taken for, so the

@@ -235,7 +235,7 @@ func behind(k *Known) (Answer, bool) {
 func starting(k *Known) (Answer, bool) {
 	v := &k.Viewer
 	return Answer{
-		Sentence: fmt.Sprintf("It has been let in %s ago and has had no frame yet.", k.ago(k.Since)) + k.silence(),
+		Sentence: fmt.Sprintf("It was let in %s ago and has had no frame yet.", k.ago(k.Since)) + k.silence(),
 		Since:    k.Since,
 	}, v.At.IsZero() || !v.Started || !v.Begun
 }
