@@ -29,8 +29,8 @@ type ViewerInfo struct {
 	Left      time.Time     // when the last publisher left whose stream is held; zero otherwise
 	Grace     time.Duration // for how long that is held
 
-	// KeyFrame is when the newest key frame arrived, and KeyInterval how long after the one
-	// before; zero where there was none. KeyLost says that the newest one was given up, since
+	// KeyFrame is when the newest key frame of the present publisher arrived, and KeyInterval how
+	// long it is after the one before, by the stream's clock; zero where there was none. KeyLost says that the newest one was given up, since
 	// what followed it outgrew the bound of a GOP.
 	KeyFrame    time.Time
 	KeyInterval time.Duration
@@ -112,8 +112,8 @@ func (s *Stream) examineLocked(v *Viewer, now time.Time) ViewerInfo {
 	if s.state == stateGrace {
 		info.Left, info.Grace = s.left, s.hub.cfg.PublisherGrace
 	}
-	if arrived, interval, ok := s.keyFramesLocked(); ok {
-		info.KeyFrame, info.KeyInterval = s.hub.at(arrived), interval
+	if m := &s.session.meter; m.keys > 0 {
+		info.KeyFrame, info.KeyInterval = s.hub.at(m.keyArrived), m.keyInterval
 	}
 	if !v.started {
 		info.Lacks = s.lacksLocked(&v.cursor)
@@ -137,21 +137,6 @@ func (c *cursor) receives(typ flv.Type, flags uint32) bool {
 		return flags&flagVideoOff == 0 && !c.needKey
 	}
 	return flags&flagAudioOff == 0 && !c.deaf(c.next)
-}
-
-// keyFramesLocked returns when the newest key frame arrived, on the hub's clock, and how long
-// after the one before; ok is false where there was none. The interval is 0 after the first.
-func (s *Stream) keyFramesLocked() (arrived, interval time.Duration, ok bool) {
-	l := &s.log
-	n := len(l.keys)
-	if n == 0 {
-		return 0, 0, false
-	}
-	last := l.at(l.keys[n-1]).arrived
-	if n > 1 {
-		interval = time.Duration(last-l.at(l.keys[n-2]).arrived) * time.Millisecond
-	}
-	return time.Duration(last) * time.Millisecond, interval, true
 }
 
 // awaitsLocked returns for which tracks a viewer waits that lacks something, and until when.
