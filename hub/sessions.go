@@ -126,23 +126,28 @@ const sessionChunk = 256
 // those who are there all the time none is left out, since one that leaves is replaced by the
 // last, who was listed already and is then listed twice.
 func (s *Stream) appendSessions(all []SessionInfo) []SessionInfo {
-	rest := math.MaxInt // so many of the first viewers are still to be listed
-	for rest > 0 {
-		s.mu.Lock() // also against those who drive viewers
-		if rest == math.MaxInt && s.pub != nil {
-			all = append(all, SessionInfo{
-				Session: s.pub.session, State: SessionRunning, Since: s.hub.at(s.pub.session.begun), Bytes: s.pub.bytes,
-			})
-		}
-		rest = min(rest, len(s.viewers))
-		next := max(0, rest-sessionChunk)
-		for _, v := range s.viewers[next:rest] {
-			all = s.appendViewerLocked(all, v)
-		}
-		rest = next
-		s.mu.Unlock()
+	for rest := math.MaxInt; rest > 0; {
+		all, rest = s.appendChunk(all, rest)
 	}
 	return all
+}
+
+// appendChunk appends the next of them; so many of the first viewers are still to be listed, and
+// all that there are where rest is math.MaxInt.
+func (s *Stream) appendChunk(all []SessionInfo, rest int) ([]SessionInfo, int) {
+	s.mu.Lock() // also against those who drive viewers
+	defer s.mu.Unlock()
+	if rest == math.MaxInt && s.pub != nil {
+		all = append(all, SessionInfo{
+			Session: s.pub.session, State: SessionRunning, Since: s.hub.at(s.pub.session.begun), Bytes: s.pub.bytes,
+		})
+	}
+	rest = min(rest, len(s.viewers))
+	next := max(0, rest-sessionChunk)
+	for _, v := range s.viewers[next:rest] {
+		all = s.appendViewerLocked(all, v)
+	}
+	return all, next
 }
 
 // appendViewerLocked appends the session of a viewer of the stream, unless it was closed.

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 	"unsafe"
@@ -58,4 +59,45 @@ func TestViewersComeAndGo(t *testing.T) {
 func TestSizes(t *testing.T) {
 	assert.LessOrEqual(t, unsafe.Sizeof(Viewer{}), uintptr(128))
 	assert.LessOrEqual(t, unsafe.Sizeof(packet{}), uintptr(32))
+}
+
+// Of viewers who come and go while a stream with many is listed, none who is there all the time
+// is left out, and none is listed twice.
+func TestSessionsOfManyWhileSomeLeave(t *testing.T) {
+	for seed := range uint64(50) {
+		rnd := rand.New(rand.NewPCG(seed, 12))
+		h := New(Config{})
+		key := Key{App: "live", Name: "many"}
+		var viewers []*Viewer
+		come := func() {
+			v, err := h.Watch(h.NewSession(RoleWatch, key, Client{}), WatchOptions{})
+			require.NoError(t, err)
+			viewers = append(viewers, v)
+		}
+		for range 1000 + rnd.IntN(1000) {
+			come()
+		}
+		there := len(viewers) // from the beginning
+		var all []SessionInfo
+		for rest := math.MaxInt; rest > 0; {
+			all, rest = viewers[0].Stream().appendChunk(all, rest)
+			for range rnd.IntN(300) {
+				viewers[rnd.IntN(len(viewers))].Close()
+			}
+			for range rnd.IntN(100) {
+				come()
+			}
+		}
+		listed := map[*Session]bool{}
+		for _, info := range sortSessions(all) {
+			assert.False(t, listed[info.Session], "twice")
+			listed[info.Session] = true
+		}
+		for i, v := range viewers {
+			if i < there && !v.mustEnd() {
+				assert.True(t, listed[v.session], "seed %d: %d of %d", seed, i, there)
+			}
+			v.Close()
+		}
+	}
 }

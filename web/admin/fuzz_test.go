@@ -47,6 +47,8 @@ func FuzzBody(f *testing.F) {
 func FuzzQuery(f *testing.F) {
 	f.Add("limit=1&cursor=eA", "sessions")
 	f.Add("stream=live/**&address=::1&role=watch", "bans")
+	f.Add("sort=-lag&search=%00x&cursor=18446744073709551615", "sessions")
+	f.Add("sort=address&search=%C3&limit=1", "sessions")
 	f.Add("after=18446744073709551615&wait=1ms", "events")
 	f.Add("cursor=bGl2ZS9h", "streams")
 	f.Fuzz(func(t *testing.T, query, list string) {
