@@ -39,6 +39,7 @@ type rig struct {
 	events *ring
 	token  atomic.Value // string
 	away   atomic.Bool  // the API does not answer
+	batch  hub.Batch
 
 	mu    sync.Mutex
 	asked []string // paths and queries of the API
@@ -138,6 +139,11 @@ func (r *rig) publish(stream string, c hub.Client) *hub.Publisher {
 	return p
 }
 
+// discard is a protocol whose clients get nothing.
+type discard struct{}
+
+func (discard) AppendTags(dst []byte, _ []flv.Tag) []byte { return dst }
+
 // watch adds a viewer that takes what there is once, and no more.
 func (r *rig) watch(stream string, c hub.Client) *hub.Viewer {
 	s := r.hub.NewSession(hub.RoleWatch, key(stream), c)
@@ -145,6 +151,14 @@ func (r *rig) watch(stream string, c hub.Client) *hub.Viewer {
 	v, err := r.hub.Watch(s, hub.WatchOptions{})
 	require.NoError(r.t, err)
 	r.t.Cleanup(v.Close)
+	if !r.hub.Live(key(stream)) {
+		return v
+	}
+	require.NoError(r.t, v.Wait(r.t.Context()))
+	for more := true; more; {
+		more, _ = v.Fill(&r.batch, discard{}, 1<<20)
+	}
+	v.Sent(40_000)
 	return v
 }
 
@@ -338,4 +352,26 @@ func (d *tapes) record(stream string, n int) {
 		}
 		d.all = append(d.all, r)
 	}
+}
+
+// ban makes some bans.
+func (r *rig) ban() {
+	r.bans.Add(
+		admin.Ban{Address: netip.MustParseAddr("192.0.2.7"), Reason: "floods", Until: time.Now().Add(time.Hour)},
+		admin.Ban{Network: netip.MustParsePrefix("2001:db8:1234:5678::/64"), Role: "publish"},
+		admin.Ban{Stream: "live/**", Subject: words[0], Reason: words[2], Until: time.Now().Add(24 * time.Hour)},
+	)
+}
+
+// happen lets some things have happened.
+func (r *rig) happen() {
+	session := map[string]any{"id": 12, "role": "watch", "protocol": "http-flv", "address": "192.0.2.7:40000", "agent": words[0], "subject": words[2]}
+	r.events.add("server.started", "", nil)
+	r.events.add("publish", names[0], map[string]any{"session": map[string]any{"id": 2, "role": "publish", "protocol": "rtmp", "address": "192.0.2.1:40000"}})
+	r.events.add("update", "", map[string]any{"sessions": []any{}})
+	r.events.add("play", "live/channel-001", map[string]any{"session": session})
+	r.events.add("denied", names[10], map[string]any{"session": session, "reason": "denied", "detail": words[1]})
+	r.events.add("health", "live/channel-001", map[string]any{"health": map[string]any{"word": "key_frame_interval", "sentence": "A key frame comes every 8.3 s.", "hint": "Set it to 2 s.", "begins": true}})
+	r.events.add("record.begun", "live/channel-001", map[string]any{"recording": map[string]any{"id": "20260102-030405"}})
+	r.events.add("stop", "live/channel-001", map[string]any{"session": session, "reason": "client left"})
 }

@@ -32,7 +32,10 @@ func (s standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		q.Del("sort")
 		q.Del("search")
 		u.RawQuery = q.Encode()
-		answer = s.ask(r, &u)
+		if answer = s.ask(r, &u); answer.Code != 200 {
+			pass(w, answer)
+			return
+		}
 		fallthrough
 	case path == "/api/v1/sessions" && answer.Code == 200:
 		list := decode(answer)

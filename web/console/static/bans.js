@@ -30,8 +30,8 @@ export function bans() {
       { label: 'Subject', kind: 'who', fill: (cell, b) => clientCell(cell, b.subject || 'any') },
       { label: 'Who', kind: 'over', fill: plain((b) => (b.role ? words.role(b.role) + 's' : 'all')) },
       { label: 'Reason', kind: 'about', fill: (cell, b) => clientCell(cell, b.reason) },
-      { label: 'Since', kind: 'time', fill: plain((b) => words.date(b.since)) },
-      { label: 'Until', kind: 'time', fill: plain((b) => (b.until ? words.date(b.until) : 'for good')) },
+      { label: 'Since', kind: 'date', fill: plain((b) => words.date(b.since)) },
+      { label: 'Until', kind: 'date', fill: plain((b) => (b.until ? words.date(b.until) : 'for good')) },
       { label: 'Actions', kind: 'does', fill: doings },
     ],
   });

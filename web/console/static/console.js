@@ -110,8 +110,10 @@ function refresh() {
 }
 
 function mark(link, here) {
-  if (here) link.setAttribute('aria-current', 'page');
-  else link.removeAttribute('aria-current');
+  if (here) {
+    link.setAttribute('aria-current', 'page');
+    link.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+  } else link.removeAttribute('aria-current');
 }
 
 function inside(yes) {

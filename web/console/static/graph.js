@@ -57,7 +57,7 @@ export class Graph {
     set(this.area, 'd', path.area);
     const minutes = Math.round(this.#points.length * step / 60000);
     text(this.from, known.length ? `${minutes} min` : 'nothing measured yet');
-    text(this.most, known.length ? 'highest ' + this.#say(Math.max(...known)) : '');
+    text(this.most, known.length ? 'max ' + this.#say(Math.max(...known)) : '');
     set(this.picture, 'aria-label', known.length
       ? `${this.#label} over the last ${minutes} minutes: now ${last === null ? 'unknown' : this.#say(last)}, highest ${this.#say(Math.max(...known))}, lowest ${this.#say(Math.min(...known))}`
       : `${this.#label}: nothing measured yet`);

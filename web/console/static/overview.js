@@ -42,7 +42,7 @@ export function overview(feed) {
   const plots = graphs();
   const health = new HealthList(true);
   const troubles = section('What is wrong', health.root);
-  const table = streamTable('Nothing is live.');
+  const table = streamTable(['stream', 'state', 'health', 'bitrate', 'viewers', 'since'], 'Nothing is live.');
   const streams = section('Streams', table.root, all('All streams', to('streams')));
   const recent = eventTable('No events yet.');
   const happened = section('Events', recent.root, all('All events', to('events')));
@@ -50,7 +50,7 @@ export function overview(feed) {
     label: 'Recordings that are being written', empty: 'Nothing is recorded now.', key: (r) => r.stream + '/' + r.id,
     columns: [
       { label: 'Stream', kind: 'name', fill: (cell, r) => streamCell(cell, r.stream) },
-      { label: 'Begin', kind: 'time', fill: plain((r) => words.date(r.begin)) },
+      { label: 'For', kind: 'number', fill: plain((r) => words.since(r.begin)) },
       { label: 'Size', kind: 'number', fill: plain((r) => bytes(r.bytes)) },
     ],
   });

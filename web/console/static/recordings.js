@@ -32,7 +32,7 @@ export function recordingTable(empty, withStream = true) {
     label: 'Recordings', empty, key: (r) => r.stream + '/' + r.id,
     columns: [
       ...(withStream ? [{ label: 'Stream', kind: 'name', fill: (cell, r) => streamCell(cell, r.stream) }] : []),
-      { label: 'Begin', kind: 'time', fill: (cell, r) => (r.begin ? text(cell, words.date(r.begin)) : clientCell(cell, r.id)) },
+      { label: 'Begin', kind: 'date', fill: (cell, r) => (r.begin ? text(cell, words.date(r.begin)) : clientCell(cell, r.id)) },
       { label: 'Length', kind: 'number', fill: plain((r) => duration(r.duration * 1000)) },
       { label: 'Size', kind: 'number', fill: plain((r) => bytes(r.bytes)) },
       { label: 'State', kind: 'state', fill: (cell, r) => pillCell(cell, r.state, recordingState(r)) },

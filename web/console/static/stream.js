@@ -61,7 +61,7 @@ export function stream(name) {
     key_frame_interval_ms: new Graph('Key-frame interval', words.ms), av_distance_ms: new Graph('Audio–video distance', words.ms, { least: 100 }),
     jitter_ms: new Graph('Arrival jitter', words.ms, { least: 50 }),
   };
-  const charts = el('div', { class: 'graphs' }, ...Object.values(plots).map((g) => g.root));
+  const charts = el('div', { class: 'graphs few' }, ...Object.values(plots).map((g) => g.root));
   const format = el('dl', { class: 'figures' }), sums = el('dl', { class: 'figures' });
   const protocols = new Bars('By protocol'), lags = new Bars('By lag');
   const watching = section('Viewers', el('div', { class: 'pair' }, protocols.root, lags.root));

@@ -20,20 +20,20 @@ export function healthCell(cell, stream) {
 
 const media = (s) => [videoCodec(s.video), size(s.video), audioCodec(s.audio)].filter(Boolean).join(', ') || words.none;
 
-export function streamTable(empty) {
-  return new Table({
-    label: 'Streams', empty, key: (s) => s.stream,
-    columns: [
-      { label: 'Stream', kind: 'name', fill: (cell, s) => streamCell(cell, s.stream) },
-      { label: 'State', kind: 'state', fill: (cell, s) => pillCell(cell, s.state, s.state === 'waiting' ? 'Wanted' : words.state(s.state)) },
-      { label: 'Health', kind: 'trouble', fill: healthCell },
-      { label: 'Publisher', kind: 'over', fill: plain((s) => words.over(s.protocol)) },
-      { label: 'Bitrate', kind: 'number', fill: plain((s) => words.bits(s.bitrate)) },
-      { label: 'Viewers', kind: 'number', fill: plain((s) => words.n(s.viewers.total)) },
-      { label: 'For', kind: 'number', fill: plain((s) => words.since(s.since)) },
-      { label: 'Format', kind: 'about', fill: plain(media) },
-    ],
-  });
+const columns = {
+  stream: { label: 'Stream', kind: 'name', fill: (cell, s) => streamCell(cell, s.stream) },
+  state: { label: 'State', kind: 'state', fill: (cell, s) => pillCell(cell, s.state, s.state === 'waiting' ? 'Wanted' : words.state(s.state)) },
+  health: { label: 'Health', kind: 'trouble', fill: healthCell },
+  over: { label: 'Publisher', kind: 'over', fill: plain((s) => words.over(s.protocol)) },
+  bitrate: { label: 'Bitrate', kind: 'number rate', fill: plain((s) => words.bits(s.bitrate)) },
+  viewers: { label: 'Viewers', kind: 'number', fill: plain((s) => words.n(s.viewers.total)) },
+  since: { label: 'For', kind: 'number', fill: plain((s) => words.since(s.since)) },
+  format: { label: 'Format', kind: 'about', fill: plain(media) },
+};
+
+// streamTable shows some of the columns.
+export function streamTable(names, empty) {
+  return new Table({ label: 'Streams', empty, key: (s) => s.stream, columns: names.map((name) => columns[name]) });
 }
 
 export function streams() {
@@ -41,7 +41,7 @@ export function streams() {
   const change = (values) => go(to('streams', [], { ...now, cursor: '', page: '', ...values }), true);
   const name = search('Search', 'Name or publisher', (value) => { if (value !== (now.search ?? '')) change({ search: value }); });
   const state = choice('State', [['', 'Any'], ['live', 'Live'], ['grace', 'Publisher lost'], ['waiting', 'Wanted']], (value) => change({ state: value }));
-  const table = streamTable('No stream fits.');
+  const table = streamTable(['stream', 'state', 'health', 'over', 'bitrate', 'viewers', 'since', 'format'], 'No stream fits.');
   const pager = new Pager('Pages of streams', (cursor, page) => go(to('streams', [], { ...now, cursor, page: page > 1 ? page : '' })));
   let filter = null;
   return {

@@ -50,7 +50,11 @@ const short = {
 export const health = (word) => short[word] ?? spaced(word);
 
 // why tells in short why a viewer has no picture.
-const reasons = { ok: 'Picture is sent', recording: 'Recording' };
+const reasons = {
+  ok: 'Picture is sent', recording: 'Recording', waits_permission: 'Waits for permission', waits_publisher: 'Waits for publisher',
+  waits_track: 'Waits for a track', waits_codec_header: 'Waits for codec header', waits_key_frame: 'Waits for key frame',
+  video_off: 'Video switched off', unplayable_codec: 'Codec it cannot play',
+};
 export const why = (code) => reasons[code] ?? spaced(code);
 
 export function spaced(word) {

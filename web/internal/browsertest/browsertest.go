@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -28,8 +27,7 @@ type Page struct {
 	t   *testing.T
 	ctx context.Context
 
-	mu     sync.Mutex
-	errors []string
+	errors chan string // those on the page's console, as far as there is room
 }
 
 // LeaveOut ends a test that this machine lacks something for, which CI may not.
@@ -70,13 +68,15 @@ func New(t *testing.T) *Page {
 	)...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
-	p := &Page{t: t, ctx: ctx}
+	p := &Page{t: t, ctx: ctx, errors: make(chan string, 10)}
 	t.Cleanup(func() {
 		assert.NoError(t, chromedp.Cancel(ctx), "the browser ends")
 		cancel()
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		assert.Empty(t, p.errors, "errors on the page's console")
+		select {
+		case text := <-p.errors:
+			assert.Fail(t, "errors on the page's console", "%s, and %d more", text, len(p.errors))
+		default:
+		}
 	})
 	require.NoError(t, chromedp.Do(ctx), "the browser starts")
 	require.NoError(t, chromedp.Listen(ctx, func(ev any) {
@@ -101,9 +101,10 @@ func New(t *testing.T) *Page {
 func (p *Page) Context() context.Context { return p.ctx }
 
 func (p *Page) complain(text string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.errors = append(p.errors, text)
+	select {
+	case p.errors <- text:
+	default:
+	}
 }
 
 // Run does something in the tab.
