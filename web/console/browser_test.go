@@ -28,6 +28,7 @@ func (r *rig) tab(t *testing.T) *tab { return &tab{browsertest.New(t), t, r} }
 var (
 	phone   = chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile, chromedp.EmulateTouch)
 	desktop = chromedp.EmulateViewport(1280, 800)
+	small   = chromedp.EmulateViewport(320, 640, chromedp.EmulateMobile, chromedp.EmulateTouch)
 )
 
 func (p *tab) eval(expression string) string {
@@ -86,4 +87,13 @@ func (p *tab) fits(width int, what string) {
 	require.LessOrEqual(p.t, browsertest.Eval[int](p.Page, "document.documentElement.scrollWidth"), width,
 		"%s sticks out: %s", what, p.eval(fmt.Sprintf(`[...document.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right > %d + 1)
 			.slice(0, 5).map((e) => e.tagName + '.' + e.className + ' ' + e.textContent.slice(0, 40))`, width)))
+}
+
+// quote writes a text for a script.
+func quote(text string) string {
+	b, err := json.Marshal(text)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
 }

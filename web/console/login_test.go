@@ -42,7 +42,7 @@ func TestLogin(t *testing.T) {
 	p.visit("#/sessions")
 	p.Run(chromedp.Evaluate[chromedp.Void]("history.back()"))
 	p.Until("sluice.view === 'stream' && " + state("ready"))
-	p.Run(chromedp.Evaluate[chromedp.Void]("location.reload()"))
+	p.Run(chromedp.Reload())
 	p.Until("sluice.view === 'login' && " + state("login"))
 }
 

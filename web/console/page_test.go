@@ -1,19 +1,25 @@
 package console
 
 import (
-	"fmt"
+	"os"
+	"strings"
 	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/assert"
+
+	"sluice/web/internal/browsertest"
 )
 
-// pages are all pages of the console, with the name of their pictures.
-func pages(stream string, session int) map[string]string {
-	return map[string]string{
-		"overview": "#/", "streams": "#/streams", "stream": "#/stream/" + stream, "sessions": "#/sessions",
-		"session": fmt.Sprintf("#/session/%d", session), "events": "#/events", "recordings": "#/recordings", "bans": "#/bans",
-	}
+// pages are all pages of the console, in one of which there is much to see.
+var pages = []struct{ name, hash string }{
+	{"overview", "#/"}, {"streams", "#/streams"}, {"stream", "#/stream/live%2Fchannel-001"}, {"sessions", "#/sessions"},
+	{"session", "#/session/8"}, {"events", "#/events"}, {"recordings", "#/recordings"}, {"bans", "#/bans"},
+	{"names", "#/sessions?sort=-id"}, {"name", "#/stream/" + strings.ReplaceAll(names[10], "/", "%2F")},
 }
 
-func TestPictures(t *testing.T) {
+// everything is a rig in which there is something of everything.
+func everything(t *testing.T) *rig {
 	r := newRig(t)
 	r.populate(3, 400)
 	r.populateNames()
@@ -21,17 +27,76 @@ func TestPictures(t *testing.T) {
 	r.tapes.record("live/channel-001", 5)
 	r.ban()
 	r.happen()
+	return r
+}
+
+// Every page fits where it is looked at, down to 320 pixels, and in both schemes axe-core finds
+// nothing that is serious.
+func TestPages(t *testing.T) {
+	axe := axe(t)
+	r := everything(t)
 	p := r.tab(t)
-	p.Run(desktop)
+	p.Open(r.URL + Path)
+	p.Until(state("login"))
+	p.look(axe, "login")
 	p.login("#/")
-	for name, hash := range pages("live%2Fchannel-001", 8) {
-		p.visit(hash)
-		for _, scheme := range []string{"light", "dark"} {
-			p.scheme(scheme)
-			p.Run(desktop)
-			p.Screenshot("desktop-" + scheme + "-" + name)
-			p.Run(phone)
-			p.Screenshot("phone-" + scheme + "-" + name)
-		}
+	for _, page := range pages {
+		p.visit(page.hash)
+		p.Until("!!document.querySelector('main tbody tr, main .figures div')")
+		p.look(axe, page.name)
 	}
+	for _, dialog := range []string{"End…", "Ban…"} {
+		p.visit("#/stream/live%2Fchannel-001")
+		p.press(".actions", dialog)
+		p.Until("document.getElementById('dialog').open")
+		p.look(axe, "dialog-"+strings.ToLower(strings.TrimSuffix(dialog, "…")))
+		p.press("#dialog", "Cancel")
+		p.Until("!document.getElementById('dialog').open")
+	}
+	r.away.Store(true)
+	p.Until(state("unreachable"))
+	p.look(axe, "away")
+}
+
+// look looks at the page on all screens.
+func (p *tab) look(axe, name string) {
+	p.t.Helper()
+	for _, scheme := range []string{"light", "dark"} {
+		p.scheme(scheme)
+		p.Run(desktop)
+		p.Screenshot("desktop-" + scheme + "-" + name)
+		p.accessible(axe, name+" "+scheme+" on a desktop")
+		p.Run(phone)
+		p.Screenshot("phone-" + scheme + "-" + name)
+		p.fits(390, name)
+		p.accessible(axe, name+" "+scheme+" on a phone")
+	}
+	p.Run(small)
+	p.Screenshot("small-dark-" + name)
+	p.fits(320, name)
+	p.Run(desktop)
+}
+
+// axe returns the script of axe-core.
+func axe(t *testing.T) string {
+	t.Helper()
+	script, err := os.ReadFile("../node_modules/axe-core/axe.min.js")
+	if err != nil {
+		browsertest.LeaveOut(t, "axe-core is missing; go generate ./web")
+	}
+	return string(script)
+}
+
+// accessible wants no serious finding of axe-core.
+func (p *tab) accessible(axe, what string) {
+	p.t.Helper()
+	if !browsertest.Eval[bool](p.Page, "'axe' in window") {
+		p.Run(chromedp.Evaluate[chromedp.Void]("void (0, eval)(" + quote(axe) + ")"))
+	}
+	p.Run(chromedp.Evaluate[chromedp.Void](`window.found = null; void axe.run(document, {resultTypes: ['violations']}).then((r) => {
+		window.found = r.violations.filter((v) => v.impact === 'serious' || v.impact === 'critical')
+			.map((v) => v.id + ': ' + v.help + ': ' + v.nodes.slice(0, 3).map((n) => n.html.slice(0, 160) + ' ' + (n.any[0]?.message ?? '')).join(' | '));
+	})`))
+	p.Until("window.found !== null")
+	assert.Empty(p.t, browsertest.Eval[[]string](p.Page, "window.found"), what)
 }

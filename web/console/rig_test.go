@@ -122,6 +122,8 @@ var avcHeader = []byte{
 	0xc0, 0x44, 0, 0, 3, 0, 4, 0, 0, 3, 0, 0xf0, 0x3c, 0x58, 0xba, 0x80, 1, 0, 4, 0x68, 0xce, 0x0f, 0x2c, 0x80,
 }
 
+var aac = flv.Tag{Type: flv.TypeAudio, Data: []byte{0xaf, 1, 1, 2, 3}}
+
 // publish publishes a stream that begins with a key frame.
 func (r *rig) publish(stream string, c hub.Client) *hub.Publisher {
 	s := r.hub.NewSession(hub.RolePublish, key(stream), c)
@@ -132,7 +134,7 @@ func (r *rig) publish(stream string, c hub.Client) *hub.Publisher {
 	for _, tag := range []flv.Tag{
 		{Type: flv.TypeVideo, Data: avcHeader}, {Type: flv.TypeAudio, Data: []byte{0xaf, 0, 0x12, 0x10}},
 		{Type: flv.TypeVideo, Data: append([]byte{0x17, 1, 0, 0, 0}, make([]byte, 40_000)...)},
-		{Type: flv.TypeAudio, Data: []byte{0xaf, 1, 1, 2, 3}},
+		aac,
 	} {
 		require.NoError(r.t, p.Write(tag))
 	}

@@ -48,7 +48,7 @@ func (s standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		reply(w, list)
 	case strings.HasPrefix(path, "/api/v1/sessions/") && answer.Code == 405:
 		id, _ := strconv.Atoi(strings.TrimPrefix(path, "/api/v1/sessions/"))
-		list := decode(s.ask(r, &url.URL{Path: "/api/v1/sessions", RawQuery: "limit=1&cursor=" + strconv.Itoa(id-1)}))
+		list := decode(s.ask(r, &url.URL{Path: "/api/v1/sessions", RawQuery: "limit=1&cursor=" + strconv.Itoa(max(0, id-1))}))
 		if found := list["sessions"].([]any); len(found) == 1 && found[0].(object)["id"] == float64(id) {
 			addWhy(found[0].(object))
 			reply(w, found[0])

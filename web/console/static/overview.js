@@ -21,7 +21,7 @@ function graphs() {
     streams: new Graph('Streams', words.n), viewers: new Graph('Viewers', words.n),
     bits_in: new Graph('In', words.bits), bits_out: new Graph('Out', words.bits),
     cpu: new Graph('CPU', words.cores, { least: 0.1 }), memory: new Graph('Memory', bytes),
-    refused: new Graph('Refusals', words.n),
+    refused: new Graph('Refusals', (n) => `${words.n(n)} in 5 s`),
   };
 }
 
