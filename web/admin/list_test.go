@@ -129,7 +129,8 @@ func TestStreamsAreFilteredAndPaged(t *testing.T) {
 		r.watch("later/a/"+itoa(n), from("192.0.2.1:1"))
 	}
 	for query, want := range map[string]int{
-		"": 12, "state=live": 1, "state=waiting": 11, "stream=later/**": 11, "stream=later/*": 0, "stream=live/demo": 1,
+		"": 12, "state=live": 1, "state=waiting": 11, "search=DEMO": 1, "search=later%2F": 11, "search=2001:DB8": 1, "search=nobody": 0,
+		"stream=later/**": 11, "stream=later/*": 0, "stream=live/demo": 1,
 		"protocol=rtmp": 1, "address=2001:db8::7": 1, "network=2001:db8::/64": 1, "address=192.0.2.1": 0,
 	} {
 		list := all(t, r, "/api/v1/streams?limit=4&"+query, func(page json.RawMessage) ([]Stream, string) {

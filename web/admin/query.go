@@ -51,6 +51,9 @@ func parseSelection(query string, allowed ...string) (s selection, err error) {
 	if err := s.parseStream(); err != nil {
 		return s, err
 	}
+	if len(s.values.Get("search")) > maxSearch {
+		return s, badRequest("search is a text of up to 200 bytes")
+	}
 	s.search = strings.ToLower(s.values.Get("search"))
 	if s.role = s.values.Get("role"); !isRole(s.role) {
 		return s, errRole

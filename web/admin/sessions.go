@@ -58,9 +58,6 @@ func (a *api) sessions(r *http.Request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if len(s.values.Get("search")) > maxSearch {
-		return reply{}, badRequest("search is a text of up to 200 bytes")
-	}
 	after := uint64(0)
 	if s.cursor != "" {
 		if after, err = strconv.ParseUint(s.cursor, 10, 64); err != nil {

@@ -62,10 +62,6 @@ func (a *api) streams(r *http.Request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if len(s.values.Get("search")) > maxText {
-		return reply{}, badRequest("search is a text of 1024 bytes at the most")
-	}
-	search := strings.ToLower(s.values.Get("search"))
 	var after hub.Key
 	if s.cursor != "" {
 		place, err := decodeCursor(s.cursor)
@@ -77,7 +73,7 @@ func (a *api) streams(r *http.Request) (reply, error) {
 	said := Streams{Streams: []Stream{}}
 	var page []hub.StreamInfo
 	for _, info := range a.Hub.Streams() {
-		if !s.wantsStream(info) || !strings.Contains(strings.ToLower(info.App+"/"+info.Name+" "+info.Publisher), search) {
+		if !s.wantsStream(info) {
 			continue
 		}
 		said.Total++
@@ -102,6 +98,7 @@ func (s *selection) wantsStream(info hub.StreamInfo) bool {
 	fits := func(name, value string) bool { return !s.values.Has(name) || s.values.Get(name) == value }
 	return fits("state", info.State) && fits("protocol", info.Protocol) &&
 		(s.stream == nil || s.stream(info.App+"/"+info.Name)) &&
+		(strings.Contains(strings.ToLower(info.App+"/"+info.Name), s.search) || strings.Contains(info.Publisher, s.search)) &&
 		(!s.where.IsValid() || s.where.Contains(addressOf(info.Publisher)))
 }
 

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -86,7 +87,7 @@ func TestEndAndBan(t *testing.T) {
 	p.told("The ban is removed.")
 	p.Until(shownRows + " === 1")
 
-	p.visit("#/session/1")
+	p.visit(fmt.Sprintf("#/session/%d", r.sessions()[0]))
 	p.press(".actions", "End…")
 	p.set("ban", "0")
 	p.press("#dialog", "End")
@@ -144,5 +145,5 @@ func TestEventsCome(t *testing.T) {
 	p.visit("#/events?show=refused")
 	p.Until(shownRows + " === 2")
 	p.visit("#/")
-	p.Until("document.querySelector('.overview .what')?.textContent === 'Ended by operator'")
+	p.Until("document.querySelector('.overview tbody .what')?.textContent === 'Ended by operator'")
 }

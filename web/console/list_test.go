@@ -37,7 +37,7 @@ func TestManySessions(t *testing.T) {
 	}
 	p.Run(chromedp.Evaluate[chromedp.Void]("[...document.querySelectorAll('.pager button')].at(-1).click()"))
 	p.Until("document.querySelector('.pages').textContent === '51–100 of 20,000 sessions'")
-	assert.Equal(t, "51", p.text("tbody tr .id"))
+	assert.Equal(t, fmt.Sprint(r.sessions()[50]), p.text("tbody tr .id"))
 	p.Run(chromedp.Evaluate[chromedp.Void]("[...document.querySelectorAll('.pager button')].at(-1).click()"))
 	p.Until("document.querySelector('.pages').textContent.startsWith('101–150')")
 	p.Run(chromedp.Evaluate[chromedp.Void]("document.querySelectorAll('.pager button')[1].click()"))
@@ -133,8 +133,8 @@ func TestNames(t *testing.T) {
 		const box = e.getBoundingClientRect(), cell = e.closest('td, h1, dd, p').getBoundingClientRect();
 		return box.left >= cell.left - 1 && box.right <= cell.right + 1 && getComputedStyle(e).unicodeBidi === 'isolate';
 	})`
-	for n := range names {
-		p.visit(fmt.Sprintf("#/session/%d", 2*n+1))
+	for _, id := range r.sessions() {
+		p.visit(fmt.Sprintf("#/session/%d", id))
 		require.Equal(t, "1", p.eval(alien))
 		require.Equal(t, "true", p.eval(inside))
 	}
@@ -172,5 +172,7 @@ func TestRefusedQueries(t *testing.T) {
 	p.Until("document.querySelector('.titles .hint').textContent.startsWith('Nobody publishes it')")
 	p.visit("#/session/999999")
 	p.Until("document.querySelector('.titles .hint').textContent.startsWith('There is no such session')")
-	p.visit("#/session/%3Cimg%3E")
+	p.Run(chromedp.Evaluate[chromedp.Void]("void (location.hash = '#/session/%3Cimg%3E')"))
+	p.Until("sluice.hash === '#/session/%3Cimg%3E' && " + state("refused"))
+	assert.Equal(t, "The server refuses this: A session has a number.", p.text("#unreachable"))
 }

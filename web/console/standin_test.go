@@ -5,13 +5,11 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
-	"strconv"
-	"strings"
 	"time"
 )
 
-// standIn is the API, and puts into its answers what it does not have yet.
+// standIn is the API, and puts into its answers what takes minutes to measure: figures of the
+// last of them, and publishers that are not well.
 type standIn struct{ api http.Handler }
 
 type object = map[string]any
@@ -22,40 +20,11 @@ func (s standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.api.ServeHTTP(w, r)
 		return
 	}
-	answer := s.ask(r, r.URL)
+	answer := httptest.NewRecorder()
+	s.api.ServeHTTP(answer, r)
 	switch {
 	case path == "/api/v1/series" && answer.Code == 404:
 		reply(w, series(r.URL.Query().Get("stream")))
-	case path == "/api/v1/sessions" && answer.Code == 400 && (r.URL.Query().Has("sort") || r.URL.Query().Has("search")):
-		u := *r.URL
-		q := u.Query()
-		q.Del("sort")
-		q.Del("search")
-		u.RawQuery = q.Encode()
-		if answer = s.ask(r, &u); answer.Code != 200 {
-			pass(w, answer)
-			return
-		}
-		fallthrough
-	case path == "/api/v1/sessions" && answer.Code == 200:
-		list := decode(answer)
-		for _, session := range list["sessions"].([]any) {
-			addWhy(session.(object))
-		}
-		if list["lags"] == nil {
-			list["lags"] = []object{{"below_ms": 500, "viewers": 12000}, {"below_ms": 1000, "viewers": 700}, {"below_ms": 2000, "viewers": 80}, {"below_ms": 5000, "viewers": 3}, {"below_ms": nil, "viewers": 1}}
-		}
-		reply(w, list)
-	case strings.HasPrefix(path, "/api/v1/sessions/") && answer.Code == 405:
-		id, _ := strconv.Atoi(strings.TrimPrefix(path, "/api/v1/sessions/"))
-		list := decode(s.ask(r, &url.URL{Path: "/api/v1/sessions", RawQuery: "limit=1&cursor=" + strconv.Itoa(max(0, id-1))}))
-		if found := list["sessions"].([]any); len(found) == 1 && found[0].(object)["id"] == float64(id) {
-			addWhy(found[0].(object))
-			reply(w, found[0])
-			return
-		}
-		w.WriteHeader(http.StatusNotFound)
-		w.Write([]byte(`{"error":"not found","reason":"there is no such session, or no longer"}`))
 	case path == "/api/v1/streams" && answer.Code == 200:
 		list := decode(answer)
 		for _, stream := range list["streams"].([]any) {
@@ -65,14 +34,6 @@ func (s standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		pass(w, answer)
 	}
-}
-
-func (s standIn) ask(r *http.Request, u *url.URL) *httptest.ResponseRecorder {
-	q := r.Clone(r.Context())
-	q.URL = u
-	w := httptest.NewRecorder()
-	s.api.ServeHTTP(w, q)
-	return w
 }
 
 func pass(w http.ResponseWriter, from *httptest.ResponseRecorder) {
@@ -97,11 +58,7 @@ func reply(w http.ResponseWriter, said any) {
 
 // addHealth makes the publishers of channels 1 and 2 sick ones.
 func addHealth(stream object) {
-	if stream["health"] == nil {
-		stream["health"], stream["frame_rate"], stream["key_frame_interval_ms"] = []object{}, 29.97, 2000
-	} else if len(stream["health"].([]any)) > 0 {
-		return
-	}
+	stream["frame_rate"], stream["key_frame_interval_ms"] = 29.97, 2000
 	since := time.Now().Add(-3 * time.Minute).Format(time.RFC3339)
 	switch stream["name"] {
 	case "channel-001":
@@ -112,21 +69,6 @@ func addHealth(stream object) {
 	case "channel-002":
 		stream["health"] = []object{{"word": "browser_codec", "sentence": "Its video is HEVC, which many browsers do not play.", "hint": "Set the encoder to H.264.", "since": since, "value": nil, "limit": nil, "unit": ""}}
 	}
-}
-
-// addWhy tells why the picture of a viewer is black.
-func addWhy(session object) {
-	if _, there := session["why"]; there || session["role"] == "publish" {
-		return
-	}
-	now := time.Now()
-	why := object{"code": "ok", "sentence": "It is sent pictures, and takes them.", "since": nil, "expected": nil, "behind_ms": 40, "unwritten": 0, "unacknowledged": 0,
-		"written": now.Add(-40 * time.Millisecond), "acknowledged": now.Add(-80 * time.Millisecond), "told": []string{"video h264", "audio aac"}, "got": []string{"video h264", "audio aac"}, "codec": ""}
-	if int(session["id"].(float64))%4 == 0 {
-		why["code"], why["sentence"] = "waits_key_frame", "It waits for the first key frame; by the interval so far one is due in 1.2 s."
-		why["since"], why["expected"] = now.Add(-3*time.Second), now.Add(1200*time.Millisecond)
-	}
-	session["why"] = why
 }
 
 // series is a quiet quarter of an hour, with a gap; or the last minutes of a stream.

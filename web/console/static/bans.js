@@ -26,7 +26,7 @@ export function bans() {
     label: 'Bans', empty: 'Nobody is banned.', key: (b) => b.id,
     columns: [
       { label: 'Address', kind: 'address', fill: plain((b) => b.address || b.network || 'any') },
-      { label: 'Stream', kind: 'name', fill: (cell, b) => clientCell(cell, b.stream || 'any') },
+      { label: 'Stream', kind: 'who', fill: (cell, b) => clientCell(cell, b.stream || 'any') },
       { label: 'Subject', kind: 'who', fill: (cell, b) => clientCell(cell, b.subject || 'any') },
       { label: 'Who', kind: 'over', fill: plain((b) => (b.role ? words.role(b.role) + 's' : 'all')) },
       { label: 'Reason', kind: 'about', fill: (cell, b) => clientCell(cell, b.reason) },

@@ -86,10 +86,8 @@ function route() {
   const known = Object.hasOwn(pages, at.name) ? at.name : 'overview';
   const name = [known, ...at.of].join('/');
   const stays = name === shown;
-  if (!stays) {
-    open(pages[known](at.of), known);
-    state('loading');
-  }
+  if (!stays) open(pages[known](at.of), known);
+  state('loading');
   shown = name;
   hash = location.hash;
   page.route?.(at);

@@ -80,7 +80,7 @@ export function choice(label, options, changed) {
 
 // search is a labelled field that tells its text when typing pauses.
 export function search(label, placeholder, changed) {
-  const input = el('input', { type: 'search', placeholder, maxlength: '256', autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false' });
+  const input = el('input', { type: 'search', placeholder, maxlength: '100', autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false' });
   let timer = 0;
   const now = () => { clearTimeout(timer); changed(input.value.trim()); };
   input.addEventListener('input', () => { clearTimeout(timer); timer = setTimeout(now, 350); });

@@ -12,13 +12,15 @@ import * as words from './words.js';
 
 const limit = 50;
 
+// What is nobody's fault.
+const fine = new Set(['ok', 'recording', 'rewinding', 'paused', 'only_audio', 'video_off', 'no_video', 'starting']);
+
 // stateCell tells what a session does, and what a viewer's picture lacks.
 export function stateCell(cell, s) {
   const shown = part(cell, () => el('span', { class: 'troubles' }));
-  const fine = !s.why || s.why.code === 'ok' || s.why.code === 'recording';
-  text(shown, s.state === 'running' && !fine ? words.why(s.why.code)
-    : s.waits ? `Waits for ${s.waits}` : s.paused ? 'Paused' : words.state(s.state));
-  shown.classList.toggle('warn', !fine && s.why.code !== 'paused');
+  const code = s.why?.code ?? 'ok';
+  text(shown, code !== 'ok' ? words.why(code) : s.waits ? `Waits for ${s.waits}` : s.paused ? 'Paused' : words.state(s.state));
+  shown.classList.toggle('warn', !fine.has(code));
   const whole = s.why?.sentence ?? '';
   if (shown.title !== whole) shown.title = whole;
 }

@@ -128,7 +128,7 @@ export class Pager {
   update({ shown, limit, total, next, one }) {
     this.#next = next ?? '';
     const from = (this.page - 1) * limit;
-    text(this.words, shown === 0 ? '' : total === undefined ? `Page ${this.page}`
+    text(this.words, shown === 0 || total === undefined && this.page === 1 && !this.#next ? '' : total === undefined ? `Page ${this.page}`
       : `${(from + 1).toLocaleString('en')}–${(from + shown).toLocaleString('en')} of ${total.toLocaleString('en')} ${total === 1 ? one : one + 's'}`);
     const off = (b, yes) => b.setAttribute('aria-disabled', String(yes));
     off(this.first, this.page === 1);

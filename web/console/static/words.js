@@ -53,7 +53,7 @@ export const health = (word) => short[word] ?? spaced(word);
 const reasons = {
   ok: 'Picture is sent', recording: 'Recording', waits_permission: 'Waits for permission', waits_publisher: 'Waits for publisher',
   waits_track: 'Waits for a track', waits_codec_header: 'Waits for codec header', waits_key_frame: 'Waits for key frame',
-  video_off: 'Video switched off', unplayable_codec: 'Codec it cannot play',
+  only_audio: 'Audio only, as it asked', no_video: 'The stream has no video', video_off: 'Video switched off', ended: 'Stream has ended', unplayable_codec: 'Codec it cannot play',
 };
 export const why = (code) => reasons[code] ?? spaced(code);
 
