@@ -40,6 +40,7 @@ type rig struct {
 	token  atomic.Value // string
 	away   atomic.Bool  // the API does not answer
 	batch  hub.Batch
+	api    http.Handler
 
 	mu    sync.Mutex
 	asked []string // paths and queries of the API
@@ -66,6 +67,7 @@ func newRig(t testing.TB) *rig {
 		},
 	})
 	page := Handler(Config{Version: "1.2.3"})
+	r.api = api
 	stands := standIn{api: api}
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		if Serves(q.URL.Path) {

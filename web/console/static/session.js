@@ -71,7 +71,7 @@ export function session(id) {
     title: `Session ${id}`,
     root: el('div', {},
       el('div', { class: 'titles' }, heading(`Session ${id}`), state, about), where, actions, why,
-      el('div', { class: 'halves' }, section('Connection', list), section('In its own words', own))),
+      el('div', { class: 'halves' }, section('Connection', list), section('Who it is', own))),
     tasks: [task],
   };
 }
