@@ -21,7 +21,7 @@ type ControlSettings struct {
 	EventExec   string        `env:"EVENT_EXEC" doc:"A program that is run for each event, an absolute path and its arguments, separated by spaces; the event is on its standard input."`
 	EventUpdate time.Duration `env:"EVENT_UPDATE" envDefault:"0s" min:"0s" max:"24h" doc:"How often the sessions that run are told; 0 for never."`
 
-	AdminAddr      string `env:"ADMIN_ADDR" doc:"Address of the operators' API, HOST:PORT. Empty: there is none."`
+	AdminAddr      string `env:"ADMIN_ADDR" doc:"Address of the operators' API and console, HOST:PORT. Empty: there is none."`
 	AdminToken     secret `env:"ADMIN_TOKEN" doc:"What operators show there (Authorization: Bearer), 16 characters or more."`
 	AdminPlaintext bool   `env:"ADMIN_PLAINTEXT" envDefault:"false" doc:"true lets the operators' API, and metrics, be on other addresses than loopback although their tokens would cross the network in clear."`
 

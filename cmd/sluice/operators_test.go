@@ -73,6 +73,11 @@ func TestOperatorsAddresses(t *testing.T) {
 		{admin, "GET", "/debug/pprof/heap?seconds=-1", adminToken, 400, "up to 100"},
 		{admin, "GET", "/debug/pprof", adminToken, 404, gone},
 		{admin, "GET", "/healthz", "", 200, ""},
+		{admin, "GET", "/admin", "", 200, "<title>Sluice console</title>"},
+		{admin, "HEAD", "/admin", "", 200, ""},
+		{admin, "GET", "/admin/console.js", "", 200, "import"},
+		{admin, "GET", "/admin/nothing", adminToken, 404, "the console is at /admin"},
+		{admin, "GET", "/administrator", adminToken, 404, gone},
 		{scraped, "GET", "/metrics", scraperToken, 200, metrics},
 		{scraped, "GET", "/metrics", adminToken, 401, ""},
 		{scraped, "GET", "/metrics", "", 401, ""},
@@ -80,6 +85,8 @@ func TestOperatorsAddresses(t *testing.T) {
 		{scraped, "GET", "/api/v1/info", adminToken, 404, gone},
 		{p.http, "GET", "/metrics", adminToken, 404, gone},
 		{p.http, "GET", "/debug/pprof/", adminToken, 404, gone},
+		{p.http, "GET", "/admin", adminToken, 404, ""},
+		{scraped, "GET", "/admin", adminToken, 404, gone},
 		{p.http, "GET", "/debug/pprof/goroutine?debug=1", adminToken, 404, gone},
 	} {
 		code, body := fetch(t, c.method, c.address, c.path, c.token)
