@@ -107,8 +107,11 @@ func (s *stream) isQuiet(m *hub.Measures, announced float64) bool {
 	if s.bitrate < quietShare*max(m.VideoBitrate, s.peak) {
 		return true
 	}
-	v := m.VideoFormat
-	return v != nil && s.bitrate < quietPixel*float64(v.Width)*float64(v.Height)*announced
+	pixels := usualPixels
+	if v := m.VideoFormat; v != nil && v.Width > 0 && v.Height > 0 {
+		pixels = v.Width * v.Height
+	}
+	return s.bitrate < quietPixel*float64(pixels)*announced
 }
 
 func findSwings(s *stream, m *hub.Measures, _ time.Duration) finding {
@@ -136,7 +139,7 @@ func findUneven(s *stream, _ *hub.Measures, _ time.Duration) finding {
 }
 
 func findSlow(s *stream, _ *hub.Measures, _ time.Duration) finding {
-	mean, median, ok := s.pace()
+	mean, median, ok := s.pace(minPace)
 	if !ok {
 		return finding{}
 	}
@@ -144,7 +147,7 @@ func findSlow(s *stream, _ *hub.Measures, _ time.Duration) finding {
 }
 
 func findFast(s *stream, _ *hub.Measures, _ time.Duration) finding {
-	mean, median, ok := s.pace()
+	mean, median, ok := s.pace(minPace)
 	if !ok {
 		return finding{}
 	}

@@ -147,6 +147,8 @@ func TestWords(t *testing.T) {
 
 		"nine tenths of the pace": {encoder: encoder{arrives: speed(.9)}, words: "too_slow"},
 		"a fifth faster":          {encoder: encoder{arrives: speed(1.2)}, words: "too_fast"},
+		"two thirds of the pace":  {encoder: encoder{arrives: speed(.66)}, words: "too_slow"},
+		"half as fast again":      {encoder: encoder{arrives: speed(1.5)}, words: "too_fast"},
 		"two in a hundred slower": {encoder: encoder{arrives: speed(.98)}},
 		"begins with 8 s at once": {encoder: encoder{arrives: func(t time.Duration, _ bool) time.Duration { return max(0, t-8*time.Second) }}},
 		"begins slowly": {encoder: encoder{arrives: func(t time.Duration, _ bool) time.Duration {
@@ -334,8 +336,9 @@ func TestPairs(t *testing.T) {
 			var told []Event
 			s := &senseless{rng: rand.New(rand.NewPCG(seed, 0)), hub: hub.New(hub.Config{}), live: map[hub.Key]*hub.Session{}, wild: seed%2 == 0}
 			m := New(Config{Hub: s, Observe: func(e Event) { told = append(told, e) }})
+			rng := rand.New(rand.NewPCG(seed, 1))
 			for range 150 {
-				time.Sleep(time.Duration(s.rng.IntN(10)) * time.Second)
+				time.Sleep(time.Duration(rng.IntN(10)) * time.Second)
 				for n := range 8 {
 					key := hub.Key{App: "live", Name: string(rune('a' + n))}
 					m.Status(key)

@@ -78,6 +78,7 @@ func TestFewAreRemembered(t *testing.T) {
 			}
 		}
 		time.Sleep(2 * Step)
+		synctest.Wait()
 		assert.Len(t, r.monitor.streams, maxGone)
 		_, known := r.monitor.Stream(hub.Key{App: "live", Name: "39 0"})
 		assert.True(t, known)

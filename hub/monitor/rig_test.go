@@ -169,6 +169,7 @@ func watch(t *testing.T, test func(r *rig)) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{t: t, hub: hub.New(hub.Config{})}
 		r.monitor = New(Config{Hub: r.hub, Observe: func(e Event) { r.told = append(r.told, e) }})
+		time.Sleep(507 * time.Millisecond) // so that nothing is sent at the very moment of a look
 		test(r)
 		r.monitor.Close()
 		ended, cancel := context.WithCancel(t.Context())

@@ -19,7 +19,8 @@ const (
 	minSentRate    = 1               // likewise
 	maxRate        = 240             // more stands for a rate that varies
 	quietShare     = 0.4             // of the bitrate that is announced, or was reached: below it little moves
-	quietPixel     = 0.005           // bits per pixel, likewise
+	quietPixel     = 0.01            // bits per pixel, likewise
+	usualPixels    = 640 * 360       // of a picture whose size is not known
 	maxKeyInterval = 4 * time.Second // between key frames
 	minKeyPictures = 8               // fewer pictures between key frames are none too many
 	maxSwing       = 4.0             // of the bitrate, from lowest to highest

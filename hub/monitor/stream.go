@@ -13,7 +13,8 @@ import (
 const (
 	rateLooks  = 6  // frame rate: over the last 10 s
 	paceLooks  = 30 // pace: over the last minute
-	minPace    = 10 // without which there is no pace
+	minPace    = 10 // without which there is no pace to judge
+	minDrift   = 3  // and none for which arrival is corrected
 	quietLooks = 6  // without a frame, after which the pace is looked at anew
 	evenLooks  = 15 // evenness of arrival: over the last 30 s
 	maxRuns    = 15 // swings of the bitrate: over so many runs
@@ -208,17 +209,23 @@ func (s *stream) noteRun(m *hub.Measures, p *pass) {
 
 // noteArrival notes how what came has arrived.
 func (s *stream) noteArrival(p *pass) {
+	s.notePace(p)
 	s.evens <<= 1
-	came := p.pictures+p.sounds > 0
-	if came && p.jumps == 0 && p.uneven >= maxUneven {
-		if s.lateLooks() == 0 {
-			s.late = 0
-		}
-		s.evens |= 1
-		s.late = max(s.late, p.uneven)
+	uneven := p.uneven - s.drift(p.span)
+	if p.pictures+p.sounds == 0 || p.jumps > 0 || uneven < maxUneven {
+		return
 	}
+	if s.lateLooks() == 0 {
+		s.late = 0
+	}
+	s.evens |= 1
+	s.late = max(s.late, uneven)
+}
+
+// notePace notes by how much the stream went on while time passed.
+func (s *stream) notePace(p *pass) {
 	switch {
-	case came:
+	case p.pictures+p.sounds > 0:
 		s.quiet = 0
 	case s.quiet < quietLooks:
 		s.quiet++
@@ -232,13 +239,22 @@ func (s *stream) noteArrival(p *pass) {
 	s.paces[0] = uint16(min(max(math.Round(100*p.front.Seconds()/p.span.Seconds()), 0), math.MaxUint16))
 }
 
+// drift returns by how much frames arrive unevenly in a time because all of it comes at another pace.
+func (s *stream) drift(span time.Duration) time.Duration {
+	_, median, ok := s.pace(minDrift)
+	if !ok {
+		return 0
+	}
+	return time.Duration(math.Abs(median-1) * float64(span))
+}
+
 // lateLooks returns at how many of the last looks something had arrived late.
 func (s *stream) lateLooks() int { return bits.OnesCount32(s.evens & (1<<evenLooks - 1)) }
 
 // pace returns the mean and the median of the pace of the last minute, 1 being that of time. It is false
-// while that is not known.
-func (s *stream) pace() (mean, median float64, ok bool) {
-	if s.paced < minPace {
+// while there are not as many looks.
+func (s *stream) pace(least uint8) (mean, median float64, ok bool) {
+	if s.paced < least {
 		return 0, 0, false
 	}
 	sorted := s.paces
