@@ -104,7 +104,7 @@ type pass struct {
 	uneven   time.Duration
 }
 
-// since returns what has come since the counts before. The first look of a session has none.
+// passOf returns what has come since the counts before.
 func passOf(m *hub.Measures, before *hub.Counts, span time.Duration) pass {
 	now := m.Counts
 	return pass{
