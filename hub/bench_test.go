@@ -192,6 +192,28 @@ func BenchmarkStreams(b *testing.B) {
 	}
 }
 
+// What a look at what 2,000 publishers have sent costs.
+func BenchmarkMeasure(b *testing.B) {
+	h := hub.New(hub.Config{})
+	for i := range 2000 {
+		p, err := h.Publish(publisher(h, hub.Key{App: "live", Name: fmt.Sprint(i)}), hub.PublishOptions{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(p.Close)
+		l := newLoad(1)
+		p.Write(tag("meta:av"))
+		for range 10 {
+			p.Write(l.next())
+		}
+	}
+	var all []hub.Measures
+	b.ReportAllocs()
+	for b.Loop() {
+		all = h.Measure(all[:0])
+	}
+}
+
 // A viewer comes to a stream with many viewers, starts and leaves.
 func BenchmarkJoin(b *testing.B) {
 	h := hub.New(hub.Config{})

@@ -55,6 +55,7 @@ var bounds = []struct{ what, bound, beyond string }{
 	{"writes of recordings at a time; bytes of one", "{hub/record.maxWrites}; {hub/record.gather bytes}, or one packet", "others wait, in the log"},
 	{"files of a stream's recording that a viewer may rewind into", "{hub/record.maxParts}", "as far as the newest"},
 	{"what a browser is sent of a recording ahead of its picture, when it rewinds a stream", "{cmd/sluice.rewindAhead}, about {cmd/sluice.rewindAheadBytes bytes}", "it gets it later"},
+	{"figures of streams that have ended", "{hub/monitor.maxGone} streams, for five minutes", "those that ended first are forgotten"},
 	{"events that wait for an observer", "{hub.maxEvents}", "lost, and one event says how many"},
 	{"questions to the server of `url` at a time; time for one; its answer; failures in a row until it is left alone", "{cmd/sluice/hook.maxConnections}; {cmd/sluice/hook.defaultTimeout}; {cmd/sluice/hook.maxAnswer bytes}; {cmd/sluice/hook.breakerFailures}",
 		"others wait; no answer; no answer; no answer for {cmd/sluice/hook.breakerPause}"},

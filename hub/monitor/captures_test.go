@@ -94,7 +94,7 @@ func TestCapturesAreGood(t *testing.T) {
 					want = []string{"browser_codec"}
 				}
 				assert.Greater(t, length, 50*time.Second)
-				assert.Equal(t, want, r.words(), "%v", r.told)
+				assert.Equal(t, want, r.words())
 			})
 		})
 	}

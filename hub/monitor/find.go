@@ -31,7 +31,7 @@ func findCodec(_ *stream, m *hub.Measures, _ time.Duration) finding {
 
 // unplayed says what browsers do not play, "" if they play all of it. They are given what mpegts.js takes:
 // H.264, HEVC and AV1; AAC, MP3, Opus and FLAC. Of these HEVC needs a decoder of the device, which many
-// lack or do not tell the browser of; AV1 is decoded by all but old devices of one maker.
+// lack or do not tell the browser of, and PCM is for few; AV1 is decoded by all but old devices of one maker.
 func unplayed(video *flv.VideoFormat, audio *flv.AudioFormat) string {
 	if video != nil {
 		switch video.Codec {
@@ -51,6 +51,8 @@ func unplayed(video *flv.VideoFormat, audio *flv.AudioFormat) string {
 	if audio != nil {
 		switch audio.Codec {
 		case flv.CodecAAC, flv.CodecMP3, flv.CodecOpus, flv.CodecFLAC:
+		case flv.CodecPCM:
+			return "Many browsers do not play PCM."
 		default:
 			return "Browsers do not play " + audio.Codec.String() + " here."
 		}

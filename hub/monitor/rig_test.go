@@ -225,10 +225,16 @@ func (r *rig) send(p *hub.Publisher, e encoder, d time.Duration) {
 	}
 }
 
+// events returns what was told by now.
+func (r *rig) events() []Event {
+	synctest.Wait()
+	return r.told
+}
+
 // words returns those that have begun, once each.
 func (r *rig) words() []string {
 	words := []string{}
-	for _, e := range r.told {
+	for _, e := range r.events() {
 		if e.Begins && !slices.Contains(words, e.Word) {
 			words = append(words, e.Word)
 		}

@@ -65,7 +65,6 @@ func (s *server) untilSaid(key, word string) (all []health) {
 type unwell struct {
 	word     string
 	pace     string   // of its inputs; -re without saying
-	offset   string   // of the sound
 	video    string   // a filter
 	gop      int      // if not the usual one
 	sound    string   // how long there is sound, as lavfi writes it
