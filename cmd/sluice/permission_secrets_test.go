@@ -216,6 +216,18 @@ func (s *secretsServer) operators(t *testing.T) []byte {
 		ask(nil, "GET", "/api/v1/"+path, authorized, "")
 		ask(net.IPv4(127, 0, 0, 8), "GET", "/api/v1/"+path+"?token="+adminToken, "Authorization: Bearer S3CRETguess\r\n", "")
 	}
+	scrape := func() string {
+		before := told.Len()
+		ask(nil, "GET", "/metrics?token=S3CRETquery", "Authorization: Bearer "+scraperToken+"\r\n", "")
+		return told.String()[before:]
+	}
+	said := scrape()
+	for _, there := range []string{
+		`sluice_permission_decisions_total{method="url",result="granted",role="publish"} `, "sluice_jwks_failed_fetches_total ", "sluice_recordings_begun_total ",
+		`sluice_events_sent_total{receiver="webhook"} `, `sluice_events_sent_total{receiver="exec"} `, "sluice_bans ", `sluice_stream_viewers{stream="live/here"} `,
+	} {
+		assert.Contains(t, said, "\n"+there)
+	}
 	ask(nil, "POST", "/api/v1/streams/kick", authorized, `{"stream":"live/here","reason":"over"}`)
 	ask(nil, "POST", "/api/v1/bans", authorized, `{"address":"192.0.2.1"}`)
 	ask(nil, "POST", "/api/v1/streams/kick?token=S3CRETquery", authorized+"Cookie: S3CRETcookie\r\n", `{"stream":"live/cam","ban":"0"}`)
@@ -223,11 +235,7 @@ func (s *secretsServer) operators(t *testing.T) []byte {
 	ask(nil, "GET", "/api/v1/events?limit=1000", authorized, "")
 	ask(net.IPv4(127, 0, 0, 8), "GET", "/metrics?token="+scraperToken, "Authorization: Bearer S3CRETguess\r\n", "")
 	ask(nil, "GET", "/debug/pprof/goroutine?debug=2", authorized, "")
-	metrics := told.Len()
-	ask(nil, "GET", "/metrics?token=S3CRETquery", "Authorization: Bearer "+scraperToken+"\r\n", "")
-	said := told.String()[metrics:]
-	assert.Contains(t, said, `sluice_permission_decisions_total{method="url",result="granted",role="publish"}`)
-	for line := range strings.Lines(said) {
+	for line := range strings.Lines(scrape()) {
 		assert.NotContains(t, line, `="other"`, "each decision, refusal and end has its label")
 	}
 	return told.Bytes()
