@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -217,6 +218,18 @@ func TestScrapesAreBounded(t *testing.T) {
 	assert.Equal(t, http.StatusServiceUnavailable, ask())
 	close(s.answer)
 	all.Wait()
+}
+
+// Who scrapes is told so when it takes too long.
+func TestScrapesHaveTheirTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowHub{asked: make(chan struct{}, 1), answer: make(chan struct{})}
+		w, began := httptest.NewRecorder(), time.Now()
+		New(Config{Hub: s, Pool: s}).Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		assert.Equal(t, http.StatusServiceUnavailable, w.Code)
+		assert.Equal(t, scrapeTimeout, time.Since(began))
+		close(s.answer)
+	})
 }
 
 // Figures may be asked for, counted and told at a time.
