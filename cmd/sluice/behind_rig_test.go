@@ -176,7 +176,7 @@ func startHaproxy(t *testing.T, p *process, conf string, https bool) *front {
 	f.rtmp, files[0] = listenForProxy(t)
 	f.http, files[1] = listenForProxy(t)
 	conf = filled(t, conf, "bind :1935", "bind fd@3", "bind :80", "bind fd@4", "127.0.0.1:1936", p.rtmp, "127.0.0.1:8080", p.http,
-		"inter 2s", "inter 100ms")
+		"inter 2s", "inter 100ms fall 1000")
 	if https {
 		var file *os.File
 		f.https, file = listenForProxy(t)
@@ -184,7 +184,7 @@ func startHaproxy(t *testing.T, p *process, conf string, https bool) *front {
 		conf = filled(t, conf, "bind :443", "bind fd@5", "/etc/ssl/private/sluice.pem", certificateFile(t))
 	}
 	conf = "defaults\n mode http\n option httplog\n option dontlognull\n" +
-		" timeout connect 5000\n timeout client 50000\n timeout server 50000\n\n" + conf
+		" timeout connect 5000\n timeout client 50000\n timeout server 50000\n timeout check 20000\n\n" + conf
 	name := filepath.Join(t.TempDir(), "haproxy.cfg")
 	require.NoError(t, os.WriteFile(name, []byte(conf), 0o600))
 	runProxy(t, exec.Command(path, "-db", "-f", name), files...)

@@ -101,6 +101,7 @@ func haproxy(t *testing.T, mode, server string) string {
 defaults
   mode %s
   timeout connect 10s
+  timeout check 20s
   timeout client 1m
   timeout server 1m
   %s
@@ -324,7 +325,7 @@ func TestHAProxyWithHeaders(t *testing.T) {
 	for _, version := range []string{"send-proxy", "send-proxy-v2"} {
 		t.Run(version, func(t *testing.T) {
 			g := startGateway(t, admission.Config{}, true, true)
-			options := " " + version + " check-send-proxy check inter 200ms"
+			options := " " + version + " check-send-proxy check inter 200ms fall 1000"
 			frontRTMP := haproxy(t, "tcp", g.rtmp+options)
 			frontHTTP := haproxy(t, "tcp", g.http+options)
 			g.publish(t, relayFrom(t, publisherAddr, frontRTMP))
