@@ -83,9 +83,15 @@ func (r *whyRig) viewers(name string) []admin.Session {
 	return said.Sessions
 }
 
-// why waits until the one viewer of live/NAME is black for a reason, and returns it. A session
-// asked for by its id says the same.
+// why waits until the one viewer of live/NAME is black for a reason, and returns it. It can be
+// asked for by its id, too.
 func (r *whyRig) why(name, code string) admin.Session {
+	r.t.Helper()
+	return r.whyWhere(name, code, func(*admin.Why) bool { return true })
+}
+
+// whyWhere is why for an answer that fits.
+func (r *whyRig) whyWhere(name, code string, fits func(*admin.Why) bool) admin.Session {
 	r.t.Helper()
 	var found admin.Session
 	last := admin.Why{}
@@ -100,7 +106,7 @@ func (r *whyRig) why(name, code string) admin.Session {
 			return false
 		}
 		found, last = all[0], *all[0].Why
-		return last.Code == code
+		return last.Code == code && fits(&last)
 	})
 	var one admin.Session
 	r.ask(fmt.Sprintf("/api/v1/sessions/%d", found.ID), &one)
