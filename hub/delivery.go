@@ -39,5 +39,5 @@ func (v *Viewer) ServeBy(l Link) {
 	s := v.stream.Load()
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	v.link = l
+	v.session.link = l
 }

@@ -81,7 +81,7 @@ func (h *Hub) Examine(sessions []SessionInfo) []ViewerInfo {
 			locked, looked = v.lock(), 0
 		}
 		if v.flags.Load()&flagClosed == 0 {
-			infos[i], links[i] = locked.examineLocked(v, now), v.link
+			infos[i], links[i] = locked.examineLocked(v, now), v.session.link
 		}
 	}
 	if locked != nil {

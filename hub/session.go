@@ -108,6 +108,9 @@ type Session struct {
 	// begun is when it began, and before that when it was made, on the hub's clock; guarded by
 	// its stream's lock, or by the hub's where it plays a recording.
 	begun time.Duration
+	// link is what serves a viewer, nil before that: its driver's, as cursor.next is. It stands here
+	// since nobody who serves viewers looks at it.
+	link Link
 	// dismissed is why it has to end, nil as long as it need not: of a viewer, and of whoever was
 	// dismissed while asking.
 	dismissed atomic.Pointer[Refusal]

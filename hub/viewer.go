@@ -47,7 +47,6 @@ type Viewer struct {
 
 	place int32 // in stream.viewers; guarded by stream.mu, held for writing
 	cursor
-	link Link // what serves it; nil before that. The driver's, as cursor.next is
 }
 
 // Flags of a viewer, which anybody may set at any time.

@@ -57,7 +57,8 @@ func TestViewersComeAndGo(t *testing.T) {
 
 // What there is one of for each viewer, and a hundred of for each stream.
 func TestSizes(t *testing.T) {
-	assert.LessOrEqual(t, unsafe.Sizeof(Viewer{}), uintptr(128))
+	assert.LessOrEqual(t, unsafe.Sizeof(Viewer{}), uintptr(112))
+	assert.LessOrEqual(t, unsafe.Sizeof(Session{}), uintptr(160))
 	assert.LessOrEqual(t, unsafe.Sizeof(packet{}), uintptr(32))
 }
 

@@ -7,13 +7,15 @@ import (
 	"sluice/hub"
 )
 
-// congestion is what an outlet's own goroutine, which alone writes it, tells of its work. An
-// outlet that flows has none.
+// congestion is what an outlet has while a goroutine of its own drains it. That alone changes
+// what it tells of its work.
 type congestion struct {
 	since time.Time    // when it began to drain; zero for one that does so for good
 	left  atomic.Int64 // bytes that are being written
 	began atomic.Int64 // Unix time in ns of the write under way, without direct writing; 0 between two
 	wrote atomic.Int64 // ... and of the end of the last one; 0 before that
+
+	kick chan struct{} // wakes the goroutine of an outlet without direct writing, for good; nil of others
 }
 
 // begin notes that a write of some of so many bytes begins: that of those before it was taken.

@@ -18,13 +18,13 @@ func putBatch(b *hub.Batch) {
 	batches.Put(b)
 }
 
-// wakeDrain wakes the goroutine of an outlet without direct writing.
-func (o *Outlet) wakeDrain() {
-	if o.kick == nil {
+// wakeDrainLocked wakes the goroutine of an outlet without direct writing.
+func (o *Outlet) wakeDrainLocked() {
+	if o.behind == nil || o.behind.kick == nil {
 		return
 	}
 	select {
-	case o.kick <- struct{}{}:
+	case o.behind.kick <- struct{}{}:
 	default:
 	}
 }
@@ -67,7 +67,7 @@ func (o *Outlet) drain() {
 			o.close(err)
 			return
 		case what == asleep:
-			<-o.kick
+			<-c.kick
 		case what == finished:
 			return
 		}

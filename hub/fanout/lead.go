@@ -79,7 +79,7 @@ func (o *Outlet) playLead(sub *Subscription, l *leading, viewer *hub.Viewer, f h
 		o.serveLocked(sub, b, drainLimit)
 		putBatch(b)
 	case draining:
-		o.wakeDrain()
+		o.wakeDrainLocked()
 	}
 }
 

@@ -26,7 +26,7 @@ func (o *Outlet) sendMediaLocked(p []byte) {
 		o.sendLocked(nil, p)
 	case draining:
 		o.queueLocked(p)
-		o.wakeDrain()
+		o.wakeDrainLocked()
 	}
 }
 
@@ -41,7 +41,7 @@ func (o *Outlet) Drained() <-chan struct{} {
 	if o.empty == nil {
 		o.empty = make(chan struct{})
 	}
-	o.wakeDrain()
+	o.wakeDrainLocked()
 	return o.empty
 }
 

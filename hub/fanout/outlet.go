@@ -65,7 +65,6 @@ type Outlet struct {
 	pool   *Pool
 	worker *worker
 	conn   Conn
-	kick   chan struct{} // wakes the goroutine of an outlet without direct writing
 }
 
 type outletState uint8
@@ -95,8 +94,7 @@ func (p *Pool) NewOutlet(c Conn) *Outlet {
 		}
 	}
 	if o.raw == nil {
-		o.kick = make(chan struct{}, 1)
-		o.state, o.behind = draining, new(congestion)
+		o.state, o.behind = draining, &congestion{kick: make(chan struct{}, 1)}
 		p.running.Go(o.drain)
 	}
 	return o
@@ -118,7 +116,7 @@ func (o *Outlet) Write(p []byte) (int, error) {
 		}
 		o.own += len(p)
 		o.queueLocked(p)
-		o.wakeDrain()
+		o.wakeDrainLocked()
 	}
 	if o.state == closed {
 		return 0, o.err
@@ -173,7 +171,7 @@ func (o *Outlet) Attach(f Feed) *Subscription {
 	case sub.leading != nil: // which comes first
 	case o.state == draining:
 		o.queueLocked(f.Head)
-		o.wakeDrain()
+		o.wakeDrainLocked()
 	default:
 		b := batches.Get().(*hub.Batch)
 		b.Bytes = append(b.Bytes[:0], f.Head...)
@@ -212,7 +210,7 @@ func (o *Outlet) closeLocked(err error) {
 	for o.subs != nil {
 		o.finishLocked(o.subs, why.reason)
 	}
-	o.wakeDrain()
+	o.wakeDrainLocked()
 	o.pool.running.Go(func() {
 		defer close(gone)
 		o.conn.Close()
@@ -255,7 +253,7 @@ func (o *Outlet) pump(sub *Subscription, b *hub.Batch) {
 		b.Bytes = b.Bytes[:0]
 		o.serveLocked(sub, b, passLimit)
 	case o.raw == nil:
-		o.wakeDrain()
+		o.wakeDrainLocked()
 	}
 }
 
