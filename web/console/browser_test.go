@@ -22,7 +22,9 @@ type tab struct {
 	rig *rig
 }
 
-func (r *rig) tab(t *testing.T) *tab { return &tab{browsertest.New(t), t, r} }
+func (r *rig) tab(t *testing.T, options ...chromedp.ExecAllocatorOption) *tab {
+	return &tab{browsertest.New(t, options...), t, r}
+}
 
 // phone and desktop are what the console is looked at on.
 var (

@@ -84,7 +84,6 @@ func Handler(c Config) http.Handler {
 		h.Set("Content-Security-Policy", policy)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		name, below := strings.CutPrefix(r.URL.Path, Path+"/")
 		switch {

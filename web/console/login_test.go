@@ -1,6 +1,7 @@
 package console
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -44,6 +45,16 @@ func TestLogin(t *testing.T) {
 	p.Until("sluice.view === 'stream' && " + state("ready"))
 	p.Run(chromedp.Reload())
 	p.Until("sluice.view === 'login' && " + state("login"))
+}
+
+// Where the token crosses a network in clear, the page says so before it is shown.
+func TestLoginInClear(t *testing.T) {
+	r := newRig(t)
+	p := r.tab(t, chromedp.Flag("host-resolver-rules", "MAP console.test 127.0.0.1"))
+	p.Open("http://console.test:" + r.URL[strings.LastIndex(r.URL, ":")+1:] + Path)
+	p.Until(state("login"))
+	assert.Contains(t, p.text("#clear"), "crosses the network in clear")
+	p.Screenshot("desktop-light-clear")
 }
 
 func TestLogOut(t *testing.T) {

@@ -9,7 +9,7 @@ import * as words from './words.js';
 
 const types = {
   'server.started': 'Server started', draining: 'Server ends', publish: 'Publisher begins', unpublish: 'Publisher ends',
-  play: 'Viewer begins', stop: 'Viewer ends', tracks: 'Other tracks', wanted: 'Stream is wanted', unwanted: 'Nobody wants it',
+  play: 'Viewer begins', stop: 'Viewer ends', tracks: 'Other tracks', wanted: 'Wanted', unwanted: 'Not wanted',
   denied: 'Denied', kicked: 'Ended by operator', 'record.begun': 'Recording begins', 'record.finished': 'Recording ends',
   update: 'Update', gap: 'Events are missing', health: 'Health',
 };
@@ -33,7 +33,7 @@ export function eventTable(empty) {
   return new Table({
     label: 'Events', empty, key: (e) => e.id ?? e.seq,
     columns: [
-      { label: 'Time', kind: 'time', fill: plain((e) => words.time(e.time)) },
+      { label: 'Time', kind: 'time', fill: plain((e) => words.moment(e.time)) },
       { label: 'Event', kind: 'what', fill: (cell, e) => {
         text(cell, types[e.type] ?? words.spaced(e.type));
         cell.classList.toggle('warn', bad.has(e.type) || e.type === 'health' && e.health?.begins !== false);

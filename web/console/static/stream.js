@@ -64,7 +64,8 @@ export function stream(name) {
   const charts = el('div', { class: 'graphs few' }, ...Object.values(plots).map((g) => g.root));
   const format = el('dl', { class: 'figures' }), sums = el('dl', { class: 'figures' });
   const protocols = new Bars('By protocol'), lags = new Bars('By lag');
-  const watching = section('Viewers', el('div', { class: 'pair' }, protocols.root, lags.root));
+  const bars = el('div', { class: 'pair' }, protocols.root, lags.root);
+  const watching = section('Viewers', bars);
   const table = sessionTable(['id', 'role', 'state', 'address', 'over', 'subject', 'since', 'bytes', 'lag', 'dropped'], { empty: 'Nobody publishes or watches it.' });
   const people = section('Sessions', table.root, el('p', { class: 'all' }, el('a', { href: to('sessions', [], { stream: name }) }, 'All sessions of this stream')));
   const tapes = recordingTable('It has no recordings.', false);
@@ -92,6 +93,7 @@ export function stream(name) {
       ...Object.fromEntries(Object.entries(s.skipped_tags).map(([why, n]) => [`Skipped: ${why}`, words.n(n)])),
     });
     text(watching.head, words.count(s.viewers.total, 'viewer'));
+    show(bars, s.viewers.total > 0);
     protocols.update(Object.fromEntries(Object.entries(s.viewers.by_protocol).map(([over, n]) => [words.over(over), n])));
   }
 

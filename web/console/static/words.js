@@ -14,8 +14,10 @@ export const bits = (value) => (value === 0 ? '0 bit/s' : Number.isFinite(value)
 export const ms = (value) => (!Number.isFinite(value) ? none
   : Math.abs(value) < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(value < 9950 ? 1 : 0)} s`);
 export const fps = (value) => (Number.isFinite(value) ? `${+value.toFixed(1)} fps` : none);
-export const cores = (value) => (Number.isFinite(value) ? `${value.toFixed(value < 0.1 ? 3 : 2)} ${value === 1 ? 'core' : 'cores'}` : none);
+export const cores = (value) => (Number.isFinite(value) ? `${value.toFixed(2)} cores` : none);
 export const time = (value) => (value ? clock.format(new Date(value)) : none);
+// moment tells the time of something that is mostly of today.
+export const moment = (value) => (value && new Date(value).toDateString() === new Date().toDateString() ? time(value) : date(value));
 export const date = (value) => (value ? day.format(new Date(value)) : none);
 
 // Times of the server are compared with its own clock.

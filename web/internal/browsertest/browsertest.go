@@ -41,7 +41,7 @@ func LeaveOut(t *testing.T, what string) {
 
 // New starts Chromium for a test that needs it, and skips the test where there is none. The
 // test fails for errors on the page's console.
-func New(t *testing.T) *Page {
+func New(t *testing.T, options ...chromedp.ExecAllocatorOption) *Page {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("left out: tests in a browser take a minute; run without -short")
@@ -56,7 +56,7 @@ func New(t *testing.T) *Page {
 	if path == "" {
 		LeaveOut(t, "Chromium is missing; apt-get install chromium")
 	}
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(append(chromedp.DefaultExecAllocatorOptions[:], options...),
 		chromedp.ExecPath(path),
 		chromedp.NoSandbox,
 		chromedp.DisableGPU,
