@@ -32,7 +32,7 @@ func (p *tab) set(name, value string) {
 func (p *tab) told(words string) {
 	p.t.Helper()
 	p.Until("document.getElementById('said').textContent === " + quote(words))
-	p.Until("!document.getElementById('dialog').open")
+	p.Until("!document.getElementById('dialog')")
 }
 
 func (r *rig) sessions() (ids []uint64) {
@@ -118,9 +118,9 @@ func TestRecordings(t *testing.T) {
 	p.told("The recording is kept, whatever room is wanted.")
 	p.Until("document.querySelectorAll('tbody tr')[2].querySelector('button').textContent === 'Unpin'")
 	p.Run(chromedp.Evaluate[chromedp.Void]("document.querySelectorAll('tbody tr')[2].querySelectorAll('button')[1].click()"))
-	p.Until("document.getElementById('dialog').open")
+	p.Until("!!document.getElementById('dialog')")
 	p.typed(kb.Escape)
-	p.Until("!document.getElementById('dialog').open")
+	p.Until("!document.getElementById('dialog')")
 	p.Run(chromedp.Evaluate[chromedp.Void]("document.querySelectorAll('tbody tr')[2].querySelectorAll('button')[1].click()"))
 	p.press("#dialog", "Delete")
 	p.told("The recording is deleted.")

@@ -91,7 +91,7 @@ func TestKeyboard(t *testing.T) {
 
 	p.tabTo(".actions button", "End…")
 	p.typed(kb.Enter)
-	p.Until("document.getElementById('dialog').open")
+	p.Until("!!document.getElementById('dialog')")
 	p.Screenshot("desktop-light-dialog-end")
 	for range 12 { // nothing behind it gets the focus
 		p.typed(kb.Tab)
@@ -99,12 +99,12 @@ func TestKeyboard(t *testing.T) {
 	}
 	p.tabTo("#dialog button", "Cancel")
 	p.typed(kb.Enter)
-	p.Until("!document.getElementById('dialog').open")
+	p.Until("!document.getElementById('dialog')")
 	p.focused(".actions button.danger")
 	p.typed(kb.Enter)
-	p.Until("document.getElementById('dialog').open")
+	p.Until("!!document.getElementById('dialog')")
 	p.typed(kb.Escape)
-	p.Until("!document.getElementById('dialog').open")
+	p.Until("!document.getElementById('dialog')")
 	p.focused(".actions button.danger")
 	for _, asked := range r.requests() {
 		assert.Contains(t, asked, "GET ", "nothing was done")

@@ -52,10 +52,10 @@ func TestPages(t *testing.T) {
 	for _, dialog := range []string{"End…", "Ban…"} {
 		p.visit("#/stream/live%2Fchannel-001")
 		p.press(".actions", dialog)
-		p.Until("document.getElementById('dialog').open")
+		p.Until("!!document.getElementById('dialog')")
 		p.look(axe, "dialog-"+strings.ToLower(strings.TrimSuffix(dialog, "…")))
 		p.press("#dialog", "Cancel")
-		p.Until("!document.getElementById('dialog').open")
+		p.Until("!document.getElementById('dialog')")
 	}
 	r.away.Store(true)
 	p.Until(state("unreachable"))

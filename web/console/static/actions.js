@@ -31,7 +31,6 @@ export const endStream = (stream) => ask({
   action: 'End',
   run: async ({ who, reason: words, ban }) => {
     ended(await post('/api/v1/streams/kick', { stream, who, reason: words, ban }));
-    return true;
   },
 });
 
@@ -43,7 +42,6 @@ export const endSession = (session) => ask({
   action: 'End',
   run: async ({ reason: words, ban }) => {
     ended(await remove(`/api/v1/sessions/${session.id}${query({ reason: words, ban })}`));
-    return true;
   },
 });
 
@@ -67,7 +65,6 @@ export const addBan = (of = {}) => ask({
     const body = { ...rest, stream: rest.stream.trim(), ...(where.includes('/') ? { network: where } : { address: where }) };
     const answer = await post('/api/v1/bans', Object.fromEntries(Object.entries(body).filter(([, v]) => v !== '')));
     tell(`Banned. ${count(answer.ended, 'session')} ended.${unsaved(answer)}`);
-    return true;
   },
 });
 
@@ -82,7 +79,6 @@ export const removeBan = (ban, about) => ask({
   run: async () => {
     const answer = await remove('/api/v1/bans/' + encodeURIComponent(ban.id));
     tell('The ban is removed.' + unsaved(answer));
-    return true;
   },
 });
 
@@ -103,7 +99,6 @@ export const stopRecording = (stream) => ask({
   run: async () => {
     await post('/api/v1/streams/record', { stream, action: 'stop' });
     tell('The stream is not recorded any more.');
-    return true;
   },
 });
 
@@ -116,7 +111,6 @@ export const deleteRecording = (recording) => ask({
   run: async () => {
     await remove(path(recording));
     tell('The recording is deleted.');
-    return true;
   },
 });
 

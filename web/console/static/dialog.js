@@ -1,4 +1,4 @@
-// Questions that are asked before something is done, in the page's one dialog.
+// Questions that are asked before something is done.
 
 import { $, el, text, show } from './dom.js';
 
@@ -26,61 +26,59 @@ function field(f) {
   return el('p', { class: 'field' }, el('label', { for: id }, f.label), input, ...(help ? [help] : []));
 }
 
-// ask opens the dialog: what it is about, what will happen (elements or words), fields, and the
+// ask opens a dialog: what it is about, what will happen (elements or words), fields, and the
 // words on the button that does it. run is given the values and does it; if it throws, the
-// dialog stays and says why. The promise is what run returned, undefined for Cancel.
+// dialog stays and says why.
 export function ask({ title, says = [], fields = [], action, run, danger = true }) {
-  const dialog = $('dialog');
   const wrong = el('p', { class: 'wrong', role: 'alert', hidden: true });
   const does = el('button', { type: 'submit', class: danger ? 'danger' : 'primary' }, action);
   const cancel = el('button', { type: 'button' }, 'Cancel');
   const form = el('form', {}, el('h2', { id: 'dialog-title' }, title),
     ...says.map((words) => el('p', {}, ...[words].flat())), ...fields.map(field), wrong,
     el('p', { class: 'row buttons' }, cancel, does));
-  dialog.replaceChildren(form);
-  const { promise, resolve } = later();
-  let result, busy = false;
-  cancel.addEventListener('click', () => dialog.close());
+  // One of its own for each question: what a closed one still has to say ends no other.
+  const dialog = el('dialog', { id: 'dialog', class: 'dialog', 'aria-labelledby': 'dialog-title' }, form);
+  let busy = false;
+  cancel.addEventListener('click', dismiss);
   form.addEventListener('submit', async (e) => {
     e.preventDefault();
     if (busy) return;
     busy = true;
     show(wrong, false);
     try {
-      result = await run(values(form));
-      dialog.close();
+      await run(values(form));
+      if (open === dialog) dismiss();
     } catch (error) {
       text(wrong, error instanceof TypeError ? 'The server does not answer.' : error.message);
       show(wrong, true);
     }
     busy = false;
   });
-  const back = document.activeElement;
-  dialog.addEventListener('close', () => {
-    dialog.replaceChildren();
-    if (back?.isConnected) back.focus();
-    resolve(result);
-  }, { once: true });
+  dialog.addEventListener('cancel', (e) => { // the Escape key
+    e.preventDefault();
+    dismiss();
+  });
+  dialog.addEventListener('close', () => { if (open === dialog) dismiss(); }); // the browser has closed it
+  dismiss();
+  document.body.append(dialog);
+  open = dialog;
   dialog.showModal();
   (form.querySelector('.field input[type=text], select, input:checked') ?? cancel).focus();
-  return promise;
+}
+
+let open = null; // the dialog that there is
+
+// dismiss closes the dialog, if there is one; the focus goes back to where it was.
+export function dismiss() {
+  open?.close();
+  open?.remove();
+  open = null;
 }
 
 function values(form) {
   const all = Object.fromEntries(new FormData(form));
   for (const box of form.querySelectorAll('[type=checkbox]')) all[box.name] = box.checked;
   return all;
-}
-
-function later() {
-  let resolve;
-  const promise = new Promise((r) => { resolve = r; });
-  return { promise, resolve };
-}
-
-// dismiss closes the dialog, whatever it asks: who asked it is not logged in any more.
-export function dismiss() {
-  if ($('dialog').open) $('dialog').close();
 }
 
 let fading = 0;
