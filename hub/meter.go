@@ -24,6 +24,7 @@ type meter struct {
 	// ms of stream time.
 	apart    int64
 	hasApart bool
+	gap      int64 // the longest between two pictures, likewise in ms of stream time
 }
 
 // trackMeter is what a meter has of one main track. Times are in ms.
@@ -69,8 +70,11 @@ func (m *meter) picture(c *content, at int64) {
 		m.apart, m.hasApart = apart, true
 	}
 	video := &m.tracks[videoTrack]
-	if video.frames > 0 && c.tag.Timestamp == video.stamp {
-		return
+	if video.frames > 0 {
+		m.gap = max(m.gap, at-video.time)
+		if c.tag.Timestamp == video.stamp {
+			return
+		}
 	}
 	if c.main.CompositionTime < 0 {
 		m.early++
@@ -114,6 +118,7 @@ type Measures struct {
 	Apart                    time.Duration
 	HasApart                 bool
 	VideoUneven, AudioUneven time.Duration
+	Gap                      time.Duration // the longest between two pictures
 
 	// What the publisher says of itself: pictures per second in its metadata and in its codec
 	// header, and bits per second; 0 where it says nothing.
@@ -172,10 +177,10 @@ func (s *Stream) measureLocked(now time.Time) Measures {
 		},
 		KeyInterval: m.keyInterval, KeyGap: m.keyGap,
 		Apart: milliseconds(m.apart), HasApart: m.hasApart,
-		VideoUneven: video.look(), AudioUneven: audio.look(),
+		VideoUneven: video.look(), AudioUneven: audio.look(), Gap: milliseconds(m.gap),
 		AnnouncedRate: said.number("framerate"), VideoBitrate: said.number("videodatarate") * 1000,
 	}
-	m.hasApart = false
+	m.hasApart, m.gap = false, 0
 	if m.keys > 0 {
 		all.SinceKey, all.AfterKey = milliseconds(video.time-m.keyTime), video.frames-m.keyPictures
 	}

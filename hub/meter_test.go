@@ -52,6 +52,7 @@ func TestMeasure(t *testing.T) {
 		assert.Equal(t, uint64(1), m.Counts.Early)
 		assert.Equal(t, time.Second, m.Silence)
 		assert.True(t, m.HasApart)
+		assert.Equal(t, 2960*time.Millisecond, m.Gap)
 		assert.Equal(t, 40*time.Millisecond, m.Apart)
 		assert.Equal(t, 40*time.Millisecond, m.VideoUneven)
 		assert.Equal(t, flv.CodecH264, m.VideoFormat.Codec)
@@ -60,6 +61,7 @@ func TestMeasure(t *testing.T) {
 		next := again()
 		assert.Zero(t, next.VideoUneven, "it counts from look to look")
 		assert.False(t, next.HasApart)
+		assert.Zero(t, next.Gap)
 		assert.Equal(t, m.Counts.Pictures, next.Counts.Pictures)
 	})
 }

@@ -110,6 +110,18 @@ func TestWords(t *testing.T) {
 			}
 			return t
 		}}},
+		"sound waits for a picture a second": {encoder: encoder{fps: 1, gop: 2, arrives: func(t time.Duration, isAudio bool) time.Duration {
+			if isAudio {
+				return t.Truncate(time.Second) + time.Second
+			}
+			return t
+		}}},
+		"sound waits for a picture in 4 s": {encoder: encoder{fps: .25, gop: 1, arrives: func(t time.Duration, isAudio bool) time.Duration {
+			if isAudio {
+				return t.Truncate(4*time.Second) + 4*time.Second
+			}
+			return t
+		}}},
 		"sound with a picture in 8 s": {encoder: encoder{fps: 1. / 8, gop: 1, announced: -1}, during: 4 * time.Minute},
 
 		"clock jumps": {encoder: encoder{clock: func(t time.Duration) time.Duration {
@@ -326,7 +338,7 @@ func (s *senseless) measures(key hub.Key, who *hub.Session) hub.Measures {
 			Bytes: count(), VideoBytes: count(), Pictures: count(), Sounds: count(), Early: count(), Jumps: count(), Video: any(), Audio: any(),
 		},
 		KeyInterval: any(), KeyGap: count(), SinceKey: any(), AfterKey: count(), Apart: any(), HasApart: s.rng.IntN(2) == 0,
-		VideoUneven: any(), AudioUneven: any(), AnnouncedRate: rate(), HeaderRate: rate(), VideoBitrate: rate(),
+		VideoUneven: any(), AudioUneven: any(), Gap: any(), AnnouncedRate: rate(), HeaderRate: rate(), VideoBitrate: rate(),
 	}
 }
 

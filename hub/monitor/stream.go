@@ -102,6 +102,7 @@ type pass struct {
 	front    time.Duration // and the stream
 	jumps    uint64
 	uneven   time.Duration
+	gap      time.Duration // the longest between two pictures
 }
 
 // passOf returns what has come since the counts before.
@@ -111,6 +112,7 @@ func passOf(m *hub.Measures, before *hub.Counts, span time.Duration) pass {
 		span: span, pictures: now.Pictures - before.Pictures, sounds: now.Sounds - before.Sounds,
 		early: now.Early - before.Early, bytes: now.Bytes - before.Bytes, video: now.Video - before.Video,
 		front: now.Front() - before.Front(), jumps: now.Jumps - before.Jumps, uneven: max(m.VideoUneven, m.AudioUneven),
+		gap: m.Gap,
 	}
 }
 
@@ -207,12 +209,13 @@ func (s *stream) noteRun(m *hub.Measures, p *pass) {
 	r.open, r.from, r.bytes = true, front, m.Counts.Bytes
 }
 
-// noteArrival notes how what came has arrived.
+// noteArrival notes how what came has arrived. Sound that encoders send in the order of timestamps waits for
+// the next picture: that long it may be late.
 func (s *stream) noteArrival(p *pass) {
 	s.notePace(p)
 	s.evens <<= 1
 	uneven := p.uneven - s.drift(p.span)
-	if p.pictures+p.sounds == 0 || p.jumps > 0 || uneven < maxUneven {
+	if p.pictures+p.sounds == 0 || p.jumps > 0 || uneven < maxUneven+p.gap {
 		return
 	}
 	if s.lateLooks() == 0 {
