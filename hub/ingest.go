@@ -153,11 +153,12 @@ func (s *Stream) takeFrameLocked(c *content) skip {
 		frame.Filled, frame.Stood = s.session.filling.follows(), s.session.filling.stood
 	}
 	at := s.timeline.At(id, frame)
-	if id.Number == 0 {
-		s.session.meter.frame(c, at, s.session.arrivedMS)
-		if c.main.Key && id == mainVideo {
-			s.session.meter.key(at, s.session.arrived)
-		}
+	switch {
+	case id.Number != 0:
+	case id.Type == flv.TypeVideo:
+		s.session.meter.picture(c, at, &s.session)
+	default:
+		s.session.meter.audio.take(at, s.session.arrivedMS)
 	}
 	if s.fillLocked(id, at) {
 		is |= markAside

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"math"
 	"time"
 
 	"sluice/flv"
@@ -10,83 +11,86 @@ import (
 // track on its way into the log, and so does no more than count: it reads no clock and allocates nothing.
 // What is made of it, Hub.Measure and package monitor say.
 type meter struct {
-	tracks [mainTracks]trackMeter
+	video, audio trackMeter
 
+	// Since the last look, in ms of stream time: how far the picture was ahead of the sound when they
+	// were nearest, noApart if there were not both; and the longest gap between two pictures.
+	apart, gap int64
+
+	bytes       uint64        // of pictures
+	early       uint64        // pictures that are to be shown before they are decoded
 	keys        uint64        // key frames
 	keyPictures uint64        // pictures up to the newest key frame
 	keyGap      uint64        // pictures between the last two key frames
+	keyTime     int64         // stream time of the newest key frame, in ms
 	keyArrived  time.Duration // when the newest key frame arrived, on the hub's clock; 0 if none has
 	keyInterval time.Duration // between the last two key frames, in stream time; 0 while there were not two
-	keyTime     int64         // stream time of the newest key frame, in ms
-	early       uint64        // pictures that are to be shown before they are decoded
-
-	// Since the last look: how far the picture was ahead of the sound when they were nearest, in
-	// ms of stream time.
-	apart    int64
-	hasApart bool
-	gap      int64 // the longest between two pictures, likewise in ms of stream time
 }
 
 // trackMeter is what a meter has of one main track. Times are in ms.
 type trackMeter struct {
 	frames uint64 // the messages of one picture are one frame
-	bytes  uint64
-	time   int64 // stream time of the newest frame
-	stamp  uint32
+	time   int64  // stream time of the newest frame; noTime before the first
 
 	// Since the last look: by how much frames arrived later than their stream time, on clocks
-	// that have nothing to do with each other. Not set without any.
+	// that have nothing to do with each other. least > most if there was no frame.
 	least, most int64
-	any         bool
 }
 
-// frame takes a frame of a main track, whose stream time is at.
-func (m *meter) frame(c *content, at, arrivedMS int64) {
-	t := &m.tracks[audioTrack]
-	if c.tag.Type == flv.TypeVideo {
-		t = &m.tracks[videoTrack]
-		m.picture(c, at)
+// What stands for nothing in a meter.
+const (
+	noTime  = math.MinInt64
+	noApart = math.MaxInt64
+)
+
+func newMeter() meter {
+	m := meter{apart: noApart}
+	for _, t := range []*trackMeter{&m.video, &m.audio} {
+		t.time = noTime
+		t.look()
 	}
-	if c.tag.Timestamp != t.stamp || t.frames == 0 {
+	return m
+}
+
+// take takes a frame, whose stream time is at. It is called for every frame, and so small that it is
+// inlined.
+func (t *trackMeter) take(at, arrivedMS int64) {
+	if at != t.time {
 		t.frames++
+		t.time = at
 	}
-	t.bytes += uint64(len(c.tag.Data))
-	t.time, t.stamp = at, c.tag.Timestamp
-	switch late := arrivedMS - at; {
-	case !t.any:
-		t.least, t.most, t.any = late, late, true
-	case late < t.least:
-		t.least = late
-	case late > t.most:
-		t.most = late
-	}
+	t.least, t.most = min(t.least, arrivedMS-at), max(t.most, arrivedMS-at)
 }
 
 // picture takes a frame of video. That suffices for the distance of the tracks: whichever of them is
 // sparse, or comes in bursts, they are nearest where a picture comes next to a frame of sound.
-func (m *meter) picture(c *content, at int64) {
-	sound := &m.tracks[audioTrack]
-	if apart := at - sound.time; sound.frames > 0 && (!m.hasApart || max(apart, -apart) < max(m.apart, -m.apart)) {
-		m.apart, m.hasApart = apart, true
+func (m *meter) picture(c *content, at int64, s *session) {
+	v := &m.video
+	last := v.time
+	v.take(at, s.arrivedMS)
+	m.bytes += uint64(len(c.tag.Data))
+	if at == last {
+		return // a slice of the picture before
 	}
-	video := &m.tracks[videoTrack]
-	if video.frames > 0 {
-		m.gap = max(m.gap, at-video.time)
-		if c.tag.Timestamp == video.stamp {
-			return
+	if last != noTime {
+		m.gap = max(m.gap, at-last)
+	}
+	if sound := m.audio.time; sound != noTime {
+		if apart := at - sound; max(apart, -apart) < max(m.apart, -m.apart) {
+			m.apart = apart
 		}
 	}
 	if c.main.CompositionTime < 0 {
 		m.early++
 	}
+	if c.main.Key {
+		m.key(at, s.arrived)
+	}
 }
 
-// key takes a key frame, which frame has taken. One whose slices come one by one is taken once.
+// key takes a key frame, which picture has taken.
 func (m *meter) key(at int64, arrived time.Duration) {
-	pictures := m.tracks[videoTrack].frames
-	if pictures == m.keyPictures {
-		return
-	}
+	pictures := m.video.frames
 	if m.keys > 0 {
 		m.keyInterval = milliseconds(at - m.keyTime)
 		m.keyGap = pictures - m.keyPictures
@@ -168,38 +172,44 @@ func (h *Hub) Measure(all []Measures) []Measures {
 
 func (s *Stream) measureLocked(now time.Time) Measures {
 	m, said := &s.session.meter, s.session.declared
-	video, audio := &m.tracks[videoTrack], &m.tracks[audioTrack]
 	all := Measures{
 		Session: s.pub.session, Key: s.key, Since: s.session.since, Silence: now.Sub(s.session.lastWrite),
 		Counts: Counts{
-			Bytes: s.pub.bytes, VideoBytes: video.bytes, Pictures: video.frames, Sounds: audio.frames, Early: m.early,
-			Jumps: s.timeline.Jumps(), Video: milliseconds(video.time), Audio: milliseconds(audio.time),
+			Bytes: s.pub.bytes, VideoBytes: m.bytes, Pictures: m.video.frames, Sounds: m.audio.frames, Early: m.early,
+			Jumps: s.timeline.Jumps(),
 		},
 		KeyInterval: m.keyInterval, KeyGap: m.keyGap,
-		Apart: milliseconds(m.apart), HasApart: m.hasApart,
-		VideoUneven: video.look(), AudioUneven: audio.look(), Gap: milliseconds(m.gap),
+		HasApart: m.apart != noApart, Gap: milliseconds(m.gap),
 		AnnouncedRate: said.number("framerate"), VideoBitrate: said.number("videodatarate") * 1000,
 	}
-	m.hasApart, m.gap = false, 0
+	if all.HasApart {
+		all.Apart = milliseconds(m.apart)
+	}
 	if m.keys > 0 {
-		all.SinceKey, all.AfterKey = milliseconds(video.time-m.keyTime), video.frames-m.keyPictures
+		all.SinceKey, all.AfterKey = milliseconds(m.video.time-m.keyTime), m.video.frames-m.keyPictures
 	}
-	if video.frames > 0 && s.facts.video != nil {
-		all.VideoFormat, all.HeaderRate = s.facts.video, s.facts.video.FrameRate
+	if m.video.frames > 0 {
+		all.Counts.Video, all.VideoFormat = milliseconds(m.video.time), s.facts.video
 	}
-	if audio.frames > 0 {
-		all.AudioFormat = s.facts.audio
+	if f := all.VideoFormat; f != nil {
+		all.HeaderRate = f.FrameRate
 	}
+	if m.audio.frames > 0 {
+		all.Counts.Audio, all.AudioFormat = milliseconds(m.audio.time), s.facts.audio
+	}
+	m.apart, m.gap = noApart, 0
+	all.VideoUneven, all.AudioUneven = m.video.look(), m.audio.look()
 	return all
 }
 
 // look returns how unevenly frames have arrived since the last look, and begins anew.
 func (t *trackMeter) look() time.Duration {
-	if !t.any {
-		return 0
+	uneven := milliseconds(max(0, t.most-t.least))
+	if t.least > t.most {
+		uneven = 0
 	}
-	t.any = false
-	return milliseconds(t.most - t.least)
+	t.least, t.most = math.MaxInt64, math.MinInt64
+	return uneven
 }
 
 // milliseconds returns so many of them.

@@ -103,6 +103,7 @@ type session struct {
 	lastWrite   time.Time
 	arrived     time.Duration // lastWrite, on the hub's clock
 	arrivedMS   int64
+	meter       meter
 	begun       time.Time // when its first frame came, or a codec changed that viewers were told
 	declared    metadata
 	first       uint64 // its first packet, or that of the last change of codec or format
@@ -115,7 +116,6 @@ type session struct {
 	silence     *silence    // what can stand for its sound; nil if nothing can
 	filling     filling
 	allowance   allowance
-	meter       meter
 }
 
 // Waker is told that something happened in a stream: packets were appended, or it
@@ -185,7 +185,7 @@ func (s *Stream) beginLocked(p *Publisher, now time.Time) {
 	s.stopTimersLocked()
 	s.state, s.pub = stateLive, p
 	s.lead = s.log.head
-	s.session = session{since: now, lastWrite: now, first: s.log.head, firstConfig: s.configs + 1}
+	s.session = session{since: now, lastWrite: now, first: s.log.head, firstConfig: s.configs + 1, meter: newMeter()}
 	s.timeline.BeginSession()
 	s.headers = s.headers.withFilled(false)
 	s.log.forgetGOP()
