@@ -102,7 +102,7 @@ var rules = [...]rule{
 	},
 	{
 		word: "uneven_arrival",
-		when: fmt.Sprintf("frames arrive %v later than others, %d times in half a minute", maxUneven, minLate),
+		when: fmt.Sprintf("frames arrive %v later than others, and the time between two pictures, %d times in half a minute", maxUneven, minLate),
 		from: startUp, ends: 4 * time.Second, unit: "ms", find: findUneven,
 		sentence: func(f finding) string { return fmt.Sprintf("What it sends arrives up to %.1f s late.", f.value/1000) },
 		hint:     "Its network does not carry the stream evenly: lower the bitrate, use a cable in place of Wi-Fi, or a nearer server.",
