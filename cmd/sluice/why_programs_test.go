@@ -66,15 +66,26 @@ func TestWhyOfPrograms(t *testing.T) {
 	r.why("cam", "publisher_left")
 }
 
-// Who plays a recording is not black because of the stream.
+// Who plays a recording, or is given one before it goes on live, is not black because of the
+// stream; nor is who is given the rest of one that has ended.
 func TestWhyItIsARecording(t *testing.T) {
 	r := startWhy(t, "SLUICE_RECORD_DIR="+t.TempDir(), "SLUICE_RECORD=**", "SLUICE_RECORD_MIN_FREE=0", "SLUICE_PUBLISHER_GRACE=0")
 	p := r.publish("old", append(madeHeader(), stream200k.frames(20*time.Second)...)...)
 	until(t, "a recording begins", func() bool { return len(r.at.recordings(t, "live/old")) > 0 })
+	back := r.get("old.flv?back=15")
+	r.why("old", "rewinding")
+	back.Close()
 	require.NoError(t, p.Close())
+	r.gone("old")
 	recording := r.at.finished(t, "live/old", 1)[0]
 	r.run("ffmpeg", "-v", "error", "-nostdin", "-i", "rtmp://"+r.at.rtmp+"/rec/live/old/"+recording.ID, "-c", "copy", "-f", "flv", "-y", "/dev/null")
 	s := r.why("old", "recording")
 	assert.Equal(t, recording.ID, s.Recording)
 	assert.Empty(t, s.Why.Told)
+
+	p = r.publish("over", append(madeHeader(), madeStream{gop: 2 * time.Second, video: 8_000_000, key: 100_000}.frames(4*time.Second)...)...)
+	r.get("over.flv")
+	until(t, "it watches", func() bool { return len(r.viewers("over")) == 1 && r.viewers("over")[0].State == "running" })
+	require.NoError(t, p.Close())
+	r.why("over", "ended")
 }

@@ -51,7 +51,7 @@ func startWhy(t *testing.T, environ ...string) *whyRig {
 			<-ctx.Done()
 			return hub.Grant{}, ctx.Err()
 		}
-		return hub.Grant{}, nil
+		return hub.Grant{Rewind: true}, nil
 	}
 	cfg.authorizeTimeout = patience
 	r := &whyRig{t: t}
@@ -191,7 +191,11 @@ func (r *whyRig) watch(target string, header ...string) {
 // play plays live/NAME over RTMP, and takes everything.
 func (r *whyRig) play(name string) *rawRTMP {
 	r.t.Helper()
-	a := askRTMP("play", "NetStream.Play.Start")(r.t, r.at, nil, name)
+	return r.takes(askRTMP("play", "NetStream.Play.Start")(r.t, r.at, nil, name)).rtmp
+}
+
+// takes reads everything that comes until the test ends.
+func (r *whyRig) takes(a *asked) *asked {
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
@@ -201,7 +205,7 @@ func (r *whyRig) play(name string) *rawRTMP {
 		a.Close()
 		<-read
 	})
-	return a.rtmp
+	return a
 }
 
 // declared is metadata that names codecs.

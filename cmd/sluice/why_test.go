@@ -121,6 +121,15 @@ func TestWhyAsTheyChose(t *testing.T) {
 		assert.Less(t, s.Why.BehindMS, int64(1000))
 	})
 	r.gone("chosen")
+	t.Run("ok over WebSocket", func(t *testing.T) {
+		r := r.in(t)
+		r.takes(askSocket(t, r.at, nil, "chosen"))
+		s := r.why("chosen", "ok")
+		assert.Equal(t, "ws-flv", s.Protocol)
+		assert.NotNil(t, s.Why.Unacknowledged)
+		assert.NotNil(t, s.Why.Written)
+	})
+	r.gone("chosen")
 	t.Run("only audio", func(t *testing.T) {
 		r := r.in(t)
 		r.watch("chosen.flv?onlyaudio=1")
