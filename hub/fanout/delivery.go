@@ -12,8 +12,9 @@ import (
 type congestion struct {
 	since time.Time    // when it began to drain; zero for one that does so for good
 	left  atomic.Int64 // bytes that are being written
-	began atomic.Int64 // Unix time in ns of the write under way, without direct writing; 0 between two
-	wrote atomic.Int64 // ... and of the end of the last one; 0 before that
+	// Without direct writing, Unix times in ns:
+	began atomic.Int64 // since when there has always been something to write; 0 while there is nothing
+	wrote atomic.Int64 // when something was last taken; 0 before that
 
 	kick chan struct{} // wakes the goroutine of an outlet without direct writing, for good; nil of others
 }
@@ -23,14 +24,13 @@ func (c *congestion) begin(now time.Time, bytes int) {
 	if c.left.Swap(int64(bytes)) > 0 {
 		c.wrote.Store(now.UnixNano())
 	}
-	c.began.Store(now.UnixNano())
+	c.began.CompareAndSwap(0, now.UnixNano())
 }
 
-// end notes that all was taken.
+// end notes that all of that was taken.
 func (c *congestion) end(now time.Time) {
 	c.wrote.Store(now.UnixNano())
 	c.left.Store(0)
-	c.began.Store(0)
 }
 
 // Delivery implements hub.Link.
@@ -50,7 +50,7 @@ func (s *Subscription) Delivery() hub.Delivery {
 		d.Unwritten += int(c.left.Load())
 		d.Congested = c.since
 		if began := c.began.Load(); began != 0 {
-			d.Congested = time.Unix(0, began) // a write takes as long as the peer
+			d.Congested = time.Unix(0, began)
 		}
 		if wrote := c.wrote.Load(); wrote != 0 {
 			d.Written = time.Unix(0, wrote)

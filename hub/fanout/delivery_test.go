@@ -65,6 +65,9 @@ func TestDeliveryTellsCongestion(t *testing.T) {
 			time.Sleep(time.Millisecond)
 			d = w.delivery()
 			assert.LessOrEqual(t, d.Unwritten, before)
+			if d.Unwritten > 0 {
+				assert.WithinDuration(t, began, d.Congested, 0, "also while it takes some")
+			}
 		}
 		synctest.Wait()
 		d = w.delivery()

@@ -67,6 +67,7 @@ func (o *Outlet) drain() {
 			o.close(err)
 			return
 		case what == asleep:
+			c.began.Store(0)
 			<-c.kick
 		case what == finished:
 			return
@@ -162,7 +163,9 @@ func (o *Outlet) write(p []byte, c *congestion) error {
 		}
 		p = p[n:]
 	}
-	c.end(time.Now())
+	if c.left.Load() > 0 {
+		c.end(time.Now())
+	}
 	return nil
 }
 
