@@ -32,7 +32,7 @@ function limits({ limits: set, parts }) {
   const names = { connections: 'Connections', connections_per_address: 'Connections per address', viewers: 'Viewers', sessions_per_identity: 'Sessions per identity' };
   const open = parts.connections?.open ?? parts.connections?.Open;
   const shown = {};
-  for (const [name, label] of Object.entries(names)) shown[`At most: ${label.toLowerCase()}`] = set[name] ? words.n(set[name]) : '';
+  for (const [name, label] of Object.entries(names)) shown[`Limit of ${label.toLowerCase()}`] = set[name] ? words.n(set[name]) : '';
   return { 'Open connections': open === undefined ? '' : words.n(open), ...shown };
 }
 
