@@ -51,7 +51,7 @@ const (
 type Config struct {
 	Hub     *hub.Hub
 	Archive *archive.Archive
-	// Records says which streams are recorded; nil for all.
+	// Records says which streams are recorded; nil for all. It may be called from any goroutine.
 	Records func(hub.Key) bool
 	// Segment and SegmentBytes are after how much a file ends, at the next key frame; 0 for
 	// one file a session.
@@ -144,12 +144,26 @@ func (r *Recorder) Observe(e hub.Event) {
 	wanted := r.cfg.Records(e.Key)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if byHand, set := r.byHand[e.Key]; set {
-		wanted = byHand
-	}
-	if wanted {
+	if r.recordsLocked(e.Key, wanted) {
 		r.beginLocked(e.Key, start{appends: e.Session.Client().Publishing == "append"})
 	}
+}
+
+// Records reports whether a stream is recorded while it is live: as Start or Stop said last, or
+// else Config.Records.
+func (r *Recorder) Records(key hub.Key) bool {
+	wanted := r.cfg.Records(key)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.recordsLocked(key, wanted)
+}
+
+// recordsLocked is Records, where Config.Records says wanted.
+func (r *Recorder) recordsLocked(key hub.Key, wanted bool) bool {
+	if byHand, set := r.byHand[key]; set {
+		return byHand
+	}
+	return wanted
 }
 
 // Start records a stream from its newest key frame on, or when it is next published, whatever

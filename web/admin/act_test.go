@@ -260,6 +260,11 @@ func TestRecordings(t *testing.T) {
 	r := newRig(t, hub.Config{})
 	r.publish("live/demo", from("192.0.2.7:1"))
 	assert.Equal(t, Recording{"live/demo", "start", true}, act[Recording](r, "POST", "/api/v1/streams/record", `{"stream":"live/demo","action":"start"}`, 200))
+	recorded := func() bool { return get[Streams](r, "/api/v1/streams?stream=live/demo").Streams[0].Recorded }
+	assert.True(t, recorded())
+	assert.Equal(t, Recording{"live/demo", "stop", true}, act[Recording](r, "POST", "/api/v1/streams/record", `{"stream":"live/demo","action":"stop"}`, 200))
+	assert.False(t, recorded())
+	assert.Equal(t, Recording{"live/demo", "start", true}, act[Recording](r, "POST", "/api/v1/streams/record", `{"stream":"live/demo","action":"start"}`, 200))
 	assert.Equal(t, Recording{"a/b/c", "stop", false}, act[Recording](r, "POST", "/api/v1/streams/record", `{"stream":"a/b/c","action":"stop"}`, 200))
 	assert.Equal(t, map[string]string{"live/demo": "start", "a/b/c": "stop"}, r.disk.recorded)
 	r.disk.pinned = map[string]bool{"a/b/ü c/1": false}

@@ -11,6 +11,7 @@ import (
 
 // Recorder is what the API needs of a *record.Recorder.
 type Recorder interface {
+	Records(hub.Key) bool
 	Start(hub.Key)
 	Stop(hub.Key)
 }

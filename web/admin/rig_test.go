@@ -278,6 +278,12 @@ type disk struct {
 func (d *disk) Start(k hub.Key) { d.note(k, "start") }
 func (d *disk) Stop(k hub.Key)  { d.note(k, "stop") }
 
+func (d *disk) Records(k hub.Key) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.recorded[k.String()] == "start"
+}
+
 func (d *disk) note(k hub.Key, what string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -41,6 +41,8 @@ type Stream struct {
 	KeyInterval *int64       `json:"key_frame_interval_ms"` // between the last two key frames; null while there were not two
 	Health      []HealthWord `json:"health"`                // what is wrong with what it sends; never null
 
+	Recorded bool `json:"recorded"` // while it is live: by the configuration, or by hand
+
 	Video  *web.Video  `json:"video"` // null: no such track, or not known yet
 	Audio  *web.Audio  `json:"audio"`
 	Tracks []web.Track `json:"tracks,omitempty"` // beyond those
@@ -88,7 +90,9 @@ func (a *api) streams(r *http.Request) (reply, error) {
 	}
 	for i, public := range web.FromHub(page, time.Now()) {
 		one := streamOf(page[i], public)
-		a.addStatus(&one, hub.Key{App: one.App, Name: one.Name})
+		key := hub.Key{App: one.App, Name: one.Name}
+		one.Recorded = a.Recorder != nil && a.Recorder.Records(key)
+		a.addStatus(&one, key)
 		said.Streams = append(said.Streams, one)
 	}
 	return reply{body: said}, nil

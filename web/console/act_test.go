@@ -104,11 +104,17 @@ func TestRecordings(t *testing.T) {
 	r.tapes.record("live/demo", 3)
 	p := r.tab(t)
 	p.login("#/stream/live%2Fdemo")
+	recordable := func(label string) string { // which of the two buttons are shown
+		return fmt.Sprintf("[...document.querySelectorAll('.actions button')].filter((b) => !b.hidden && b.textContent.includes('ecord')).map((b) => b.textContent).join() === '%s'", label)
+	}
+	p.Until(recordable("Record"))
 	p.press(".actions", "Record")
 	p.told("The stream is recorded from now on.")
+	p.Until(recordable("Stop recording…"))
 	p.press(".actions", "Stop recording…")
 	p.press("#dialog", "Stop")
 	p.told("The stream is not recorded any more.")
+	p.Until(recordable("Record"))
 	assert.Equal(t, []string{"start live/demo", "stop live/demo"}, r.tapes.did())
 
 	p.visit("#/recordings")

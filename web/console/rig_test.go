@@ -301,6 +301,12 @@ func (d *tapes) did() []string {
 func (d *tapes) Start(k hub.Key) { d.note("start", k.String()) }
 func (d *tapes) Stop(k hub.Key)  { d.note("stop", k.String()) }
 
+func (d *tapes) Records(k hub.Key) bool {
+	did := d.did()
+	return slices.ContainsFunc(did, func(what string) bool { return what == "start "+k.String() }) &&
+		!slices.Contains(did, "stop "+k.String())
+}
+
 func (d *tapes) Delete(k hub.Key, id string) error {
 	d.note("delete", k.String(), id)
 	d.mu.Lock()

@@ -71,8 +71,20 @@ export function stream(name) {
   const tapes = recordingTable('It has no recordings.', false);
   const recorded = section('Recordings', tapes.root, el('p', { class: 'all' }, el('a', { href: to('recordings', [], { stream: name }) }, 'All recordings of this stream')));
 
+  // recordable says which of the two can be done about recordings; where the server does not
+  // know the stream, it does not tell, and either may be wanted.
+  let records = true; // the server
+  function recordable(s) {
+    const focused = document.activeElement;
+    show(record, records && !s?.recorded);
+    show(stop, records && (!s || s.recorded));
+    if (focused === record && record.hidden) stop.focus();
+    if (focused === stop && stop.hidden) record.focus();
+  }
+
   function heardStream({ streams: [s] }) {
     show(state, !!s);
+    recordable(s);
     text(about, s ? (s.state === 'waiting' ? 'Nobody publishes it; there are viewers who wait.' : s.since ? `Live for ${words.since(s.since)}.` : '')
       : 'Nobody publishes it, and nobody waits for it.');
     if (!s) return;
@@ -135,7 +147,10 @@ export function stream(name) {
       {
         every: 5000, ask: () => '/api/v1/recordings' + query({ stream: name, limit: 10 }),
         heard: (answer) => tapes.update(answer.recordings),
-        missing: () => { for (const part of [recorded, record, stop]) show(part, false); },
+        missing: () => {
+          records = false;
+          for (const part of [recorded, record, stop]) show(part, false);
+        },
       },
     ],
   };
