@@ -30,8 +30,8 @@ type ViewerInfo struct {
 	Grace     time.Duration // for how long that is held
 
 	// KeyFrame is when the newest key frame of the present publisher arrived, and KeyInterval how
-	// long it is after the one before, by the stream's clock; zero where there was none. KeyLost says that the newest one was given up, since
-	// what followed it outgrew the bound of a GOP.
+	// long it is after the one before, by the stream's clock; zero where there was none. KeyLost
+	// says that the newest one was given up, since what followed it outgrew the bound of a GOP.
 	KeyFrame    time.Time
 	KeyInterval time.Duration
 	KeyLost     bool
@@ -54,9 +54,10 @@ type ViewerInfo struct {
 
 // ViewerTrack is a track as a viewer is told of it.
 type ViewerTrack struct {
-	Type   flv.Type
-	Codec  flv.Codec // 0 if it is not known
-	Number uint8     // 0 for the main track
+	Type    flv.Type
+	Codec   flv.Codec // 0 if it is not known
+	Number  uint8     // 0 for the main track
+	Profile string    // of a main track with video, as in flv.VideoFormat; "" if it is not known
 }
 
 // examineChunk is how many viewers of a stream are looked at before others may lock it.
@@ -117,7 +118,7 @@ func (s *Stream) examineLocked(v *Viewer, now time.Time) ViewerInfo {
 	}
 	if !v.started {
 		info.Lacks = s.lacksLocked(&v.cursor)
-		info.Awaits, info.Decided = s.awaitsLocked(info.Lacks)
+		info.Awaits, info.Decided = s.awaitsLocked(&v.cursor, info.Lacks)
 		return info
 	}
 	info.Lag = s.lagLocked(v)
@@ -140,7 +141,7 @@ func (c *cursor) receives(typ flv.Type, flags uint32) bool {
 }
 
 // awaitsLocked returns for which tracks a viewer waits that lacks something, and until when.
-func (s *Stream) awaitsLocked(lacks Lack) (tracks []ViewerTrack, until time.Time) {
+func (s *Stream) awaitsLocked(c *cursor, lacks Lack) (tracks []ViewerTrack, until time.Time) {
 	named := s.session.declared.namesCodecs()
 	for i := range s.session.tracks {
 		i = mainTracks - 1 - i // video first
@@ -148,7 +149,7 @@ func (s *Stream) awaitsLocked(lacks Lack) (tracks []ViewerTrack, until time.Time
 		switch {
 		case lacks == LacksTracks && !state.known():
 			t.Codec = named[i]
-		case lacks == LacksCodecHeader && s.tracks.codecs[i] != 0 && s.codecLocked(t.Type) != s.tracks.codecs[i]:
+		case lacks == LacksCodecHeader && s.lacksHeaderLocked(c, i):
 			t.Codec = s.tracks.codecs[i]
 		default:
 			continue
@@ -159,6 +160,15 @@ func (s *Stream) awaitsLocked(lacks Lack) (tracks []ViewerTrack, until time.Time
 		return tracks, time.Time{}
 	}
 	return tracks, s.decisionLocked()
+}
+
+// lacksHeaderLocked reports whether a main track that a viewer wants has no codec header, and needs one.
+func (s *Stream) lacksHeaderLocked(c *cursor, i int) bool {
+	if c.noAudio && i == audioTrack || c.noVideo && i == videoTrack {
+		return false
+	}
+	codec := s.tracks.codecs[i]
+	return codec != 0 && needsHeader(codec) && s.codecLocked(typeOf(i)) != codec
 }
 
 // toldLocked returns which tracks a viewer that has started was told of: by the headers that it
@@ -177,10 +187,14 @@ func (s *Stream) toldLocked(c *cursor) (told []ViewerTrack) {
 		if !is || !c.wants(typ) {
 			continue
 		}
-		told = append(told, ViewerTrack{typ, s.codecFor(c, h, typ), c.track(typ)})
+		t := ViewerTrack{Type: typ, Codec: s.codecFor(c, h, typ), Number: c.track(typ)}
+		if f := s.facts.video; typ == flv.TypeVideo && t.Number == 0 && f != nil && f.Codec == t.Codec {
+			t.Profile = f.Profile
+		}
+		told = append(told, t)
 		for _, cfg := range h.configs {
 			if c.everything() && cfg.typ == typ && cfg.kind == flv.KindConfig && cfg.track != 0 {
-				told = append(told, ViewerTrack{typ, cfg.codec, cfg.track})
+				told = append(told, ViewerTrack{Type: typ, Codec: cfg.codec, Number: cfg.track})
 			}
 		}
 	}

@@ -123,6 +123,27 @@ func TestExamineWaiting(t *testing.T) {
 	})
 }
 
+// Of the tracks without a codec header those are told that the viewer wants.
+func TestExamineCodecHeader(t *testing.T) {
+	for _, c := range []struct {
+		opts hub.WatchOptions
+		want []hub.ViewerTrack
+	}{
+		{hub.WatchOptions{FixedCodecs: true}, []hub.ViewerTrack{h264, aac}},
+		{hub.WatchOptions{FixedCodecs: true, NoVideo: true}, []hub.ViewerTrack{aac}},
+		{hub.WatchOptions{FixedCodecs: true, NoAudio: true}, []hub.ViewerTrack{h264}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHub(t, hub.Config{})
+			join(t, h, c.opts)
+			publish(t, h, client{}).send("K:1@0 A:1@0 P:2@40 A:2@40")
+			v := examine(t, h)
+			assert.Equal(t, hub.LacksCodecHeader, v.Lacks)
+			assert.Equal(t, c.want, v.Awaits)
+		})
+	}
+}
+
 // The next key frame is expected as the last ones came.
 func TestExamineKeyFrames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -143,6 +164,19 @@ func TestExamineKeyFrames(t *testing.T) {
 		v = examine(t, h)
 		assert.True(t, v.KeyLost)
 		assert.Equal(t, hub.LacksKeyFrame, v.Lacks)
+	})
+}
+
+// The profile is that of the codec header, of the codec that the viewer was told of.
+func TestExamineProfile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{})
+		p := publish(t, h, client{})
+		p.send("vc:\x01\x6e\x00\x1e\xff\xe0\x00 ac:s K:1@0 A:1@0")
+		watch(t, h, hub.WatchOptions{}).read()
+		deep := h264
+		deep.Profile = "High 10"
+		assert.Equal(t, []hub.ViewerTrack{deep, aac}, examine(t, h).Told)
 	})
 }
 

@@ -2,11 +2,11 @@ package monitor
 
 import (
 	"math"
-	"strings"
 	"time"
 
 	"sluice/flv"
 	"sluice/hub"
+	"sluice/hub/player"
 )
 
 // judged returns a finding that is bad, or good.
@@ -29,33 +29,25 @@ func findCodec(_ *stream, m *hub.Measures, _ time.Duration) finding {
 	return f
 }
 
-// unplayed says what browsers do not play, "" if they play all of it. They are given what mpegts.js takes:
-// H.264, HEVC and AV1; AAC, MP3, Opus and FLAC. Of these HEVC needs a decoder of the device, which many
-// lack or do not tell the browser of, and PCM is for few; AV1 is decoded by all but old devices of one maker.
+// unplayed says what browsers do not play, "" if most of them play all of it.
 func unplayed(video *flv.VideoFormat, audio *flv.AudioFormat) string {
+	said := ""
 	if video != nil {
-		switch video.Codec {
-		case flv.CodecH264:
-			for _, deep := range []string{"10", "4:2:2", "4:4:4"} {
-				if strings.Contains(video.Profile, deep) {
-					return "Many browsers do not play H.264 of the profile " + video.Profile + "."
-				}
-			}
-		case flv.CodecHEVC:
-			return "Many browsers do not play HEVC."
-		case flv.CodecAV1:
-		default:
-			return "Browsers do not play " + video.Codec.String() + " here."
-		}
+		said = inBrowsers(video.Codec, video.Profile)
 	}
-	if audio != nil {
-		switch audio.Codec {
-		case flv.CodecAAC, flv.CodecMP3, flv.CodecOpus, flv.CodecFLAC:
-		case flv.CodecPCM:
-			return "Many browsers do not play PCM."
-		default:
-			return "Browsers do not play " + audio.Codec.String() + " here."
-		}
+	if audio != nil && said == "" {
+		said = inBrowsers(audio.Codec, "")
+	}
+	return said
+}
+
+// inBrowsers says whether browsers do not play a codec, "" if most of them do.
+func inBrowsers(codec flv.Codec, profile string) string {
+	switch player.InBrowsers(codec, profile) {
+	case player.Unplayable:
+		return "Browsers do not play " + player.Name(codec, profile) + " here."
+	case player.Doubtful:
+		return "Many browsers do not play " + player.Name(codec, profile) + "."
 	}
 	return ""
 }

@@ -6,6 +6,7 @@ import (
 
 	"sluice/flv"
 	"sluice/hub"
+	"sluice/hub/player"
 )
 
 func waitsPermission(k *Known) (Answer, bool) {
@@ -147,7 +148,7 @@ func noVideo(k *Known) (Answer, bool) {
 
 func unplayableCodec(k *Known) (Answer, bool) {
 	codec, verdict, sentence := k.worst()
-	return Answer{Sentence: sentence, Codec: codec}, verdict == unplayable
+	return Answer{Sentence: sentence, Codec: codec}, verdict == player.Unplayable
 }
 
 func ended(k *Known) (Answer, bool) {
@@ -243,7 +244,7 @@ func starting(k *Known) (Answer, bool) {
 // fine returns the sentence for a viewer of whom nothing is known that is wrong.
 func fine(k *Known) string {
 	s := fmt.Sprintf("It gets %s and is %s behind: nothing is known to be wrong.", words(k.Viewer.Gets), span(k.Viewer.Lag))
-	if _, verdict, sentence := k.worst(); verdict == doubtful {
+	if _, verdict, sentence := k.worst(); verdict == player.Doubtful {
 		s += " " + sentence
 	}
 	return s

@@ -132,6 +132,7 @@ var cases = []struct {
 		v.Told, v.Gets = append(v.Told, opus), append(v.Gets, opus)
 	})},
 	{"HEVC in Chrome", OK, runs(func(k *Known, v *hub.ViewerInfo) { v.Told[0], v.Gets[0] = hevc, hevc })},
+	{"10 bits in Chrome", OK, runs(func(k *Known, v *hub.ViewerInfo) { v.Told[0].Profile = "High 10" })},
 	{"HEVC over RTMP", OK, runs(func(k *Known, v *hub.ViewerInfo) {
 		k.Protocol, k.Agent, v.Told[0], v.Gets[0] = "rtmp", "LNX 9,0,124,2", hevc, hevc
 	})},

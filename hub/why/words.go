@@ -7,6 +7,7 @@ import (
 
 	"sluice/flv"
 	"sluice/hub"
+	"sluice/hub/player"
 )
 
 // ago returns how long ago a moment is, in words.
@@ -94,4 +95,28 @@ func Codec(c flv.Codec) string {
 		}
 		return -1
 	}, c.String())
+}
+
+// worst returns which codec of those that the viewer was told of its player is least likely to
+// play, with a sentence about it; 0 if it should play all.
+func (k *Known) worst() (codec flv.Codec, worst player.Verdict, sentence string) {
+	p := player.Identify(k.Agent)
+	if k.Protocol == "rtmp" {
+		p = player.Player{} // no browser speaks it, and ffmpeg does not tell its version
+	}
+	name := ""
+	for _, t := range k.Viewer.Told {
+		if found := p.Plays(t.Codec, t.Profile); found > worst {
+			codec, worst, name = t.Codec, found, player.Name(t.Codec, t.Profile)
+		}
+	}
+	switch {
+	case worst == player.Unplayable && p.IsBrowser() && !player.FromFLV(codec):
+		sentence = fmt.Sprintf("It is sent %s, which no player for browsers takes from FLV.", name)
+	case worst == player.Unplayable:
+		sentence = fmt.Sprintf("It is sent %s, which %s probably does not play.", name, p)
+	case worst == player.Doubtful:
+		sentence = fmt.Sprintf("It depends on the device and the library whether %s plays %s.", p, name)
+	}
+	return codec, worst, sentence
 }

@@ -1,19 +1,24 @@
-package why
+// Package player says which players play which codecs, as far as that can be told from outside: by what
+// a player calls itself, and for browsers in general. What operators are told of a viewer (package why) and
+// of a publisher (package monitor) comes from the one table here.
+package player
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"sluice/flv"
 )
 
-// verdict is whether a player plays a codec.
-type verdict uint8
+// Verdict is whether a player plays a codec.
+type Verdict uint8
 
+// Verdicts, the worse the higher.
 const (
-	playable   verdict = iota // as far as is known
-	doubtful                  // it depends on the device
-	unplayable                // probably not
+	Playable   Verdict = iota // as far as is known
+	Doubtful                  // it depends on the device
+	Unplayable                // probably not
 )
 
 // engine is what decodes in a player, as far as its own words tell.
@@ -28,14 +33,16 @@ const (
 	engines
 )
 
-// player is what a viewer's own words tell of it.
-type player struct {
+// Player is what a player's own words tell of it. Of the zero value nothing is known, and it plays
+// everything.
+type Player struct {
 	engine  engine
 	version int    // the major one; 0 if it is not told
 	system  string // "Windows", "Mac" or "", which matters for Firefox
 }
 
-func (p player) String() string {
+// String returns it in words, as a part of a sentence. None of them is the player's own.
+func (p Player) String() string {
 	name := [engines]string{"this player", "Chrome", "Firefox", "Safari", "ffmpeg's libavformat"}[p.engine]
 	if p.version != 0 {
 		name += fmt.Sprintf(" %d", p.version)
@@ -46,9 +53,9 @@ func (p player) String() string {
 	return name
 }
 
-// identify reads a User-Agent. All browsers name others that they want to be taken for, so the
+// Identify reads a User-Agent. All browsers name others that they want to be taken for, so the
 // order counts.
-func identify(agent string) (p player) {
+func Identify(agent string) (p Player) {
 	for _, sign := range []struct {
 		text   string
 		engine engine
@@ -123,9 +130,13 @@ const (
 	allEnhanced  = 61
 )
 
-// plays returns whether a player plays a codec.
-func (p player) plays(c flv.Codec) verdict {
+// Plays returns whether a player plays a codec, of H.264 with a profile (flv.VideoFormat.Profile; of
+// others it does not matter). It plays codec 0, which is none.
+func (p Player) Plays(c flv.Codec, profile string) Verdict {
 	s := support{}
+	if c == 0 {
+		return Playable
+	}
 	switch p.engine {
 	case ffmpeg:
 		if c == flv.CodecHEVC || c == flv.CodecAV1 || c == flv.CodecVP9 || c == flv.CodecVVC {
@@ -134,7 +145,10 @@ func (p player) plays(c flv.Codec) verdict {
 	case chromium, firefox, webkit:
 		of, taken := browsers[c]
 		if !taken {
-			return unplayable
+			return Unplayable
+		}
+		if isDeep(c, profile) {
+			return Doubtful
 		}
 		s = of[p.engine]
 		if since, earlier := firefoxHEVC[p.system]; earlier && p.engine == firefox && c == flv.CodecHEVC {
@@ -143,40 +157,54 @@ func (p player) plays(c flv.Codec) verdict {
 	}
 	switch {
 	case s == support{}:
-		return playable
+		return Playable
 	case p.version == 0: // any version
 		if s.some == never {
-			return unplayable
+			return Unplayable
 		}
-		return doubtful
+		return Doubtful
 	case p.version >= s.plays:
-		return playable
+		return Playable
 	case p.version >= s.some:
-		return doubtful
+		return Doubtful
 	}
-	return unplayable
+	return Unplayable
 }
 
-// worst returns which codec of those that the viewer was told of its player is least likely to
-// play, with a sentence about it; 0 if it should play all.
-func (k *Known) worst() (codec flv.Codec, worst verdict, sentence string) {
-	p := identify(k.Agent)
-	if k.Protocol == "rtmp" {
-		p = player{} // no browser speaks it, and ffmpeg does not tell its version
+// isDeep reports whether a codec is H.264 with more than 8 bits, or with more colour than 4:2:0, which
+// many decoders cannot do.
+func isDeep(c flv.Codec, profile string) bool {
+	return c == flv.CodecH264 && slices.ContainsFunc([]string{"10", "4:2:2", "4:4:4"}, func(sign string) bool {
+		return strings.Contains(profile, sign)
+	})
+}
+
+// InBrowsers returns what holds for most browsers that are up to date: AV1 and Opus are playable, though
+// not on each device in Safari.
+func InBrowsers(c flv.Codec, profile string) Verdict {
+	var all []Verdict
+	for _, e := range []engine{chromium, firefox, webkit} {
+		all = append(all, Player{engine: e, version: maxVersion}.Plays(c, profile))
 	}
-	for _, t := range k.Viewer.Told {
-		if found := p.plays(t.Codec); found > worst && t.Codec != 0 {
-			codec, worst = t.Codec, found
-		}
+	slices.Sort(all)
+	return all[len(all)/2]
+}
+
+// FromFLV reports whether players for browsers take a codec from FLV at all.
+func FromFLV(c flv.Codec) bool {
+	_, taken := browsers[c]
+	return taken
+}
+
+// IsBrowser reports whether a player is a browser.
+func (p Player) IsBrowser() bool {
+	return p.engine == chromium || p.engine == firefox || p.engine == webkit
+}
+
+// Name returns a codec in words, with its profile where that decides who plays it.
+func Name(c flv.Codec, profile string) string {
+	if isDeep(c, profile) {
+		return c.String() + " " + profile
 	}
-	_, fed := browsers[codec]
-	switch {
-	case worst == unplayable && !fed && p.engine != ffmpeg:
-		sentence = fmt.Sprintf("It is sent %s, which no player for browsers takes from FLV.", codec)
-	case worst == unplayable:
-		sentence = fmt.Sprintf("It is sent %s, which %s probably does not play.", codec, p)
-	case worst == doubtful:
-		sentence = fmt.Sprintf("It depends on the device and the library whether %s plays %s.", p, codec)
-	}
-	return codec, worst, sentence
+	return c.String()
 }
