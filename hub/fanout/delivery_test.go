@@ -126,6 +126,17 @@ func TestDeliveryOverTCP(t *testing.T) {
 	wait("it goes on", func(d hub.Delivery) bool { return d.Unacknowledged == 0 && !d.Closed && d.Congested.IsZero() })
 }
 
+// The moments of a congestion are on the clock that nobody sets.
+func TestMoments(t *testing.T) {
+	now := time.Now()
+	c := &congestion{since: now}
+	for _, after := range []time.Duration{0, 1, time.Hour} {
+		at := now.Add(after)
+		assert.Positive(t, c.moment(at))
+		assert.Equal(t, at, c.at(c.moment(at)), "with its reading of the monotonic clock")
+	}
+}
+
 // Whoever looks at viewers that come and go, and are congested and not, finds them as they are.
 func TestDeliveryWhileViewersComeAndGo(t *testing.T) {
 	w := newWorld(t, Config{}, hub.Config{})

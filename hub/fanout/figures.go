@@ -11,7 +11,7 @@ type Figures struct {
 	Passes    uint64        // of all workers
 	Spent     time.Duration // in passes, by the clock on the wall
 	Served    uint64        // viewers, each once in each pass over its stream
-	Congested int           // connections, now, that have not taken all that is due to them
+	Congested int           // connections, now, that are written to directly and have not taken all that is due
 }
 
 // Figures returns the present figures. It waits for nobody: no lock of a pass is taken.

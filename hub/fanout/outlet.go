@@ -94,7 +94,7 @@ func (p *Pool) NewOutlet(c Conn) *Outlet {
 		}
 	}
 	if o.raw == nil {
-		o.state, o.behind = draining, &congestion{kick: make(chan struct{}, 1)}
+		o.state, o.behind = draining, &congestion{since: time.Now(), kick: make(chan struct{}, 1)}
 		p.running.Go(o.drain)
 	}
 	return o
