@@ -115,8 +115,12 @@ func sortSessions(all []SessionInfo) []SessionInfo {
 	return sorted
 }
 
-// at returns the time of a moment on the hub's clock.
-func (h *Hub) at(moment time.Duration) time.Time { return h.began.Add(moment) }
+// at returns the time of a moment on the hub's clock, by the system's clock as it is set now: it
+// may not have been when the hub began.
+func (h *Hub) at(moment time.Duration) time.Time {
+	now := time.Now()
+	return now.Add(moment - now.Sub(h.began))
+}
 
 // sessionChunk is how many viewers of a stream are listed before others may lock it, so that
 // its publisher and its other viewers wait for some ten microseconds at the most.

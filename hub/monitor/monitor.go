@@ -217,8 +217,12 @@ func (m *Monitor) endAll() {
 	m.tell()
 }
 
-// at returns the time of a moment of the monitor.
-func (m *Monitor) at(moment time.Duration) time.Time { return m.began.Add(moment) }
+// at returns the time of a moment of the monitor, by the system's clock as it is set now: it may not
+// have been when the monitor began.
+func (m *Monitor) at(moment time.Duration) time.Time {
+	now := time.Now()
+	return now.Add(moment - now.Sub(m.began))
+}
 
 // Status is how a stream is at the moment.
 type Status struct {
