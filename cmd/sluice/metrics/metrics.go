@@ -146,7 +146,7 @@ func (m *Metrics) Observe(e hub.Event) {
 		m.lost.Add(float64(e.Lost))
 	case hub.EventJoined:
 		// A viewer of a recording waits for no key frame.
-		if frames := m.frames[e.Session.Protocol()]; frames != nil && e.Session.Client().Recording == "" {
+		if frames := m.frames[e.Session.Protocol()]; frames != nil && !e.Session.Plays() {
 			frames.Observe(e.Waited.Seconds())
 		}
 	}
