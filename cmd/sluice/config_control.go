@@ -11,6 +11,7 @@ import (
 	"sluice/cmd/sluice/event"
 	"sluice/cmd/sluice/hook"
 	"sluice/hub/pattern"
+	"sluice/web/admin"
 )
 
 // ControlSettings say who is told, who acts, and who stands in front. It is a part of config.
@@ -53,11 +54,11 @@ func (s *ControlSettings) check(c *valueCheck) {
 		_, _, err := splitAddr(s.MetricsAddr)
 		c.value("METRICS_ADDR", s.MetricsAddr, err)
 	}
-	if s.AdminToken != "" && len(s.AdminToken) < minAdminToken {
-		c.secret("ADMIN_TOKEN", fmt.Errorf("must have %d characters or more", minAdminToken))
+	if s.AdminToken != "" && len(s.AdminToken) < admin.MinToken {
+		c.secret("ADMIN_TOKEN", fmt.Errorf("must have %d characters or more", admin.MinToken))
 	}
-	if s.MetricsToken != "" && len(s.MetricsToken) < minAdminToken {
-		c.secret("METRICS_TOKEN", fmt.Errorf("must have %d characters or more", minAdminToken))
+	if s.MetricsToken != "" && len(s.MetricsToken) < admin.MinToken {
+		c.secret("METRICS_TOKEN", fmt.Errorf("must have %d characters or more", admin.MinToken))
 	}
 }
 
@@ -114,9 +115,6 @@ func (s *ControlSettings) metricsRelations() (problems []error) {
 
 // measures reports whether somebody can ask for metrics.
 func (s *ControlSettings) measures() bool { return s.MetricsAddr != "" || s.AdminAddr != "" }
-
-// minAdminToken is how many bytes an operator's token has at least, and one for metrics.
-const minAdminToken = 16
 
 // eventProgram returns the program that is run for events, and its arguments.
 func (s *ControlSettings) eventProgram() ([]string, error) {

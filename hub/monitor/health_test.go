@@ -279,9 +279,9 @@ func TestHysteresis(t *testing.T) {
 		"bbbbbbbbbbbgggggg?": "...+............-.",
 	} {
 		s, got := new(stream), ""
-		for i, step := range steps {
-			now := time.Duration(i) * Step
-			f := finding{verdict: map[rune]verdict{'b': bad, 'g': good, '?': unknown}[step]}
+		for i, found := range steps {
+			now := time.Duration(i) * step
+			f := finding{verdict: map[rune]verdict{'b': bad, 'g': good, '?': unknown}[found]}
 			switch s.judge(rule, f, now) {
 			case begins:
 				got += "+"

@@ -20,14 +20,14 @@ import (
 
 // Steps and lengths of what is kept.
 const (
-	Step        = 2 * time.Second // of a stream's series: how often publishers are looked at
-	WholeStep   = 5 * time.Second // of the server's
+	step        = 2 * time.Second // of a stream's series: how often publishers are looked at
+	wholeStep   = 5 * time.Second // of the server's
 	points      = 150             // of a stream: 5 minutes
 	wholePoints = 180             // of the server: 15 minutes
 
 	// keep is how long a stream is remembered that nobody publishes: by then there is nothing
 	// left in its series.
-	keep = points * Step
+	keep = points * step
 	// maxGone bounds those that are; beyond it those are forgotten that ended first.
 	maxGone = 1000
 )
@@ -93,7 +93,7 @@ func (m *Monitor) Close() {
 }
 
 func (m *Monitor) run(ctx context.Context) {
-	look, whole := time.NewTicker(Step), time.NewTicker(WholeStep)
+	look, whole := time.NewTicker(step), time.NewTicker(wholeStep)
 	defer look.Stop()
 	defer whole.Stop()
 	m.lookWhole()
@@ -116,7 +116,7 @@ func (m *Monitor) look() {
 	now := time.Since(m.began)
 	m.mu.Lock()
 	span := now - m.looked
-	steps := min(max(1, int((span+Step/2)/Step)), points)
+	steps := min(max(1, int((span+step/2)/step)), points)
 	m.looked = now
 	for i := range m.measures {
 		of := &m.measures[i]
@@ -267,5 +267,5 @@ func (m *Monitor) Stream(key hub.Key) (Series, bool) {
 	if s == nil {
 		return Series{}, false
 	}
-	return Series{Step: Step, End: m.at(m.looked), Points: s.series.points()}, true
+	return Series{Step: step, End: m.at(m.looked), Points: s.series.points()}, true
 }

@@ -32,7 +32,7 @@ func TestStreamSeries(t *testing.T) {
 		r.run(encoder{shift: 100 * time.Millisecond}, 21*time.Second)
 		s, known := r.monitor.Stream(me)
 		require.True(t, known)
-		assert.Equal(t, Step, s.Step)
+		assert.Equal(t, step, s.Step)
 		assert.Equal(t, 20*time.Second, s.End.Sub(r.monitor.began))
 		require.Len(t, s.Points, 5)
 		for name, want := range map[string]float64{
@@ -72,12 +72,12 @@ func TestFewAreRemembered(t *testing.T) {
 			for i := range 50 {
 				all = append(all, r.publish(hub.Key{App: "live", Name: fmt.Sprint(n, " ", i)}))
 			}
-			time.Sleep(Step + time.Second)
+			time.Sleep(step + time.Second)
 			for _, p := range all {
 				p.Close()
 			}
 		}
-		time.Sleep(2 * Step)
+		time.Sleep(2 * step)
 		synctest.Wait()
 		assert.Len(t, r.monitor.streams, maxGone)
 		_, known := r.monitor.Stream(hub.Key{App: "live", Name: "39 0"})
@@ -98,10 +98,10 @@ func TestWhole(t *testing.T) {
 			assert.Len(t, values, wholePoints)
 			assert.Zero(t, numbers(values))
 		}
-		time.Sleep(WholeStep + time.Second)
+		time.Sleep(wholeStep + time.Second)
 		s := m.Whole()
-		assert.Equal(t, WholeStep, s.Step)
-		assert.Equal(t, WholeStep, s.End.Sub(m.began))
+		assert.Equal(t, wholeStep, s.Step)
+		assert.Equal(t, wholeStep, s.End.Sub(m.began))
 		for name, want := range map[string]float64{
 			"streams": 2, "viewers": 5, "bits_in": 8000, "bits_out": 16000, "refused": 3, "cpu": .4, "memory": 1 << 20,
 		} {
@@ -199,12 +199,12 @@ func BenchmarkLook(b *testing.B) {
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	for range 100 {
-		m.began = m.began.Add(-Step)
+		m.began = m.began.Add(-step)
 		m.look()
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		m.began = m.began.Add(-Step)
+		m.began = m.began.Add(-step)
 		m.look()
 	}
 	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/2000, "B/stream")

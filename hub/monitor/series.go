@@ -65,14 +65,16 @@ func (s *series) at(ago int) point {
 
 // points returns all points by name, the oldest first.
 func (s *series) points() map[string][]float64 {
-	of := make(map[string][]float64, 5)
-	for ago := points - 1; ago >= 0; ago-- {
-		p := s.at(ago)
-		for name, value := range map[string]float64{
-			"bitrate": p.bitrate, "frame_rate": p.rate, "key_frame_interval_ms": p.key,
-			"av_distance_ms": p.apart, "jitter_ms": p.uneven,
-		} {
-			of[name] = append(of[name], value)
+	of := make(map[string][]float64)
+	for name, value := range map[string]func(point) float64{
+		"bitrate":               func(p point) float64 { return p.bitrate },
+		"frame_rate":            func(p point) float64 { return p.rate },
+		"key_frame_interval_ms": func(p point) float64 { return p.key },
+		"av_distance_ms":        func(p point) float64 { return p.apart },
+		"jitter_ms":             func(p point) float64 { return p.uneven },
+	} {
+		for ago := points - 1; ago >= 0; ago-- {
+			of[name] = append(of[name], value(s.at(ago)))
 		}
 	}
 	return of

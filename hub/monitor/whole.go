@@ -80,7 +80,7 @@ func (m *Monitor) lookWhole() {
 	if sum.cpu >= 0 && before.cpu >= 0 {
 		figures[wholeCPU] = (sum.cpu - before.cpu).Seconds() / span
 	}
-	w.skip(min(int((passed+WholeStep/2)/WholeStep)-1, wholePoints)) // looks that came too late to be
+	w.skip(min(int((passed+wholeStep/2)/wholeStep)-1, wholePoints)) // looks that came too late to be
 	w.add(figures)
 }
 
@@ -111,7 +111,7 @@ func (w *whole) skip(n int) {
 func (m *Monitor) Whole() Series {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	of := Series{Step: WholeStep, End: m.at(m.whole.at), Points: make(map[string][]float64, wholeFigures)}
+	of := Series{Step: wholeStep, End: m.at(m.whole.at), Points: make(map[string][]float64, wholeFigures)}
 	for i, name := range wholeNames {
 		of.Points[name] = append([]float64{}, m.whole.values[i]...)
 	}

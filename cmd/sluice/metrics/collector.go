@@ -34,7 +34,7 @@ func read(c *Config) *moment {
 		connections: make(map[string]admission.Figures), events: make(map[string]event.QueueTotals),
 	}
 	for protocol, figures := range c.Connections {
-		m.connections[known(protocol, Protocols)] = figures()
+		m.connections[known(protocol, listeners)] = figures()
 	}
 	if c.Keys != nil {
 		m.keys = c.Keys()

@@ -11,11 +11,11 @@ import (
 
 const other = "other"
 
-// Protocols are those of connections; admin are those of operators and for metrics.
-var Protocols = []string{"rtmp", "http", "admin"}
+// listeners are those of connections; admin are those of operators and for metrics.
+var listeners = []string{"rtmp", "http", "admin"}
 
-// Receivers are those of events.
-var Receivers = []string{"webhook", "exec"}
+// receivers are those of events.
+var receivers = []string{"webhook", "exec"}
 
 // protocols are those of sessions.
 var protocols = map[hub.Role][]string{

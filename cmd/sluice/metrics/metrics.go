@@ -46,7 +46,7 @@ type Config struct {
 	Hub     Hub
 	Pool    interface{ Figures() fanout.Figures }
 
-	// Connections are the figures of connections by what they are for: of Protocols.
+	// Connections are the figures of connections by what they are for: rtmp, http and admin.
 	Connections map[string]func() admission.Figures
 	// MaxConnections bounds those of rtmp and http together; 0 for no bound.
 	MaxConnections int
@@ -63,7 +63,7 @@ type Config struct {
 	WrongTokens func() uint64
 
 	Events     func() event.Totals
-	Receivers  []string // of events: of Receivers
+	Receivers  []string // of events: webhook and exec
 	Recordings func() record.Totals
 
 	// Streams is how many streams have figures by name, those that are watched most: MaxStreams

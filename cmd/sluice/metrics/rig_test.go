@@ -64,7 +64,7 @@ func everything(t testing.TB) (*Metrics, *said) {
 		}
 	}
 	connections := make(map[string]func() admission.Figures)
-	for _, protocol := range Protocols {
+	for _, protocol := range listeners {
 		connections[protocol] = func() admission.Figures {
 			return admission.Figures{Open: 10, Pending: 1, Asking: 2, Idle: 3, Admitted: 4, GivenUp: 5, TurnedFull: 6, TurnedByAddress: 7}
 		}
@@ -83,7 +83,7 @@ func everything(t testing.TB) (*Metrics, *said) {
 		Events: func() event.Totals {
 			return event.Totals{Webhook: event.QueueTotals{Sent: 1, Failed: 2, Retried: 3, Dropped: 4, Waiting: 5}}
 		},
-		Receivers: Receivers,
+		Receivers: receivers,
 		Recordings: func() record.Totals {
 			return record.Totals{Running: 1, Begun: 2, Finished: 3, Gaps: 4, Lost: 5, Failures: 6, Bytes: 7, Waiting: 8, DiskFull: true}
 		},
