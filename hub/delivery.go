@@ -27,8 +27,6 @@ type Delivery struct {
 	// Written is when bytes were last sent on the connection, and Acknowledged when its peer
 	// was last heard to have taken some; the zero Time where that is not known.
 	Written, Acknowledged time.Time
-	// RoundTrip is how long an answer of the peer takes; 0 where that is not known.
-	RoundTrip time.Duration
 	// Rewinding says that the viewer is still given what was recorded, before it goes on in
 	// its stream's log.
 	Rewinding bool

@@ -36,17 +36,16 @@ type ViewerInfo struct {
 	KeyInterval time.Duration
 	KeyLost     bool
 
-	NoAudio, NoVideo   bool // it asked for the stream without (WatchOptions)
-	AudioOff, VideoOff bool // it has turned it off for now (Viewer.ReceiveVideo)
-	Paused             bool
+	NoVideo  bool // it asked for the stream without (WatchOptions)
+	VideoOff bool // it has turned it off for now (Viewer.ReceiveVideo)
+	Paused   bool
 	// NeedsKey says that video is left out up to the next key frame, and Evicted that this is
 	// so because the log has lost packets that it was too slow for.
 	NeedsKey, Evicted bool
 
-	Told  []ViewerTrack // the tracks that it was told of
-	Gets  []ViewerTrack // of those that whose frames it is given now
-	Shape flv.Shape
-	Lag   time.Duration // as in SessionInfo
+	Told []ViewerTrack // the tracks that it was told of
+	Gets []ViewerTrack // of those that whose frames it is given now
+	Lag  time.Duration // as in SessionInfo
 
 	Served   bool // Delivery is known
 	Delivery Delivery
@@ -102,10 +101,8 @@ func (s *Stream) examineLocked(v *Viewer, now time.Time) ViewerInfo {
 	info := ViewerInfo{
 		At: now, Stream: s.state.String(), Started: v.started, Begun: v.begun,
 		KeyLost: s.log.lost,
-		NoAudio: v.noAudio, NoVideo: v.noVideo,
-		AudioOff: flags&flagAudioOff != 0, VideoOff: flags&flagVideoOff != 0, Paused: flags&flagPaused != 0,
+		NoVideo: v.noVideo, VideoOff: flags&flagVideoOff != 0, Paused: flags&flagPaused != 0,
 		NeedsKey: v.needKey, Evicted: v.evicted,
-		Shape: v.shape,
 	}
 	if s.pub != nil {
 		info.Published, info.LastWrite = s.session.since, s.session.lastWrite

@@ -116,7 +116,6 @@ func TestDeliveryOverTCP(t *testing.T) {
 	d := wait("all is acknowledged", func(d hub.Delivery) bool { return d.Unacknowledged == 0 })
 	assert.WithinDuration(t, time.Now(), d.Written, 30*time.Second)
 	assert.WithinDuration(t, time.Now(), d.Acknowledged, 30*time.Second)
-	assert.Positive(t, d.RoundTrip)
 	assert.False(t, d.Closed)
 	s.send("KPPPPPPPPPPPPPPPPPPP", 4000)
 	d = wait("the window is closed", func(d hub.Delivery) bool { return d.Closed })

@@ -42,7 +42,6 @@ func look(raw syscall.RawConn, d *hub.Delivery) {
 	now := time.Now()
 	ago := func(ms uint32) time.Time { return now.Add(-time.Duration(ms) * time.Millisecond) }
 	d.Written, d.Acknowledged = ago(info.Last_data_sent), ago(info.Last_ack_recv)
-	d.RoundTrip = time.Duration(info.Rtt) * time.Microsecond
 	d.Unanswered = int(info.Retransmits)
 	// A timer that backs off is that of what was sent again, or of questions whether a
 	// window that was closed is open.

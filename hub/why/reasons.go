@@ -235,10 +235,13 @@ func behind(k *Known) (Answer, bool) {
 
 func starting(k *Known) (Answer, bool) {
 	v := &k.Viewer
+	if v.At.IsZero() {
+		return Answer{Sentence: "It has just been let in, or is leaving: it stands in no stream."}, true
+	}
 	return Answer{
 		Sentence: fmt.Sprintf("It was let in %s ago and has had no frame yet.", k.ago(k.Since)) + k.silence(),
 		Since:    k.Since,
-	}, v.At.IsZero() || !v.Started || !v.Begun
+	}, !v.Started || !v.Begun
 }
 
 // fine returns the sentence for a viewer of whom nothing is known that is wrong.

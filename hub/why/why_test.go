@@ -49,7 +49,7 @@ func runs(change func(*Known, *hub.ViewerInfo)) Known {
 		At: now, Stream: "live", Started: true, Begun: true, Published: ago(300), LastWrite: ago(0.1),
 		KeyFrame: ago(0.8), KeyInterval: 2 * time.Second,
 		Told: []hub.ViewerTrack{h264, aac}, Gets: []hub.ViewerTrack{h264, aac}, Lag: 100 * time.Millisecond,
-		Served: true, Delivery: hub.Delivery{Written: ago(0.1), Acknowledged: ago(0.1), RoundTrip: time.Millisecond},
+		Served: true, Delivery: hub.Delivery{Written: ago(0.1), Acknowledged: ago(0.1)},
 	}}
 	change(&k, &k.Viewer)
 	return k
