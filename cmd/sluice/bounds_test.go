@@ -21,7 +21,7 @@ var bounds = []struct{ what, bound, beyond string }{
 	{"connections that have shown nothing, of one address; in all", "{cmd/sluice/admission.maxPendingPerAddress}; {cmd/sluice/admission.maxPending}",
 		"the oldest of the address with the most are closed, none younger than {cmd/sluice/admission.defaultPatience}"},
 	{"connections that are being told that they are too many", "{cmd/sluice/admission.maxTurned} for {cmd/sluice/admission.refusalTimeout}", "closed"},
-	{"connections of operators and for metrics", "{cmd/sluice.maxAdminConnections}", "those without a request give way"},
+	{"connections of operators and for metrics", "{cmd/sluice.maxAdminConnections}", "those without a request, or without a token in it, give way"},
 	{"scrapes of metrics at a time; time for one; streams that have figures by name", "{cmd/sluice/metrics.maxScrapes}; {cmd/sluice/metrics.scrapeTimeout}; {SLUICE_METRICS_STREAMS}, up to {cmd/sluice/metrics.MaxStreams}",
 		"503; 503; they have none"},
 	{"profiles of the process at a time; time for one", "{cmd/sluice.maxProfiles}; {cmd/sluice.maxProfileTime}", "503; 400"},

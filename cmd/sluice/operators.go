@@ -18,7 +18,7 @@ import (
 )
 
 // maxAdminConnections bounds the connections to the operators' address and to that of metrics
-// together, and those of whoever else finds the ports.
+// together, and those of whoever else finds the ports: who has shown no token gives way.
 const maxAdminConnections = 128
 
 // adminAnswerTimeout bounds an answer to an operator, the wait for events and the time of a profile
@@ -59,6 +59,7 @@ func (s *service) openOperators(cfg *config, l listeners, log *slog.Logger) {
 	s.operators = admission.New(admission.Config{MaxConnections: maxAdminConnections, Logger: log})
 	s.connections["admin"] = s.operators.Figures
 	guard := admin.NewGuard(log)
+	guard.Passed = admission.Active
 	adminToken, metricsToken := cfg.permission.secrets.adminToken.text, cfg.permission.secrets.metricsToken.text
 	s.metrics = s.newMetrics(cfg, guard, log)
 	figures := s.metrics.Handler()
@@ -68,7 +69,7 @@ func (s *service) openOperators(cfg *config, l listeners, log *slog.Logger) {
 			WriteTimeout: adminAnswerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 			ErrorLog: slog.NewLogLogger(httpLog{log.Handler()}, slog.LevelDebug), DisableGeneralOptionsHandler: true,
 		}
-		s.operators.Guard(srv, nil)
+		s.operators.Guard(srv, anyDecides)
 		forwarded(srv, cfg)
 		return srv, s.operators.Listen(l, false)
 	}
@@ -85,6 +86,10 @@ func (s *service) openOperators(cfg *config, l listeners, log *slog.Logger) {
 	}
 	cfg.permission.metrics.Store(s.metrics)
 }
+
+// anyDecides leaves it to the guard of tokens what a connection is: one without a token stays pending,
+// and so gives way, however long its client takes for an answer.
+func anyDecides(*http.Request) bool { return true }
 
 // metricsSite is everything that is on the address of metrics. They need a token where one is set;
 // elsewhere the address is on loopback.
@@ -116,7 +121,7 @@ func isOwnHost(host string) bool {
 }
 
 func refuseOperator(w http.ResponseWriter, r *http.Request, status int, what, reason string) {
-	answer.Origins{}.Refuse(w, r, answer.Refusal{Status: status, Error: what, Reason: reason})
+	answer.Refusal{Status: status, Error: what, Reason: reason}.Write(w, r)
 }
 
 // newMetrics returns the figures of all parts.

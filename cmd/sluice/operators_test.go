@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -101,6 +102,61 @@ func TestOperatorsAddresses(t *testing.T) {
 	}
 	svc.stop()
 	noSecrets(t, "the log", log.bytes())
+}
+
+// No page of a browser may read what is answered at the addresses of operators, a refusal included,
+// and none may take it for a script.
+func TestOperatorsAnswersAreForNoPage(t *testing.T) {
+	svc, _ := permitted(t, io.Discard, append(operators, "SLUICE_METRICS_ADDR=127.0.0.1:0")...)
+	admin, scraped := svc.listeners.admin.Addr().String(), svc.listeners.metrics.Addr().String()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	for _, c := range []struct {
+		method, url, token string
+		code               int
+	}{
+		{"GET", scraped + "/metrics", "", 200}, {"POST", scraped + "/metrics", "", 405}, {"GET", scraped + "/x", "", 404},
+		{"OPTIONS", scraped + "/metrics", "", 405}, {"OPTIONS", admin + "/api/v1/info", "", 401},
+		{"GET", admin + "/metrics", "", 401}, {"GET", admin + "/metrics", adminToken, 200}, {"PUT", admin + "/metrics", adminToken, 405},
+		{"GET", admin + "/api/v1/info", adminToken, 200}, {"GET", admin + "/api/v1/nothing", adminToken, 404},
+		{"GET", admin + "/debug/pprof/heap?seconds=-1", adminToken, 400}, {"POST", admin + "/debug/pprof/", adminToken, 405},
+		{"GET", admin + "/debug/pprof/goroutine?debug=1", adminToken, 200},
+	} {
+		r, err := http.NewRequest(c.method, "http://"+c.url, nil)
+		require.NoError(t, err)
+		r.Header.Set("Origin", "https://evil.example")
+		if c.token != "" {
+			r.Header.Set("Authorization", "Bearer "+c.token)
+		}
+		resp, err := client.Do(r)
+		require.NoError(t, err)
+		resp.Body.Close()
+		assert.Equal(t, c.code, resp.StatusCode, "%s %s", c.method, c.url)
+		assert.Equal(t, "no-store", resp.Header.Get("Cache-Control"), "%s %s", c.method, c.url)
+		assert.Equal(t, "nosniff", resp.Header.Get("X-Content-Type-Options"), "%s %s", c.method, c.url)
+		for name := range resp.Header {
+			assert.NotContains(t, name, "Access-Control", "%s %s", c.method, c.url)
+		}
+	}
+}
+
+// Strangers who ask for what needs no token, and do not take it, give way to operators.
+func TestStrangersKeepNoOperatorOut(t *testing.T) {
+	svc, _ := permitted(t, io.Discard, operators...)
+	admin := svc.listeners.admin.Addr().String()
+	for range maxAdminConnections {
+		c, err := net.Dial("tcp", admin)
+		require.NoError(t, err)
+		defer c.Close()
+		require.NoError(t, c.(*net.TCPConn).SetReadBuffer(2<<10))
+		go io.WriteString(c, strings.Repeat("GET /admin/console.css HTTP/1.1\r\nHost: x\r\n\r\n", 1000)) // ends with c
+	}
+	until(t, "all are there", func() bool { return svc.operators.Figures().Admitted == maxAdminConnections })
+	for range 20 {
+		f := svc.operators.Figures()
+		assert.LessOrEqual(t, f.Open-f.Pending, 1, "none has shown a token but the operator")
+		code, _ := fetch(t, "GET", admin, "/api/v1/info", adminToken)
+		assert.Equal(t, 200, code)
+	}
 }
 
 // On loopback metrics need no token where none is set, but no page of a browser has them under a name

@@ -38,6 +38,12 @@ type Refusal struct {
 // are for the caller to set beforehand. Nothing else may have been written.
 func (o Origins) Refuse(w http.ResponseWriter, r *http.Request, f Refusal) {
 	o.Answer(w.Header(), r)
+	f.Write(w, r)
+}
+
+// Write answers a request with a refusal that no page of another origin may read, as
+// Origins.Refuse does otherwise.
+func (f Refusal) Write(w http.ResponseWriter, r *http.Request) {
 	bound(w, r, f.Timeout)
 	if f.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(f.RetryAfter/time.Second)))

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"log/slog"
@@ -32,6 +33,10 @@ const (
 // too many wrong ones, at whatever is behind the guard. Its methods may be called from any
 // goroutine.
 type Guard struct {
+	// Passed is called with the context of each request that is let through; nil is for nothing. It is
+	// set before the first request.
+	Passed func(context.Context)
+
 	log      *slog.Logger
 	failures failures
 	wrong    atomic.Uint64
@@ -61,6 +66,9 @@ func (g *Guard) Require(next http.Handler, tokens ...func() string) http.Handler
 		}
 		shown, any := bearer(r)
 		if any && isOneOf(shown, tokens) {
+			if g.Passed != nil {
+				g.Passed(r.Context())
+			}
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -178,10 +178,11 @@ func (m *Metrics) Handler() http.Handler {
 		}
 		answer.Bound(w, r)
 		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff") // names of streams may be in it
 		told.ServeHTTP(w, r)
 	})
 }
 
 func refuse(w http.ResponseWriter, r *http.Request, status int, what, reason string) {
-	answer.Origins{}.Refuse(w, r, answer.Refusal{Status: status, Error: what, Reason: reason})
+	answer.Refusal{Status: status, Error: what, Reason: reason}.Write(w, r)
 }
