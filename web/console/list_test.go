@@ -176,3 +176,27 @@ func TestRefusedQueries(t *testing.T) {
 	p.Until("sluice.hash === '#/session/%3Cimg%3E' && " + state("refused"))
 	assert.Equal(t, "The server refuses this: A session has a number.", p.text("#unreachable"))
 }
+
+// TestWordsOfAddress holds the page where somebody wrote words into its address that mean something
+// to JavaScript, or patterns that mean something to the server.
+func TestWordsOfAddress(t *testing.T) {
+	r := newRig(t)
+	r.populate(2, 0)
+	r.happen()
+	p := r.tab(t)
+	p.login("#/")
+	for _, word := range []string{"constructor", "__proto__", "toString"} {
+		p.visit("#/events?show=" + word)
+		p.Until("document.querySelectorAll('main tbody tr').length > 0")
+		p.visit("#/" + word)
+		p.Until("document.querySelector('h1').textContent === 'Overview'")
+	}
+	for _, name := range []string{"", "**", "live%2F*"} {
+		r.requests()
+		p.visit("#/stream/" + name)
+		p.Until("document.querySelector('h1').textContent === 'Streams' && " + shownRows + " === 2")
+		for _, asked := range r.requests() {
+			assert.NotContains(t, asked, "stream=", "no stream has this name")
+		}
+	}
+}

@@ -21,7 +21,8 @@ import * as words from './words.js';
 // one after the other: {every (ms), ask() → path, heard(answer), missing()}. route is told when
 // the address changes and the page stays; feed, that there are events.
 const pages = {
-  overview: () => overview(feed), streams, stream: ([name]) => stream(name ?? ''), sessions, session: ([id]) => session(id ?? ''),
+  // What has a * in it would be a pattern for the server, and nothing would be all streams.
+  overview: () => overview(feed), streams, stream: ([name]) => (!name || name.includes('*') ? streams() : stream(name)), sessions, session: ([id]) => session(id ?? ''),
   events: () => events(feed), recordings, bans,
 };
 

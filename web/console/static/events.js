@@ -52,7 +52,8 @@ const members = {
   health: ['health'], recordings: ['record.begun', 'record.finished'],
 };
 
-export const fits = (group, e) => (group === 'all' || (members[group]?.includes(e.type) ?? e.type !== 'update'));
+// The group may be any word that somebody wrote into the address.
+export const fits = (group, e) => (group === 'all' || (Object.hasOwn(members, group) ? members[group].includes(e.type) : e.type !== 'update'));
 
 export function events(feed) {
   let group = '';
