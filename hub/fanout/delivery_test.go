@@ -121,8 +121,11 @@ func TestDeliveryOverTCP(t *testing.T) {
 	d = wait("the window is closed", func(d hub.Delivery) bool { return d.Closed })
 	assert.Positive(t, d.Unacknowledged)
 	assert.Zero(t, d.Unanswered)
+	assert.Positive(t, d.Asked)
 	go io.Copy(io.Discard, far)
-	wait("it goes on", func(d hub.Delivery) bool { return d.Unacknowledged == 0 && !d.Closed && d.Congested.IsZero() })
+	wait("it goes on", func(d hub.Delivery) bool {
+		return d.Unacknowledged == 0 && !d.Closed && d.Asked == 0 && d.Congested.IsZero()
+	})
 }
 
 // The moments of a congestion are on the clock that nobody sets.

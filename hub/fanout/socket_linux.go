@@ -45,5 +45,7 @@ func look(raw syscall.RawConn, d *hub.Delivery) {
 	d.Unanswered = int(info.Retransmits)
 	// A timer that backs off is that of what was sent again, or of questions whether a
 	// window that was closed is open.
-	d.Closed = info.Backoff > 0 && info.Retransmits == 0 && d.Unacknowledged > 0
+	if d.Closed = info.Backoff > 0 && info.Retransmits == 0 && d.Unacknowledged > 0; d.Closed {
+		d.Asked = int(info.Backoff)
+	}
 }

@@ -172,10 +172,15 @@ func publisherSilent(k *Known) (Answer, bool) {
 
 func congested(k *Known) (Answer, bool) {
 	d := &k.Viewer.Delivery
+	state := fmt.Sprintf("has not taken all that is due for %s: it is %s behind, and", k.ago(d.Congested), span(k.Viewer.Lag))
+	// What it is too slow for is skipped also while it takes nothing: its lag is then that of
+	// the key frame at which it would go on.
+	if !d.Written.IsZero() && k.Now.Sub(d.Written) >= max(k.Viewer.Lag, congestedAfter) {
+		state = fmt.Sprintf("has taken nothing for %s:", k.ago(d.Written))
+	}
 	return Answer{
-		Sentence: fmt.Sprintf("Its connection has not taken all that is due for %s: it is %s behind, and %s.%s",
-			k.ago(d.Congested), span(k.Viewer.Lag), waiting(d), k.peer()),
-		Since: d.Congested,
+		Sentence: fmt.Sprintf("Its connection %s %s.%s%s", state, waiting(d), k.peer(), k.losses()),
+		Since:    d.Congested,
 	}, !d.Congested.IsZero() && k.Now.Sub(d.Congested) >= congestedAfter
 }
 
@@ -212,7 +217,7 @@ func unacknowledged(k *Known) (Answer, bool) {
 	default:
 		a.Sentence = fmt.Sprintf("Its peer takes nothing more: %s wait to be acknowledged.%s", size(d.Unacknowledged), k.peer())
 	}
-	return a, d.Unacknowledged > 0 && (late || d.Closed || d.Unanswered >= resentOften)
+	return a, d.Unacknowledged > 0 && (late || d.Asked >= closedOften || d.Unanswered >= resentOften)
 }
 
 func skippedToKeyFrame(k *Known) (Answer, bool) {
@@ -244,9 +249,21 @@ func starting(k *Known) (Answer, bool) {
 	}, !v.Started || !v.Begun
 }
 
+// losses returns a further sentence where a viewer was too slow before.
+func (k *Known) losses() string {
+	if k.Dropped == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" It has been too slow before: %d packets were left out so far.", k.Dropped)
+}
+
 // fine returns the sentence for a viewer of whom nothing is known that is wrong.
 func fine(k *Known) string {
-	s := fmt.Sprintf("It gets %s and is %s behind: nothing is known to be wrong.", words(k.Viewer.Gets), span(k.Viewer.Lag))
+	s := fmt.Sprintf("It gets %s and is %s behind: nothing is known to be wrong", words(k.Viewer.Gets), span(k.Viewer.Lag))
+	if k.Dropped > 0 {
+		s += " now"
+	}
+	s += "." + k.losses()
 	if _, verdict, sentence := k.worst(); verdict == player.Doubtful {
 		s += " " + sentence
 	}

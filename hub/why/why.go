@@ -65,6 +65,10 @@ const (
 	unansweredAfter = 2 * time.Second
 	// resentOften is how often bytes have to be sent again before that is an answer.
 	resentOften = 2
+	// closedOften is how often a peer that has no room may be asked for it before that is an
+	// answer: 3 s. A player that begins with more than it likes to keep leaves the rest where it
+	// arrived, and has room again each time it has played some of it.
+	closedOften = 4
 	// behindAfter is how late a viewer is, for no known reason, before that is an answer.
 	// Packets may be merged for less than 200 ms.
 	behindAfter = time.Second

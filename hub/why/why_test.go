@@ -108,17 +108,29 @@ var cases = []struct {
 	{"congested by a player that does not read", Congested, runs(func(k *Known, v *hub.ViewerInfo) {
 		v.Lag, v.Delivery.Congested, v.Delivery.Unwritten, v.Delivery.Unacknowledged, v.Delivery.Closed = time.Second, ago(1), 512, 1_240_000, true
 	})},
+	{"congested, and nothing is read at all", Congested, runs(func(k *Known, v *hub.ViewerInfo) {
+		v.Lag, v.Delivery.Congested, v.Delivery.Written = 800*time.Millisecond, ago(25), ago(25.2)
+		v.Delivery.Unwritten, v.Delivery.Unacknowledged, v.Delivery.Closed, v.Delivery.Asked = 229, 149_153, true, 7
+	})},
 	{"congested where the system tells nothing", Congested, runs(func(k *Known, v *hub.ViewerInfo) {
 		v.Lag, v.Delivery = 4*time.Second, hub.Delivery{Congested: ago(5), Unwritten: 8192, Unacknowledged: -1}
 	})},
 	{"congested by a host that is gone", Congested, runs(func(k *Known, v *hub.ViewerInfo) {
 		v.Lag, v.Delivery.Congested, v.Delivery.Unacknowledged, v.Delivery.Unanswered = 4*time.Second, ago(5), 90_000, 4
 	})},
+	{"congested time and again", Congested, runs(func(k *Known, v *hub.ViewerInfo) {
+		k.Dropped, v.Lag, v.Delivery.Congested, v.Delivery.Unwritten, v.Delivery.Unacknowledged = 411, 1400*time.Millisecond, ago(1.4), 3000, 131_000
+	})},
 	{"full for a moment", OK, runs(func(k *Known, v *hub.ViewerInfo) { v.Delivery.Congested = ago(0.9) })},
 	{"nothing is acknowledged", Unacknowledged, runs(func(k *Known, v *hub.ViewerInfo) {
 		v.Delivery.Acknowledged, v.Delivery.Unacknowledged, v.Delivery.Unanswered = ago(4), 84_000, 3
 	})},
-	{"nothing is read", Unacknowledged, runs(func(k *Known, v *hub.ViewerInfo) { v.Delivery.Unacknowledged, v.Delivery.Closed = 84_000, true })},
+	{"nothing is read", Unacknowledged, runs(func(k *Known, v *hub.ViewerInfo) {
+		v.Delivery.Unacknowledged, v.Delivery.Closed, v.Delivery.Asked = 84_000, true, 4
+	})},
+	{"a full player reads now and then", OK, runs(func(k *Known, v *hub.ViewerInfo) {
+		v.Delivery.Unacknowledged, v.Delivery.Closed, v.Delivery.Asked, v.Delivery.Acknowledged = 59_180, true, 3, ago(0.2)
+	})},
 	{"an old acknowledgement, and nothing is under way", OK, runs(func(k *Known, v *hub.ViewerInfo) { v.Delivery.Acknowledged = ago(60) })},
 	{"too slow", SkippedToKeyFrame, runs(func(k *Known, v *hub.ViewerInfo) { k.Dropped, v.NeedsKey, v.Evicted = 132, true, true })},
 	{"video is on again", SkippedToKeyFrame, runs(func(k *Known, v *hub.ViewerInfo) { v.NeedsKey = true })},
@@ -127,6 +139,7 @@ var cases = []struct {
 	{"gone meanwhile", Starting, Known{Now: now, State: hub.SessionRunning, Since: ago(1)}},
 	{"about to start", Starting, waits(hub.LacksNothing, func(v *hub.ViewerInfo) {})},
 	{"well", OK, runs(func(k *Known, v *hub.ViewerInfo) {})},
+	{"well again", OK, runs(func(k *Known, v *hub.ViewerInfo) { k.Dropped = 3838 })},
 	{"well, with everything", OK, runs(func(k *Known, v *hub.ViewerInfo) {
 		k.Agent = ""
 		v.Told, v.Gets = append(v.Told, opus), append(v.Gets, opus)
