@@ -137,7 +137,7 @@ func announce(w io.Writer, cfg config, l listeners) {
 		fmt.Fprintf(w, "  Demo      %s\n", http.url("http", "/?stream=live/demo"))
 	}
 	if l.admin != nil {
-		fmt.Fprintf(w, "  Operators http://%s/api/v1/info with the token\n", openAddr(l.admin))
+		fmt.Fprintf(w, "  Operators http://%s/admin in a browser, with the token\n", openAddr(l.admin))
 	}
 	if l.metrics != nil {
 		fmt.Fprintf(w, "  Metrics   http://%s/metrics\n", openAddr(l.metrics))
