@@ -105,7 +105,7 @@ var rules = [...]rule{
 		when: fmt.Sprintf("frames arrive %v later than others, and the time between two pictures, %d times in half a minute", maxUneven, minLate),
 		from: startUp, ends: 4 * time.Second, unit: "ms", find: findUneven,
 		sentence: func(f finding) string { return fmt.Sprintf("What it sends arrives up to %.1f s late.", f.value/1000) },
-		hint:     "Its network does not carry the stream evenly: lower the bitrate, use a cable in place of Wi-Fi, or a nearer server.",
+		hint:     "Its network does not carry the stream evenly: lower the bitrate, use a cable in place of Wi-Fi, or a nearer server. Or its encoder holds pictures back: in ffmpeg try -tune zerolatency.",
 	},
 	{
 		word: "too_slow",
