@@ -5,12 +5,15 @@ package main
 import (
 	"io"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"sluice/web/admin"
 )
 
 // run starts a real program, which ends with the test at the latest.
@@ -29,20 +32,31 @@ func (r *whyRig) run(name string, args ...string) *exec.Cmd {
 // curl and ffmpeg as they are stopped: curl does not read, ffmpeg does not send.
 func TestWhyOfPrograms(t *testing.T) {
 	r := startWhy(t)
-	ffmpeg := r.run("ffmpeg", "-v", "error", "-nostdin", "-re", "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25",
-		"-f", "lavfi", "-i", "sine", "-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-b:v", "400k", "-maxrate", "400k", "-bufsize", "400k", "-c:a", "aac",
-		"-f", "flv", "rtmp://"+r.at.rtmp+"/live/cam")
-	until(t, "ffmpeg publishes", func() bool { return len(r.hub.Streams()) == 1 })
+	publish := func(name, bitrate string) *exec.Cmd {
+		return r.run("ffmpeg", "-v", "error", "-nostdin", "-re", "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25",
+			"-f", "lavfi", "-i", "sine", "-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-b:v", bitrate, "-maxrate", bitrate, "-bufsize", bitrate, "-c:a", "aac",
+			"-f", "flv", "rtmp://"+r.at.rtmp+"/live/"+name)
+	}
+	ffmpeg, thin := publish("cam", "400k"), publish("thin", "100k")
+	until(t, "ffmpeg publishes", func() bool { return len(r.hub.Streams()) == 2 })
 
-	curl := r.run("curl", "-sS", "-o", "/dev/null", "http://"+r.at.http+"/live/cam.flv")
-	s := r.why("cam", "ok")
-	assert.Contains(t, s.Client, "curl")
-	require.NoError(t, curl.Process.Signal(syscall.SIGSTOP))
-	s = r.why("cam", "unacknowledged")
+	// The system takes what few bytes there are for seconds after curl has ceased to read.
+	little := r.run("curl", "-sS", "-o", "/dev/null", "http://"+r.at.http+"/live/thin.flv")
+	r.why("thin", "ok")
+	require.NoError(t, little.Process.Signal(syscall.SIGSTOP))
+	s := r.why("thin", "unacknowledged")
 	assert.Positive(t, *s.Why.Unacknowledged)
 	assert.Contains(t, s.Why.Sentence, "does not read")
-	s = r.why("cam", "congested")
+	require.NoError(t, little.Process.Kill())
+	require.NoError(t, thin.Process.Kill())
+
+	curl := r.run("curl", "-sS", "-o", "/dev/null", "http://"+r.at.http+"/live/cam.flv")
+	s = r.why("cam", "ok")
+	assert.Contains(t, s.Client, "curl")
+	require.NoError(t, curl.Process.Signal(syscall.SIGSTOP))
+	s = r.whyWhere("cam", "congested", func(w *admin.Why) bool { return strings.Contains(w.Sentence, "has taken nothing") })
 	assert.Positive(t, s.Why.Unwritten)
+	assert.Contains(t, s.Why.Sentence, "does not read")
 	require.NoError(t, curl.Process.Signal(syscall.SIGCONT))
 	r.why("cam", "ok")
 	require.NoError(t, curl.Process.Kill())
