@@ -88,7 +88,7 @@ func findRate(s *stream, m *hub.Measures, now time.Duration) finding {
 	switch {
 	case announced < minRate, s.placed < rateLooks, s.frameRate < minSentRate:
 		return finding{}
-	case s.frameRate < announced*minRateShare && s.isQuiet(m, announced):
+	case s.frameRate < announced*minRateShare && (s.isQuiet(m, announced) || s.isFitful(announced)):
 		return finding{}
 	}
 	f := judged(s.frameRate < announced*minRateShare, s.frameRate, announced*minRateShare)
@@ -106,6 +106,24 @@ func (s *stream) isQuiet(m *hub.Measures, announced float64) bool {
 		pixels = v.Width * v.Height
 	}
 	return s.bitrate < quietPixel*float64(pixels)*announced
+}
+
+// isFitful reports whether the announced rate is reached now and then, and hardly a picture sent in
+// between, as of a screen on which something moves now and then. An encoder that cannot keep up is
+// mostly somewhere between the two.
+func (s *stream) isFitful(announced float64) bool {
+	reached, between := 0, 0
+	for i := range int(s.placed) - 1 {
+		now, before := s.places[i], s.places[i+1]
+		pictures, passed := float64(now.frames-before.frames), float64(now.at-before.at)/1000
+		switch {
+		case pictures >= announced*minRateShare*passed && pictures > minRate:
+			reached++
+		case pictures > announced*maxStillShare*passed:
+			between++
+		}
+	}
+	return reached > 0 && 2*between < int(s.placed)
 }
 
 func findSwings(s *stream, m *hub.Measures, _ time.Duration) finding {

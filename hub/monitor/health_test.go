@@ -75,12 +75,17 @@ func TestWords(t *testing.T) {
 		"few pictures are missing":     {encoder: encoder{fps: 30, sends: func(i int, _ time.Duration) bool { return i%10 != 0 }}},
 		"quiet screen":                 {encoder: encoder{fps: 30, gop: 60, size: quiet}, during: 4 * time.Minute},
 		"quiet screen, fewer pictures": {encoder: encoder{fps: 30, gop: 60, sends: varying, size: quiet}, during: 4 * time.Minute},
-		"a picture a second":           {encoder: encoder{fps: 1, gop: 2}},
-		"a picture in 8 s":             {encoder: encoder{fps: 1. / 8, gop: 1}},
-		"a picture in 20 s, announced": {encoder: encoder{fps: 1. / 20, gop: 1, announced: 30, size: quiet}, during: 4 * time.Minute},
-		"a rate that varies":           {encoder: encoder{announced: 1000, sends: varying, size: func(time.Duration, bool) int { return 4000 }, gop: 10}},
-		"no rate announced":            {encoder: encoder{announced: -1, sends: every(2), gop: 20}},
-		"camera off for a while":       {encoder: encoder{sends: func(_ int, t time.Duration) bool { return !between(40, 75)(t) }}},
+		"screen that moves in fits": {encoder: encoder{fps: 30, gop: 60, sends: func(i int, t time.Duration) bool { return math.Mod(t.Seconds(), 10) < 3 || i%60 == 0 }, size: func(_ time.Duration, key bool) int {
+			return map[bool]int{true: 34000, false: 900}[key]
+		}}, during: 4 * time.Minute},
+		"screen that moves in fits, and a cursor": {encoder: encoder{fps: 30, gop: 60, sends: func(i int, t time.Duration) bool { return math.Mod(t.Seconds(), 10) < 3 || i%7 == 0 }}, during: 4 * time.Minute},
+		"falls behind, and catches up":            {encoder: encoder{fps: 30, sends: func(i int, t time.Duration) bool { return math.Mod(t.Seconds(), 10) < 3 || i%2 == 0 }}, words: "frame_rate"},
+		"a picture a second":                      {encoder: encoder{fps: 1, gop: 2}},
+		"a picture in 8 s":                        {encoder: encoder{fps: 1. / 8, gop: 1}},
+		"a picture in 20 s, announced":            {encoder: encoder{fps: 1. / 20, gop: 1, announced: 30, size: quiet}, during: 4 * time.Minute},
+		"a rate that varies":                      {encoder: encoder{announced: 1000, sends: varying, size: func(time.Duration, bool) int { return 4000 }, gop: 10}},
+		"no rate announced":                       {encoder: encoder{announced: -1, sends: every(2), gop: 20}},
+		"camera off for a while":                  {encoder: encoder{sends: func(_ int, t time.Duration) bool { return !between(40, 75)(t) }}},
 
 		"10 s between key frames": {encoder: encoder{gop: 250}, words: "key_frame_interval"},
 		"one key frame":           {encoder: encoder{gop: 1e9}, words: "key_frame_interval"},

@@ -15,6 +15,7 @@ const (
 	startUp = 10 * time.Second
 
 	minRateShare   = 0.8             // of the frame rate that is announced
+	maxStillShare  = 1. / 3          // likewise: of a picture that stands still no more need be sent
 	minRate        = 5               // pictures per second; who announces less sends as it likes
 	minSentRate    = 1               // likewise
 	maxRate        = 240             // more stands for a rate that varies
@@ -84,7 +85,7 @@ var rules = [...]rule{
 	},
 	{
 		word: "frame_rate",
-		when: fmt.Sprintf("fewer than %.0f %% of the announced pictures a second come, while the bitrate shows that something moves: it is at least %.0f %% of what is announced, or was reached", minRateShare*100, quietShare*100),
+		when: fmt.Sprintf("fewer than %.0f %% of the announced pictures a second come, while the bitrate shows that something moves: it is at least %.0f %% of what is announced, or was reached. A screen is well of which all pictures are sent now and then, and less than a third of them in between", minRateShare*100, quietShare*100),
 		from: startUp, begins: 14 * time.Second, ends: 10 * time.Second, unit: "fps", find: findRate,
 		sentence: func(f finding) string {
 			return fmt.Sprintf("%.1f pictures a second come, and %.4g are announced.", f.value, f.other)
