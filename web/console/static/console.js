@@ -138,7 +138,8 @@ function leave(because = '') {
 
 function enter(info) {
   words.setClock(info.now);
-  text($('server'), `Server ${info.version}`);
+  const served = $('server').dataset.console;
+  text($('server'), info.version === served ? '' : `The server is ${info.version} by now: reload this page.`);
   inside(true);
   route();
 }

@@ -9,7 +9,7 @@ import * as words from './words.js';
 
 const types = {
   'server.started': 'Server started', draining: 'Server ends', publish: 'Publisher begins', unpublish: 'Publisher ends',
-  play: 'Viewer begins', stop: 'Viewer ends', tracks: 'Other tracks', wanted: 'Wanted', unwanted: 'Not wanted',
+  play: 'Viewer begins', stop: 'Viewer ends', tracks: 'Tracks', wanted: 'Wanted', unwanted: 'Not wanted',
   denied: 'Denied', kicked: 'Ended by operator', 'record.begun': 'Recording begins', 'record.finished': 'Recording ends',
   update: 'Update', gap: 'Events are missing', health: 'Health',
 };

@@ -51,13 +51,15 @@ export class Graph {
     const last = current ?? this.#points.at(-1) ?? null;
     this.last = last;
     if (!this.pointing) text(this.now, last === null ? none : this.#say(last));
-    const top = Math.max(this.least, ...known);
+    // What is below 0, the picture late after the sound, is as far from it as what is above.
+    const most = known.reduce((of, v) => (Math.abs(v) > Math.abs(of) ? v : of), 0);
+    const top = Math.max(this.least, Math.abs(most));
     const path = this.#path(top);
     set(this.line, 'd', path.line);
     set(this.area, 'd', path.area);
     const minutes = Math.round(this.#points.length * step / 60000);
     text(this.from, known.length ? `${minutes} min` : 'nothing measured yet');
-    text(this.most, known.length ? 'max ' + this.#say(Math.max(...known)) : '');
+    text(this.most, known.length ? 'max ' + this.#say(most) : '');
     set(this.picture, 'aria-label', known.length
       ? `${this.#label} over the last ${minutes} minutes: now ${last === null ? 'unknown' : this.#say(last)}, highest ${this.#say(Math.max(...known))}, lowest ${this.#say(Math.min(...known))}`
       : `${this.#label}: nothing measured yet`);
@@ -69,7 +71,7 @@ export class Graph {
 
   #path(top) {
     let line = '', area = '', from = null;
-    const y = (v) => (height - 2 - Math.max(0, v) / top * (height - 6)).toFixed(1);
+    const y = (v) => (height - 2 - Math.abs(v) / top * (height - 6)).toFixed(1);
     const close = (i) => {
       if (from !== null) area += `L${this.#x(i).toFixed(1)} ${height}L${this.#x(from).toFixed(1)} ${height}Z`;
       if (from === i) line += 'h1'; // one point alone

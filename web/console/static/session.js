@@ -25,6 +25,7 @@ export function session(id) {
   const list = el('dl', { class: 'figures' }), own = el('dl', { class: 'figures' }), fields = el('dl', { class: 'figures' });
   const sentence = el('p', { class: 'why' });
   const why = section('Why is it black?', sentence, fields);
+  const who = section('Who it is', own);
   const end = button('End…', () => act.endSession(now), 'danger');
   const ban = button('Ban…', () => act.addBan({
     ...(now.subject ? { subject: now.subject } : { address: now.address }), role: now.role,
@@ -46,6 +47,7 @@ export function session(id) {
       'Packets dropped': s.role === 'watch' ? words.n(s.dropped) : '', Paused: s.paused ? 'yes, by itself' : '', 'Granted by': s.method,
     });
     clientFigures(own, { Subject: s.subject, Client: s.client, Recording: s.recording });
+    show(who, !!(s.subject || s.client || s.recording));
     show(why, !!s.why);
     if (!s.why) return;
     text(sentence, s.why.sentence);
@@ -71,7 +73,7 @@ export function session(id) {
     title: `Session ${id}`,
     root: el('div', {},
       el('div', { class: 'titles' }, heading(`Session ${id}`), state, about), where, actions, why,
-      el('div', { class: 'halves' }, section('Connection', list), section('Who it is', own))),
+      el('div', { class: 'halves' }, section('Connection', list), who)),
     tasks: [task],
   };
 }
