@@ -35,7 +35,7 @@ type SessionInfo struct {
 	Since   time.Time
 	Bytes   uint64        // of tags taken from a publisher, or sent to a viewer in its protocol's form
 	Dropped uint64        // packets that a viewer was not sent because it was too slow
-	Lag     time.Duration // how far a running viewer is behind the newest packet, by arrival
+	Lag     time.Duration // how far a running viewer is behind the newest packet, by arrival; estimated beyond what the log holds
 	Paused  bool          // by the viewer itself
 
 	viewer *Viewer // for Examine; nil of others
@@ -173,14 +173,19 @@ func (s *Stream) appendViewerLocked(all []SessionInfo, v *Viewer) []SessionInfo 
 	return append(all, info)
 }
 
-// lagLocked returns how far a viewer that has started is behind the newest packet: at least so
-// far, where the log has its next packet no more.
+// lagLocked returns how far a viewer that has started is behind the newest packet. Where the log
+// has its next packet no more, those that are gone count by the pace of those that are left.
 func (s *Stream) lagLocked(v *Viewer) time.Duration {
-	if v.next >= s.log.head || s.log.tail == s.log.head {
+	l := &s.log
+	if v.next >= l.head || l.tail == l.head {
 		return 0
 	}
-	next := s.log.at(max(v.next, s.log.tail))
-	return time.Duration(s.log.newest().arrived-next.arrived) * time.Millisecond
+	newest := l.newest().arrived
+	lag := newest - l.at(max(v.next, l.tail)).arrived
+	if left := int64(l.head - 1 - l.tail); v.next < l.tail && left > 0 {
+		lag += int64(l.tail-v.next) * (newest - l.at(l.tail).arrived) / left
+	}
+	return time.Duration(lag) * time.Millisecond
 }
 
 // Dismiss ends the sessions for which who returns true, because of why: those that run, wait or

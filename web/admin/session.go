@@ -28,7 +28,7 @@ type Session struct {
 	Since   web.Time `json:"since"`
 	Bytes   uint64   `json:"bytes"`
 	Dropped uint64   `json:"dropped"` // packets that it was too slow for
-	LagMS   int64    `json:"lag_ms"`  // behind the newest packet
+	LagMS   int64    `json:"lag_ms"`  // behind the newest packet; estimated where that is more than the stream's log holds
 	Paused  bool     `json:"paused"`
 
 	Protocol  string `json:"protocol"`
