@@ -264,15 +264,15 @@ type totals struct {
 
 // Totals are sums since the recorder was made.
 type Totals struct {
-	Running  int    // streams that are recorded now
-	Begun    uint64 // files
-	Finished uint64
-	Gaps     uint64 // where something is missing
-	Lost     uint64 // packets that are missing
-	Failures uint64 // writes and other operations of the disk that failed
-	Bytes    uint64 // written
-	Waiting  int64  // bytes that logs keep for recordings now
-	DiskFull bool   // nothing is recorded for want of room
+	Running  int    `json:"running"` // streams that are recorded now
+	Begun    uint64 `json:"begun"`   // files
+	Finished uint64 `json:"finished"`
+	Gaps     uint64 `json:"gaps"`      // where something is missing
+	Lost     uint64 `json:"lost"`      // packets that are missing
+	Failures uint64 `json:"failures"`  // writes and other operations of the disk that failed
+	Bytes    uint64 `json:"bytes"`     // written
+	Waiting  int64  `json:"waiting"`   // bytes that logs keep for recordings now
+	DiskFull bool   `json:"disk_full"` // nothing is recorded for want of room
 }
 
 // Totals returns the sums.

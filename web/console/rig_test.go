@@ -60,7 +60,7 @@ func newRig(t testing.TB) *rig {
 				Version: "1.2.3", Started: time.Now().Add(-50 * time.Hour), Addresses: map[string]string{"rtmp": "[::]:1935", "http": "[::]:8080"},
 				Limits: map[string]int64{"viewers": 25000, "connections": 30000},
 				Parts: map[string]any{
-					"connections": map[string]int{"Open": 20_320}, "recordings": map[string]any{"Running": 1, "DiskFull": false},
+					"connections": map[string]int{"open": 20_320}, "recordings": map[string]any{"running": 1, "disk_full": false},
 					"disk": map[string]int64{"free": 312e9, "total": 1000e9},
 				},
 			}

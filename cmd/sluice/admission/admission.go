@@ -122,15 +122,15 @@ type Control struct {
 
 // Figures count the connections that there are and those that there have been.
 type Figures struct {
-	Open    int // admitted and not closed: pending, asking, active or idle
-	Pending int
-	Asking  int
-	Idle    int // of trusted proxies, without a request
+	Open    int `json:"open"` // admitted and not closed: pending, asking, active or idle
+	Pending int `json:"pending"`
+	Asking  int `json:"asking"`
+	Idle    int `json:"idle"` // of trusted proxies, without a request
 
-	Admitted        uint64
-	GivenUp         uint64 // admitted, and closed to make room for others
-	TurnedFull      uint64 // turned away: there were enough in all
-	TurnedByAddress uint64 // turned away: there were enough from their address
+	Admitted        uint64 `json:"admitted"`
+	GivenUp         uint64 `json:"given_up"`          // admitted, and closed to make room for others
+	TurnedFull      uint64 `json:"turned_full"`       // turned away: there were enough in all
+	TurnedByAddress uint64 `json:"turned_by_address"` // turned away: there were enough from their address
 }
 
 // New returns an admission control. It must be closed.

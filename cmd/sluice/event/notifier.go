@@ -248,7 +248,8 @@ func (n *Notifier) sweep(end bool) {
 
 // Totals are sums since the start.
 type Totals struct {
-	Webhook, Exec QueueTotals // zero without one
+	Webhook QueueTotals `json:"webhook"` // zero without one, as is Exec
+	Exec    QueueTotals `json:"exec"`
 }
 
 // Totals returns the sums.

@@ -112,11 +112,11 @@ type gap struct {
 
 // QueueTotals are sums of one receiver since the start.
 type QueueTotals struct {
-	Sent    uint64 // events that it was told
-	Failed  uint64 // attempts that failed
-	Retried uint64 // attempts beyond the first one
-	Dropped uint64 // events that it will not be told, but for finished recordings that are told later
-	Waiting int    // events, now
+	Sent    uint64 `json:"sent"`    // events that it was told
+	Failed  uint64 `json:"failed"`  // attempts that failed
+	Retried uint64 `json:"retried"` // attempts beyond the first one
+	Dropped uint64 `json:"dropped"` // events that it will not be told, but for finished recordings that are told later
+	Waiting int    `json:"waiting"` // events, now
 }
 
 func newQueue(receiver string, workers int, log *slog.Logger) *queue {

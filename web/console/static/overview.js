@@ -1,10 +1,10 @@
 // The overview: what the server does, what is wrong, and what happens.
 
-import { el, text, show } from './dom.js';
+import { el, text, show, rows } from './dom.js';
 import { eventTable, fits } from './events.js';
 import { bytes } from './format.js';
 import { Graph } from './graph.js';
-import { heading, section, figures, HealthList, streamCell } from './parts.js';
+import { heading, section, HealthList, streamCell } from './parts.js';
 import { to } from './route.js';
 import { streamTable } from './streams.js';
 import { Table, plain } from './table.js';
@@ -30,7 +30,7 @@ const every = (counts) => Object.values(counts).reduce((all, n) => all + n, 0);
 
 function limits({ limits: set, parts }) {
   const names = { connections: 'Connections', connections_per_address: 'Connections per address', viewers: 'Viewers', sessions_per_identity: 'Sessions per identity' };
-  const open = parts.connections?.open ?? parts.connections?.Open;
+  const open = parts.connections?.open;
   const shown = {};
   for (const [name, label] of Object.entries(names)) shown[`Limit of ${label.toLowerCase()}`] = set[name] ? words.n(set[name]) : '';
   return { 'Open connections': open === undefined ? '' : words.n(open), ...shown };
@@ -63,19 +63,18 @@ export function overview(feed) {
     text(pill, info.ready ? 'Ready' : 'Not ready');
     pill.dataset.state = info.ready ? 'playing' : 'grace';
     text(about, info.ready ? `Runs for ${words.since(info.started)}.` : `${words.spaced(info.reason)}.`);
-    figures(server, {
+    rows(server, {
       Version: info.version, Started: words.date(info.started),
       ...Object.fromEntries(Object.entries(info.addresses).map(([name, address]) => [name.toUpperCase(), address])), ...limits(info),
     });
     const t = info.totals;
-    figures(sums, {
+    rows(sums, {
       Publishers: words.n(sum(t, 'publish', (x) => x.running)), Viewers: words.n(sum(t, 'watch', (x) => x.running)),
       'Sessions that ended': words.n(t.reduce((n, x) => n + every(x.ended), 0)), Refused: words.n(t.reduce((n, x) => n + every(x.refused), 0)),
       Received: bytes(sum(t, 'publish', (x) => x.bytes)), Sent: bytes(sum(t, 'watch', (x) => x.bytes)), 'Packets dropped': words.n(sum(t, 'watch', (x) => x.dropped)),
     });
     const { disk: room, recordings } = info.parts;
-    const full = recordings?.DiskFull ?? recordings?.disk_full;
-    text(disk, [room && `${bytes(room.free)} of ${bytes(room.total)} free.`, full && 'The disk is full: nothing is recorded.'].filter(Boolean).join(' '));
+    text(disk, [room && `${bytes(room.free)} of ${bytes(room.total)} free.`, recordings?.disk_full && 'The disk is full: nothing is recorded.'].filter(Boolean).join(' '));
     show(meter, !!room);
     if (room) meter.value = 1 - room.free / (room.total || 1);
   }
