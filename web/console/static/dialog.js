@@ -4,8 +4,8 @@ import { $, el, text, show } from './dom.js';
 
 let number = 0; // makes the ids of fields
 
-// A field is {name, label, kind, value, options, help}: kind is "text", "select" or "radio",
-// options are [value, words].
+// A field is {name, label, kind, value, options, help}: kind is "select", "radio", "check", or
+// left out for a text of up to max characters; options are [value, words].
 function field(f) {
   const id = `field-${++number}`;
   const help = f.help && el('span', { class: 'help', id: id + '-help' }, f.help);
@@ -29,9 +29,9 @@ function field(f) {
 // ask opens a dialog: what it is about, what will happen (elements or words), fields, and the
 // words on the button that does it. run is given the values and does it; if it throws, the
 // dialog stays and says why.
-export function ask({ title, says = [], fields = [], action, run, danger = true }) {
+export function ask({ title, says = [], fields = [], action, run }) {
   const wrong = el('p', { class: 'wrong', role: 'alert', hidden: true });
-  const does = el('button', { type: 'submit', class: danger ? 'danger' : 'primary' }, action);
+  const does = el('button', { type: 'submit', class: 'danger' }, action);
   const cancel = el('button', { type: 'button' }, 'Cancel');
   const form = el('form', {}, el('h2', { id: 'dialog-title' }, title),
     ...says.map((words) => el('p', {}, ...[words].flat())), ...fields.map(field), wrong,

@@ -31,7 +31,7 @@ function about(e) {
 
 export function eventTable(empty) {
   return new Table({
-    label: 'Events', empty, key: (e) => e.id ?? e.seq,
+    label: 'Events', empty, key: (e) => e.id,
     columns: [
       { label: 'Time', kind: 'time', fill: plain((e) => words.moment(e.time)) },
       { label: 'Event', kind: 'what', fill: (cell, e) => {

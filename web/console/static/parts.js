@@ -1,6 +1,6 @@
 // Parts that several pages of the console have.
 
-import { el, text, show, rows } from './dom.js';
+import { el, text, show } from './dom.js';
 import { bdi, said } from './client.js';
 import { toStream, toSession } from './route.js';
 import * as words from './words.js';
@@ -53,15 +53,8 @@ export function pillCell(cell, state, shown) {
   text(pill, shown);
 }
 
-// figures fills a list of terms; a value is a text, or an element that is put there once.
-export function figures(list, values) {
-  const texts = {};
-  for (const [label, value] of Object.entries(values)) texts[label] = value === '' || value === null ? undefined : value;
-  rows(list, texts);
-}
-
-// clientFigures does so for words of clients.
-export function clientFigures(list, values) {
+// clientRows fills a list of terms, as rows does, with words of clients.
+export function clientRows(list, values) {
   for (const [label, value] of Object.entries(values)) {
     let row = list.querySelector(`[data-label="${label}"]`);
     if (!row) list.append(row = el('div', { 'data-label': label }, el('dt', {}, label), el('dd', {}, bdi())));

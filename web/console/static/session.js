@@ -1,9 +1,9 @@
 // One session, and why its picture is black.
 
-import { el, text, show } from './dom.js';
+import { el, text, show, rows } from './dom.js';
 import * as act from './actions.js';
 import { bytes } from './format.js';
-import { heading, section, figures, clientFigures, button, streamCell } from './parts.js';
+import { heading, section, clientRows, button, streamCell } from './parts.js';
 import * as words from './words.js';
 
 function whyFigures(w) {
@@ -41,19 +41,19 @@ export function session(id) {
     text(state, s.waits ? `Waits for ${s.waits}` : words.state(s.state));
     text(about, `${words.role(s.role)} over ${words.over(s.protocol)}, for ${words.since(s.since)}.`);
     streamCell(where, s.stream);
-    figures(list, {
+    rows(list, {
       Address: s.address ? `${s.address}${s.port ? `, port ${s.port}` : ''}` : 'a part of this server', Encrypted: s.secure ? 'yes' : 'no',
       Since: words.date(s.since), Bytes: bytes(s.bytes), Lag: s.role === 'watch' ? words.ms(s.lag_ms) : '',
       'Packets dropped': s.role === 'watch' ? words.n(s.dropped) : '', Paused: s.paused ? 'yes, by itself' : '', 'Granted by': s.method,
     });
-    clientFigures(own, { Subject: s.subject, Client: s.client, Recording: s.recording });
+    clientRows(own, { Subject: s.subject, Client: s.client, Recording: s.recording });
     show(who, !!(s.subject || s.client || s.recording));
     show(why, !!s.why);
     if (!s.why) return;
     text(sentence, s.why.sentence);
     why.dataset.code = s.why.code;
     text(why.head, s.why.code === 'ok' ? 'Why is it black? It is not, as far as this server sees' : 'Why is it black?');
-    figures(fields, whyFigures(s.why));
+    rows(fields, whyFigures(s.why));
   }
 
   show(why, false);

@@ -1,12 +1,12 @@
 // One stream: how well it comes in, who watches, and what can be done about it.
 
-import { el, text, show } from './dom.js';
+import { el, text, show, rows } from './dom.js';
 import * as act from './actions.js';
 import { query } from './api.js';
 import { bdi } from './client.js';
 import { bytes, videoCodec, audioCodec, size, tracks } from './format.js';
 import { Graph } from './graph.js';
-import { heading, section, figures, HealthList, button } from './parts.js';
+import { heading, section, HealthList, button } from './parts.js';
 import { recordingTable } from './recordings.js';
 import { to, toSession } from './route.js';
 import { sessionTable } from './sessions.js';
@@ -92,14 +92,14 @@ export function stream(name) {
     text(state, s.state === 'waiting' ? 'Wanted' : words.state(s.state));
     health.update((s.health ?? []).map((h) => ({ stream: name, health: h })));
     show(sick, !!s.health?.length);
-    figures(format, {
+    rows(format, {
       Video: [videoCodec(s.video), size(s.video)].filter(Boolean).join(', '),
       'Frame rate': s.frame_rate ? words.fps(s.frame_rate) : '',
       'Key frames': s.key_frame_interval_ms ? `every ${words.ms(s.key_frame_interval_ms)}` : '',
       Audio: audioCodec(s.audio), 'More tracks': tracks(s.tracks), Bitrate: words.bits(s.bitrate),
       Publisher: s.publisher, Protocol: s.protocol && words.over(s.protocol),
     });
-    figures(sums, {
+    rows(sums, {
       Received: bytes(s.bytes_in), Sent: bytes(s.bytes_out), 'Packets dropped': words.n(s.dropped), 'GOPs cut': words.n(s.gop_cuts),
       'Clock jumps repaired': words.n(s.jumps), 'Frames of silence put in': words.n(s.filled),
       ...Object.fromEntries(Object.entries(s.skipped_tags).map(([why, n]) => [`Skipped: ${why}`, words.n(n)])),
