@@ -97,7 +97,9 @@ func (s *service) newAPI(cfg *config, guard *admin.Guard, log *slog.Logger) http
 	if s.notifier != nil {
 		config.Events, config.WaitEvents = s.notifier.Ring().Since, s.notifier.Ring().Wait
 	}
-	s.watched(&config)
+	if s.monitor != nil {
+		config.Monitor = s.monitor
+	}
 	return admin.Handler(config)
 }
 

@@ -4,7 +4,6 @@ import (
 	"log/slog"
 
 	"sluice/hub/monitor"
-	"sluice/web/admin"
 )
 
 // openMonitor returns what looks at publishers; nil where nobody is told, and nobody can ask.
@@ -13,13 +12,6 @@ func openMonitor(s *service) *monitor.Monitor {
 		return nil
 	}
 	return monitor.New(monitor.Config{Hub: s.hub, Usage: processUsage, Observe: s.notifier.Watched})
-}
-
-// watched adds to the operators' API what is known of publishers.
-func (s *service) watched(to *admin.Config) {
-	if s.monitor != nil {
-		to.Monitor = s.monitor
-	}
 }
 
 // diskInfo is what is told of the disk with the recordings.
