@@ -2,6 +2,7 @@ package admin
 
 import (
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,4 +44,12 @@ func TestHealthForm(t *testing.T) {
 	assert.Contains(t, r.do(request("GET", "/api/v1/streams?stream=live/other", "")).Body.String(), nothing, "one of which nothing is known")
 	r.serve(Config{Hub: r.hub})
 	assert.Contains(t, r.do(request("GET", "/api/v1/streams?stream=live/demo", "")).Body.String(), nothing, "where nothing is measured")
+}
+
+// The document names every word that there is.
+func TestDocumentHasEveryWord(t *testing.T) {
+	doc, _ := loadDocument(t)
+	said := doc.Components.Schemas["HealthWord"].Value.Properties["word"].Value.Description
+	_, list, _ := strings.Cut(strings.TrimSuffix(said, "."), ": ")
+	assert.Equal(t, monitor.Words(), strings.Split(list, ", "))
 }

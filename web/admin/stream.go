@@ -16,7 +16,7 @@ import (
 //	&state=live        or grace, waiting
 //	&protocol=rtmp     of the publisher
 //	&address=…         of the publisher, or network=…
-//	&search=TEXT       in the name or the publisher's address, in capitals or not
+//	&search=TEXT       in whose name or publisher's address that stands, in any case
 //	&limit=, &cursor=  as for Sessions
 type Streams struct {
 	Streams []Stream `json:"streams"` // never null
