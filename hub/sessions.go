@@ -66,23 +66,23 @@ func (h *Hub) endWalk(w *walk) []*Viewer {
 // Sessions returns the sessions that there are, by id. The caller owns the list. No stream is
 // locked for longer than sessionChunk of its viewers take.
 func (h *Hub) Sessions() []SessionInfo {
-	asking := h.asker.all()
+	asking, began := h.asker.all(), h.at(0)
 	h.mu.Lock()
 	walk, streams := h.walkLocked()
 	all := make([]SessionInfo, 0, len(asking)+h.viewers+len(streams)+sessionChunk)
 	for s := range h.playing {
-		all = append(all, SessionInfo{Session: s, State: SessionRunning, Since: h.at(s.begun)})
+		all = append(all, SessionInfo{Session: s, State: SessionRunning, Since: began.Add(s.begun)})
 	}
 	h.mu.Unlock()
 	for _, q := range asking {
-		all = append(all, SessionInfo{Session: q.session, State: SessionAsking, Waits: "permission", Since: h.at(q.since)})
+		all = append(all, SessionInfo{Session: q.session, State: SessionAsking, Waits: "permission", Since: began.Add(q.since)})
 	}
 	for _, s := range streams {
-		all = s.appendSessions(all)
+		all = s.appendSessions(all, began)
 	}
 	for _, v := range h.endWalk(walk) {
 		s := v.lock()
-		all = s.appendViewerLocked(all, v)
+		all = s.appendViewerLocked(all, v, began)
 		s.mu.Unlock()
 	}
 	return sortSessions(all)
@@ -126,42 +126,42 @@ func (h *Hub) at(moment time.Duration) time.Time {
 // its publisher and its other viewers wait for some ten microseconds at the most.
 const sessionChunk = 256
 
-// appendSessions appends the sessions of a stream. It goes from the last viewer to the first: of
-// those who are there all the time none is left out, since one that leaves is replaced by the
-// last, who was listed already and is then listed twice.
-func (s *Stream) appendSessions(all []SessionInfo) []SessionInfo {
+// appendSessions appends the sessions of a stream; began is when the hub did (Hub.at). It goes from
+// the last viewer to the first: of those who are there all the time none is left out, since one that
+// leaves is replaced by the last, who was listed already and is then listed twice.
+func (s *Stream) appendSessions(all []SessionInfo, began time.Time) []SessionInfo {
 	for rest := math.MaxInt; rest > 0; {
-		all, rest = s.appendChunk(all, rest)
+		all, rest = s.appendChunk(all, rest, began)
 	}
 	return all
 }
 
 // appendChunk appends the next of them; so many of the first viewers are still to be listed, and
 // all that there are where rest is math.MaxInt.
-func (s *Stream) appendChunk(all []SessionInfo, rest int) ([]SessionInfo, int) {
+func (s *Stream) appendChunk(all []SessionInfo, rest int, began time.Time) ([]SessionInfo, int) {
 	s.mu.Lock() // also against those who drive viewers
 	defer s.mu.Unlock()
 	if rest == math.MaxInt && s.pub != nil {
 		all = append(all, SessionInfo{
-			Session: s.pub.session, State: SessionRunning, Since: s.hub.at(s.pub.session.begun), Bytes: s.pub.bytes,
+			Session: s.pub.session, State: SessionRunning, Since: began.Add(s.pub.session.begun), Bytes: s.pub.bytes,
 		})
 	}
 	rest = min(rest, len(s.viewers))
 	next := max(0, rest-sessionChunk)
 	for _, v := range s.viewers[next:rest] {
-		all = s.appendViewerLocked(all, v)
+		all = s.appendViewerLocked(all, v, began)
 	}
 	return all, next
 }
 
 // appendViewerLocked appends the session of a viewer of the stream, unless it was closed.
-func (s *Stream) appendViewerLocked(all []SessionInfo, v *Viewer) []SessionInfo {
+func (s *Stream) appendViewerLocked(all []SessionInfo, v *Viewer, began time.Time) []SessionInfo {
 	flags := v.flags.Load()
 	if flags&flagClosed != 0 {
 		return all
 	}
 	info := SessionInfo{
-		Session: v.session, State: SessionRunning, Since: s.hub.at(v.session.begun),
+		Session: v.session, State: SessionRunning, Since: began.Add(v.session.begun),
 		Bytes: v.bytes.Load(), Dropped: v.dropped.Load(), Paused: flags&flagPaused != 0, viewer: v,
 	}
 	switch {

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/stretchr/testify/assert"
@@ -81,7 +82,7 @@ func TestSessionsOfManyWhileSomeLeave(t *testing.T) {
 		there := len(viewers) // from the beginning
 		var all []SessionInfo
 		for rest := math.MaxInt; rest > 0; {
-			all, rest = viewers[0].Stream().appendChunk(all, rest)
+			all, rest = viewers[0].Stream().appendChunk(all, rest, time.Time{})
 			for range rnd.IntN(300) {
 				viewers[rnd.IntN(len(viewers))].Close()
 			}
