@@ -6,62 +6,66 @@ import (
 	"sluice/hub"
 )
 
+// bothRoles are the roles of sessions.
+var bothRoles = []hub.Role{hub.RolePublish, hub.RoleWatch}
+
+// byProtocol tells the sums of a figure of sessions of some roles by protocol, with the labels that are
+// made of role and protocol.
+func byProtocol(of []hub.Role, value func(t *hub.SessionTotals) uint64, labels func(role, protocol string) []string) func(*moment, func(float64, ...string)) {
+	return func(m *moment, emit func(float64, ...string)) {
+		for _, role := range of {
+			by := newSums(protocols[role])
+			for i := range m.sessions {
+				if t := &m.sessions[i]; t.Role == role {
+					by.add(t.Protocol, value(t))
+				}
+			}
+			for protocol, n := range by {
+				emit(n, labels(role.String(), protocol)...)
+			}
+		}
+	}
+}
+
+// byReason tells how many sessions there were by role and reason.
+func byReason(known map[hub.Role][]hub.Reason, value func(t *hub.SessionTotals) map[hub.Reason]uint64) func(*moment, func(float64, ...string)) {
+	return func(m *moment, emit func(float64, ...string)) {
+		for _, role := range bothRoles {
+			by := newSums(reasonWords(known[role]))
+			for i := range m.sessions {
+				if t := &m.sessions[i]; t.Role == role {
+					for why, n := range value(t) {
+						by.add(why.String(), n)
+					}
+				}
+			}
+			for reason, n := range by {
+				emit(n, role.String(), reason)
+			}
+		}
+	}
+}
+
 // sessionFigures are those of publishers and viewers.
 func sessionFigures() []figure {
-	byProtocol := []string{"role", "protocol"}
-	byReason := []string{"role", "reason"}
-	roles := []hub.Role{hub.RolePublish, hub.RoleWatch}
-	// each sums a figure of sessions up by role and protocol.
-	each := func(of []hub.Role, value func(t *hub.SessionTotals) uint64, labels func(role, protocol string) []string) func(*moment, func(float64, ...string)) {
-		return func(m *moment, emit func(float64, ...string)) {
-			for _, role := range of {
-				by := newSums(protocols[role])
-				for i := range m.sessions {
-					if t := &m.sessions[i]; t.Role == role {
-						by.add(t.Protocol, value(t))
-					}
-				}
-				for protocol, n := range by {
-					emit(n, labels(role.String(), protocol)...)
-				}
-			}
-		}
-	}
-	// because sums up by role and reason.
-	because := func(known map[hub.Role][]hub.Reason, value func(t *hub.SessionTotals) map[hub.Reason]uint64) func(*moment, func(float64, ...string)) {
-		return func(m *moment, emit func(float64, ...string)) {
-			for _, role := range roles {
-				by := newSums(reasonWords(known[role]))
-				for i := range m.sessions {
-					if t := &m.sessions[i]; t.Role == role {
-						for why, n := range value(t) {
-							by.add(why.String(), n)
-						}
-					}
-				}
-				for reason, n := range by {
-					emit(n, role.String(), reason)
-				}
-			}
-		}
-	}
 	both := func(role, protocol string) []string { return []string{role, protocol} }
 	alone := func(_, protocol string) []string { return []string{protocol} }
-	publish, watch := []hub.Role{hub.RolePublish}, []hub.Role{hub.RoleWatch}
+	publish, watch := bothRoles[:1], bothRoles[1:]
+	roleProtocol, roleReason := []string{"role", "protocol"}, []string{"role", "reason"}
 	return []figure{
-		{"sluice_sessions", "Publishers, and viewers that have their first frame.", gauge, byProtocol,
-			each(roles, (*hub.SessionTotals).Running, both)},
-		{"sluice_sessions_begun_total", "Sessions that began.", counter, byProtocol,
-			each(roles, func(t *hub.SessionTotals) uint64 { return t.Begun }, both)},
+		{"sluice_sessions", "Publishers, and viewers that have their first frame.", gauge, roleProtocol,
+			byProtocol(bothRoles, (*hub.SessionTotals).Running, both)},
+		{"sluice_sessions_begun_total", "Sessions that began.", counter, roleProtocol,
+			byProtocol(bothRoles, func(t *hub.SessionTotals) uint64 { return t.Begun }, both)},
 		{"sluice_sessions_ended_total", "Sessions that had begun and ended, by reason. Most reasons are no errors: client left, unpublished, " +
-			"complete, codec changed, shutting down and expired are clean ends.", counter, byReason,
-			because(ends, func(t *hub.SessionTotals) map[hub.Reason]uint64 { return t.Ended })},
-		{"sluice_sessions_refused_total", "Sessions that never began, by reason. Client left and shutting down are no errors.", counter, byReason,
-			because(refusals, func(t *hub.SessionTotals) map[hub.Reason]uint64 { return t.Refused })},
+			"complete, codec changed, shutting down and expired are clean ends.", counter, roleReason,
+			byReason(ends, func(t *hub.SessionTotals) map[hub.Reason]uint64 { return t.Ended })},
+		{"sluice_sessions_refused_total", "Sessions that never began, by reason. Client left and shutting down are no errors.", counter, roleReason,
+			byReason(refusals, func(t *hub.SessionTotals) map[hub.Reason]uint64 { return t.Refused })},
 		{"sluice_received_bytes_total", "Bytes of tags from publishers.", counter, []string{"protocol"},
-			each(publish, func(t *hub.SessionTotals) uint64 { return t.Bytes }, alone)},
+			byProtocol(publish, func(t *hub.SessionTotals) uint64 { return t.Bytes }, alone)},
 		{"sluice_sent_bytes_total", "Bytes to viewers, in the form of their protocol.", counter, []string{"protocol"},
-			each(watch, func(t *hub.SessionTotals) uint64 { return t.Bytes }, alone)},
+			byProtocol(watch, func(t *hub.SessionTotals) uint64 { return t.Bytes }, alone)},
 		{"sluice_dropped_packets_total", "Packets that viewers were not sent because they were too slow.", counter, nil,
 			one(func(m *moment) (n uint64) {
 				for i := range m.sessions {
