@@ -2,6 +2,7 @@ package hub_test
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -178,6 +179,59 @@ func TestExamineProfile(t *testing.T) {
 		deep.Profile = "High 10"
 		assert.Equal(t, []hub.ViewerTrack{deep, aac}, examine(t, h).Told)
 	})
+}
+
+// Viewers may be looked at while they come and go, start, and move from a stream that ends to the next.
+func TestExamineWhileStreamsEnd(t *testing.T) {
+	h := newHub(t, hub.Config{PublisherGrace: -1})
+	over := make(chan struct{})
+	var looking, watching sync.WaitGroup
+	until := func(does func()) func() {
+		return func() {
+			for {
+				select {
+				case <-over:
+					return
+				default:
+					does()
+				}
+			}
+		}
+	}
+	looking.Go(until(func() {
+		sessions := h.Sessions()
+		infos := h.Examine(sessions)
+		assert.Len(t, infos, len(sessions))
+		for i, info := range infos {
+			if sessions[i].Session.Role() == hub.RolePublish {
+				assert.Zero(t, info.At)
+			} else if !info.At.IsZero() {
+				assert.NotEmpty(t, info.Stream)
+			}
+		}
+	}))
+	for range 4 {
+		watching.Go(until(func() {
+			v, err := h.Watch(viewer(h, key), hub.WatchOptions{})
+			if assert.NoError(t, err) {
+				v.TryStart()
+				v.Close()
+			}
+		}))
+	}
+	waits := join(t, h, hub.WatchOptions{})
+	for range 300 {
+		p := publish(t, h, client{})
+		p.send("vc:s ac:s K:1@0 A:1@0")
+		p.Close()
+	}
+	close(over)
+	looking.Wait()
+	watching.Wait()
+	info := h.Examine(h.Sessions())
+	assert.Len(t, info, 1)
+	assert.Equal(t, hub.LacksPublisher, info[0].Lacks)
+	waits.Close()
 }
 
 // Told is what was announced, and Gets what comes.
