@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -193,7 +194,7 @@ func TestWrongTokensCountTogether(t *testing.T) {
 		{admin, "/metrics"}, {scraped, "/metrics"}, {admin, "/debug/pprof/"}, {admin, "/api/v1/info"}, {scraped, "/metrics"},
 		{admin, "/metrics"}, {scraped, "/metrics"}, {admin, "/debug/pprof/"}, {admin, "/api/v1/info"}, {scraped, "/metrics"},
 	} {
-		code, _ := fetch(t, "GET", at.address, at.path, "a wrong token of many characters")
+		code, _ := fetch(t, "GET", at.address, at.path, fmt.Sprint("a wrong token of many characters, ", n))
 		assert.Equal(t, 401, code, n)
 	}
 	for _, at := range []struct{ address, path, token string }{

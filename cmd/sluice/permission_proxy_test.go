@@ -267,10 +267,10 @@ func TestPermissionHostileOperators(t *testing.T) {
 		status, _ := ask(nil, "DELETE", path, authorized, "")
 		assert.Contains(t, []int{400, 404}, status, path)
 	}
-	// Guesses: ten of one address, and then not even the right token.
+	// Guesses: ten different ones of one address, and then not even the right token.
 	guesser := net.IPv4(127, 0, 9, 9)
-	for range 10 {
-		status, _ := ask(guesser, "GET", "/api/v1/info", "Authorization: Bearer S3CRETguess\r\n", "")
+	for n := range 10 {
+		status, _ := ask(guesser, "GET", "/api/v1/info", fmt.Sprintf("Authorization: Bearer S3CRETguess%d\r\n", n), "")
 		assert.Equal(t, 401, status)
 	}
 	status, _ = ask(guesser, "GET", "/api/v1/info", authorized, "")

@@ -20,7 +20,8 @@ const MinToken = 16
 // Bounds on wrong tokens.
 const (
 	// maxFailures is how many an address may show in failuresFor; then it is refused unread
-	// until that time is over.
+	// until that time is over. The one that it has shown last may come again: that is no
+	// guess, but a scraper that nobody has told the new token.
 	maxFailures = 10
 	failuresFor = time.Minute
 	// maxFailing bounds the addresses that are remembered. Beyond it, some are forgotten.
@@ -76,7 +77,7 @@ func (g *Guard) Require(next http.Handler, tokens ...func() string) http.Handler
 		if any {
 			challenge, reason = `Bearer error="invalid_token"`, "this is not the token"
 			g.wrong.Add(1)
-			if g.failures.add(from, time.Now()) {
+			if g.failures.add(from, shown, time.Now()) {
 				g.log.Warn("an address has shown too many wrong tokens to the operators' address", "address", from.String())
 			}
 		}
@@ -124,6 +125,7 @@ type failures struct {
 type failing struct {
 	began time.Time
 	n     int
+	last  [sha256.Size]byte // of what was shown last
 }
 
 // client returns what stands for an address: its network, where one client has many.
@@ -145,8 +147,9 @@ func (f *failures) wait(from netip.Addr, now time.Time) time.Duration {
 	return 0
 }
 
-// add counts a failure, and reports whether it was the last one that is borne.
-func (f *failures) add(from netip.Addr, now time.Time) bool {
+// add counts a failure with what was shown, and reports whether it was the last one that is borne.
+func (f *failures) add(from netip.Addr, shown string, now time.Time) bool {
+	sum := sha256.Sum256([]byte(shown))
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.by == nil {
@@ -158,9 +161,13 @@ func (f *failures) add(from netip.Addr, now time.Time) bool {
 		f.forgetLocked(now)
 	}
 	if now.Sub(known.began) >= failuresFor {
-		known = failing{began: now}
+		known = failing{began: now, last: known.last}
+	}
+	if found && known.last == sum {
+		return false
 	}
 	known.n++
+	known.last = sum
 	f.by[from] = known
 	return known.n == maxFailures
 }

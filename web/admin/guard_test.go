@@ -109,8 +109,8 @@ func TestWrongTokensAreLimited(t *testing.T) {
 			q.RemoteAddr = address
 			return r.do(q)
 		}
-		for range maxFailures {
-			assert.Equal(t, 401, try("[2001:db8::1]:1", "wrong").Code)
+		for n := range maxFailures {
+			assert.Equal(t, 401, try("[2001:db8::1]:1", fmt.Sprint("wrong", n)).Code)
 		}
 		w := try("[2001:db8::ffff]:2", token)
 		assert.Equal(t, 429, w.Code, "all of a network is one")
@@ -127,10 +127,25 @@ func TestWrongTokensAreLimited(t *testing.T) {
 		assert.NotContains(t, r.log(), token)
 
 		// Slowly, it goes on for ever.
-		for range 3 * maxFailures {
-			assert.Equal(t, 401, try("192.0.2.2:1", "wrong").Code)
+		for n := range 3 * maxFailures {
+			assert.Equal(t, 401, try("192.0.2.2:1", fmt.Sprint("wrong", n)).Code)
 			time.Sleep(failuresFor / (maxFailures - 1))
 		}
+		// Whoever shows the same again guesses nothing. In turn with another it would be a guess.
+		for range 3 * maxFailures {
+			assert.Equal(t, 401, try("192.0.2.3:1", "that of yesterday").Code)
+		}
+		assert.Equal(t, 200, try("192.0.2.3:1", token).Code)
+		time.Sleep(2 * failuresFor)
+		for range 3 * maxFailures {
+			assert.Equal(t, 401, try("192.0.2.3:1", "that of yesterday").Code)
+		}
+		assert.Equal(t, 200, try("192.0.2.3:1", token).Code)
+		for n := range maxFailures {
+			assert.Equal(t, 401, try("192.0.2.4:1", []string{"one", "the other"}[n%2]).Code)
+		}
+		assert.Equal(t, 429, try("192.0.2.4:1", token).Code)
+
 		// No token is no wrong one.
 		for range 2 * maxFailures {
 			assert.Equal(t, 401, r.do(request("GET", "/api/v1/info", "", "Authorization", "")).Code)
@@ -144,11 +159,11 @@ func TestFailuresAreBounded(t *testing.T) {
 	var f failures
 	now := time.Now()
 	for n := range 3 * maxFailing {
-		f.add(netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}), now.Add(time.Duration(n)*time.Millisecond))
+		f.add(netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}), fmt.Sprint(n), now.Add(time.Duration(n)*time.Millisecond))
 		require.LessOrEqual(t, len(f.by), maxFailing)
 	}
 	assert.Zero(t, f.wait(netip.MustParseAddr("192.0.2.1"), now))
-	f.add(netip.MustParseAddr("192.0.2.1"), now.Add(time.Hour))
+	f.add(netip.MustParseAddr("192.0.2.1"), "wrong", now.Add(time.Hour))
 	assert.Len(t, f.by, 1, "those whose time is over are forgotten")
 	assert.Zero(t, f.wait(netip.Addr{}, now))
 }
@@ -226,8 +241,8 @@ func TestGuardOfSeveral(t *testing.T) {
 	assert.Equal(t, 204, ask(one, first))
 	assert.Equal(t, 401, ask(both, ""), "a token that is not set lets nobody in")
 	assert.Equal(t, 401, ask(one, second))
-	for range maxFailures {
-		ask(both, "wrong")
+	for n := range maxFailures {
+		ask(both, fmt.Sprint("wrong", n))
 	}
 	assert.Equal(t, 429, ask(one, first))
 	assert.Equal(t, 429, ask(both, first))

@@ -192,8 +192,8 @@ func (c *checker) without() {
 	c.check(request("GET", "/api/v1/recordings", ""), 404, false)
 	c.check(request("POST", "/api/v1/bans", `{"subject":"x"}`), 404, false)
 	c.check(request("POST", "/api/v1/streams/record", `{"stream":"live/x","action":"stop"}`), 404, false)
-	for range maxFailures {
-		c.do(request("GET", "/api/v1/info", "", "Authorization", "Bearer wrong"))
+	for n := range maxFailures {
+		c.do(request("GET", "/api/v1/info", "", "Authorization", fmt.Sprint("Bearer wrong", n)))
 	}
 	for path, item := range c.document() {
 		for method := range item.Operations() {

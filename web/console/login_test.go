@@ -1,6 +1,7 @@
 package console
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -78,8 +79,8 @@ func TestTooManyWrongTokens(t *testing.T) {
 	p := newRig(t).tab(t)
 	p.Open(p.rig.URL + Path)
 	p.Until(state("login"))
-	for range 10 {
-		p.typed("wrong-token-wrong-token" + kb.Enter)
+	for n := range 10 {
+		p.typed(fmt.Sprint("wrong-token-wrong-token-", n) + kb.Enter)
 		p.Until("document.querySelector('#token').getAttribute('aria-invalid') === 'true' && !document.getElementById('wrong').hidden")
 	}
 	p.Run(chromedp.Evaluate[chromedp.Void]("document.getElementById('wrong').textContent = ''"))
