@@ -11,9 +11,13 @@
 package metrics
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -168,7 +172,7 @@ func (m *Metrics) Decided(role hub.Role, method, result string, took time.Durati
 func (m *Metrics) Handler() http.Handler {
 	told := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
 		MaxRequestsInFlight: maxScrapes, Timeout: scrapeTimeout, EnableOpenMetrics: true,
-		ErrorLog: slog.NewLogLogger(m.cfg.Logger.Handler(), slog.LevelError), ErrorHandling: promhttp.HTTPErrorOnError,
+		ErrorLog: errorLog{m.cfg.Logger}, ErrorHandling: promhttp.HTTPErrorOnError,
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -181,6 +185,21 @@ func (m *Metrics) Handler() http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff") // names of streams may be in it
 		told.ServeHTTP(w, r)
 	})
+}
+
+// errorLog is a promhttp.Logger. A scraper that has gone is no error of the server, and neither is one
+// that takes no compression there is ("error getting writer"): it gets the figures without.
+type errorLog struct{ *slog.Logger }
+
+// Println logs what could not be told.
+func (l errorLog) Println(said ...any) {
+	level := slog.LevelError
+	for _, v := range said {
+		if err, ok := v.(error); ok && errors.Is(err, context.Canceled) || v == "error getting writer" {
+			level = slog.LevelDebug
+		}
+	}
+	l.Log(context.Background(), level, "metrics cannot be told", "says", strings.TrimSpace(fmt.Sprintln(said...)))
 }
 
 func refuse(w http.ResponseWriter, r *http.Request, status int, what, reason string) {

@@ -2,8 +2,11 @@ package metrics
 
 import (
 	"compress/gzip"
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -263,4 +266,24 @@ func TestNames(t *testing.T) {
 		assert.True(t, strings.HasSuffix(f.GetHelp(), "."), name)
 		assert.Equal(t, fmt.Sprint(f.GetType()) == "COUNTER", strings.HasSuffix(name, "_total"), name)
 	}
+}
+
+// A scraper that breaks off, or takes no compression, writes nothing into the log that an operator has to look at.
+func TestScraperThatHasGone(t *testing.T) {
+	var log strings.Builder
+	m, _ := everything(t)
+	m.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	m.Handler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/metrics", nil))
+	errorLog{m.cfg.Logger}.Println("error encoding and sending metric family:", context.Canceled)
+	for _, encoding := range []string{"identity;q=0", "br, identity;q=0", "*;q=0"} {
+		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", nil)
+		r.Header.Set("Accept-Encoding", encoding)
+		m.Handler().ServeHTTP(w, r)
+		assert.Contains(t, w.Body.String(), "sluice_build_info", encoding)
+	}
+	assert.Empty(t, log.String())
+	errorLog{m.cfg.Logger}.Println("error gathering metrics:", errors.New("twice the same"))
+	assert.Contains(t, log.String(), `level=ERROR msg="metrics cannot be told" says="error gathering metrics: twice the same"`)
 }
