@@ -3,6 +3,8 @@ package console
 import (
 	"fmt"
 	"net/netip"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -152,4 +154,36 @@ func TestEventsCome(t *testing.T) {
 	p.Until(shownRows + " === 2")
 	p.visit("#/")
 	p.Until("document.querySelector('.overview tbody .what')?.textContent === 'Ended by operator'")
+}
+
+// However much happens, a tab asks for it twice a second at the most.
+func TestEventsInAFlood(t *testing.T) {
+	r := newRig(t)
+	p := r.tab(t)
+	p.login("#/events")
+	p.round()
+	r.requests()
+	began, stop := time.Now(), make(chan struct{})
+	var flood sync.WaitGroup
+	flood.Go(func() {
+		for tick := time.Tick(2 * time.Millisecond); ; {
+			select {
+			case <-tick:
+				r.events.add("play", "live/demo", nil)
+			case <-stop:
+				return
+			}
+		}
+	})
+	p.Until(shownRows + " === 200")
+	p.round()
+	close(stop)
+	flood.Wait()
+	asked := 0
+	for _, path := range r.requests() {
+		if strings.HasPrefix(path, "GET /api/v1/events") {
+			asked++
+		}
+	}
+	assert.LessOrEqual(t, asked, 2+int(time.Since(began)/(500*time.Millisecond)))
 }

@@ -6,6 +6,7 @@ import { get, Failure } from './api.js';
 const kept = 500;     // events
 const wait = '25s';
 const slowest = 15000; // ms between attempts while the server fails
+const beat = 500;      // ms between questions: where hundreds happen in a second, each would be answered at once
 
 export class Feed {
   #next = null; // the number of the newest event that is known
@@ -57,6 +58,7 @@ export class Feed {
         const answer = await get(first ? '/api/v1/events?limit=1000' : `/api/v1/events?limit=1000&wait=${wait}&after=${this.#next}`, signal);
         failures = 0;
         this.#add(answer, first);
+        await pause(beat);
       } catch (e) {
         if (signal.aborted || e instanceof Failure && e.status === 401) return;
         if (e instanceof Failure && e.status === 404) {
