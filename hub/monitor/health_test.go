@@ -172,6 +172,10 @@ func TestWords(t *testing.T) {
 			return max(t+time.Second, min(2*t, t+5*time.Second))
 		}}},
 
+		"timestamps stand still":                {encoder: encoder{videoOnly: true, clock: func(time.Duration) time.Duration { return 0 }}, words: "too_slow"},
+		"timestamps run backwards":              {encoder: encoder{clock: func(t time.Duration) time.Duration { return time.Hour - t }}, words: "too_slow"},
+		"timestamps stand still, sound and all": {encoder: encoder{clock: func(time.Duration) time.Duration { return 0 }}, words: "too_slow"},
+
 		"no sound any more": {encoder: encoder{speaks: between(0, 40)}, words: "no_sound"},
 		"no sound for 8 s":  {encoder: encoder{speaks: func(t time.Duration) bool { return !between(40, 48)(t) }}},
 

@@ -35,6 +35,7 @@ const (
 	minLate        = 3    // looks at which something was that late, in half a minute
 	minPaceRate    = 0.95 // stream time by the time that passes
 	maxPaceRate    = 1.05
+	minMoving      = 0.005            // likewise; below it timestamps stand still
 	maxSoundless   = 10 * time.Second // without sound, while pictures come
 	maxSilence     = 15 * time.Second // without anything
 	maxEarly       = 0.0              // share of pictures shown before they are decoded
@@ -113,9 +114,12 @@ var rules = [...]rule{
 		when: fmt.Sprintf("in a minute, and in most looks of it, less than %.2f s of the stream come in a second", minPaceRate),
 		from: startUp, begins: 10 * time.Second, ends: 10 * time.Second, unit: "", find: findSlow,
 		sentence: func(f finding) string {
+			if f.value < minMoving {
+				return "Its timestamps stand still: viewers see no picture move."
+			}
 			return fmt.Sprintf("It sends %.2f s of the stream a second: viewers run dry.", f.value)
 		},
-		hint: "The encoder or its network is too slow: choose a faster preset (x264 veryfast), a smaller picture, or a lower bitrate.",
+		hint: "The encoder or its network is too slow: choose a faster preset (x264 veryfast), a smaller picture, or a lower bitrate. If its timestamps stand still, encode in place of -c copy.",
 	},
 	{
 		word: "too_fast",

@@ -103,16 +103,18 @@ type pass struct {
 	jumps    uint64
 	uneven   time.Duration
 	gap      time.Duration // the longest between two pictures
+	stuck    bool          // pictures came, and all with the timestamp of the one before
 }
 
 // passOf returns what has come since the counts before.
 func passOf(m *hub.Measures, before *hub.Counts, span time.Duration) pass {
 	now := m.Counts
+	pictures := now.Pictures - before.Pictures
 	return pass{
-		span: span, pictures: now.Pictures - before.Pictures, sounds: now.Sounds - before.Sounds,
+		span: span, pictures: pictures, sounds: now.Sounds - before.Sounds,
 		early: now.Early - before.Early, bytes: now.Bytes - before.Bytes, video: now.Video - before.Video,
 		front: now.Front() - before.Front(), jumps: now.Jumps - before.Jumps, uneven: max(m.VideoUneven, m.AudioUneven),
-		gap: m.Gap,
+		gap: m.Gap, stuck: pictures == 0 && now.VideoBytes > before.VideoBytes,
 	}
 }
 
@@ -228,7 +230,7 @@ func (s *stream) noteArrival(p *pass) {
 // notePace notes by how much the stream went on while time passed.
 func (s *stream) notePace(p *pass) {
 	switch {
-	case p.pictures+p.sounds > 0:
+	case p.pictures+p.sounds > 0 || p.stuck:
 		s.quiet = 0
 	case s.quiet < quietLooks:
 		s.quiet++
