@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"sluice/hub"
+	"sluice/hub/monitor"
 )
 
 // all walks through the pages of a list.
@@ -149,6 +150,44 @@ func TestStreamsAreFilteredAndPaged(t *testing.T) {
 	assert.Equal(t, "live/demo", s.Stream)
 	assert.NotNil(t, s.Since)
 	assert.EqualValues(t, published, s.BytesIn)
+}
+
+// Streams come in each order and the other way round, and those that are alike by name.
+func TestStreamsAreSorted(t *testing.T) {
+	r := newRig(t, hub.Config{})
+	r.monitor.health = []monitor.Health{{Word: "silent"}}
+	r.publish("live/demo", from("192.0.2.7:1"))
+	for n, name := range []string{"later/c", "later/a", "later/a", "live/b", "late/r", "later/a"} {
+		r.watch(name, from("192.0.2.1:"+itoa(n+1)))
+	}
+	for sort, want := range map[string][]string{
+		"":         {"late/r", "later/a", "later/c", "live/b", "live/demo"},
+		"stream":   {"late/r", "later/a", "later/c", "live/b", "live/demo"},
+		"-stream":  {"live/demo", "live/b", "later/c", "later/a", "late/r"},
+		"viewers":  {"live/demo", "late/r", "later/c", "live/b", "later/a"},
+		"-viewers": {"later/a", "late/r", "later/c", "live/b", "live/demo"},
+		"health":   {"late/r", "later/c", "live/b", "later/a", "live/demo"},
+		"-health":  {"live/demo", "later/a", "late/r", "later/c", "live/b"},
+		"since":    {"late/r", "later/a", "later/c", "live/b", "live/demo"},
+		"-since":   {"live/demo", "late/r", "later/a", "later/c", "live/b"},
+		"bitrate":  {"late/r", "later/a", "later/c", "live/b", "live/demo"},
+		"-bitrate": {"live/demo", "late/r", "later/a", "later/c", "live/b"},
+	} {
+		var names []string
+		for _, s := range all(t, r, "/api/v1/streams?limit=2&sort="+sort, func(page json.RawMessage) ([]Stream, string) {
+			var said Streams
+			require.NoError(t, json.Unmarshal(page, &said))
+			assert.Equal(t, 5, said.Total, sort)
+			return said.Streams, said.Next
+		}) {
+			names = append(names, s.Stream)
+		}
+		assert.Equal(t, want, names, sort)
+	}
+	assert.Empty(t, get[Streams](r, "/api/v1/streams?sort=-viewers&cursor=1000").Streams, "beyond the end")
+	for _, query := range []string{"sort=lag", "sort=-", "sort=-viewers&cursor=x", "sort=viewers&cursor=-1"} {
+		assert.Equal(t, 400, r.do(request("GET", "/api/v1/streams?"+query, "")).Code, query)
+	}
 }
 
 func TestEvents(t *testing.T) {

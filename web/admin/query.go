@@ -89,6 +89,18 @@ func (s *selection) parsePage() error {
 	return nil
 }
 
+// number reads a cursor that is a number, 0 for the beginning.
+func (s *selection) number() (uint64, error) {
+	if s.cursor == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(s.cursor, 10, 64)
+	if err != nil {
+		return 0, errCursor
+	}
+	return n, nil
+}
+
 var errCursor = badRequest(`cursor is the "next" of another answer`)
 
 // parseStream reads the name of one stream, or a pattern for some.

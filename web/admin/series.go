@@ -64,6 +64,17 @@ func (a *api) addStatus(s *Stream, key hub.Key) {
 	}
 }
 
+// wrong returns how many words there are for what is wrong with a publisher.
+func (a *api) wrong(key hub.Key) int {
+	if a.Monitor == nil {
+		return 0
+	}
+	if status, ok := a.Monitor.Status(key); ok {
+		return len(status.Health)
+	}
+	return 0
+}
+
 // Series is the answer to GET /api/v1/series: figures of the last 15 minutes of the server, or with
 // ?stream=APP/NAME of the last 5 minutes of a stream.
 type Series struct {

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"cmp"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -54,15 +53,13 @@ func (a *api) sessions(r *http.Request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	order, err := parseOrder(s.values.Get("sort"))
+	order, err := parseOrder(s.values.Get("sort"), "id", sessionOrders)
 	if err != nil {
 		return reply{}, err
 	}
-	after := uint64(0)
-	if s.cursor != "" {
-		if after, err = strconv.ParseUint(s.cursor, 10, 64); err != nil {
-			return reply{}, errCursor
-		}
+	after, err := s.number()
+	if err != nil {
+		return reply{}, err
 	}
 	all := a.Hub.Sessions() // ours
 	fit := all[:0]
@@ -72,7 +69,10 @@ func (a *api) sessions(r *http.Request) (reply, error) {
 		}
 	}
 	said := Sessions{Total: len(fit), Lags: lagsOf(fit)}
-	page, next := order.page(fit, after, s.limit)
+	page, next := pageByID(fit, after, s.limit)
+	if !order.isOwn() {
+		page, next = order.page(fit, after, s.limit)
+	}
 	said.Sessions = a.sessionsOf(page)
 	if next > 0 {
 		said.Next = strconv.FormatUint(next, 10)
@@ -120,17 +120,8 @@ func lagsOf(infos []hub.SessionInfo) []Lag {
 	return lags
 }
 
-// order is how sessions are sorted.
-type order struct {
-	by      string // "" by id
-	falling bool
-}
-
-// orders are the words for orders, and what sessions are sorted by then: one of the two.
-var orders = map[string]struct {
-	number func(*hub.SessionInfo) int64
-	text   func(*hub.SessionInfo) string
-}{
+// sessionOrders are the words for orders of sessions.
+var sessionOrders = map[string]by[hub.SessionInfo]{
 	"id":      {number: func(i *hub.SessionInfo) int64 { return int64(i.Session.ID()) }},
 	"since":   {number: func(i *hub.SessionInfo) int64 { return i.Since.UnixNano() }},
 	"bytes":   {number: func(i *hub.SessionInfo) int64 { return int64(i.Bytes) }},
@@ -149,75 +140,18 @@ var orders = map[string]struct {
 	}},
 }
 
-func parseOrder(said string) (o order, err error) {
-	word, falling := strings.CutPrefix(said, "-")
-	if _, known := orders[word]; !known && said != "" {
-		return o, badRequest(`sort is id, since, bytes, dropped, lag, stream, address or subject, with a "-" before it for the other way round`)
-	}
-	if word == "id" && !falling {
-		word = ""
-	}
-	return order{word, falling}, nil
-}
-
-// page returns at most limit sessions, which are sorted by id, in another order: those after an
-// id, or from a place in the list on where the order is not that by id. next is where the page
-// after it begins, 0 where none does.
-func (o order) page(sessions []hub.SessionInfo, after uint64, limit int) (page []hub.SessionInfo, next uint64) {
-	if o.by == "" {
-		from, _ := slices.BinarySearchFunc(sessions, after, func(info hub.SessionInfo, after uint64) int {
-			if info.Session.ID() > after {
-				return 1
-			}
-			return -1
-		})
-		page = sessions[from:min(from+limit, len(sessions))]
-		if from+limit < len(sessions) {
-			next = page[limit-1].Session.ID()
+// pageByID returns at most limit sessions, which are sorted by id, with ids above one, and after
+// which id the next page begins, 0 where none does.
+func pageByID(sessions []hub.SessionInfo, after uint64, limit int) (page []hub.SessionInfo, next uint64) {
+	from, _ := slices.BinarySearchFunc(sessions, after, func(info hub.SessionInfo, after uint64) int {
+		if info.Session.ID() > after {
+			return 1
 		}
-		return page, next
-	}
-	from := int(min(after, uint64(len(sessions))))
-	to := min(from+limit, len(sessions))
-	for _, i := range o.sorted(sessions)[from:to] {
-		page = append(page, sessions[i])
-	}
-	if to < len(sessions) {
-		next = uint64(to)
+		return -1
+	})
+	page = sessions[from:min(from+limit, len(sessions))]
+	if from+limit < len(sessions) {
+		next = page[limit-1].Session.ID()
 	}
 	return page, next
-}
-
-// sorted returns where sessions, which are sorted by id, stand in this order. Those that are alike
-// stay in that by id.
-func (o order) sorted(sessions []hub.SessionInfo) []int {
-	type place struct {
-		number int64
-		text   string
-		at     int
-	}
-	by, places := orders[o.by], make([]place, len(sessions))
-	for i := range sessions {
-		places[i].at = i
-		if by.number != nil {
-			places[i].number = by.number(&sessions[i])
-		} else {
-			places[i].text = by.text(&sessions[i])
-		}
-	}
-	slices.SortFunc(places, func(a, b place) int {
-		c := cmp.Compare(a.number, b.number)
-		if by.text != nil {
-			c = strings.Compare(a.text, b.text)
-		}
-		if o.falling {
-			c = -c
-		}
-		return cmp.Or(c, cmp.Compare(a.at, b.at))
-	})
-	sorted := make([]int, len(places))
-	for i, p := range places {
-		sorted[i] = p.at
-	}
-	return sorted
 }

@@ -3,6 +3,7 @@ package admin
 import (
 	"cmp"
 	"encoding/json"
+	"maps"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -161,18 +162,29 @@ func TestDocumentHasEveryCode(t *testing.T) {
 		codes = append(codes, string(code))
 	}
 	assert.Equal(t, codes, told)
-	var sorts []string
-	for _, p := range doc.Paths.Value("/api/v1/sessions").Get.Parameters {
-		if p.Value.Name == "sort" {
-			for _, word := range p.Value.Schema.Value.Enum {
-				sorts = append(sorts, strings.TrimPrefix(word.(string), "-"))
+}
+
+// The document names every order that there is.
+func TestDocumentHasEveryOrder(t *testing.T) {
+	doc, _ := loadDocument(t)
+	named := func(path string) (words []string) {
+		for _, p := range doc.Paths.Value(path).Get.Parameters {
+			if p.Value.Name == "sort" {
+				for _, word := range p.Value.Schema.Value.Enum {
+					words = append(words, word.(string))
+				}
 			}
 		}
+		return words
 	}
-	assert.Len(t, sorts, 2*len(orders))
-	for word := range orders {
-		assert.Contains(t, sorts, word)
+	both := func(words []string) (all []string) {
+		for _, word := range words {
+			all = append(all, word, "-"+word)
+		}
+		return all
 	}
+	assert.ElementsMatch(t, both(slices.Collect(maps.Keys(sessionOrders))), named("/api/v1/sessions"))
+	assert.ElementsMatch(t, both(slices.Collect(maps.Keys(new(api).streamOrders()))), named("/api/v1/streams"))
 }
 
 // A page of 100 out of 20,000 sessions, half of them of one stream.

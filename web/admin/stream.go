@@ -3,6 +3,8 @@ package admin
 import (
 	"cmp"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -10,13 +12,15 @@ import (
 	"sluice/web"
 )
 
-// Streams is the answer to GET /api/v1/streams, by app and name:
+// Streams is the answer to GET /api/v1/streams:
 //
 //	?stream=APP/NAME   one, or those that fit a pattern (live/*)
 //	&state=live        or grace, waiting
 //	&protocol=rtmp     of the publisher
 //	&address=…         of the publisher, or network=…
 //	&search=TEXT       in whose name or publisher's address that stands, in any case
+//	&sort=-viewers     by app and name (stream, the default), bitrate, health (how much is wrong,
+//	                   and alike by viewers), since or viewers; a "-" for the other way round
 //	&limit=, &cursor=  as for Sessions
 type Streams struct {
 	Streams []Stream `json:"streams"` // never null
@@ -60,33 +64,19 @@ type Stream struct {
 
 // streams answers GET /api/v1/streams.
 func (a *api) streams(r *http.Request) (reply, error) {
-	s, err := parseSelection(r.URL.RawQuery, "stream", "state", "protocol", "address", "network", "search")
+	s, err := parseSelection(r.URL.RawQuery, "stream", "state", "protocol", "address", "network", "search", "sort")
 	if err != nil {
 		return reply{}, err
 	}
-	var after hub.Key
-	if s.cursor != "" {
-		place, err := decodeCursor(s.cursor)
-		if err != nil {
-			return reply{}, err
-		}
-		after.App, after.Name = cutLast(place)
+	order, err := parseOrder(s.values.Get("sort"), "stream", a.streamOrders())
+	if err != nil {
+		return reply{}, err
 	}
-	said := Streams{Streams: []Stream{}}
+	fit := slices.DeleteFunc(a.Hub.Streams(), func(info hub.StreamInfo) bool { return !s.wantsStream(info) })
+	said := Streams{Streams: []Stream{}, Total: len(fit)}
 	var page []hub.StreamInfo
-	for _, info := range a.Hub.Streams() {
-		if !s.wantsStream(info) {
-			continue
-		}
-		said.Total++
-		switch {
-		case s.cursor != "" && cmp.Or(strings.Compare(info.App, after.App), strings.Compare(info.Name, after.Name)) <= 0:
-		case len(page) < s.limit:
-			page = append(page, info)
-		case said.Next == "":
-			last := page[s.limit-1]
-			said.Next = encodeCursor(last.App + "/" + last.Name)
-		}
+	if page, said.Next, err = s.pageOfStreams(fit, order); err != nil {
+		return reply{}, err
 	}
 	for i, public := range web.FromHub(page, time.Now()) {
 		one := streamOf(page[i], public)
@@ -96,6 +86,56 @@ func (a *api) streams(r *http.Request) (reply, error) {
 		said.Streams = append(said.Streams, one)
 	}
 	return reply{body: said}, nil
+}
+
+// streamOrders returns the words for orders of streams.
+func (a *api) streamOrders() map[string]by[hub.StreamInfo] {
+	return map[string]by[hub.StreamInfo]{
+		"stream":  {text: func(i *hub.StreamInfo) string { return i.App + "\x00" + i.Name }},
+		"bitrate": {number: func(i *hub.StreamInfo) int64 { return i.Bitrate }},
+		"viewers": {number: func(i *hub.StreamInfo) int64 { return int64(i.Viewers) }},
+		"health": {number: func(i *hub.StreamInfo) int64 {
+			return int64(a.wrong(hub.Key{App: i.App, Name: i.Name}))<<32 + int64(i.Viewers)
+		}},
+		"since": {number: func(i *hub.StreamInfo) int64 {
+			if i.Since.IsZero() {
+				return 0
+			}
+			return i.Since.UnixNano()
+		}},
+	}
+}
+
+// pageOfStreams returns the page that is asked for of streams, which are sorted by app and name, and
+// where the next one begins, "" where none does.
+func (s *selection) pageOfStreams(fit []hub.StreamInfo, o order[hub.StreamInfo]) (page []hub.StreamInfo, next string, err error) {
+	if !o.isOwn() {
+		from, err := s.number()
+		if err != nil {
+			return nil, "", err
+		}
+		page, place := o.page(fit, from, s.limit)
+		if place > 0 {
+			next = strconv.FormatUint(place, 10)
+		}
+		return page, next, nil
+	}
+	if s.cursor != "" {
+		place, err := decodeCursor(s.cursor)
+		if err != nil {
+			return nil, "", err
+		}
+		app, name := cutLast(place)
+		fit = slices.DeleteFunc(fit, func(i hub.StreamInfo) bool {
+			return cmp.Or(strings.Compare(i.App, app), strings.Compare(i.Name, name)) <= 0
+		})
+	}
+	page = fit[:min(s.limit, len(fit))]
+	if len(fit) > len(page) {
+		last := page[len(page)-1]
+		next = encodeCursor(last.App + "/" + last.Name)
+	}
+	return page, next, nil
 }
 
 func (s *selection) wantsStream(info hub.StreamInfo) bool {

@@ -78,6 +78,9 @@ func TestStreams(t *testing.T) {
 			p.Until(fmt.Sprintf("%s === %d", shownRows, min(n, 100)))
 			p.Screenshot(fmt.Sprintf("desktop-%d-streams", n))
 			if n == 300 {
+				p.Run(chromedp.Evaluate[chromedp.Void]("[...document.querySelectorAll('button.sort')].find((b) => b.textContent === 'Health').click()"))
+				p.Until("location.hash === '#/streams?sort=-health' && document.querySelector('[aria-sort]').ariaSort === 'descending' && document.querySelector('tbody .trouble').textContent !== 'Good'")
+				p.Screenshot("desktop-300-streams-sorted")
 				p.visit("#/streams?search=CHANNEL-01")
 				p.Until(shownRows + " === 10")
 			}

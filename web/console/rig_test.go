@@ -53,7 +53,7 @@ func newRig(t testing.TB) *rig {
 		return hub.Grant{Subject: s.Client().Name}, nil // tests say there who it is
 	}})
 	api := admin.Handler(admin.Config{
-		Hub: r.hub, Bans: r.bans, Recorder: r.tapes, Archive: r.tapes, Events: r.events.since, WaitEvents: r.events.wait,
+		Hub: r.hub, Bans: r.bans, Recorder: r.tapes, Archive: r.tapes, Monitor: measured{}, Events: r.events.since, WaitEvents: r.events.wait,
 		Token: func() string { return r.token.Load().(string) }, Logger: slog.New(slog.DiscardHandler),
 		Info: func() admin.Info {
 			return admin.Info{
@@ -68,7 +68,6 @@ func newRig(t testing.TB) *rig {
 	})
 	page := Handler(Config{Version: "1.2.3"})
 	r.api = api
-	stands := standIn{api: api}
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		if Serves(q.URL.Path) {
 			page.ServeHTTP(w, q)
@@ -80,7 +79,7 @@ func newRig(t testing.TB) *rig {
 		if r.away.Load() {
 			panic(http.ErrAbortHandler)
 		}
-		stands.ServeHTTP(w, q)
+		api.ServeHTTP(w, q)
 	}))
 	t.Cleanup(func() {
 		r.Server.CloseClientConnections()

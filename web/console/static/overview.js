@@ -10,8 +10,8 @@ import { streamTable } from './streams.js';
 import { Table, plain } from './table.js';
 import * as words from './words.js';
 
-// Of more streams than that, the others are not looked at for their health.
-const most = 1000;
+// How many streams are asked for: those first with which something is wrong, then the most watched.
+const most = 50;
 
 const all = (label, href) => el('p', { class: 'all' }, el('a', { href }, label));
 
@@ -81,10 +81,9 @@ export function overview(feed) {
 
   function heardStreams({ streams: list, total }) {
     const sick = list.filter((s) => s.health?.length);
-    health.update(sick.flatMap((s) => s.health.map((h) => ({ stream: s.stream, health: h }))).slice(0, 50));
+    health.update(sick.flatMap((s) => s.health.map((h) => ({ stream: s.stream, health: h }))).slice(0, most));
     show(troubles, sick.length > 0);
-    text(troubles.head, `What is wrong with ${words.count(sick.length, 'publisher')}`);
-    list.sort((a, b) => (b.health?.length ?? 0) - (a.health?.length ?? 0) || b.viewers.total - a.viewers.total || (a.stream < b.stream ? -1 : 1));
+    text(troubles.head, `What is wrong with ${words.count(sick.length, 'publisher')}${sick.length < most ? '' : ' or more'}`);
     table.update(list.slice(0, 10));
     text(streams.head, total > 10 ? `Streams: ${Math.min(10, total)} of ${words.n(total)}` : 'Streams');
   }
@@ -111,7 +110,7 @@ export function overview(feed) {
         },
         missing: () => show(plots.streams.root.parentElement, false),
       },
-      { every: 10000, ask: () => `/api/v1/streams?limit=${most}`, heard: heardStreams },
+      { every: 10000, ask: () => `/api/v1/streams?sort=-health&limit=${most}`, heard: heardStreams },
       {
         every: 10000, ask: () => '/api/v1/recordings?state=recording&limit=20',
         heard: (answer) => recording.update(answer.recordings), missing: () => show(recorded, false),

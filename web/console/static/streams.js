@@ -21,44 +21,51 @@ export function healthCell(cell, stream) {
 const media = (s) => [videoCodec(s.video), size(s.video), audioCodec(s.audio)].filter(Boolean).join(', ') || words.none;
 
 const columns = {
-  stream: { label: 'Stream', kind: 'name', fill: (cell, s) => streamCell(cell, s.stream) },
+  stream: { label: 'Stream', kind: 'name', sort: 'stream', fill: (cell, s) => streamCell(cell, s.stream) },
   state: { label: 'State', kind: 'state', fill: (cell, s) => pillCell(cell, s.state, s.state === 'waiting' ? 'Wanted' : words.state(s.state)) },
-  health: { label: 'Health', kind: 'trouble', fill: healthCell },
+  health: { label: 'Health', kind: 'trouble', sort: 'health', down: true, fill: healthCell },
   over: { label: 'Publisher', kind: 'over', fill: plain((s) => words.over(s.protocol)) },
-  bitrate: { label: 'Bitrate', kind: 'number rate', fill: plain((s) => words.bits(s.bitrate)) },
-  viewers: { label: 'Viewers', kind: 'number', fill: plain((s) => words.n(s.viewers.total)) },
-  since: { label: 'For', kind: 'number', fill: plain((s) => words.since(s.since)) },
+  bitrate: { label: 'Bitrate', kind: 'number rate', sort: 'bitrate', down: true, fill: plain((s) => words.bits(s.bitrate)) },
+  viewers: { label: 'Viewers', kind: 'number', sort: 'viewers', down: true, fill: plain((s) => words.n(s.viewers.total)) },
+  since: { label: 'For', kind: 'number', sort: 'since', down: true, fill: plain((s) => words.since(s.since)) },
   format: { label: 'Format', kind: 'about', fill: plain(media) },
 };
 
-// streamTable shows some of the columns.
-export function streamTable(names, empty) {
-  return new Table({ label: 'Streams', empty, key: (s) => s.stream, columns: names.map((name) => columns[name]) });
+// streamTable shows some of the columns; order is told what to sort by, where it can be sorted.
+export function streamTable(names, empty, order) {
+  return new Table({ label: 'Streams', empty, order, key: (s) => s.stream, columns: names.map((name) => columns[name]) });
 }
+
+const sorts = [['', 'Name'], ['-health', 'Most wrong'], ['-viewers', 'Most viewers'], ['-bitrate', 'Highest bitrate'], ['-since', 'Newest'], ['since', 'Oldest']];
 
 export function streams() {
   let now = {};
   const change = (values) => go(to('streams', [], { ...now, cursor: '', page: '', ...values }), true);
   const name = search('Search', 'Name or publisher', (value) => { if (value !== (now.search ?? '')) change({ search: value }); });
   const state = choice('State', [['', 'Any'], ['live', 'Live'], ['grace', 'Publisher lost'], ['waiting', 'Wanted']], (value) => change({ state: value }));
-  const table = streamTable(['stream', 'state', 'health', 'over', 'bitrate', 'viewers', 'since', 'format'], 'No stream fits.');
+  const sort = choice('Sort', sorts, (value) => change({ sort: value }));
+  sort.root.classList.add('narrow'); // where there are columns, these are sorted by
+  const order = (by) => change({ sort: by === 'stream' ? '' : by });
+  const table = streamTable(['stream', 'state', 'health', 'over', 'bitrate', 'viewers', 'since', 'format'], 'No stream fits.', order);
   const pager = new Pager('Pages of streams', (cursor, page) => go(to('streams', [], { ...now, cursor, page: page > 1 ? page : '' })));
   let filter = null;
   return {
     title: 'Streams',
-    root: el('div', {}, heading('Streams'), el('form', { class: 'filters', role: 'search' }, name.root, state.root), table.root, pager.root),
+    root: el('div', {}, heading('Streams'), el('form', { class: 'filters', role: 'search' }, name.root, state.root, sort.root), table.root, pager.root),
     route: ({ query: asked }) => {
       now = asked;
       name.set(asked.search ?? '');
       state.set(asked.state ?? '');
-      const of = query({ search: asked.search, state: asked.state });
+      sort.set(asked.sort ?? '');
+      table.sorted(asked.sort || 'stream');
+      const of = query({ search: asked.search, state: asked.state, sort: asked.sort });
       if (of !== filter) pager.forget();
       filter = of;
       pager.at(asked.cursor ?? '', Number(asked.page) || 1);
     },
     tasks: [{
       every: 2000,
-      ask: () => '/api/v1/streams' + query({ limit, search: now.search, state: now.state, cursor: now.cursor }),
+      ask: () => '/api/v1/streams' + query({ limit, search: now.search, state: now.state, sort: now.sort, cursor: now.cursor }),
       heard: (answer) => {
         table.update(answer.streams);
         pager.update({ shown: answer.streams.length, limit, total: answer.total, next: answer.next, one: 'stream' });
