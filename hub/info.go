@@ -101,9 +101,15 @@ func (s *Stream) videoLocked() *flv.VideoFormat {
 		return f
 	}
 	told := *f
-	told.FrameRate = s.headers.meta.number("framerate")
+	if rate := s.headers.meta.number("framerate"); rate >= 1/maxFrameRate && rate <= maxFrameRate {
+		told.FrameRate = rate
+	}
 	return &told
 }
+
+// maxFrameRate is the highest frame rate, in pictures per second, that metadata is believed, and one
+// picture in as many seconds the lowest.
+const maxFrameRate = 1000.0
 
 // maxWaitingListed bounds the streams that nobody publishes in what Streams returns:
 // anybody can wait for any name.

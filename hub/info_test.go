@@ -1,6 +1,7 @@
 package hub_test
 
 import (
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"sluice/flv"
+	"sluice/flv/amf"
 	"sluice/hub"
 )
 
@@ -162,5 +164,22 @@ func TestFormatOfWhatIsNotTaken(t *testing.T) {
 		require.Len(t, info(t, h).Further, 1)
 		assert.Equal(t, 640, info(t, h).Further[0].Video.Width)
 		watch(t, h, hub.WatchOptions{Shape: flv.Shape{Form: flv.FormSingle, Track: 1}})
+	})
+}
+
+// A frame rate that metadata tells is shown where it may be one.
+func TestFrameRateOfMetadata(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{})
+		p := publish(t, h, client{})
+		p.send("vc:s ac:c K:1@0 A:1@0")
+		for told, want := range map[float64]float64{
+			29.97: 29.97, 0.001: 0.001, 1000: 1000, 1e308: 0, 5e-324: 0, -1: 0, 0: 0, math.Inf(1): 0, math.NaN(): 0,
+		} {
+			data := amf.AppendAMF0(nil, "onMetaData", amf.ECMAArray{{Name: "framerate", Value: told}})
+			require.NoError(t, p.Write(flv.Tag{Type: flv.TypeScript, Data: data}))
+			assert.Equal(t, want, info(t, h).Video.FrameRate, told)
+		}
+		p.Close()
 	})
 }
