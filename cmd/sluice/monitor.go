@@ -7,11 +7,15 @@ import (
 )
 
 // openMonitor returns what looks at publishers; nil where nobody is told, and nobody can ask.
-func openMonitor(s *service) *monitor.Monitor {
-	if s.notifier == nil {
+func openMonitor(s *service, cfg *config) *monitor.Monitor {
+	config := monitor.Config{Hub: s.hub, Usage: processUsage}
+	switch {
+	case s.notifier != nil:
+		config.Observe = s.notifier.Watched
+	case !cfg.measures():
 		return nil
 	}
-	return monitor.New(monitor.Config{Hub: s.hub, Usage: processUsage, Observe: s.notifier.Watched})
+	return monitor.New(config)
 }
 
 // diskInfo is what is told of the disk with the recordings.

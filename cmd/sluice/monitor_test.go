@@ -55,6 +55,17 @@ func TestMonitor(t *testing.T) {
 	}
 }
 
+// Publishers are looked at where nobody but a Prometheus is told of it.
+func TestMonitorForMetricsAlone(t *testing.T) {
+	cfg, err := loadConfig([]string{"SLUICE_RTMP_ADDR=127.0.0.1:0", "SLUICE_HTTP_ADDR=127.0.0.1:0", "SLUICE_METRICS_ADDR=127.0.0.1:0"})
+	require.NoError(t, err)
+	require.NoError(t, cfg.open(newLogger(io.Discard, "text", 0)))
+	svc, _ := startConfigured(t, floodTimeout, io.Discard, cfg)
+	assert.Nil(t, svc.notifier)
+	_, said := fetch(t, "GET", svc.listeners.metrics.Addr().String(), "/metrics", "")
+	assert.Contains(t, said, "\nsluice_unwell_publishers 0\n")
+}
+
 // The process has used some time, and memory.
 func TestProcessUsage(t *testing.T) {
 	began := time.Now()

@@ -142,6 +142,9 @@ func (s *service) newMetrics(cfg *config, guard *admin.Guard, log *slog.Logger) 
 		config.Events = s.notifier.Totals
 		config.Receivers = receivers(cfg)
 	}
+	if s.monitor != nil {
+		config.Unwell = s.monitor.Unwell
+	}
 	if s.recorder != nil {
 		config.Recordings = s.recorder.Totals
 	}

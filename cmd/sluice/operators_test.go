@@ -277,6 +277,7 @@ func TestMetricsOfService(t *testing.T) {
 		`sluice_permission_seconds_count{role="watch"} 2`,
 		`sluice_first_frame_seconds_count{protocol="http-flv"} 1`,
 		`sluice_streams{state="live"} 1`,
+		`sluice_unwell_publishers 0`,
 		`sluice_stream_viewers{stream="live/demo"} 1`,
 		`sluice_connections{protocol="http",state="active"} 1`,
 		`sluice_connections{protocol="admin",state="active"} 1`,

@@ -45,11 +45,11 @@ type service struct {
 	demo      bool
 	recordings
 
-	permission     *permission     // nil permits everything
-	notifier       *event.Notifier // nil if nobody is told, as is monitor
-	monitor        *monitor.Monitor
-	admin          *http.Server // operators' address; nil without
-	scraped        *http.Server // metrics on their own address; nil without
+	permission     *permission      // nil permits everything
+	notifier       *event.Notifier  // nil if nobody is told
+	monitor        *monitor.Monitor // nil if nobody is told, and nobody can ask
+	admin          *http.Server     // operators' address; nil without
+	scraped        *http.Server     // metrics on their own address; nil without
 	operators      *admission.Control
 	metrics        *metrics.Metrics // nil without either
 	connections    map[string]func() admission.Figures
@@ -117,7 +117,7 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 		return nil, err
 	}
 	s.notifier = notifier
-	s.monitor = openMonitor(s)
+	s.monitor = openMonitor(s, &cfg)
 	if s.permission != nil {
 		s.permission.notifier.Store(notifier)
 	}

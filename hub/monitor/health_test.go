@@ -234,6 +234,7 @@ func TestWordsEndWhenAnotherTakesOver(t *testing.T) {
 	watch(t, func(r *rig) {
 		p := r.publish(me)
 		r.send(p, encoder{gop: 1e9}, 20*time.Second)
+		assert.Equal(t, 1, r.monitor.Unwell())
 		time.Sleep(1600 * time.Millisecond) // of silence, after which another may come
 		other := r.publish(me)
 		r.send(other, encoder{}, 20*time.Second)
@@ -242,6 +243,7 @@ func TestWordsEndWhenAnotherTakesOver(t *testing.T) {
 		status, live := r.monitor.Status(me)
 		assert.True(t, live)
 		assert.Empty(t, status.Health)
+		assert.Zero(t, r.monitor.Unwell())
 		assert.InDelta(t, 25, status.FrameRate, .1)
 		assert.Equal(t, 2*time.Second, status.KeyInterval)
 		other.Close()

@@ -249,6 +249,18 @@ func (m *Monitor) Status(key hub.Key) (Status, bool) {
 	return of, true
 }
 
+// Unwell returns with how many publishers something is wrong.
+func (m *Monitor) Unwell() (n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.streams {
+		if slices.ContainsFunc(s.words, func(w word) bool { return w.on }) {
+			n++
+		}
+	}
+	return n
+}
+
 // Series are figures of the last minutes, at regular steps, the oldest first: NaN where nothing was
 // measured. The caller owns them.
 type Series struct {

@@ -93,6 +93,12 @@ func streamFigures() []figure {
 			one(func(m *moment) uint64 { return m.streams.GOPCuts })},
 		{"sluice_clock_jumps_total", "Jumps of publishers' clocks that were mended.", counter, nil,
 			one(func(m *moment) uint64 { return m.streams.Jumps })},
+		{"sluice_unwell_publishers", "Publishers with whom something is wrong, as the operators' API says in words.", gauge, nil,
+			func(m *moment, emit func(float64, ...string)) {
+				if m.cfg.Unwell != nil {
+					emit(float64(m.cfg.Unwell()))
+				}
+			}},
 		{"sluice_filled_frames_total", "Frames of silence put in where a publisher sent no sound.", counter, nil,
 			one(func(m *moment) uint64 { return m.streams.Filled })},
 		{"sluice_skipped_tags_total", "Tags, or parts of them, that were not taken into their stream.", counter, []string{"reason"},

@@ -63,6 +63,7 @@ type Config struct {
 	Methods map[hub.Role][]string
 	Keys    func() token.RemoteState // of a server of keys for tokens
 	Bans    func() int
+	Unwell  func() int // publishers with whom something is wrong
 	// WrongTokens returns how many wrong tokens were shown to the operators' address.
 	WrongTokens func() uint64
 

@@ -65,6 +65,7 @@ func TestValues(t *testing.T) {
 		{0, "sluice_ready", nil},
 		{1 << 30, "sluice_memory_limit_bytes", nil},
 		{4, "sluice_bans", nil},
+		{6, "sluice_unwell_publishers", nil},
 		{9, "sluice_operator_wrong_tokens_total", nil},
 		{1, "sluice_connections", []string{"rtmp", "pending"}},
 		{2, "sluice_connections", []string{"http", "asking"}},

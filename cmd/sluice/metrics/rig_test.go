@@ -79,7 +79,7 @@ func everything(t testing.TB) (*Metrics, *said) {
 		Keys: func() token.RemoteState {
 			return token.RemoteState{Keys: 3, Loaded: time.Unix(1_800_000_000, 500_000_000), Fetches: 5, Failed: 2}
 		},
-		Bans: func() int { return 4 }, WrongTokens: func() uint64 { return 9 },
+		Bans: func() int { return 4 }, WrongTokens: func() uint64 { return 9 }, Unwell: func() int { return 6 },
 		Events: func() event.Totals {
 			return event.Totals{Webhook: event.QueueTotals{Sent: 1, Failed: 2, Retried: 3, Dropped: 4, Waiting: 5}}
 		},
