@@ -152,9 +152,9 @@ func TestStrangersKeepNoOperatorOut(t *testing.T) {
 		go io.WriteString(c, strings.Repeat("GET /admin/console.css HTTP/1.1\r\nHost: x\r\n\r\n", 1000)) // ends with c
 	}
 	until(t, "all are there", func() bool { return svc.operators.Figures().Admitted == maxAdminConnections })
-	for range 20 {
+	for asked := range 20 { // whose connections the server may still be closing
 		f := svc.operators.Figures()
-		assert.LessOrEqual(t, f.Open-f.Pending, 1, "none has shown a token but the operator")
+		assert.LessOrEqual(t, f.Open-f.Pending, asked, "none has shown a token but the operator")
 		code, _ := fetch(t, "GET", admin, "/api/v1/info", adminToken)
 		assert.Equal(t, 200, code)
 	}
