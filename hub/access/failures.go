@@ -61,30 +61,34 @@ func (f *failures) refused(addr netip.Addr, now time.Time) bool {
 	return e != nil && now.Before(e.Value.(*failing).until)
 }
 
-// add counts a wrong secret, and reports whether the address is refused from now on. Of the
-// questions for one list, which is not 0, only the first counts: it asks about each stream, and
+// add counts a wrong secret, and reports whether the address is refused from now on, or was since
+// somebody else has added one: of those who are asked about at a time, no more are told than Most. Of
+// the questions for one list, which is not 0, only the first counts: it asks about each stream, and
 // who may see some of them has guessed nothing.
-func (f *failures) add(addr netip.Addr, list uint64, now time.Time) (refused bool) {
+func (f *failures) add(addr netip.Addr, list uint64, now time.Time) (begins, was bool) {
 	if f.rate.Most <= 0 {
-		return false
+		return false, false
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	a := f.ofLocked(addr, now)
+	if now.Before(a.until) {
+		return false, true
+	}
 	if list != 0 {
 		if slices.Contains(a.lists, list) {
-			return false
+			return false, false
 		}
 		if len(a.lists) < maxLists {
 			a.lists = append(a.lists, list)
 		}
 	}
 	a.n++
-	if a.n >= f.rate.Most && !now.Before(a.until) {
+	if a.n >= f.rate.Most {
 		a.n, a.until = 0, now.Add(failurePause)
-		return true
+		return true, false
 	}
-	return false
+	return false, false
 }
 
 // listSeed makes listQuestion's numbers nobody's to guess.

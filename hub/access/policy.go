@@ -138,8 +138,14 @@ func (p *Policy) decide(ctx context.Context, s *hub.Session, now time.Time) (gra
 	if now = time.Now(); rules.guarded && p.failures.refused(counted, now) {
 		return hub.Grant{}, "failures", "denied", errFailures
 	}
-	if last.result == "wrong" && p.failures.add(counted, listQuestion(&client), now) {
-		p.cfg.Logger.Warn("too many wrong secrets: the address is refused for a minute", "address", counted.String())
+	if last.result == "wrong" {
+		begins, was := p.failures.add(counted, listQuestion(&client), now)
+		switch {
+		case was && rules.guarded:
+			return hub.Grant{}, "failures", "denied", errFailures
+		case begins:
+			p.cfg.Logger.Warn("too many wrong secrets: the address is refused for a minute", "address", counted.String())
+		}
 	}
 	return grant, last.method, last.result, last.err
 }
