@@ -14,6 +14,11 @@ import (
 //go:embed static
 var static embed.FS
 
+// pages are the templates of the page: the frame, index.html, and a part for each view.
+//
+//go:embed pages
+var pages embed.FS
+
 // playerFile is the script without which nothing plays.
 const playerFile = "npm/mpegts.js"
 

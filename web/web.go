@@ -147,7 +147,7 @@ func renderPage(c Config, files *asset.Files) []byte {
 	return b.Bytes()
 }
 
-var pageTemplate = template.Must(template.ParseFS(static, "static/index.html"))
+var pageTemplate = template.Must(template.ParseFS(pages, "pages/*.html")).Lookup("index.html")
 
 // secure sets the headers that every answer carries.
 func secure(next http.Handler) http.Handler {
