@@ -115,6 +115,7 @@ type Hub struct {
 	// mu guards what follows. It may be taken before a stream's mutex, never after.
 	mu       sync.Mutex
 	streams  map[Key]*Stream
+	made     uint64               // streams, ever
 	draining map[*Stream]struct{} // ended and forgotten, but for the viewers that are left
 	playing  map[*Session]playing // sessions that play recordings
 	walks    map[*walk]struct{}   // under way
@@ -260,7 +261,8 @@ func (h *Hub) streamLocked(key Key, most int) (*Stream, error) {
 	if len(h.streams) >= most {
 		return nil, refuse(ReasonTooMany, "the server has %d streams already", len(h.streams))
 	}
-	s := newStream(h, key)
+	h.made++
+	s := newStream(h, key, h.made)
 	h.streams[key] = s
 	return s, nil
 }
@@ -297,15 +299,20 @@ func (h *Hub) letGoLocked(s *Stream) {
 
 // Live reports whether somebody publishes the stream now.
 func (h *Hub) Live(key Key) bool {
-	h.mu.Lock()
-	s := h.streams[key]
-	h.mu.Unlock()
+	s := h.stream(key)
 	if s == nil {
 		return false
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.state == stateLive
+}
+
+// stream returns the present stream of the key, nil if there is none.
+func (h *Hub) stream(key Key) *Stream {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.streams[key]
 }
 
 // errShuttingDown refuses and ends everybody when the hub shuts down.

@@ -39,6 +39,9 @@ type Client struct {
 	// Inquiry says that the session only asks whether its client may, and never begins: for the
 	// head of a stream or a recording, a look at a list, or the way to the latest recording.
 	Inquiry bool
+	// Still says that a viewer asks for a still of the stream (Hub.Still). It is not told when it
+	// is refused, as with AnyRecording: there is one of each stream in a list. It is an Inquiry.
+	Still bool
 	// Publishing is how a publisher wants to be recorded, RTMP's "record" or "append"; empty
 	// or "live" for as the server has it.
 	Publishing string
@@ -121,7 +124,7 @@ type Session struct {
 type appearance struct {
 	protocol, agent, name, tcURL, pageURL, swfURL, host, origin, referer, authorization string
 	recording, publishing                                                               string
-	secure, inquiry                                                                     bool
+	secure, inquiry, still                                                              bool
 }
 
 // Stages of a session, of which it goes through each once at the most.
@@ -155,8 +158,8 @@ func (h *Hub) NewSession(role Role, key Key, c Client) *Session {
 		appear: unique.Make(appearance{
 			protocol: c.Protocol, agent: cut(c.Agent), name: cut(c.Name), tcURL: cut(c.TCURL), pageURL: cut(c.PageURL),
 			swfURL: cut(c.SWFURL), host: cut(c.Host), origin: cut(c.Origin), referer: cut(c.Referer),
-			authorization: cut(c.Authorization), secure: c.Secure, inquiry: c.Inquiry,
-			recording: cut(c.Recording), publishing: cut(c.Publishing),
+			authorization: cut(c.Authorization), secure: c.Secure,
+			inquiry: c.Inquiry || c.Still, still: c.Still, recording: cut(c.Recording), publishing: cut(c.Publishing),
 		}),
 	}
 }
@@ -225,7 +228,7 @@ func (s *Session) Client() Client {
 	return Client{
 		Protocol: a.protocol, Address: s.address, Secure: a.secure, Agent: a.agent, Name: a.name, Query: s.query,
 		TCURL: a.tcURL, PageURL: a.pageURL, SWFURL: a.swfURL, Host: a.host, Origin: a.origin, Referer: a.referer,
-		Authorization: a.authorization, Recording: a.recording, Inquiry: a.inquiry, Publishing: a.publishing,
+		Authorization: a.authorization, Recording: a.recording, Inquiry: a.inquiry, Still: a.still, Publishing: a.publishing,
 	}
 }
 
@@ -275,7 +278,7 @@ func (s *Session) attrs() []slog.Attr {
 // ended it before it began, such as its context. Only the first word about a session
 // counts; hub and grants have had theirs when they return an error.
 func (s *Session) Refuse(err error) {
-	if s.stage.CompareAndSwap(stageNew, stageOver) && s.appear.Value().recording != AnyRecording {
+	if a := s.appear.Value(); s.stage.CompareAndSwap(stageNew, stageOver) && a.recording != AnyRecording && !a.still {
 		why := refusalOf(err)
 		s.hub.tell(Event{Kind: EventRefused, Key: s.Key(), Session: s, Reason: why.Reason, Detail: why.Detail})
 	}

@@ -52,8 +52,9 @@ func (s state) String() string {
 // Stream is one stream of the hub. To the outside it is an identity and
 // something to be woken by; everything else goes through Publisher and Viewer.
 type Stream struct {
-	hub *Hub
-	key Key
+	hub    *Hub
+	key    Key
+	number uint64 // no other stream of the hub has it, nor had
 
 	// mu guards all below. Publishers take it for writing, once for each packet; pumps
 	// take it for reading when they serve viewers (Viewer.Fill).
@@ -139,10 +140,11 @@ func (s *Stream) RemoveWaker(w Waker) {
 	s.wakers = slices.DeleteFunc(slices.Clone(s.wakers), func(x Waker) bool { return x == w })
 }
 
-func newStream(h *Hub, key Key) *Stream {
+func newStream(h *Hub, key Key, number uint64) *Stream {
 	return &Stream{
 		hub:     h,
 		key:     key,
+		number:  number,
 		change:  make(chan struct{}),
 		headers: noHeaders,
 	}

@@ -10,6 +10,7 @@
 //	/assets/…           script, style and icon of the page, and mpegts.js
 //	/api/v1/streams     the streams as JSON, see [Streams]
 //	/api/v1/recordings  the recordings, see [Recordings]
+//	/api/v1/still       the newest key frame of a stream, see [StillsConfig]
 //
 // Everything is embedded in the binary. The one part that is not ours,
 // mpegts.js, is fetched from npm by
@@ -62,6 +63,9 @@ type Config struct {
 	// recorded.
 	Recordings RecordingsConfig
 
+	// Stills are the newest pictures of streams.
+	Stills StillsConfig
+
 	// RTMPPort is where publishers and RTMP players connect; 0 means
 	// [DefaultRTMPPort]. The host, and the port of everything else, are those
 	// under which the browser reached the page.
@@ -105,6 +109,9 @@ func Handler(c Config) http.Handler {
 	}
 	page := asset.New("index.html", renderPage(c, files))
 	api := &api{config: c}
+	if c.Stills.Take != nil {
+		api.stills = newStills(c.Stills.Take)
+	}
 
 	r := chi.NewRouter()
 	r.Use(secure)
@@ -121,6 +128,7 @@ func Handler(c Config) http.Handler {
 		"/api/v1/streams":     api.streams,
 		recordingsPath:        api.recordings,
 		recordingsPath + "/*": api.oneRecording,
+		stillPath:             api.still,
 	} {
 		r.Get(path, handler)
 		r.Head(path, handler) // chi's GetHead does not work in a mounted router

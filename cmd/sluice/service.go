@@ -152,6 +152,7 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 	recorded, api := s.recordings.serve(cfg, s.flv, log)
 	page := web.Handler(web.Config{
 		Recordings:   api,
+		Stills:       stills(s.hub),
 		Streams:      func() []web.Stream { return web.FromHub(s.hub.Streams(), time.Now()) },
 		RTMPPort:     publicRTMPPort(&cfg, l.rtmp),
 		Version:      versionText(),

@@ -94,10 +94,10 @@ func (f *failures) add(addr netip.Addr, list uint64, now time.Time) (begins, was
 // listSeed makes listQuestion's numbers nobody's to guess.
 var listSeed = maphash.MakeSeed()
 
-// listQuestion returns what the questions about the streams of one list have in common: all
-// that a client can show a secret in. It is 0 for a question about something else.
+// listQuestion returns what the questions about the streams of one list, or for their stills, have
+// in common: all that a client can show a secret in. It is 0 for a question about something else.
 func listQuestion(c *hub.Client) uint64 {
-	if c.Recording != hub.AnyRecording {
+	if c.Recording != hub.AnyRecording && !c.Still {
 		return 0
 	}
 	return max(1, maphash.String(listSeed, c.Authorization+"\n"+c.Query.Encode()))
