@@ -3,6 +3,7 @@ package hub
 import (
 	"cmp"
 	"slices"
+	"sort"
 	"time"
 
 	"sluice/flv"
@@ -18,6 +19,9 @@ type StreamInfo struct {
 	Publisher string    // its address
 	Since     time.Time // when it began
 	Bitrate   int64     // bits per second of tag bodies, over the last seconds
+	// Back is how far before the newest packet a viewer with WatchOptions.Back can begin in the
+	// log now; 0 without Config.LogDuration, and as long as nobody can begin.
+	Back time.Duration
 
 	// Of what was published last; nil where there is no such track.
 	Video *flv.VideoFormat
@@ -89,8 +93,30 @@ func (s *Stream) info(now time.Time) (info StreamInfo, ok bool) {
 		info.Publisher = s.pub.session.Client().Remote()
 		info.Since = s.session.since
 		info.Bitrate = s.facts.rate.perSecond(now) * 8
+		info.Back = s.backLocked()
 	}
 	return info, true
+}
+
+// backLocked returns StreamInfo.Back. It looks at one packet.
+func (s *Stream) backLocked() time.Duration {
+	l := &s.log
+	if s.hub.cfg.LogDuration == 0 || s.state != stateLive || !s.session.decided || !l.hasGOP {
+		return 0
+	}
+	first := max(s.oldest, s.sound, l.shed) // of sound
+	if s.tracks.codecs[videoTrack] != 0 {
+		from := max(s.oldest, l.shed)
+		i := sort.Search(len(l.keys), func(i int) bool { return l.keys[i] >= from })
+		if i == len(l.keys) {
+			return 0
+		}
+		first = l.keys[i]
+	}
+	if first >= l.head {
+		return 0
+	}
+	return time.Duration(max(0, l.newest().time-l.at(first).time)) * time.Millisecond
 }
 
 // videoLocked returns the format of the video, with the frame rate that the

@@ -2,6 +2,7 @@ package hub_test
 
 import (
 	"math"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -182,4 +183,49 @@ func TestFrameRateOfMetadata(t *testing.T) {
 		}
 		p.Close()
 	})
+}
+
+// How far back the log reaches is what a viewer is given who asks for more than there is.
+func TestHowFarBack(t *testing.T) {
+	for name, tt := range map[string]struct {
+		kept time.Duration
+		send string
+		want time.Duration // of Back
+	}{
+		"nothing is kept":           {0, "vc:s K:1@0 P:2@1500 K:3@2000 P:4@2500", 0},
+		"nothing has come":          {time.Minute, "", 0},
+		"no key frame yet":          {time.Minute, "meta:av vc:s ac:c A:1@0 A:2@900", 0},
+		"picture":                   {time.Minute, "vc:s K:1@0 P:2@1500 K:3@2000 P:4@2500", 2500 * time.Millisecond},
+		"bounded":                   {2 * time.Second, "vc:s K:1@0 P:2@1500 K:3@2000 P:4@3900 K:5@4000 P:6@5900", 1900 * time.Millisecond},
+		"sound":                     {time.Minute, "ac:c A:1@0 A:2@1500 A:3@3000", 3 * time.Second},
+		"since another codec":       {time.Minute, "vc:s K:1@0 P:2@1500 hc:h HK:3@2000 HP:4@3500", 1500 * time.Millisecond},
+		"from the publisher before": {time.Minute, "vc:s K:1@0 P:2@1500 again K:3@0 P:4@1500", 3040 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHub(t, hub.Config{LogDuration: tt.kept})
+				p := publish(t, h, client{})
+				p.live = true
+				before, after, again := strings.Cut(tt.send, " again ")
+				p.send(before)
+				if again {
+					p.Close()
+					assert.Zero(t, info(t, h).Back, "nobody can begin")
+					p = publish(t, h, client{})
+					p.live = true
+					p.send("vc:s", after)
+				}
+				if tt.want > 0 {
+					time.Sleep(5 * time.Second)
+				}
+				got := info(t, h).Back
+				assert.InDelta(t, tt.want, got, float64(100*time.Millisecond))
+				if tt.want == 0 {
+					return
+				}
+				tags := watch(t, h, hub.WatchOptions{Back: time.Hour}).take()
+				assert.Equal(t, got.Milliseconds(), int64(tags[len(tags)-1].Timestamp), "as far as that a viewer begins")
+			})
+		})
+	}
 }

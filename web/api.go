@@ -29,7 +29,7 @@ import (
 //	    "video": {"codec": "H.264", "profile": "High", "width": 1280, "height": 720, "fps": 30},
 //	    "audio": {"codec": "AAC", "profile": "LC", "sample_rate": 48000, "channels": 2},
 //	    "tracks": [{"track": 1, "audio": {"codec": "Opus", "sample_rate": 48000, "channels": 2}}],
-//	    "bitrate": 2400000,
+//	    "bitrate": 2400000, "back_ms": 60000,
 //	    "viewers": {"total": 3, "by_protocol": {"http-flv": 1, "ws-flv": 2}},
 //	    "bytes_in": 18370200, "bytes_out": 55110600, "dropped": 0
 //	  }]
@@ -68,7 +68,10 @@ type Stream struct {
 	// out if there are none, as in nearly every stream.
 	Tracks []Track `json:"tracks,omitempty"`
 
-	Bitrate int64   `json:"bitrate"` // bits per second coming in
+	Bitrate int64 `json:"bitrate"` // bits per second coming in
+	// BackMS is how far behind the live edge a viewer can begin now (?back=SECONDS) without a
+	// recording, in ms: what SLUICE_LOG_DURATION keeps of the stream. 0 if nothing is kept.
+	BackMS  int64   `json:"back_ms"`
 	Viewers Viewers `json:"viewers"`
 
 	BytesIn  uint64 `json:"bytes_in"`

@@ -36,7 +36,7 @@ func TestStreamsForm(t *testing.T) {
 		Publisher: "192.0.2.7:50123", Since: now.Add(-61234 * time.Millisecond),
 		Video:   &flv.VideoFormat{Codec: flv.CodecH264, Profile: "High", Width: 1280, Height: 720, FrameRate: 30},
 		Audio:   &flv.AudioFormat{Codec: flv.CodecAAC, Profile: "LC", SampleRate: 48000, Channels: 2},
-		Bitrate: 2_400_000, Viewers: 3, ViewersByProtocol: map[string]int{"http-flv": 1, "ws-flv": 2},
+		Bitrate: 2_400_000, Back: 61500 * time.Millisecond, Viewers: 3, ViewersByProtocol: map[string]int{"http-flv": 1, "ws-flv": 2},
 		BytesIn: 18370200, BytesOut: 55110600, Dropped: 4, Muted: true,
 		Further: []hub.Track{
 			{Number: 1, Video: &flv.VideoFormat{Codec: flv.CodecAV1, Profile: "Main", Width: 640, Height: 360, FrameRate: math.Inf(1)}},
@@ -60,7 +60,7 @@ func TestStreamsForm(t *testing.T) {
 			"state": "live", "protocol": "rtmp", "uptime_ms": 61234,
 			"video": {"codec": "H.264", "profile": "High", "width": 1280, "height": 720, "fps": 30},
 			"audio": {"codec": "AAC", "profile": "LC", "sample_rate": 48000, "channels": 2, "muted": true},
-			"bitrate": 2400000, "viewers": {"total": 3, "by_protocol": {"http-flv": 1, "ws-flv": 2}},
+			"bitrate": 2400000, "back_ms": 61500, "viewers": {"total": 3, "by_protocol": {"http-flv": 1, "ws-flv": 2}},
 			"bytes_in": 18370200, "bytes_out": 55110600, "dropped": 4,
 			"tracks": [
 				{"track": 1, "video": {"codec": "AV1", "profile": "Main", "width": 640, "height": 360, "fps": 0}},
@@ -68,7 +68,7 @@ func TestStreamsForm(t *testing.T) {
 			]
 		}, {
 			"app": "live", "name": "later", "key": "live/later", "state": "grace", "uptime_ms": 0,
-			"video": null, "audio": null, "bitrate": 0, "viewers": {"total": 1, "by_protocol": {}},
+			"video": null, "audio": null, "bitrate": 0, "back_ms": 0, "viewers": {"total": 1, "by_protocol": {}},
 			"bytes_in": 0, "bytes_out": 0, "dropped": 0
 		}]
 	}`, text)

@@ -16,9 +16,9 @@ func FromHub(infos []hub.StreamInfo, now time.Time) []Stream {
 			App: info.App, Name: info.Name, Key: info.App + "/" + info.Name,
 			State:    info.State,
 			Protocol: info.Protocol,
-			Bitrate:  info.Bitrate,
-			Viewers:  Viewers{Total: info.Viewers, ByProtocol: info.ViewersByProtocol},
-			BytesIn:  info.BytesIn, BytesOut: info.BytesOut, Dropped: info.Dropped,
+			Bitrate:  info.Bitrate, BackMS: info.Back.Milliseconds(),
+			Viewers: Viewers{Total: info.Viewers, ByProtocol: info.ViewersByProtocol},
+			BytesIn: info.BytesIn, BytesOut: info.BytesOut, Dropped: info.Dropped,
 		}
 		if !info.Since.IsZero() {
 			s.UptimeMS = max(0, now.Sub(info.Since).Milliseconds())
