@@ -121,7 +121,7 @@ func (s *stills) make(key hub.Key) (*madeStill, error) {
 		mark = have.mark
 	}
 	newest, err := s.take(key, mark)
-	if err == nil && newest.Mark == mark {
+	if err == nil && have != nil && newest.Mark == mark {
 		s.keep(have)
 		return have, nil
 	}

@@ -15,6 +15,7 @@ func stills(h *hub.Hub) web.StillsConfig {
 		Permit: func(r *http.Request, key hub.Key) (hub.Key, error) {
 			client := httpflv.ClientOf(r)
 			client.Protocol, client.Still = protocolStill, true
+			client.Query.Del("stream") // which shows nothing, and is no part of a viewer's query
 			s := h.NewSession(hub.RoleWatch, key, client)
 			err := s.AskAndWait(r.Context())
 			return s.Key(), err

@@ -16,7 +16,8 @@ import (
 	"sluice/hub/access"
 )
 
-func list(c *hub.Client) { c.Recording = hub.AnyRecording }
+func list(c *hub.Client)  { c.Recording = hub.AnyRecording }
+func still(c *hub.Client) { c.Still = true }
 
 // watched is a policy of viewers by key, which tells what it decided.
 func watched(t testing.TB, most int) (p *access.Policy, results map[string]int) {
@@ -29,30 +30,35 @@ func watched(t testing.TB, most int) (p *access.Policy, results map[string]int) 
 	}), results
 }
 
-// Somebody who lists recordings with a key for some of the streams is not taken for one who
-// guesses, however often and from however many streams; somebody who guesses with lists is.
+// Somebody who lists recordings, or has stills shown, with a key for some of the streams is not
+// taken for one who guesses, however often and from however many streams; somebody who guesses with
+// lists is.
 func TestListsCountOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, results := watched(t, 3)
-		ask := func(name, query string) error {
-			_, err := p.Authorize(t.Context(), session(hub.RoleWatch, hub.Key{App: "live", Name: name}, query, list))
-			return err
+	for name, asks := range map[string]func(*hub.Client){"recordings": list, "stills": still} {
+		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { listsCountOnce(t, asks) }) })
+	}
+}
+
+func listsCountOnce(t *testing.T, asks func(*hub.Client)) {
+	p, results := watched(t, 3)
+	ask := func(name, query string) error {
+		_, err := p.Authorize(t.Context(), session(hub.RoleWatch, hub.Key{App: "live", Name: name}, query, asks))
+		return err
+	}
+	for range 10 {
+		assert.NoError(t, ask("a", "key=good&page=1"))
+		for _, name := range []string{"b", "c", "d", "e"} {
+			assert.ErrorIs(t, ask(name, "key=good&page=1"), access.ErrWrong)
 		}
-		for range 10 {
-			assert.NoError(t, ask("a", "key=good&page=1"))
-			for _, name := range []string{"b", "c", "d", "e"} {
-				assert.ErrorIs(t, ask(name, "key=good&page=1"), access.ErrWrong)
-			}
-			time.Sleep(20 * time.Second)
-		}
-		assert.Equal(t, map[string]int{"granted": 10, "wrong": 40}, results)
-		var refusal *hub.Refusal
-		for i := range 3 {
-			assert.NotErrorIs(t, ask("a", fmt.Sprint("key=guess", i)), nil)
-		}
-		require.ErrorAs(t, ask("a", "key=good"), &refusal)
-		assert.Equal(t, hub.ReasonTooMany, refusal.Reason)
-	})
+		time.Sleep(20 * time.Second)
+	}
+	assert.Equal(t, map[string]int{"granted": 10, "wrong": 40}, results)
+	var refusal *hub.Refusal
+	for i := range 3 {
+		assert.NotErrorIs(t, ask("a", fmt.Sprint("key=guess", i)), nil)
+	}
+	require.ErrorAs(t, ask("a", "key=good"), &refusal)
+	assert.Equal(t, hub.ReasonTooMany, refusal.Reason)
 }
 
 // Beyond the lists that are known each question counts.
