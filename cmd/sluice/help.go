@@ -46,8 +46,8 @@ Usage:
   sluice                 run until SIGINT or SIGTERM
   sluice bench [flags]   measure a server under load, see sluice bench -h
   sluice sign URL        sign the address of a stream, see sluice sign -h
-  sluice -h              print this text
-  sluice -version        print the version
+  sluice help            print this text, like -h and --help
+  sluice version         print the version, like -v and --version
 
 It needs no configuration. These environment variables change it:
 
@@ -59,7 +59,7 @@ It needs no configuration. These environment variables change it:
 		}
 	}
 	b.WriteString(`
-Exit codes: 0 after a signal or for -h and -version, 1 when it cannot run
+Exit codes: 0 after a signal or for help and version, 1 when it cannot run
 (a port in use, for example), 2 for a mistake in arguments or variables.
 `)
 	return b.String()

@@ -1,5 +1,5 @@
 // Command sluice is a live-streaming gateway: RTMP in; RTMP, HTTP-FLV and
-// WebSocket-FLV out. It runs without configuration; sluice -h tells what can be
+// WebSocket-FLV out. It runs without configuration; sluice help tells what can be
 // set.
 package main
 

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"sluice/cmd/sluice/bench"
 )
 
 // Exit codes, as helpText explains them.
@@ -29,24 +27,8 @@ const drainTimeout = 10 * time.Second
 // drains, and returns the exit code. What goes wrong before there is a logger
 // goes to stderr; the log and everything else to stdout.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
-	if len(args) > 0 && args[0] == "bench" {
-		return bench.Run(ctx, args[1:], stdout, stderr)
-	}
-	if len(args) > 0 && args[0] == "sign" {
-		return runSign(args[1:], environ, stdout, stderr)
-	}
-	for _, arg := range args {
-		switch arg {
-		case "-h", "-help", "--help":
-			fmt.Fprint(stdout, helpText())
-			return exitOK
-		case "-version", "--version":
-			fmt.Fprintln(stdout, "sluice", versionText())
-			return exitOK
-		default:
-			fmt.Fprintf(stderr, "sluice: unknown argument %q (it is configured by environment variables, see sluice -h)\n", arg)
-			return exitUsage
-		}
+	if code, done := runWord(ctx, args, environ, stdout, stderr); done {
+		return code
 	}
 	cfg, err := loadConfig(environ)
 	if err != nil {
@@ -153,9 +135,18 @@ func serve(ctx context.Context, svc server, log *slog.Logger) int {
 
 // newLogger returns the logger of the whole program.
 func newLogger(w io.Writer, format logFormat, level slog.Level) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: level}
+	opts := &slog.HandlerOptions{Level: level, ReplaceAttr: readable}
 	if format == "json" {
 		return slog.New(limitLog(slog.NewJSONHandler(w, opts)))
 	}
 	return slog.New(limitLog(slog.NewTextHandler(w, opts)))
+}
+
+// readable writes durations as people do in every form of the log, "1.5s", where slog's JSON
+// has a number of nanoseconds.
+func readable(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }

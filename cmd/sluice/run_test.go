@@ -35,8 +35,17 @@ func TestArguments(t *testing.T) {
 		{[]string{"sign", "-h"}, exitOK, "Usage: sluice sign", ""},
 		{[]string{"sign"}, exitUsage, "", "sluice sign: it needs the URL"},
 		{[]string{"bench"}, exitUsage, "", "sluice bench: nothing to do"},
+		{[]string{"help"}, exitOK, "Usage:", ""},
+		{[]string{"-v"}, exitOK, "sluice ", ""},
+		{[]string{"version"}, exitOK, "sluice ", ""},
+		{[]string{"help", "bench"}, exitOK, "Usage: sluice bench", ""},
+		{[]string{"help", "sign"}, exitOK, "Usage: sluice sign", ""},
+		{[]string{"help", "serve"}, exitUsage, "", `help takes nothing behind it, "serve" is too much`},
+		{[]string{"-v", "sign"}, exitUsage, "", `-v takes nothing behind it, "sign" is too much`},
 		{[]string{"-port", "1"}, exitUsage, "", `unknown argument "-port"`},
+		{[]string{"--port=1"}, exitUsage, "", `unknown argument "--port"; there are bench, sign, help and version`},
 		{[]string{"serve"}, exitUsage, "", `unknown argument "serve"`},
+		{[]string{"SLUICE_DEMO=true"}, exitUsage, "", `variables stand in front of the command: SLUICE_DEMO=… sluice`},
 		{[]string{""}, exitUsage, "", `unknown argument ""`},
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
@@ -52,6 +61,7 @@ func TestArguments(t *testing.T) {
 				}
 			}
 			assert.LessOrEqual(t, strings.Count(stderr.String(), "\n"), 1)
+			assert.NotContains(t, stderr.String(), "true")
 		})
 	}
 }
@@ -303,5 +313,21 @@ func TestServeDrainsWithinABound(t *testing.T) {
 				assert.Contains(t, out.String(), c.lastLine)
 			})
 		})
+	}
+}
+
+// Durations are written for people, in every form of the log.
+func TestDurationsInTheLog(t *testing.T) {
+	for form, want := range map[logFormat]string{
+		"text": "after=1.5s for=250ms",
+		"json": `"after":"1.5s","for":"250ms"`,
+	} {
+		var out bytes.Buffer
+		newLogger(&out, form, slog.LevelInfo).With("after", 1500*time.Millisecond).
+			Info("stopped", slog.Duration("for", 250*time.Millisecond))
+		assert.Contains(t, out.String(), want)
+		out.Reset()
+		newLogger(&out, form, slog.LevelInfo).Info("stopped", slog.Group("client", "for", time.Minute))
+		assert.Contains(t, out.String(), "1m0s")
 	}
 }
