@@ -206,13 +206,28 @@ func (p *permission) banned(s *hub.Session) error {
 	return why
 }
 
-// warn says what is open that should not be on a public address.
-func (p *permission) warn(cfg *config, log *slog.Logger) {
-	host, _, _ := splitAddr(cfg.RTMPAddr)
-	open := slices.Contains(cfg.PublishAuth, "open") && len(cfg.AllowPublish) == 0 // whomever else it denies
-	if open && !isLoopback(host) {
-		log.Warn("everybody who reaches this server may publish; "+envPrefix+"PUBLISH_AUTH bounds that", "address", cfg.RTMPAddr)
+// openExample is how publishing is bound to a secret in the shortest way.
+const openExample = envPrefix + "PUBLISH_AUTH=key " + envPrefix + "PUBLISH_KEYS='** SECRET'"
+
+// tellOpen says in one line that anybody may publish, and watch, where nothing bounds that: a
+// warning where other machines reach the server.
+func (p *permission) tellOpen(cfg *config, log *slog.Logger) {
+	open := func(names methods, allow networks) bool { // whomever else it denies
+		return slices.Contains(names, "open") && len(allow) == 0
 	}
+	if !open(cfg.PublishAuth, cfg.AllowPublish) {
+		return
+	}
+	does, until := "publish", envPrefix+"PUBLISH_AUTH says who may"
+	if open(cfg.WatchAuth, cfg.AllowWatch) {
+		does, until = "publish and watch", envPrefix+"PUBLISH_AUTH and "+envPrefix+"WATCH_AUTH say who may"
+	}
+	level, who := slog.LevelWarn, "anybody who reaches this server"
+	host, _, _ := splitAddr(cfg.RTMPAddr)
+	if isLoopback(host) && len(cfg.TrustedProxies) == 0 {
+		level, who = slog.LevelInfo, "anybody on this machine"
+	}
+	log.Log(context.Background(), level, who+" may "+does+", until "+until, "such_as", openExample, "address", cfg.RTMPAddr)
 }
 
 // isPrivate reports whether the lists of streams and recordings are not for everybody.

@@ -399,27 +399,36 @@ func TestOperatorsListRecordings(t *testing.T) {
 	assert.Empty(t, list())
 }
 
-// Whoever may publish without showing anything is worth a warning on an address that others reach,
-// also where a few are denied.
-func TestOpenPublishingIsWarnedOf(t *testing.T) {
+// That anybody may publish is told in one line, which is a warning on an address that others
+// reach, also where a few are denied.
+func TestOpenPublishingIsTold(t *testing.T) {
+	const both = "SLUICE_PUBLISH_AUTH and SLUICE_WATCH_AUTH say who may"
 	for _, c := range []struct {
 		set  []string
-		want bool
+		want string // "" for no line
 	}{
-		{nil, true},
-		{[]string{"SLUICE_DENY_PUBLISH=192.0.2.7"}, true},
-		{[]string{"SLUICE_PUBLISH_AUTH=key open", "SLUICE_PUBLISH_KEYS=** " + publishKey}, true},
-		{[]string{"SLUICE_ALLOW_PUBLISH=10.0.0.0/8"}, false},
-		{[]string{"SLUICE_PUBLISH_AUTH=none"}, false},
-		{[]string{"SLUICE_RTMP_ADDR=127.0.0.1:0"}, false},
+		{nil, `level=WARN msg="anybody who reaches this server may publish and watch, until ` + both},
+		{[]string{"SLUICE_DENY_PUBLISH=192.0.2.7"}, "level=WARN"},
+		{[]string{"SLUICE_PUBLISH_AUTH=key open", "SLUICE_PUBLISH_KEYS=** " + publishKey}, "level=WARN"},
+		{[]string{"SLUICE_WATCH_AUTH=none"}, `reaches this server may publish, until SLUICE_PUBLISH_AUTH says who may"`},
+		{[]string{"SLUICE_ALLOW_PUBLISH=10.0.0.0/8"}, ""},
+		{[]string{"SLUICE_PUBLISH_AUTH=none"}, ""},
+		{[]string{"SLUICE_RTMP_ADDR=127.0.0.1:0"}, `level=INFO msg="anybody on this machine may publish and watch, until ` + both},
+		{[]string{"SLUICE_RTMP_ADDR=127.0.0.1:0", "SLUICE_TRUSTED_PROXIES=127.0.0.1"}, "level=WARN"},
 	} {
 		cfg, err := loadConfig(c.set)
 		require.NoError(t, err)
 		log := new(syncBuffer)
 		p, err := openPermission(&cfg, newLogger(log, "text", 0))
 		require.NoError(t, err)
-		p.warn(&cfg, newLogger(log, "text", 0))
-		assert.Equal(t, c.want, bytes.Contains(log.bytes(), []byte("may publish")), "%v", c.set)
+		p.tellOpen(&cfg, newLogger(log, "text", 0))
+		if c.want == "" {
+			assert.Empty(t, log.String(), "%v", c.set)
+			continue
+		}
+		assert.Contains(t, log.String(), c.want, "%v", c.set)
+		assert.Contains(t, log.String(), "SLUICE_PUBLISH_KEYS='** SECRET'")
+		assert.Equal(t, 1, strings.Count(log.String(), "\n"))
 	}
 }
 

@@ -60,7 +60,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return exitUsage
 	}
 	announce(stdout, cfg, listeners)
-	cfg.permission.warn(&cfg, log)
+	cfg.permission.tellOpen(&cfg, log)
 	told := make(chan os.Signal, 1)
 	signal.Notify(told, syscall.SIGHUP)
 	defer signal.Stop(told)
