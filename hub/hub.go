@@ -109,8 +109,9 @@ type Hub struct {
 	logged struct {
 		bytes, streams atomic.Int64 // in all logs, and how many hold something
 	}
-	asker  *asker
-	ledger ledger
+	asker   *asker
+	ledger  ledger
+	repeats repeats
 
 	// mu guards what follows. It may be taken before a stream's mutex, never after.
 	mu       sync.Mutex

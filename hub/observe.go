@@ -218,16 +218,20 @@ func (s *Stream) reviewWantedLocked() {
 }
 
 // log writes the line of an event. There are the same lines for sessions of every
-// protocol.
+// protocol. A viewer that is refused as one was before (repeats) has its line at the level debug.
 func (h *Hub) log(e *Event) {
-	level, message := slog.LevelInfo, ""
+	level, message, again := slog.LevelInfo, "", uint64(0)
 	switch e.Kind {
 	case EventPublished, EventJoined:
 		message = "session begins"
 	case EventUnpublished, EventLeft:
 		message = "session ends"
 	case EventRefused:
+		var told bool
 		message = "session refused"
+		if again, told = h.noteRepeat(e); !told {
+			level = slog.LevelDebug
+		}
 	default:
 		level, message = slog.LevelDebug, "stream "+e.Kind.String()
 	}
@@ -248,6 +252,9 @@ func (h *Hub) log(e *Event) {
 	if e.ends() {
 		attrs = append(attrs, slog.Duration("duration", e.Duration.Round(time.Millisecond)),
 			slog.Uint64("bytes", e.Bytes), slog.Uint64("dropped", e.Dropped))
+	}
+	if again > 0 {
+		attrs = append(attrs, slog.Uint64("again", again))
 	}
 	h.cfg.Logger.LogAttrs(ctx, level, message, attrs...)
 }

@@ -102,6 +102,7 @@ var bounds = []struct{ what, bound, beyond string }{
 	{"ranges of a request for a recording; its id", "{httpflv/vod.maxRanges}; {httpflv/vod.maxID bytes}", "the whole file; 404"},
 	{"heads of MP4 files that are kept; that are in use; files that are scanned for theirs at a time", "{httpflv/vod.defaultMP4CacheBytes bytes}; {httpflv/vod.usedFactor} times as much; {httpflv/vod.maxScans}", "those used least recently are made again; 503; the rest waits"},
 	{"recordings on a page of the list; streams of it about which the policy is asked at a time", "{web.maxRecordings}; {httpflv/vod.maxAsking}", "400; the rest waits"},
+	{"log lines of viewers of one address that are refused again since nobody publishes their stream; how many of these are known", "1 in {hub.repeatsWindow}; {hub.maxRepeats}", "counted in the next line; each has its line"},
 	{"log lines of one kind", "{cmd/sluice.logBurst} at once, {cmd/sluice.logRate} a second", "left out, and a line says how many"},
 	{"the end of all sessions at shutdown", "{cmd/sluice.drainTimeout}", "cut off"},
 }
