@@ -181,7 +181,7 @@ func TestMaxPerIdentity(t *testing.T) {
 		require.NoError(t, file.AskAndWait(t.Context()))
 		begins(t, file)
 		_, err = watch("a")
-		assert.EqualError(t, err, "too many: this permission is in use 2 times already")
+		assert.EqualError(t, err, "too many: at most 2 may watch with this permission at a time")
 		other, err := watch("b")
 		require.NoError(t, err)
 		other.Close()

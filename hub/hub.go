@@ -235,7 +235,7 @@ func (h *Hub) roomLocked(v *Viewer, key Key) (*Stream, error) {
 		viewers := len(s.viewers) // more come with h.mu held only
 		s.mu.RUnlock()
 		if viewers >= most {
-			return nil, refuse(ReasonTooMany, "%s has %d viewers already", key, viewers)
+			return nil, refuse(ReasonTooMany, "at most %d may watch %s or wait for it at a time", most, key)
 		}
 	}
 	return s, nil
@@ -260,7 +260,7 @@ func (h *Hub) streamLocked(key Key, most int) (*Stream, error) {
 		}
 	}
 	if len(h.streams) >= most {
-		return nil, refuse(ReasonTooMany, "the server has %d streams already", len(h.streams))
+		return nil, refuse(ReasonTooMany, "the server has no room for another stream, it has %d", len(h.streams))
 	}
 	h.made++
 	s := newStream(h, key, h.made)

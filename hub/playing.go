@@ -88,7 +88,7 @@ func (h *Hub) enterLocked(s *Session) error {
 	if most := h.cfg.MaxPerIdentity; most > 0 {
 		if id := s.counted(); id != "" {
 			if h.alike[id] >= most {
-				return refuse(ReasonTooMany, "this permission is in use %d times already", most)
+				return refuse(ReasonTooMany, "at most %d may watch with this permission at a time", most)
 			}
 			h.alike[id]++
 		}

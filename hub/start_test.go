@@ -266,6 +266,7 @@ func TestMaxViewers(t *testing.T) {
 		watch(t, h, hub.WatchOptions{})
 		_, err := h.Watch(viewer(h, key), hub.WatchOptions{})
 		assert.Equal(t, hub.ReasonTooMany, reasonOf(t, err))
+		assert.EqualError(t, err, "too many: at most 2 may watch live/demo or wait for it at a time")
 		one.Close()
 		watch(t, h, hub.WatchOptions{}).Close()
 	})

@@ -224,7 +224,7 @@ func skippedToKeyFrame(k *Known) (Answer, bool) {
 	v := &k.Viewer
 	a := Answer{Expected: k.keyDue()}
 	if v.Evicted {
-		a.Sentence = fmt.Sprintf("It was too slow, so that %d packets were left out, and gets video again from the next key frame on", k.Dropped)
+		a.Sentence = "It was too slow, so that " + leftOut(k.Dropped) + ", and gets video again from the next key frame on"
 	} else {
 		a.Sentence = "It gets video from the next key frame on"
 	}
@@ -254,7 +254,15 @@ func (k *Known) losses() string {
 	if k.Dropped == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" It has been too slow before: %d packets were left out so far.", k.Dropped)
+	return " It has been too slow before: " + leftOut(k.Dropped) + " so far."
+}
+
+// leftOut says how many packets a viewer missed.
+func leftOut(packets uint64) string {
+	if packets == 1 {
+		return "1 packet was left out"
+	}
+	return fmt.Sprintf("%d packets were left out", packets)
 }
 
 // fine returns the sentence for a viewer of whom nothing is known that is wrong.

@@ -133,6 +133,7 @@ var cases = []struct {
 	})},
 	{"an old acknowledgement, and nothing is under way", OK, runs(func(k *Known, v *hub.ViewerInfo) { v.Delivery.Acknowledged = ago(60) })},
 	{"too slow", SkippedToKeyFrame, runs(func(k *Known, v *hub.ViewerInfo) { k.Dropped, v.NeedsKey, v.Evicted = 132, true, true })},
+	{"too slow for one packet", SkippedToKeyFrame, runs(func(k *Known, v *hub.ViewerInfo) { k.Dropped, v.NeedsKey, v.Evicted = 1, true, true })},
 	{"video is on again", SkippedToKeyFrame, runs(func(k *Known, v *hub.ViewerInfo) { v.NeedsKey = true })},
 	{"late", Behind, runs(func(k *Known, v *hub.ViewerInfo) { v.Lag = 2400 * time.Millisecond })},
 	{"just let in", Starting, runs(func(k *Known, v *hub.ViewerInfo) { k.Since, v.Begun, v.NeedsKey, v.Gets = ago(0.1), false, true, nil })},
