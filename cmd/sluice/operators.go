@@ -71,7 +71,9 @@ func (s *service) openOperators(cfg *config, l listeners, log *slog.Logger) {
 		}
 		s.operators.Guard(srv, anyDecides)
 		forwarded(srv, cfg)
-		return srv, s.operators.Listen(l, false)
+		admitted := s.operators.Listen(l, false)
+		admitted.First = onlyHTTP(log, s.listeners.rtmp)
+		return srv, admitted
 	}
 	if l.admin != nil {
 		s.admin, s.listeners.admin = serve(l.admin, operatorsSite{

@@ -77,8 +77,8 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 		Logger:         log,
 	})
 	s.listeners = listeners{
-		rtmp: newGate(s.admit("rtmp", behind(l.rtmp, "rtmp", &cfg, log), false), s.admission.Overloaded),
-		http: newGate(s.admit("http", behind(l.http, "http", &cfg, log), true), s.admission.Overloaded),
+		rtmp: newGate(s.admit("rtmp", behind(l.rtmp, "rtmp", &cfg, log), nil), s.admission.Overloaded),
+		http: newGate(s.admit("http", behind(l.http, "http", &cfg, log), onlyHTTP(log, l.rtmp)), s.admission.Overloaded),
 	}
 	policy := hub.Config{Authorize: cfg.authorize}
 	var disguise func(app, name string) string // policy.Disguise in the protocol's terms
@@ -171,8 +171,10 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 }
 
 // admit returns a listener of the connections that are admitted, whose figures go by a protocol.
-func (s *service) admit(protocol string, l net.Listener, answers bool) net.Listener {
-	admitted := s.admission.Listen(l, answers)
+// first looks at what they send first; it may be nil.
+func (s *service) admit(protocol string, l net.Listener, first admission.First) net.Listener {
+	admitted := s.admission.Listen(l, protocol == "http")
+	admitted.First = first
 	s.connections[protocol] = admitted.Figures
 	return admitted
 }

@@ -197,6 +197,9 @@ func (a *Control) Listen(l net.Listener, answers bool) *Listener {
 // Listener accepts the connections of one listener of a Control that are admitted.
 type Listener struct {
 	net.Listener
+	// First, if not nil, looks at what each connection sends first. It is set before Accept is
+	// called.
+	First   First
 	control *Control
 	answers bool
 	tally   tally // guarded by control.mu
@@ -217,7 +220,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := l.control.wrap(nc)
+		c := l.control.wrap(nc, l.First)
 		c.tally = &l.tally
 		c.ofProxy = l.answers && l.control.trusts(nc)
 		ok, gone := l.control.enter(c, addressOf(nc), l.answers)

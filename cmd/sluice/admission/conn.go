@@ -49,8 +49,15 @@ type Proxied interface {
 type tcpConn struct {
 	*net.TCPConn
 	conn
+	first  firstRead
 	loan   loan
 	client net.Addr // of a Proxied; else nil
+}
+
+// Read reads from the connection.
+func (c *tcpConn) Read(b []byte) (int, error) {
+	n, err := c.TCPConn.Read(b)
+	return c.first.passed(c, b, n, err)
 }
 
 // RemoteAddr returns the client's address, also where a proxy made the connection.
@@ -73,6 +80,13 @@ func (c *tcpConn) Close() error {
 type plainConn struct {
 	net.Conn
 	conn
+	first firstRead
+}
+
+// Read reads from the connection.
+func (c *plainConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	return c.first.passed(c, b, n, err)
 }
 
 // Close closes the connection and takes it out of the counts.
@@ -82,18 +96,18 @@ func (c *plainConn) Close() error {
 	return err
 }
 
-// wrap wraps a connection that a listener accepted.
-func (a *Control) wrap(nc net.Conn) *conn {
+// wrap wraps a connection that a listener accepted. look may be nil.
+func (a *Control) wrap(nc net.Conn, look First) *conn {
 	var client net.Addr
 	if p, ok := nc.(Proxied); ok {
 		nc, client = p.ProxyConn(), p.RemoteAddr()
 	}
 	if tcp, ok := nc.(*net.TCPConn); ok {
-		w := &tcpConn{TCPConn: tcp, client: client}
+		w := &tcpConn{TCPConn: tcp, client: client, first: firstRead{look}}
 		w.conn = conn{control: a, nc: w}
 		return &w.conn
 	}
-	w := &plainConn{Conn: nc}
+	w := &plainConn{Conn: nc, first: firstRead{look}}
 	w.conn = conn{control: a, nc: w}
 	return &w.conn
 }
