@@ -186,7 +186,7 @@ func (s *session) onPublish(c *command) error {
 	}
 	r, err := s.request(c.str(1), typ, 0)
 	if err != nil {
-		return s.refuse(c.stream, &StatusError{Description: err.Error()}, CodePublishBadName)
+		return s.refuse(c.stream, s.misnamed(err, c.str(1), "publish"), CodePublishBadName)
 	}
 	if s.srv.closing() {
 		return s.refuse(c.stream, errClosing, CodePublishRejected)
@@ -268,7 +268,7 @@ func (s *session) askToPlay(c *command, a playArgs) error {
 func (s *session) begin(st *stream, a playArgs) error {
 	r, err := s.request(a.name, "", a.start)
 	if err != nil {
-		return s.refuse(st.id, &StatusError{Description: err.Error()}, CodePlayFailed)
+		return s.refuse(st.id, s.misnamed(err, a.name, "play"), CodePlayFailed)
 	}
 	r.Duration, r.NoReset, r.Position, r.Buffer = a.duration, !a.reset, a.position, st.buffer
 	s.reuse(a.name, r)

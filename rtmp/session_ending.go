@@ -177,6 +177,9 @@ func (s *session) logEnd(err error) {
 	if s.skipped > 0 {
 		args = append(args, "skipped", s.skipped)
 	}
+	if m, ok := errors.AsType[misnamed](err); ok {
+		args = append(args, "name", m.asked)
+	}
 	if len(s.history) > 0 {
 		args = append(args, "streams", strings.Join(s.history, ", "))
 	}

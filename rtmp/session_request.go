@@ -3,6 +3,7 @@ package rtmp
 import (
 	"crypto/tls"
 	"net"
+	"net/url"
 	"strings"
 
 	"sluice/flv/amf"
@@ -51,6 +52,32 @@ func (s *session) request(name, typ string, start float64) (*Request, error) {
 	}
 	r.Capabilities = c.capabilities()
 	return r, nil
+}
+
+// misnamed is the refusal of a client that has asked for something that names no stream.
+type misnamed struct {
+	*StatusError
+	asked string // as the log shows it
+}
+
+func (m misnamed) Unwrap() error { return m.StatusError }
+
+// misnamed returns the refusal because of an error of request.
+func (s *session) misnamed(err error, name, role string) error {
+	asked := strings.Trim(shownName(s.client.Value().app)+"/"+shownName(name), "/")
+	if role == "publish" && s.srv.Disguise != nil {
+		asked = s.srv.Disguise("", asked)
+	}
+	return misnamed{&StatusError{Description: err.Error()}, asked}
+}
+
+// shownName is shown for an app or a name, whose query may be escaped.
+func shownName(s string) string {
+	plain, err := url.PathUnescape(cut(s, maxArgument))
+	if err != nil {
+		plain, _, _ = strings.Cut(s, "%") // who knows where the query begins
+	}
+	return shown(plain)
 }
 
 // capabilities returns what the client said of Enhanced RTMP.

@@ -175,3 +175,37 @@ func TestSessionLog(t *testing.T) {
 	assert.Equal(t, 1, strings.Count(log.String(), "level=INFO"), "of the connection that asked for nothing")
 	assert.NotContains(t, log.String(), "secret")
 }
+
+// Of a client that asks for what names no stream, the last line of its connection has what it
+// asked for, without what may be a secret.
+func TestBadNamesAreLogged(t *testing.T) {
+	for _, tt := range []struct {
+		app, name, command string
+		disguise           bool
+		want               string // of the line
+	}{
+		{"x?token=secret", "", "publish", false, `reason="rtmp: refused: stream name is missing: rtmp://host/APP/NAME" name=x`},
+		{"x", "?token=secret", "play", false, ` name=x`},
+		{"live", "..", "play", false, ` name=live/\.\.`},
+		{"live", "a\"b\n/..", "publish", false, ` name="live/a\\"b\\n/\.\."`},
+		{"live", "..%3Ftoken=secret", "play", false, ` name=live/\.\.`},
+		{"live", "a%zz%3Ftoken=secret", "play", false, ` name=live/a`},
+		{"secret", "", "publish", true, ` name="\*\*\* /secre\*"`},
+		{"secre", "", "play", true, ` name=secre`},
+		{"live", strings.Repeat("x", 300) + "/..", "play", false, ` name=live/x{256}`},
+	} {
+		var log logBuffer
+		srv := &Server{Handler: &rig{}, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+		if tt.disguise {
+			srv.Disguise = func(app, name string) string { return "*** " + app + "/" + name[:5] + "*" }
+		}
+		p := connected(t, serve(t, srv), tt.app)
+		p.command(1, tt.command, 0.0, nil, tt.name)
+		p.wantEOF()
+		p.nc.Close()
+		require.Eventually(t, func() bool { return strings.Contains(log.String(), "rtmp connection ends") }, 10*time.Second, time.Millisecond)
+		require.NoError(t, srv.Shutdown(t.Context()))
+		assert.Regexp(t, tt.want+"\n$", log.String())
+		assert.NotContains(t, log.String(), "secret")
+	}
+}
