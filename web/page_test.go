@@ -95,7 +95,7 @@ func TestPagePassesWishesOn(t *testing.T) {
 				`ffplay -fflags nobuffer "rtmp://127.0.0.1/live/demo?` + asked + `"`,
 				`ffplay -fflags nobuffer "http://` + host + `/live/demo.flv?` + asked + `"`,
 				"http://" + host + "/live/demo.flv?" + asked,
-				`curl -o demo.flv "http://` + host + `/live/demo.flv?` + asked + `"`,
+				`curl -f -o demo.flv "http://` + host + `/live/demo.flv?` + asked + `"`,
 				"ws://" + host + "/live/demo.flv?" + asked,
 			}, eval[[]string](p, "[...document.querySelectorAll('#elsewhere code')].map((c) => c.textContent)"))
 
@@ -383,7 +383,7 @@ func TestPageCopies(t *testing.T) {
 		"http://" + host + "/?stream=live/demo",
 		"ffplay -fflags nobuffer rtmp://127.0.0.1/live/demo",
 		"ffplay -fflags nobuffer http://" + host + "/live/demo.flv",
-		"curl -o demo.flv http://" + host + "/live/demo.flv",
+		"curl -f -o demo.flv http://" + host + "/live/demo.flv",
 		"ws://" + host + "/live/demo.flv",
 		"rtmp://127.0.0.1/live", "demo",
 	} {

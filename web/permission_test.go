@@ -66,7 +66,7 @@ func TestPagePassesPermissionOn(t *testing.T) {
 				"ffplay, RTMP":          `ffplay -fflags nobuffer "rtmp://127.0.0.1/live/demo?` + asked + `"`,
 				"ffplay, HTTP-FLV":      `ffplay -fflags nobuffer "http://` + host + `/live/demo.flv?` + asked + `"`,
 				"VLC, OBS media source": "http://" + host + "/live/demo.flv?" + asked,
-				"curl, into a file":     `curl -o demo.flv "http://` + host + `/live/demo.flv?` + asked + `"`,
+				"curl, into a file":     `curl -f -o demo.flv "http://` + host + `/live/demo.flv?` + asked + `"`,
 				"WebSocket-FLV":         "ws://" + host + "/live/demo.flv?" + asked,
 			}, copies(p))
 			// Without the clipboard API, what is selected is less than what is copied.

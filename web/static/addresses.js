@@ -91,7 +91,7 @@ export function watching(key, asked = '', permission = '') {
     ['ffplay, RTMP', `ffplay -fflags nobuffer ${quoted(rtmp(key, wishes))}`],
     ['ffplay, HTTP-FLV', `ffplay -fflags nobuffer ${quoted(http(key, wishes))}`],
     ['VLC, OBS media source', http(key, wishes)],
-    ['curl, into a file', `curl -o ${file}.flv ${quoted(http(key, wishes))}`],
+    ['curl, into a file', `curl -f -o ${file}.flv ${quoted(http(key, wishes))}`],
     ['WebSocket-FLV', ws(key, wishes)],
   ].filter(([, value]) => !inPath(permission) || !value.includes('rtmp://'));
 }
