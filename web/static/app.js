@@ -1,6 +1,7 @@
 // The page: which view is shown, the figures both live on, and what tests see.
 
 import { $, show, text } from './dom.js';
+import { Late } from './late.js';
 import { List } from './list.js';
 import { Poller, json } from './poll.js';
 import { Recording } from './recording.js';
@@ -9,7 +10,7 @@ import { Watch } from './watch.js';
 import { page, permission, wishes } from './addresses.js';
 
 const list = new List();
-let watch = null;      // the view of a stream, or of a recording
+let watch = null;      // the view of a stream, of a recording, or of a wall
 let recordings = null; // the newest, below the list
 let answers = 0, last = null;
 let asked = ''; // the stream that the figures are of, empty for all
@@ -42,39 +43,46 @@ function state(name) {
   document.body.dataset.state = name;
 }
 
-// route shows what the address asks for: a stream, a recording, or the list.
+// route shows what the address asks for: a stream, a recording, a wall of streams, or the list.
 function route() {
   const query = new URLSearchParams(location.search);
   const recording = clean(query.get('recording') ?? '');
-  const key = recording || clean(query.get('stream') ?? '');
+  const wall = !recording && query.has('wall');
+  const key = recording || (wall ? '' : clean(query.get('stream') ?? ''));
+  const view = recording ? 'recording' : wall ? 'wall' : key ? 'watch' : 'list';
   watch?.close();
   recordings?.close();
   watch = recordings = null;
-  show($('list'), !key);
+  show($('list'), view === 'list');
   show($('watch'), !!key);
-  document.body.dataset.view = recording ? 'recording' : key ? 'watch' : 'list';
-  for (const part of document.querySelectorAll('[data-of]')) show(part, part.dataset.of === document.body.dataset.view);
+  show($('wall'), wall);
+  document.body.dataset.view = view;
+  for (const part of document.querySelectorAll('[data-of]')) show(part, part.dataset.of === view);
   text($('summary'), '');
-  if (key) {
-    state('connecting');
-    const changed = (name) => {
-      if (watch !== mine) return;
-      state(name);
-      poller.calm = name === 'playing';
-    };
-    const mine = watch = recording
-      ? new Recording(recording, permissionFor(streamOf(recording)), changed)
-      : new Watch(key, wishes(location.search), permissionFor(key), changed);
-    mine.open();
-  } else {
+  asked = recording ? streamOf(recording) : key;
+  poller.calm = false;
+  if (view === 'list') {
     state('loading');
     document.title = 'Sluice';
     recordings = new Recordings({ root: $('newest'), limit: 6 });
+  } else {
+    state('connecting');
+    const mine = watch = wall ? new Late(() => import('./wall.js').then(({ Wall }) => new Wall(walled(query), { permissionFor, changed })))
+      : recording ? new Recording(recording, permissionFor(streamOf(recording)), changed)
+        : new Watch(key, wishes(location.search), permissionFor(key), changed);
+    function changed(name) {
+      if (watch !== mine) return;
+      state(name);
+      poller.calm = name === 'playing';
+    }
+    mine.open();
   }
-  poller.calm = false;
-  asked = recording ? streamOf(recording) : key;
   poller.now();
 }
+
+// walled returns the streams that a wall is asked to show: each once, and no more than most.
+const most = 9;
+const walled = (query) => [...new Set(query.getAll('wall').map(clean))].filter(Boolean).slice(0, most);
 
 // streamOf is the stream of a recording APP/NAME/ID.
 function streamOf(recording) {
@@ -90,7 +98,8 @@ function go(url) {
   history.pushState(null, '', url);
   route();
   scrollTo(0, 0);
-  $(watch ? 'title' : 'list').focus({ preventScroll: true }); // what had the focus is gone
+  // What had the focus is gone.
+  $({ list: 'list', wall: 'wall' }[document.body.dataset.view] ?? 'title').focus({ preventScroll: true });
 }
 
 addEventListener('popstate', route);
@@ -113,6 +122,7 @@ $('open').addEventListener('submit', (e) => {
 window.sluice = {
   get view() { return document.body.dataset.view; },
   get state() { return document.body.dataset.state; },
+  get wall() { return watch?.view ?? null; },
   get reason() { return watch?.reason ?? ''; },
   get over() { return watch?.player?.over ?? ''; },
   get way() { return watch?.player?.way ?? ''; },
