@@ -264,9 +264,10 @@ func TestPageListsStreams(t *testing.T) {
 	s.publish()
 	p.until(state("streams"))
 	card := func() string { return eval[string](p, "document.querySelector('.card').innerText") }
-	for _, want := range []string{"live/demo", "Live", "RTMP", "H.264 Main", "640×360, 30 fps", "AAC, 48 kHz stereo", "2.4 Mbit/s", "1:01"} {
+	for _, want := range []string{"live/demo", "Live", "H.264 Main", "640×360, 30 fps", "AAC, 48 kHz stereo", "2.4 Mbit/s", "3 viewers", "1:01"} {
 		assert.Contains(t, card(), want)
 	}
+	assert.NotContains(t, card(), "RTMP", "as of every stream")
 	busy := demo()
 	busy.Viewers.Total, busy.UptimeMS = 4321, 3_600_000
 	other := Stream{App: "a/b", Name: "c", State: "grace"}

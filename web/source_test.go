@@ -68,6 +68,7 @@ type source struct {
 	paced   bool                                  // who looks back gets no more than pace ahead
 
 	recorded recorder
+	stills   http.HandlerFunc // answers /api/v1/still, if there are stills
 }
 
 const pace = 2000 // ms
@@ -106,6 +107,10 @@ func newSourceOf(t *testing.T, live bool, c Config) *source {
 	page := Handler(c)
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.recorded.serve(w, r) {
+			return
+		}
+		if s.stills != nil && r.URL.Path == "/api/v1/still" {
+			s.stills(w, r)
 			return
 		}
 		if strings.HasSuffix(r.URL.Path, ".flv") {

@@ -72,6 +72,13 @@ export const http = (key, wishes = '') => `${location.origin}/${path(key)}.flv${
 export const ws = (key, wishes = '') => `${secure ? 'wss' : 'ws'}://${location.host}/${path(key)}.flv${wishes}`;
 export const page = (key, wishes = '') => `/?stream=${path(key)}${wishes.replace('?', '&')}`;
 
+// wallPage shows several streams side by side.
+export const wallPage = (keys) => `/?${keys.map((key) => `wall=${path(key)}`).join('&')}`;
+
+// clean forgives what surrounds a key where people paste one: slashes around it and doubled
+// ones, and the ending of an address.
+export const clean = (key) => key.trim().replace(/\/{2,}/g, '/').replace(/^\/|\/$/g, '').replace(/\.(flv|m3u8)$/, '');
+
 // split takes a key apart: the name is what follows the last slash.
 export function split(key) {
   const cut = key.lastIndexOf('/');
@@ -104,6 +111,9 @@ export function obs(key) {
 export function ffmpeg(key) {
   return [['ffmpeg', `ffmpeg -re -i video.mp4 -c:v libx264 -preset veryfast -g 60 -c:a aac -f flv ${rtmp(key)}`]];
 }
+
+// stillAsk is where the newest key frame of a stream is.
+export const stillAsk = (key, permission = '') => permitted(`/api/v1/still?stream=${path(key)}`, permission);
 
 // Addresses of a recording {stream, id}.
 export const recordingPage = ({ stream, id }) => `/?recording=${path(`${stream}/${id}`)}`;

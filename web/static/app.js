@@ -4,13 +4,16 @@ import { $, show, text } from './dom.js';
 import { Late } from './late.js';
 import { List } from './list.js';
 import { Poller, json } from './poll.js';
+import { openBox } from './openbox.js';
+import { Others } from './others.js';
 import { Recording } from './recording.js';
 import { Recordings } from './recordings.js';
 import { Watch } from './watch.js';
-import { page, permission, wishes } from './addresses.js';
+import { clean, permission, wishes } from './addresses.js';
 
 const list = new List();
 let watch = null;      // the view of a stream, of a recording, or of a wall
+let others = null;     // what else is live, beside a stream that does not play
 let recordings = null; // the newest, below the list
 let answers = 0, last = null;
 let asked = ''; // the stream that the figures are of, empty for all
@@ -26,6 +29,7 @@ const poller = new Poller(ask, (answer, reason) => {
     return;
   }
   if (answer) list.update(answer.streams, !!answer.private);
+  else list.stale();
   state(!answer ? 'unreachable' : answer.private ? 'private' : answer.streams.length ? 'streams' : 'empty');
 });
 
@@ -51,8 +55,9 @@ function route() {
   const key = recording || (wall ? '' : clean(query.get('stream') ?? ''));
   const view = recording ? 'recording' : wall ? 'wall' : key ? 'watch' : 'list';
   watch?.close();
+  others?.close();
   recordings?.close();
-  watch = recordings = null;
+  watch = others = recordings = null;
   show($('list'), view === 'list');
   show($('watch'), !!key);
   show($('wall'), wall);
@@ -65,8 +70,11 @@ function route() {
     state('loading');
     document.title = 'Sluice';
     recordings = new Recordings({ root: $('newest'), limit: 6 });
+    list.open(location.search);
   } else {
+    list.close();
     state('connecting');
+    others = view === 'watch' ? new Others(key) : null;
     const mine = watch = wall ? new Late(() => import('./wall.js').then(({ Wall }) => new Wall(walled(query), { permissionFor, changed })))
       : recording ? new Recording(recording, permissionFor(streamOf(recording)), changed)
         : new Watch(key, wishes(location.search), permissionFor(key), changed);
@@ -74,10 +82,23 @@ function route() {
       if (watch !== mine) return;
       state(name);
       poller.calm = name === 'playing';
+      if (others) others.wanted = ['waiting', 'ended', 'failed'].includes(name);
     }
     mine.open();
   }
   poller.now();
+}
+
+// travel shows another view, and brings the focus to where it begins: what had it is gone. On
+// the way back to the list that is the stream that was watched.
+function travel(show) {
+  const from = document.body.dataset.view === 'watch' ? asked : '';
+  show();
+  switch (document.body.dataset.view) {
+    case 'list': return list.focus(from);
+    case 'wall': return $('wall').focus({ preventScroll: true });
+    default: return $('title').focus({ preventScroll: true });
+  }
 }
 
 // walled returns the streams that a wall is asked to show: each once, and no more than most.
@@ -89,34 +110,29 @@ function streamOf(recording) {
   return recording.replace(/\/[^/]*$/, '');
 }
 
-// clean forgives what people paste: slashes around, ".flv" behind.
-function clean(key) {
-  return key.trim().replace(/^\/+|\/+$/g, '').replace(/\.flv$/, '');
-}
+let listed = '/'; // the list as it was when it was left
 
 function go(url) {
+  if (document.body.dataset.view === 'list') {
+    list.flush();
+    listed = location.pathname + location.search;
+  } else if (new URL(url, location.href).href === location.origin + '/') url = listed;
   history.pushState(null, '', url);
-  route();
   scrollTo(0, 0);
-  // What had the focus is gone.
-  $({ list: 'list', wall: 'wall' }[document.body.dataset.view] ?? 'title').focus({ preventScroll: true });
+  travel(route);
 }
 
-addEventListener('popstate', route);
+addEventListener('popstate', () => travel(route));
 // A page that the browser keeps for the way back would keep its connection, too.
 addEventListener('pagehide', () => watch?.close());
 addEventListener('pageshow', (e) => { if (e.persisted) route(); });
 document.addEventListener('click', (e) => {
-  const link = e.target.closest?.('a[data-link]');
+  const link = e.target.closest?.('a[data-link][href]');
   if (!link || e.button || e.ctrlKey || e.metaKey || e.shiftKey || e.altKey) return;
   e.preventDefault();
   go(link.href);
 });
-$('open').addEventListener('submit', (e) => {
-  e.preventDefault();
-  const key = clean($('open-key').value);
-  if (key) go(page(key));
-});
+openBox(() => (asked ? [] : last?.streams ?? []), go);
 
 // For tests, and for whoever has the console open.
 window.sluice = {

@@ -1,11 +1,38 @@
-// The list of streams, one card each.
+// The list of streams: filtered, sorted, and shown as cards or as a table, all of which stands
+// in the page's address.
 
-import { el, text, show, copyable, $ } from './dom.js';
-import { page, watching, obs, ffmpeg } from './addresses.js';
+import { $, copyable, el, show, text } from './dom.js';
+import { ffmpeg, obs } from './addresses.js';
+import { Card, Row } from './card.js';
+import { keep, recall } from './prefs.js';
+import { Stills, thrifty } from './stills.js';
 import * as say from './format.js';
 
+const looks = ['pictures', 'cards', 'table'];
+const hold = 4000;  // so long an order by figures that change stays as it is, ms
+const pause = 400;  // in typing, until the address has the filter, ms
+const many = 9;     // streams, beyond which cards are small
+
+// How streams are sorted; "-" before the name turns it around. Equal ones are sorted by name.
+const collator = new Intl.Collator(undefined, { numeric: true });
+const orders = {
+  name: () => 0,
+  viewers: (a, b) => b.viewers.total - a.viewers.total,
+  bitrate: (a, b) => b.bitrate - a.bitrate,
+  since: (a, b) => a.uptime_ms - b.uptime_ms,
+};
+const steady = (sort) => ['name', 'since'].includes(sort.replace('-', ''));
+
 export class List {
-  #cards = new Map(); // by key
+  #streams = [];
+  #items = new Map();   // by key, shown or filtered out
+  #shown = [];          // keys, in order
+  #sortedAt = -Infinity;
+  #look = ''; #sort = 'name'; #filter = '';
+  #stills = null;
+  #chooser = null;      // while streams are chosen for a wall
+  #typing = 0;          // timer
+  #wanted = null;       // key of the stream that is to have the focus
 
   constructor() {
     const [server, key] = obs('live/demo');
@@ -17,78 +44,192 @@ export class List {
         el('p', {}, 'Any video file, as if it were live'),
         copyable('Command', ffmpeg('live/demo')[0][1])),
     );
+    $('filter').addEventListener('input', () => {
+      this.#filter = $('filter').value;
+      this.#arrange(true);
+      clearTimeout(this.#typing);
+      this.#typing = setTimeout(() => this.flush(), pause);
+    });
+    $('filter').addEventListener('keydown', (e) => { // with one stream left, it is that one
+      if (e.key === 'Enter' && this.#shown.length === 1) this.#items.get(this.#shown[0]).link.click();
+    });
+    $('sort').addEventListener('change', () => this.#choose({ sort: $('sort').value }));
+    for (const button of $('rows').tHead.querySelectorAll('button')) {
+      const by = button.value;
+      button.addEventListener('click', () => this.#choose({ sort: this.#sort === by ? '-' + by : by }));
+    }
+    for (const radio of document.querySelectorAll('input[name=look]')) {
+      radio.addEventListener('change', () => {
+        keep('look', radio.value);
+        this.#choose({ look: radio.value });
+      });
+    }
+    $('choose').addEventListener('click', async () => {
+      const { Chooser } = await import('./choose.js');
+      this.#chooser ??= new Chooser(() => { this.#chooser = null; });
+      for (const item of this.#items.values()) this.#chooser.dress(item);
+    });
+  }
+
+  // open shows what the page's address asks for.
+  open(search) {
+    const query = new URLSearchParams(search);
+    const sort = query.get('sort') ?? 'name', look = query.get('look');
+    this.#filter = (query.get('q') ?? '').slice(0, 250);
+    this.#sort = Object.hasOwn(orders, sort.replace('-', '')) ? sort : 'name';
+    const chosen = looks.includes(look) ? look : recall('look', thrifty() ? 'cards' : 'pictures', looks);
+    if (chosen !== this.#look) this.#dress(chosen);
+    this.#arrange(true);
+  }
+
+  // close ends what is under way; what is shown stays for the way back, and costs nothing
+  // while it is hidden.
+  close() {
+    clearTimeout(this.#typing);
+    this.#chooser?.close();
+  }
+
+  // flush brings the address up to date, before it is left.
+  flush() {
+    clearTimeout(this.#typing);
+    const query = new URLSearchParams(location.search);
+    const set = (name, value) => (value ? query.set(name, value) : query.delete(name));
+    // What looks like an address may hold a permission, which the history need not have.
+    set('q', /[?=]|:\/\//.test(this.#filter) ? '' : this.#filter);
+    set('sort', this.#sort === 'name' ? '' : this.#sort);
+    set('look', this.#look === 'pictures' && !query.has('look') ? '' : this.#look);
+    const search = query.size ? `?${query}` : '';
+    if (search !== location.search) history.replaceState(history.state, '', '/' + search);
+  }
+
+  // focus goes to a stream, now or as soon as it is there; without it, to the heading.
+  focus(key) {
+    this.#wanted = key;
+    const link = this.#shown.includes(key) && this.#items.get(key).link;
+    if (link) this.#wanted = null;
+    (link || $('list')).focus({ preventScroll: !link });
   }
 
   // update takes the server's streams; isPrivate, that it shows none.
   update(streams, isPrivate) {
-    show($('empty'), streams.length === 0 && !isPrivate);
+    const some = streams.length > 0;
+    show($('empty'), !some && !isPrivate);
     show($('private'), isPrivate);
-    show($('some'), streams.length > 0);
-    const gone = new Set(this.#cards.keys());
-    let place = $('streams').firstElementChild;
+    show($('some'), some);
+    show($('publishing'), some);
+    show($('tools'), streams.length > 1 || this.#filter !== '');
+    const help = $(some ? 'publishing' : 'empty');
+    if ($('how-to').parentElement !== help) help.append($('how-to'));
+    $('streams').classList.toggle('many', streams.length > many);
+
+    this.#streams = streams;
+    delete $('some').dataset.stale;
+    const gone = new Set(this.#items.keys());
     for (const stream of streams) {
       gone.delete(stream.key);
-      let card = this.#cards.get(stream.key);
-      if (!card) this.#cards.set(stream.key, card = new Card(stream.key));
-      card.update(stream);
-      // Moved only when out of place: moving loses the focus.
-      if (card.root === place) place = place.nextElementSibling;
-      else $('streams').insertBefore(card.root, place);
+      let item = this.#items.get(stream.key);
+      if (!item) {
+        item = this.#look === 'table' ? new Row(stream.key) : new Card(stream.key, this.#stills);
+        this.#items.set(stream.key, item);
+        this.#chooser?.dress(item);
+      }
+      item.update(stream);
     }
-    for (const key of gone) {
-      this.#cards.get(key).root.remove();
-      this.#cards.delete(key);
-    }
+    for (const key of gone) this.#drop(key);
+    this.#arrange(false);
     const live = streams.filter((s) => s.state === 'live').length;
     const viewers = streams.reduce((n, s) => n + s.viewers.total, 0);
-    text($('summary'), streams.length ? `${live} live, ${say.count(viewers, 'viewer')}` : '');
+    text($('summary'), some ? `${live} live, ${say.count(viewers, 'viewer')}` : '');
+    const { activeElement } = document;
+    if (this.#wanted && (activeElement === $('list') || activeElement === document.body)) this.focus(this.#wanted);
+    this.#wanted = null;
+  }
+
+  // stale tells that the server does not answer: what is shown is what it said last.
+  stale() {
+    if (!this.#streams.length) return;
+    $('some').dataset.stale = '';
+    for (const item of this.#items.values()) item.stale();
+    text($('summary'), 'Not current');
+  }
+
+  #choose({ sort = this.#sort, look = this.#look }) {
+    this.#sort = sort;
+    if (look !== this.#look) this.#dress(look);
+    this.#arrange(true);
+    this.flush();
+  }
+
+  // dress makes the items anew, for another look.
+  #dress(look) {
+    for (const key of [...this.#items.keys()]) this.#drop(key);
+    this.#stills?.close();
+    this.#stills = look === 'pictures' ? new Stills() : null;
+    this.#look = look;
+    show($('streams'), look !== 'table');
+    show($('rows'), look === 'table');
+    $('streams').classList.toggle('pictured', look === 'pictures');
+    if (this.#streams.length) this.update(this.#streams, false);
+  }
+
+  #drop(key) {
+    const item = this.#items.get(key);
+    item.close();
+    item.root.remove();
+    this.#items.delete(key);
+    this.#chooser?.forget(key);
+  }
+
+  // arrange shows what the filter lets through, in order. What changes every second is sorted
+  // anew only now and then, or when somebody asked for it: nobody clicks on what jumps about.
+  #arrange(asked) {
+    const now = performance.now();
+    const words = this.#filter.toLowerCase().split(/\s+/).filter(Boolean);
+    const wanted = this.#streams.filter((s) => words.every((word) => described(s).includes(word)));
+    const place = new Map(this.#shown.map((key, i) => [key, i]));
+    const held = !asked && !steady(this.#sort) && now - this.#sortedAt < hold;
+    const turned = this.#sort.startsWith('-') ? -1 : 1, order = orders[this.#sort.replace('-', '')];
+    wanted.sort((a, b) => (held ? (place.get(a.key) ?? Infinity) - (place.get(b.key) ?? Infinity) : 0)
+      || turned * (order(a, b) || collator.compare(a.key, b.key)));
+    if (!held) this.#sortedAt = now;
+    this.#shown = wanted.map((s) => s.key);
+    this.#lay();
+    this.#say(words.length > 0);
+  }
+
+  // lay puts the items where they belong. They are moved only when out of place, and the one
+  // that has the focus keeps it.
+  #lay() {
+    const parent = this.#look === 'table' ? $('rows').tBodies[0] : $('streams');
+    const { activeElement } = document, inside = parent.contains(activeElement);
+    const shown = new Set(this.#shown);
+    for (const [key, { root }] of this.#items) if (!shown.has(key)) root.remove();
+    let place = parent.firstElementChild;
+    for (const key of this.#shown) {
+      const { root } = this.#items.get(key);
+      if (root === place) place = place.nextElementSibling;
+      else parent.insertBefore(root, place);
+    }
+    if (inside && activeElement.isConnected && document.activeElement !== activeElement) activeElement.focus({ preventScroll: true });
+  }
+
+  #say(filtered) {
+    if ($('filter').value !== this.#filter) $('filter').value = this.#filter;
+    const by = this.#sort.replace('-', '');
+    $('sort').value = by;
+    for (const button of $('rows').tHead.querySelectorAll('button')) {
+      const way = button.value !== by ? null : (by === 'name') === this.#sort.startsWith('-') ? 'descending' : 'ascending';
+      if (way) button.closest('th').setAttribute('aria-sort', way);
+      else button.closest('th').removeAttribute('aria-sort');
+    }
+    for (const radio of document.querySelectorAll('input[name=look]')) radio.checked = radio.value === this.#look;
+    text($('matches'), !filtered ? '' : this.#shown.length ? `${this.#shown.length} of ${this.#streams.length}`
+      : `None of the ${this.#streams.length} streams matches.`);
   }
 }
 
-class Card {
-  constructor(key) {
-    this.state = el('span', { class: 'pill' });
-    this.picture = el('span');
-    this.video = el('span', { class: 'chip' });
-    this.audio = el('span', { class: 'chip' });
-    this.protocol = el('span', { class: 'chip' });
-    this.bitrate = el('dd');
-    this.viewers = el('dd');
-    this.uptime = el('dd');
-    const more = el('details', { class: 'more' }, el('summary', {}, 'Addresses'));
-    more.addEventListener('toggle', () => {
-      if (!more.open || more.children.length > 1) return;
-      more.append(el('div', { class: 'lines' },
-        ...[...watching(key), ...obs(key)].map(([label, value]) => copyable(label, value))));
-    });
-    this.root = el('li', { class: 'card' },
-      el('div', { class: 'head' },
-        el('h2', {}, el('a', { href: page(key), 'data-link': true }, key)), this.state),
-      el('p', { class: 'chips' }, this.protocol, this.video, this.picture, this.audio),
-      el('dl', { class: 'numbers' },
-        el('div', {}, el('dt', {}, 'Bitrate'), this.bitrate),
-        el('div', {}, el('dt', {}, 'Viewers'), this.viewers),
-        el('div', {}, el('dt', {}, 'Uptime'), this.uptime)),
-      more);
-    this.picture.className = 'chip';
-  }
-
-  update(stream) {
-    this.root.dataset.state = stream.state;
-    text(this.state, say.state(stream));
-    this.state.dataset.state = stream.state;
-    this.#chip(this.protocol, say.protocol(stream.protocol || ''));
-    this.#chip(this.video, say.videoCodec(stream.video));
-    this.#chip(this.picture, say.size(stream.video));
-    this.#chip(this.audio, say.audioCodec(stream.audio));
-    text(this.bitrate, say.bits(stream.bitrate));
-    text(this.viewers, String(stream.viewers.total));
-    this.viewers.title = say.viewers(stream.viewers);
-    text(this.uptime, say.duration(stream.uptime_ms));
-  }
-
-  #chip(chip, words) {
-    text(chip, words);
-    show(chip, words !== '');
-  }
+// described is what of a stream is searched.
+function described(s) {
+  return [s.key, say.state(s), s.protocol, say.videoCodec(s.video), say.size(s.video), say.audioCodec(s.audio),
+    s.video ? '' : 'sound only'].join('\n').toLowerCase();
 }

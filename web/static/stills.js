@@ -1,0 +1,169 @@
+// Pictures of what is live: the newest key frame of each stream whose card is in sight, asked
+// for every ten seconds, a few at a time. Without one, a card is as good; errors are silent.
+
+import { el } from './dom.js';
+import { stillAsk } from './addresses.js';
+
+const period = 10000;     // between two pictures of a stream, ms
+const glance = 120;       // a card that is in sight for less is scrolled past, ms
+const slowest = 80000;    // between two questions where there is no picture, ms
+const patience = 8000;    // until a question, or a picture that does not decode, is given up, ms
+const most = 2;           // questions at a time
+const largest = 8 << 20;  // of a picture, bytes
+const kept = 120;         // pictures that are kept while their cards are out of sight
+const sharpest = 2;       // dots of a picture to a pixel of the page
+
+// thrifty reports whether the visitor's browser asks for few bytes.
+export const thrifty = () => matchMedia('(prefers-reduced-data: reduce)').matches || !!navigator.connection?.saveData;
+
+export class Stills {
+  #cards = new Map(); // by element, those drawn last at the end
+  #busy = 0;          // questions on their way
+  #next = 0;          // when a picture may be asked for anew
+  #timer = 0;
+  #turn = Promise.resolve(); // pictures are decoded one after another, by one element
+  #video = null;
+  #closed = new AbortController();
+  #observer = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      const card = this.#cards.get(target);
+      if (!card) continue;
+      card.seen = isIntersecting;
+      if (card.seen) card.due = Math.max(card.due, performance.now() + glance);
+    }
+    this.#work();
+  });
+
+  constructor() {
+    document.addEventListener('visibilitychange', () => this.#work(), { signal: this.#closed.signal });
+  }
+
+  // watch draws pictures of a stream on a canvas while the element is in sight, and marks the
+  // element with data-still once there is one.
+  watch(element, key, canvas) {
+    if (this.#cards.has(element)) return;
+    this.#cards.set(element, { element, key, canvas, seen: false, busy: false, due: 0, tag: null, failures: 0 });
+    this.#observer.observe(element);
+  }
+
+  // forget gives up an element: nothing is asked for it any more, and what is drawn stays.
+  forget(element) {
+    this.#observer.unobserve(element);
+    this.#cards.delete(element);
+  }
+
+  close() {
+    this.#closed.abort();
+    this.#observer.disconnect();
+    clearTimeout(this.#timer);
+    this.#cards.clear();
+  }
+
+  // work asks for the picture that is due, or waits until one is. A first picture is asked for
+  // at once; those after it are spread over the period.
+  #work() {
+    clearTimeout(this.#timer);
+    if (this.#closed.signal.aborted || document.hidden || this.#busy >= most) return;
+    let seen = 0, first = null, at = Infinity;
+    for (const card of this.#cards.values()) {
+      if (!card.seen) continue;
+      seen++;
+      const due = card.tag === null ? card.due : Math.max(card.due, this.#next);
+      if (!card.busy && due < at) [first, at] = [card, due];
+    }
+    if (!first) return;
+    const now = performance.now();
+    if (at > now) {
+      this.#timer = setTimeout(() => this.#work(), at - now);
+      return;
+    }
+    if (first.tag !== null) this.#next = now + 0.9 * period / seen;
+    this.#ask(first);
+    this.#work();
+  }
+
+  async #ask(card) {
+    card.busy = true;
+    this.#busy++;
+    const begun = performance.now(), going = new AbortController(), stop = () => going.abort();
+    const timer = setTimeout(stop, patience);
+    this.#closed.signal.addEventListener('abort', stop, { signal: going.signal });
+    try {
+      const response = await fetch(stillAsk(card.key), { signal: going.signal, cache: 'no-cache' });
+      const tag = response.headers.get('ETag') ?? '';
+      if (!response.ok || Number(response.headers.get('Content-Length')) > largest) throw new Error('no picture');
+      if (!tag || tag !== card.tag) await this.#draw(card, await response.blob());
+      card.tag = tag;
+      card.failures = 0;
+    } catch {
+      card.failures++;
+    }
+    clearTimeout(timer);
+    going.abort(); // of an answer that was not read
+    card.busy = false;
+    card.due = begun + Math.min(slowest, period * 2 ** Math.max(0, card.failures - 1));
+    this.#busy--;
+    this.#work();
+  }
+
+  #draw(card, blob) {
+    const turn = this.#turn.then(async () => {
+      if (!this.#cards.has(card.element)) return;
+      paint(await this.#decode(blob), card.canvas);
+      card.element.dataset.still = '';
+      this.#cards.delete(card.element); // and to the end
+      this.#cards.set(card.element, card);
+      this.#spare();
+    }).finally(() => this.#video?.removeAttribute('src'));
+    this.#turn = turn.catch(() => {});
+    return turn;
+  }
+
+  // decode resolves to a video element that shows the picture.
+  async #decode(blob) {
+    const video = this.#video ??= el('video', { muted: true, playsinline: true, preload: 'auto' });
+    const url = URL.createObjectURL(blob);
+    let timer;
+    try {
+      await new Promise((done, fail) => {
+        video.onloadeddata = done;
+        video.onerror = () => fail(new Error('it cannot be decoded'));
+        timer = setTimeout(video.onerror, patience);
+        video.muted = true;
+        video.src = url;
+        video.play().catch(() => {}); // some decode nothing before
+      });
+      return video;
+    } finally {
+      clearTimeout(timer);
+      video.onloadeddata = video.onerror = null;
+      URL.revokeObjectURL(url);
+    }
+  }
+
+  // spare gives back the memory of pictures that nobody has seen for long.
+  #spare() {
+    let drawn = 0;
+    for (const card of this.#cards.values()) if (card.tag !== null) drawn++;
+    for (const card of this.#cards.values()) {
+      if (drawn <= kept) return;
+      if (card.seen || card.tag === null) continue;
+      card.canvas.width = card.canvas.height = 0;
+      card.tag = null;
+      delete card.element.dataset.still;
+      drawn--;
+    }
+  }
+}
+
+// paint draws the picture as large as the canvas is shown, and no larger than it is.
+function paint(video, canvas) {
+  const { videoWidth: w, videoHeight: h } = video;
+  const { clientWidth, clientHeight } = canvas.parentElement;
+  if (!w || !h || !clientWidth) throw new Error('there is nothing to draw');
+  const scale = Math.min(1, Math.min(devicePixelRatio, sharpest) * Math.min(clientWidth / w, clientHeight / h));
+  const width = Math.max(1, Math.round(w * scale)), height = Math.max(1, Math.round(h * scale));
+  if (canvas.width !== width) canvas.width = width;
+  if (canvas.height !== height) canvas.height = height;
+  canvas.getContext('2d', { alpha: false }).drawImage(video, 0, 0, width, height);
+}
