@@ -20,13 +20,15 @@
 // ended and reconnecting last until there is data again, so that a new attempt
 // does not flicker as "connecting"; after a standstill, until the picture goes on.
 
+import { Attempts } from './attempts.js';
 import { Edge } from './edge.js';
 import { meaning, mediaMeaning } from './ends.js';
+import { Figures } from './figures.js';
 import { LOST } from './loader.js';
 import { Place } from './place.js';
 import { Session } from './session.js';
 import { holds } from './gap.js';
-import { frames, freeze } from './picture.js';
+import { freeze } from './picture.js';
 import { http, ws, back, withBack } from './addresses.js';
 import { seconds } from './format.js';
 
@@ -36,7 +38,6 @@ const frozen = 700;          // without a new picture for so long, it has stalle
 const standing = 3000;       // with data but without a new picture for so long, it is opened anew
 const silent = 10000;        // without data for so long, the connection is dead
 const parked = 30000;        // paused for so long, the connection is given back
-const again = { first: 300, growth: 2, most: 15000 };
 const settled = 8000;        // an attempt that lasted so long begins the pauses anew
 const mediaErrors = 3;       // in a row, then it has failed
 
@@ -45,11 +46,7 @@ export class Player {
   reason = '';               // in words, or empty
   remedy = '';               // 'http': playing over HTTP may work
   refusal = '';              // 'denied' or 'expired': why it has failed, if it is that
-  retryAt = 0;               // when the next attempt is due (performance.now), or 0
-  figures = {
-    bytes: 0, sessions: 0, reconnects: 0, stalls: 0, firstFrameMS: 0,
-    framesDecoded: 0, framesDropped: 0, frozen: 0, closeCode: 0, closeReason: '',
-  };
+  figures = new Figures();
   media = null;              // what mpegts.js found out: {videoCodec, width, …}
 
   #mpegts; #video; #still; #changed;
@@ -58,14 +55,9 @@ export class Player {
   #place = new Place();      // of a viewer who has gone back by hand
   #session = null;
   #ticker = 0;
-  #retry = 0;
-  #pause = 0;                // the last pause before an attempt
+  #attempts = new Attempts(() => this.#open());
   #known = null;             // what the server says of the stream, see heard
   #held = false;             // paused by hand
-  #mediaErrors = 0;
-  #standstills = 0;          // since it last played for a while
-  #unopened = 0;             // WebSockets in a row that did not get through
-  #frames = { decoded: 0, dropped: 0 }; // of past sessions
 
   // changed is called whenever state, reason or retryAt have changed.
   constructor({ mpegts, video, still, key, wishes, over, known, changed }) {
@@ -89,12 +81,13 @@ export class Player {
   stop() {
     video_events(this.#video, 'remove', this);
     clearInterval(this.#ticker);
-    clearTimeout(this.#retry);
+    this.#attempts.cancel();
     this.#close();
     this.#still.hidden = true;
   }
 
   get over() { return this.#over; }
+  get retryAt() { return this.#attempts.retryAt; } // when the next attempt is due (performance.now), or 0
   get rewound() { return this.#place.kept; }
   get back() { return this.rewound || this.#edge.back > 0; } // whether it is to be behind live
 
@@ -122,7 +115,7 @@ export class Player {
 
   // renew closes what is open, and opens anew: the place so far behind live, if given.
   #renew(state, back) {
-    this.#pause = this.#mediaErrors = this.#unopened = this.#standstills = 0;
+    this.#attempts.fresh();
     this.#held = false;
     this.#freeze();
     this.#close();
@@ -170,7 +163,7 @@ export class Player {
     const news = known === 'live' && before !== 'live' || known !== null && before === null;
     if (news && !this.#session && !this.#held && this.state !== 'connecting') {
       if (this.state !== 'failed' || known === 'live' && before !== null) {
-        this.#mediaErrors = 0;
+        this.#attempts.mediaErrors = 0;
         this.#open();
       }
     }
@@ -178,8 +171,7 @@ export class Player {
 
   // open begins a session, which counts as a reconnect unless it is for another place.
   #open(counts = true) {
-    clearTimeout(this.#retry);
-    this.retryAt = 0;
+    this.#attempts.cancel();
     if (!this.state) this.#set('connecting');
     else this.#changed();
 
@@ -191,7 +183,7 @@ export class Player {
     const session = this.#session = new Session({
       mpegts: this.#mpegts, over: this.#over, video: this.#video, back, now,
       url: (this.#over === 'http' ? http : ws)(this.#key, back ? withBack(this.#wishes, back) : this.#wishes),
-      opened: mine(() => { this.#unopened = 0; }),
+      opened: mine(() => { this.#attempts.unopened = 0; }),
       data: mine((n) => { this.figures.bytes += n; }),
       ended: mine((end) => this.#ended(end)),
       media: mine((info) => { this.media = info; }),
@@ -214,11 +206,9 @@ export class Player {
   #close() {
     const session = this.#session;
     if (!session) return;
-    const { decoded, dropped } = frames(this.#video);
+    this.figures.over(this.#video);
     if (this.rewound) this.#place.keep(this.lag, performance.now());
     this.#session = null;
-    this.#frames.decoded += decoded;
-    this.#frames.dropped += dropped;
     session.close();
     this.#video.playbackRate = 1;
   }
@@ -228,11 +218,11 @@ export class Player {
     const session = this.#session, now = performance.now();
     this.figures.closeCode = end.code;
     this.figures.closeReason = end.reason;
-    if (now - session.began > settled) this.#pause = 0;
+    if (now - session.began > settled) this.#attempts.pause = 0;
     const blocked = end.code === LOST && !end.opened && this.#over === 'ws' && this.#known !== null;
-    if (blocked) this.#unopened++;
+    if (blocked) this.#attempts.unopened++;
     const { state, least, words, remedy, refusal } = meaning(end, {
-      shown: session.shown, state: this.state, unopened: blocked ? this.#unopened : 0,
+      shown: session.shown, state: this.state, unopened: blocked ? this.#attempts.unopened : 0,
     });
     this.remedy = remedy;
     if (state === 'failed') return this.#fail(words, refusal);
@@ -252,33 +242,29 @@ export class Player {
   }
 
   #later(least) {
-    this.#pause = Math.min(again.most, this.#pause ? this.#pause * again.growth : again.first);
-    const pause = Math.max(least, this.#pause) * (0.8 + 0.4 * Math.random());
-    this.retryAt = performance.now() + pause;
-    clearTimeout(this.#retry);
-    this.#retry = setTimeout(() => this.#open(), pause);
+    this.#attempts.later(least);
     this.#changed();
   }
 
   #fail(reason, refusal = '') {
     this.#freeze();
     this.#close();
-    clearTimeout(this.#retry);
-    Object.assign(this, { reason, refusal, retryAt: 0 });
+    this.#attempts.cancel();
+    Object.assign(this, { reason, refusal });
     this.#set('failed');
   }
 
   #mediaError(detail, info) {
     const { failed, words } = mediaMeaning(this.#mpegts, detail, info);
     if (failed) return this.#fail(words);
-    if (++this.#mediaErrors >= mediaErrors) return this.#fail(`the browser cannot play this (${words})`);
+    if (++this.#attempts.mediaErrors >= mediaErrors) return this.#fail(`the browser cannot play this (${words})`);
     this.#reopen(`the browser stumbled over the data (${words})`);
   }
 
   // stands ends a session in which data comes and nothing moves.
   #stands() {
     this.figures.frozen++;
-    this.#standstills++;
+    this.#attempts.standstills++;
     this.#reopen(this.#session.shown ? 'the picture stood still although data came'
       : 'no picture came although data did');
   }
@@ -319,27 +305,15 @@ export class Player {
   #look() {
     const session = this.#session, video = this.#video, now = performance.now();
     if (!session || session.ended !== null) return;
-    const { decoded, dropped } = frames(this.#video);
-    this.figures.framesDecoded = this.#frames.decoded + decoded;
-    this.figures.framesDropped = this.#frames.dropped + dropped;
-
-    if (!session.lastData) {
-      if (this.state !== 'ended' && now - session.began > waitShown
-        && !['live', 'private', null].includes(this.#known)) {
-        this.reason = '';
-        this.#set('waiting');
-      } else if (this.state === 'waiting' && this.#known === 'live') {
-        this.#set('connecting');
-      }
-      return;
-    }
+    const decoded = this.figures.look(video);
+    if (!session.lastData) return this.#await(session, now);
     if (now - session.lastData > silent && this.#known !== 'grace') {
       return this.#ended({ code: LOST, reason: `no data for ${seconds(silent / 1000)}`, opened: true });
     }
     const excused = this.#held || document.hidden || this.#known === 'grace';
     // Where a picture never came, the line may be slow: each attempt has longer.
     const still = session.standstill.look(video, decoded, excused, now);
-    if (still > standing + (session.shown ? 0 : this.#pause)) return this.#stands();
+    if (still > standing + (session.shown ? 0 : this.#attempts.pause)) return this.#stands();
     if (this.#held) {
       if (session.heldAt && now - session.heldAt > parked) {
         this.#freeze();
@@ -350,20 +324,32 @@ export class Player {
     if (video.paused && !document.hidden && video.readyState > 2) this.#play();
 
     this.#edge.keep(now);
-    if (video.currentTime !== session.time) {
-      if (video.readyState > 1 && !video.seeking) this.#moves(session, now);
-      session.time = video.currentTime;
-      session.moved = now;
+    if (session.look(video, now)) this.#shows();
+    this.#tell(session, now);
+  }
+
+  // await says what a session without data waits for.
+  #await(session, now) {
+    if (this.state !== 'ended' && now - session.began > waitShown
+      && !['live', 'private', null].includes(this.#known)) {
+      this.reason = '';
+      this.#set('waiting');
+    } else if (this.state === 'waiting' && this.#known === 'live') {
+      this.#set('connecting');
     }
-    const stuck = now - session.moved > frozen;
+  }
+
+  // tell says whether the picture of a session with data moves.
+  #tell(session, now) {
+    const stuck = now - session.moved > frozen, attempts = this.#attempts;
     if (session.shown && !stuck) {
-      if (now - session.shown > settled) this.#pause = this.#standstills = 0;
+      if (now - session.shown > settled) attempts.pause = attempts.standstills = 0;
       this.reason = '';
       this.#set('playing');
     } else if (stuck && this.#known === 'grace') {
       this.reason = 'the publisher is gone; it may come back';
       this.#set('waiting');
-    } else if (session.shown || this.state !== 'reconnecting' || !this.#standstills) {
+    } else if (session.shown || this.state !== 'reconnecting' || !attempts.standstills) {
       if (this.state === 'playing') {
         this.figures.stalls++;
         this.#edge.stalled(now);
@@ -373,13 +359,11 @@ export class Player {
     }
   }
 
-  // moves notes that the picture moves.
-  #moves(session, now) {
-    if (session.shown) return;
-    session.shown = now;
-    session.origin = this.#video.buffered.start(0);
-    this.#mediaErrors = 0;
-    if (!this.#standstills) this.#pause = 0; // else a moment of picture proves nothing
+  // shows notes that the picture moves for the first time in a session.
+  #shows() {
+    const attempts = this.#attempts;
+    attempts.mediaErrors = 0;
+    if (!attempts.standstills) attempts.pause = 0; // else a moment of picture proves nothing
     this.#still.hidden = true;
   }
 

@@ -55,6 +55,20 @@ export class Session {
     this.player.load();
   }
 
+  // look notes when and where the picture moves, and reports whether it does so for the
+  // first time; to be called a few times a second.
+  look(video, now) {
+    if (video.currentTime === this.time) return false;
+    const first = !this.shown && video.readyState > 1 && !video.seeking;
+    if (first) {
+      this.shown = now;
+      this.origin = video.buffered.start(0);
+    }
+    this.time = video.currentTime;
+    this.moved = now;
+    return first;
+  }
+
   // lag is how far the picture is behind live, s, by how far what is buffered says that
   // it is. Of a session that began far back, the server need not have sent all that lies
   // between; then the time that has passed and the time that was played tell.
