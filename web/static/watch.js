@@ -2,23 +2,16 @@
 
 import { $, text, show, copyable, rows } from './dom.js';
 import { watching, obs, ffmpeg, permitted } from './addresses.js';
-import { refusalHeadlines, refusalPills } from './ends.js';
 import { load } from './library.js';
 import { Player } from './player.js';
 import { Recordings } from './recordings.js';
 import { Rewind } from './rewind.js';
 import { Screen } from './screen.js';
+import { detail, headline, pill, remedies } from './states.js';
 import * as say from './format.js';
 
 const settle = 500; // so long the addresses wait for the recordings above them, ms
 const preference = 'sluice.over'; // in localStorage: 'ws' or 'http'
-
-const headlines = {
-  connecting: 'Connecting', waiting: 'Waiting for the publisher', buffering: 'Buffering',
-  playing: 'Playing', paused: 'Paused', ended: 'The stream has ended',
-  reconnecting: 'Reconnecting', failed: 'This cannot be played',
-};
-const pills = { ...headlines, waiting: 'Waiting for publisher', ended: 'Ended', failed: 'Failed' };
 
 export class Watch {
   player = null;
@@ -98,7 +91,7 @@ export class Watch {
   #show() {
     const { state, reason } = this;
     this.#overlay(state, reason, this.player?.remedy ?? '');
-    text($('state'), (state === 'failed' && refusalPills[this.player?.refusal]) || (pills[state] ?? state));
+    text($('state'), pill(state, this.player?.refusal));
     $('state').dataset.state = state;
     this.#screen.paused(state === 'paused' || $('video').paused);
     this.#figures();
@@ -108,29 +101,15 @@ export class Watch {
 
   #overlay(state, reason, remedy) {
     this.#screen.overlay({
-      state, headline: (state === 'failed' && refusalHeadlines[this.player?.refusal]) || (headlines[state] ?? state),
-      detail: this.#detail(state, reason),
-      again: { failed: 'Try again', reconnecting: 'Try now', paused: 'Play' }[state] ?? '',
+      state, headline: headline(state, this.player?.refusal), detail: detail(state, reason, this.player?.retryAt),
+      again: remedies[state] ?? '',
     });
     show($('other'), remedy === 'http');
     text($('other'), 'Play over HTTP');
   }
 
-  #detail(state, reason) {
-    switch (state) {
-      case 'waiting': return say.sentence(reason) || 'It starts by itself as soon as somebody publishes.';
-      case 'ended': return 'It goes on by itself when the publisher comes back.';
-      case 'reconnecting': {
-        const left = Math.ceil(((this.player?.retryAt || 0) - performance.now()) / 1000);
-        return [say.sentence(reason), left > 0 ? `Trying again in ${left} s.` : 'Trying again.']
-          .filter(Boolean).join(' ');
-      }
-      default: return say.sentence(reason);
-    }
-  }
-
   #figures() {
-    if (this.state === 'reconnecting') text($('detail'), this.#detail('reconnecting', this.reason));
+    if (this.state === 'reconnecting') text($('detail'), detail('reconnecting', this.reason, this.player?.retryAt));
     const stream = this.#stream, player = this.player, media = player?.media;
     const playing = this.state === 'playing' || this.state === 'buffering';
     const lag = playing ? player.lag : 0;

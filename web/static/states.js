@@ -1,0 +1,31 @@
+// The states of a player in words, large over the picture and small beside it.
+
+import { refusalHeadlines, refusalPills } from './ends.js';
+import * as say from './format.js';
+
+const headlines = {
+  connecting: 'Connecting', waiting: 'Waiting for the publisher', buffering: 'Buffering',
+  playing: 'Playing', paused: 'Paused', ended: 'The stream has ended',
+  reconnecting: 'Reconnecting', failed: 'This cannot be played',
+};
+const pills = { ...headlines, waiting: 'Waiting for publisher', ended: 'Ended', failed: 'Failed' };
+
+// headline and pill tell a state; refusal is that of the player (ends.js).
+export const headline = (state, refusal) => (state === 'failed' && refusalHeadlines[refusal]) || (headlines[state] ?? state);
+export const pill = (state, refusal) => (state === 'failed' && refusalPills[refusal]) || (pills[state] ?? state);
+
+// detail is what more there is to say: the player's reason, and when it tries again.
+export function detail(state, reason, retryAt = 0) {
+  switch (state) {
+    case 'waiting': return say.sentence(reason) || 'It starts by itself as soon as somebody publishes.';
+    case 'ended': return 'It goes on by itself when the publisher comes back.';
+    case 'reconnecting': {
+      const left = Math.ceil((retryAt - performance.now()) / 1000);
+      return [say.sentence(reason), left > 0 ? `Trying again in ${left} s.` : 'Trying again.'].filter(Boolean).join(' ');
+    }
+    default: return say.sentence(reason);
+  }
+}
+
+// remedies are what the button over the picture says in a state, if there is one.
+export const remedies = { failed: 'Try again', reconnecting: 'Try now', paused: 'Play' };
