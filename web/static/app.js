@@ -6,6 +6,7 @@ import { List } from './list.js';
 import { Poller, json } from './poll.js';
 import { openBox } from './openbox.js';
 import { Others } from './others.js';
+import './skip.js';
 import { Recording } from './recording.js';
 import { Recordings } from './recordings.js';
 import { Watch } from './watch.js';

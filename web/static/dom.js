@@ -14,19 +14,20 @@ export function el(name, attributes = {}, ...children) {
 }
 
 // text sets an element's text, and leaves it alone when it is that already:
-// no selection is lost, no screen reader repeats itself.
+// no selection is lost, no screen reader repeats itself. Like show and icon it
+// does nothing for null: not every page has every part.
 export function text(e, value) {
-  if (e.textContent !== value) e.textContent = value;
+  if (e && e.textContent !== value) e.textContent = value;
 }
 
 export function show(e, visible) {
-  if (e.hidden === visible) e.hidden = !visible;
+  if (e && e.hidden === visible) e.hidden = !visible;
 }
 
 // icon points an element's <use> at another symbol of the page.
 export function icon(e, name) {
-  const use = e.querySelector('use');
-  if (use.getAttribute('href') !== '#i-' + name) use.setAttribute('href', '#i-' + name);
+  const use = e?.querySelector('use');
+  if (use && use.getAttribute('href') !== '#i-' + name) use.setAttribute('href', '#i-' + name);
 }
 
 // rows fills a list of terms; those without a value hide.
@@ -44,7 +45,7 @@ export function rows(list, values) {
 export function copyable(label, value, secret = '') {
   const shown = secret ? value.replaceAll(secret, '…') : value;
   // Where a line wraps, it wraps between words, not at the dash of an option.
-  const code = el('code', { tabindex: '0' }, ...shown.split(/( )/).map((word) => el('span', {}, word)));
+  const code = el('code', {}, ...shown.split(/( )/).map((word) => el('span', {}, word)));
   const button = el('button', { type: 'button', class: 'copy', 'aria-label': `Copy: ${label}` }, 'Copy');
   let back;
   button.addEventListener('click', async () => {
@@ -57,10 +58,30 @@ export function copyable(label, value, secret = '') {
   return el('div', { class: 'copyable' }, el('span', { class: 'label' }, label), code, button);
 }
 
-// copy puts a text into the clipboard. Browsers have navigator.clipboard only
+// copyables are lines to copy, of [label, value] each, as one stop of the Tab key: the arrow
+// keys, Home and End go from one button to the next. label is the name of all together.
+export function copyables(label, lines, secret = '') {
+  const all = el('div', { role: 'toolbar', 'aria-orientation': 'vertical', 'aria-label': label },
+    ...lines.map(([name, value]) => copyable(name, value, secret)));
+  const buttons = [...all.querySelectorAll('button')];
+  const choose = (chosen) => { for (const b of buttons) b.tabIndex = b === chosen ? 0 : -1; };
+  choose(buttons[0]);
+  all.addEventListener('focusin', (e) => { if (buttons.includes(e.target)) choose(e.target); });
+  all.addEventListener('keydown', (e) => {
+    const at = buttons.indexOf(e.target), last = buttons.length - 1;
+    const to = { ArrowDown: Math.min(at + 1, last), ArrowUp: Math.max(at - 1, 0), Home: 0, End: last }[e.key];
+    if (at < 0 || to === undefined || e.altKey || e.ctrlKey || e.metaKey || e.shiftKey) return;
+    e.preventDefault();
+    buttons[to].focus();
+  });
+  return all;
+}
+
+// copy puts a text into the clipboard, and reports whether it could; shown is the element
+// that shows it. Browsers have navigator.clipboard only
 // on https and localhost; elsewhere the old command serves, and failing that
 // the text is at least selected.
-async function copy(value, shown) {
+export async function copy(value, shown) {
   try {
     await navigator.clipboard.writeText(value);
     return true;

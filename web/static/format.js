@@ -107,3 +107,9 @@ export function gaps({ gaps: n, gap_seconds: s }) {
 }
 
 export const sentence = (words) => (words ? words[0].toUpperCase() + words.slice(1).replace(/\.?$/, '.') : '');
+
+// fileStem is how a file about a stream is called, without an ending: what no file system
+// minds of its name, 80 letters at most.
+export const fileStem = (name) =>
+  Array.from(name.replace(/[\u0000-\u001f\u007f<>:"/\\|?*\u200e\u200f\u202a-\u202e\u2066-\u2069\s]+/g, '-'))
+    .slice(0, 80).join('').replace(/^[-.]+|[-.]+$/g, '') || 'picture';

@@ -27,6 +27,7 @@ import { Figures } from './figures.js';
 import { LOST } from './loader.js';
 import { Place } from './place.js';
 import { Session } from './session.js';
+import { play } from './sound.js';
 import { holds } from './gap.js';
 import { freeze } from './picture.js';
 import { http, ws, back, withBack } from './addresses.js';
@@ -194,7 +195,7 @@ export class Player {
 
   #play() {
     const session = this.#session;
-    this.#video.play().catch((e) => {
+    play(this.#video).catch((e) => {
       if (this.#session !== session || e.name !== 'NotAllowedError') return;
       this.#held = true; // the browser wants a click first
       session.heldAt = performance.now();
@@ -322,7 +323,6 @@ export class Player {
       return this.#set('paused');
     }
     if (video.paused && !document.hidden && video.readyState > 2) this.#play();
-
     this.#edge.keep(now);
     if (session.look(video, now)) this.#shows();
     this.#tell(session, now);

@@ -1,6 +1,6 @@
 // The view of one recording: the player with its bar, and what there is to know.
 
-import { $, el, text, show, copyable, rows } from './dom.js';
+import { $, el, text, show, copyables, rows } from './dom.js';
 import { page, playing, flvFile, mp4File, fileName } from './addresses.js';
 import { load } from './library.js';
 import { refusalHeadlines, refusalOf, refusalPills } from './ends.js';
@@ -13,6 +13,7 @@ import * as say from './format.js';
 const headlines = {
   connecting: 'Loading', waiting: 'That is all by now', buffering: 'Buffering', playing: 'Playing',
   paused: 'Paused', ended: 'The recording is over', reconnecting: 'Reconnecting', failed: 'This cannot be played',
+  silent: 'The sound is off',
 };
 const pills = { ...headlines, waiting: 'Waiting for more', ended: 'Over', failed: 'Failed' };
 const growing = 3000, retry = 3000; // between two questions for what grows, and for what is not there yet, ms
@@ -42,7 +43,8 @@ export class Recording {
     for (const id of ['figures', 'elsewhere', 'files']) $(id).replaceChildren();
     show($('permitted'), false);
     this.#screen = new Screen({
-      signal, toggle: () => this.player?.toggle(), move: (by) => this.#move(by),
+      signal, name: this.#key.replace(/\/[^/]*$/, ''), toggle: () => this.player?.toggle(),
+      clicked: () => (this.#silent ? this.#screen.mute(false) : this.player?.toggle()), move: (by) => this.#move(by),
       audible: () => !!this.#recording?.audio && this.state === 'playing',
     });
     this.#bar = new SeekBar({
@@ -56,6 +58,7 @@ export class Recording {
       done: (place) => this.player?.seek(place),
     });
     $('again').addEventListener('click', () => this.#again(), { signal });
+    $('video').addEventListener('volumechange', () => this.#show(), { signal });
     this.#show();
     await this.#find();
   }
@@ -112,7 +115,11 @@ export class Recording {
       },
       changed: () => this.#show(),
     });
-    this.#clock = setInterval(() => this.#figures(), 250);
+    let even = false;
+    this.#clock = setInterval(() => {
+      this.#figures();
+      if (even = !even) this.#screen.note(this.player.sample());
+    }, 250);
     this.player.start();
     this.#show();
     this.#follow(key);
@@ -161,14 +168,15 @@ export class Recording {
       state !== 'recording' && file(mp4File(recording, this.#permission), 'Download MP4', 'mp4'),
       file(flvFile(recording, this.#permission), 'Download FLV', 'flv'),
     ].filter(Boolean));
-    $('elsewhere').replaceChildren(...playing(recording, this.#permission)
-      .map(([label, value]) => copyable(label, value, this.#permission)));
+    $('elsewhere').replaceChildren(copyables('Addresses to play at',
+      playing(recording, this.#permission), this.#permission));
     show($('permitted'), this.#permission !== '');
   }
 
   #again() {
     if (!this.player) return location.reload();
-    if (['paused', 'ended'].includes(this.state)) this.player.toggle();
+    if (this.#silent) this.#screen.mute(false);
+    else if (['paused', 'ended'].includes(this.state)) this.player.toggle();
     else this.player.tryNow();
   }
 
@@ -181,17 +189,17 @@ export class Recording {
   }
 
   #show() {
-    const { state, reason } = this, played = this.player && this.player.time > 0;
+    const { state, reason } = this, seen = this.#silent ? 'silent' : state, played = this.player && this.player.time > 0;
     this.#screen.overlay({
       // Once it has been played, nothing is in the way of who looks at a picture.
-      state: state === 'paused' && played ? 'playing' : state,
-      headline: (state === 'failed' && refusalHeadlines[this.#refusal]) || (headlines[state] ?? state),
-      detail: this.#detail(state, reason),
-      again: { failed: 'Try again', reconnecting: 'Try now', paused: 'Play', ended: 'Play again' }[state] ?? '',
+      state: state === 'paused' && played ? 'playing' : seen,
+      headline: (state === 'failed' && refusalHeadlines[this.#refusal]) || (headlines[seen] ?? seen),
+      detail: this.#detail(seen, reason),
+      again: { failed: 'Try again', reconnecting: 'Try now', paused: 'Play', ended: 'Play again', silent: 'Turn the sound on' }[seen] ?? '',
     });
     show($('other'), false);
-    text($('state'), (state === 'failed' && refusalPills[this.#refusal]) || (pills[state] ?? state));
-    $('state').dataset.state = state;
+    text($('state'), (state === 'failed' && refusalPills[this.#refusal]) || (pills[seen] ?? seen));
+    $('state').dataset.state = seen;
     this.#screen.paused(state !== 'playing' && state !== 'buffering' && state !== 'waiting');
     this.#screen.sound();
     this.#figures();
@@ -200,6 +208,7 @@ export class Recording {
 
   #detail(state, reason) {
     switch (state) {
+      case 'silent': return 'This recording has no picture, so there is nothing to see.';
       case 'waiting': return 'It is still being recorded, and goes on by itself.';
       case 'reconnecting': {
         const left = Math.ceil(((this.player?.retryAt || 0) - performance.now()) / 1000);
@@ -207,6 +216,11 @@ export class Recording {
       }
       default: return say.sentence(reason);
     }
+  }
+
+  // silent says whether it plays, and there is nothing to see and nothing to hear.
+  get #silent() {
+    return this.state === 'playing' && !!this.#recording && !this.#recording.video && this.#screen.silent;
   }
 
   #figures() {

@@ -1,4 +1,5 @@
 // The states of a player in words, large over the picture and small beside it.
+// "silent" is none of a player: it plays, and there is nothing to see and nothing to hear.
 
 import { refusalHeadlines, refusalPills } from './ends.js';
 import * as say from './format.js';
@@ -6,7 +7,7 @@ import * as say from './format.js';
 const headlines = {
   connecting: 'Connecting', waiting: 'Waiting for the publisher', buffering: 'Buffering',
   playing: 'Playing', paused: 'Paused', ended: 'The stream has ended',
-  reconnecting: 'Reconnecting', failed: 'This cannot be played',
+  reconnecting: 'Reconnecting', failed: 'This cannot be played', silent: 'The sound is off',
 };
 const pills = { ...headlines, waiting: 'Waiting for publisher', ended: 'Ended', failed: 'Failed' };
 
@@ -18,6 +19,7 @@ export const pill = (state, refusal) => (state === 'failed' && refusalPills[refu
 export function detail(state, reason, retryAt = 0) {
   switch (state) {
     case 'waiting': return say.sentence(reason) || 'It starts by itself as soon as somebody publishes.';
+    case 'silent': return 'This stream has no picture, so there is nothing to see.';
     case 'ended': return 'It goes on by itself when the publisher comes back.';
     case 'reconnecting': {
       const left = Math.ceil((retryAt - performance.now()) / 1000);
@@ -28,4 +30,4 @@ export function detail(state, reason, retryAt = 0) {
 }
 
 // remedies are what the button over the picture says in a state, if there is one.
-export const remedies = { failed: 'Try again', reconnecting: 'Try now', paused: 'Play' };
+export const remedies = { failed: 'Try again', reconnecting: 'Try now', paused: 'Play', silent: 'Turn the sound on' };

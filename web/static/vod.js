@@ -11,9 +11,10 @@
 
 import { rangeLoader } from './range.js';
 import { overGap, ahead, holds } from './gap.js';
-import { freeze } from './picture.js';
+import { freeze, Meter } from './picture.js';
 import { flvFile, mp4File } from './addresses.js';
 import { Denied } from './recordings.js';
+import { play } from './sound.js';
 import { ways } from './ways.js';
 
 const tick = 200;             // between two looks at the video, ms
@@ -44,6 +45,7 @@ export class VOD {
   #turn = 0;                  // tells an old attempt
   #ticker = 0; #retry = 0;
   #quiet = new AbortController();
+  #meter = new Meter();
 
   // library brings mpegts.js in and returns what is wrong. ask returns what the server
   // says of the recording, null if there is none any more, and throws if it does not
@@ -104,6 +106,15 @@ export class VOD {
     if (this.#playing) this.#play();
     else video.pause();
     this.#look();
+  }
+
+  // sample tells how it plays at this moment, as plain numbers (gauges.js).
+  sample() {
+    const video = this.#video, { bytes, duration } = this.#recording;
+    return {
+      ...this.#meter.look(video, performance.now()), buffered: ahead(video),
+      bitrate: duration > 0 ? bytes * 8 / duration : NaN,
+    };
   }
 
   // seek goes to a place, s, and plays on from there if it was over.
@@ -237,7 +248,7 @@ export class VOD {
   }
 
   #play() {
-    this.#video.play().catch((e) => {
+    play(this.#video).catch((e) => {
       if (e.name !== 'NotAllowedError') return; // the browser wants a click first
       this.#playing = false;
       this.#look();

@@ -1,8 +1,9 @@
 // The view of one stream: the player, its controls, and what there is to know.
 
-import { $, text, show, copyable, rows } from './dom.js';
+import { $, text, show, copyables, rows } from './dom.js';
 import { watching, obs, ffmpeg, permitted } from './addresses.js';
 import { load } from './library.js';
+import { Meter } from './picture.js';
 import { Player } from './player.js';
 import { Recordings } from './recordings.js';
 import { Rewind } from './rewind.js';
@@ -18,6 +19,8 @@ export class Watch {
   #key; #wishes; #permission; #changed;
   #stream = null;      // the server's figures, or null
   #clock = 0;
+  #shown = '';         // the state as it was told last
+  #meter = new Meter();
   #quiet = new AbortController(); // ends all listeners
   #screen; #rewind; #recordings;
 
@@ -33,10 +36,11 @@ export class Watch {
   async open() {
     text($('title'), this.#key);
     document.title = `${this.#key} · Sluice`;
-    const lines = (addresses) => addresses.map(([label, value]) => copyable(label, value, this.#permission));
-    $('elsewhere').replaceChildren(...lines(watching(this.#key, this.#wishes, this.#permission)));
+    $('elsewhere').replaceChildren(copyables('Addresses to watch at',
+      watching(this.#key, this.#wishes, this.#permission), this.#permission));
     show($('permitted'), this.#permission !== '');
-    $('publish').replaceChildren(...lines([...obs(this.#key), ...ffmpeg(this.#key)]));
+    $('publish').replaceChildren(copyables('Addresses to publish at',
+      [...obs(this.#key), ...ffmpeg(this.#key)], this.#permission));
     $('figures').replaceChildren();
     this.#listen();
     this.#recordings = new Recordings({
@@ -49,7 +53,10 @@ export class Watch {
       if (!this.#quiet.signal.aborted) show($('addresses'), true);
     });
     this.#overlay('connecting', '', '');
-    this.#clock = setInterval(() => this.#figures(), 500);
+    this.#clock = setInterval(() => {
+      this.#figures();
+      if (this.player) this.#screen.note(this.#sample());
+    }, 500);
 
     const problem = await load();
     if (this.#quiet.signal.aborted) return;
@@ -89,10 +96,10 @@ export class Watch {
   #known = null;
 
   #show() {
-    const { state, reason } = this;
-    this.#overlay(state, reason, this.player?.remedy ?? '');
-    text($('state'), pill(state, this.player?.refusal));
-    $('state').dataset.state = state;
+    const { state, reason } = this, seen = this.#shown = this.#silent ? 'silent' : state;
+    this.#overlay(seen, reason, this.player?.remedy ?? '');
+    text($('state'), pill(seen, this.player?.refusal));
+    $('state').dataset.state = seen;
     this.#screen.paused(state === 'paused' || $('video').paused);
     this.#figures();
     this.#screen.sound();
@@ -110,16 +117,15 @@ export class Watch {
 
   #figures() {
     if (this.state === 'reconnecting') text($('detail'), detail('reconnecting', this.reason, this.player?.retryAt));
-    const stream = this.#stream, player = this.player, media = player?.media;
+    const stream = this.#stream, player = this.player;
     const playing = this.state === 'playing' || this.state === 'buffering';
     const lag = playing ? player.lag : 0;
     this.#rewind.show();
     const seekable = this.#rewind.possible;
     show($('controls'), seekable || ['playing', 'paused', 'buffering'].includes(this.state));
     text($('lag'), playing || seekable ? say.behind(this.#rewind.behind) : '');
-    const soundOnly = playing && stream?.state === 'live' && !stream.video && !!stream.audio
-      || playing && media?.hasVideo === false;
-    show($('sound-only'), soundOnly);
+    show($('sound-only'), this.#soundOnly);
+    if (this.#silent !== (this.#shown === 'silent')) this.#show();
     rows($('figures'), {
       Status: stream ? say.state(stream)
         : { private: 'Not shown to the public', '': 'Not live' }[this.#known] ?? 'Server does not answer',
@@ -137,6 +143,25 @@ export class Watch {
     });
   }
 
+  // sample tells how it plays at this moment, as plain numbers.
+  #sample() {
+    const { player } = this, { stalls, reconnects } = player.figures;
+    return {
+      ...this.#meter.look($('video'), performance.now()), bitrate: this.#stream?.bitrate || NaN,
+      lag: player.lag, buffered: player.buffered, stalls, reconnects, ...player.sample?.(),
+    };
+  }
+
+  // soundOnly says whether what is played has no picture.
+  get #soundOnly() {
+    const stream = this.#stream;
+    return (this.state === 'playing' || this.state === 'buffering')
+      && (this.player.media?.hasVideo === false || stream?.state === 'live' && !stream.video && !!stream.audio);
+  }
+
+  // silent says whether it plays, and there is nothing to see and nothing to hear.
+  get #silent() { return this.state === 'playing' && this.#soundOnly && this.#screen.silent; }
+
   // audible says whether there is sound that could be heard.
   #audible() {
     const { hasAudio } = this.player?.media ?? {}; // of what is fetched, with what the link asks for
@@ -146,17 +171,19 @@ export class Watch {
   #listen() {
     const { signal } = this.#quiet, on = (target, type, f) => target.addEventListener(type, f, { signal });
     this.#screen = new Screen({
-      signal, toggle: () => this.player?.togglePause(),
+      signal, name: this.#key, toggle: () => this.player?.togglePause(),
+      clicked: () => (this.#silent ? this.#screen.mute(false) : this.player?.togglePause()),
       move: (by) => this.#rewind.by(by), audible: () => this.#audible(),
     });
     this.#rewind = new Rewind({ signal, player: () => this.player, changed: () => this.#figures() });
     on($('again'), 'click', () => {
       if (!this.player) return location.reload();
-      if (this.state === 'paused') this.player.togglePause();
+      if (this.#silent) this.#screen.mute(false);
+      else if (this.state === 'paused') this.player.togglePause();
       else this.player.tryNow();
     });
     on($('other'), 'click', () => this.#choose('http'));
-    for (const type of ['play', 'pause', 'loadedmetadata']) on($('video'), type, () => this.#show());
+    for (const type of ['play', 'pause', 'loadedmetadata', 'volumechange']) on($('video'), type, () => this.#show());
     for (const radio of document.querySelectorAll('input[name=over]')) {
       radio.checked = radio.value === over();
       on(radio, 'change', () => this.#choose(radio.value));
