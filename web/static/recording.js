@@ -233,7 +233,7 @@ export class Recording {
     show($('controls'), playable);
     this.#bar.set(place, duration);
     text($('clock'), `${say.clock(place)} / ${say.clock(duration)}`);
-    show($('sound-only'), playable && !recording.video);
+    show($('sound-only'), playable && !recording.video && !this.#silent);
     $('screen').classList.toggle('still', this.state === 'paused');
     rows($('figures'), {
       Length: say.clock(duration),

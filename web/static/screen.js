@@ -8,7 +8,8 @@ import { Sound } from './sound.js';
 import { Theatre } from './theatre.js';
 
 const awake = 2500;    // for so long after the pointer moved, the controls show, ms
-const twice = 250;     // a second click within so long makes a double click of both, ms
+const twice = 250;     // a click waits for so long whether a second one follows, ms
+const slowly = 1000;   // the slowest double click that a system can be set to, ms
 const toldFor = 2500;  // for so long a word about what a key did stays, ms
 const remembered = 120; // samples for the figures' graphs: of a minute, at two each second
 
@@ -181,7 +182,12 @@ export class Screen {
   // would make it a double click, which is for full screen. A finger brings the controls.
   #clicks(clicked) {
     const screen = $('screen');
-    let waiting = 0, finger = false, shown = false;
+    let waiting = 0, done = -Infinity, finger = false, shown = false;
+    const full = () => {
+      clearTimeout(waiting);
+      waiting = 0;
+      this.#full();
+    };
     this.#on(screen, 'pointerdown', (e) => {
       finger = e.pointerType === 'touch';
       shown = screen.classList.contains('awake');
@@ -191,15 +197,17 @@ export class Screen {
       if (e.target.closest('button, a, input, .controls, .gauges')) return;
       if (!e.detail) return clicked(); // by a program
       if (finger) return shown ? this.#sleep() : this.#wake();
-      if (waiting) {
-        clearTimeout(waiting);
-        waiting = 0;
-        return this.#full();
-      }
+      if (waiting) return full();
       waiting = setTimeout(() => {
         waiting = 0;
+        done = performance.now();
         if (!this.#signal.aborted) clicked();
       }, twice);
+    });
+    this.#on(screen, 'dblclick', () => {
+      if (!waiting) return; // it was a quick one
+      if (performance.now() - done < slowly) clicked(); // what its first click did is undone
+      full();
     });
   }
 

@@ -124,7 +124,7 @@ export class Watch {
     const seekable = this.#rewind.possible;
     show($('controls'), seekable || ['playing', 'paused', 'buffering'].includes(this.state));
     text($('lag'), playing || seekable ? say.behind(this.#rewind.behind) : '');
-    show($('sound-only'), this.#soundOnly);
+    show($('sound-only'), this.#soundOnly && !this.#silent);
     if (this.#silent !== (this.#shown === 'silent')) this.#show();
     rows($('figures'), {
       Status: stream ? say.state(stream)
