@@ -43,7 +43,7 @@ export class Recording {
     for (const id of ['figures', 'elsewhere', 'files']) $(id).replaceChildren();
     show($('permitted'), false);
     this.#screen = new Screen({
-      signal, name: this.#key.replace(/\/[^/]*$/, ''), toggle: () => this.player?.toggle(),
+      signal, name: this.#key.replace(/\/[^/]*$/, ''), theatre: true, toggle: () => this.player?.toggle(),
       clicked: () => (this.#silent ? this.#screen.mute(false) : this.player?.toggle()), move: (by) => this.#move(by),
       audible: () => !!this.#recording?.audio && this.state === 'playing',
     });

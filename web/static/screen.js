@@ -25,14 +25,16 @@ export class Screen {
   // picture does, the same if it is not given. move(by) goes so many seconds on or back,
   // -Infinity to the begin and Infinity to the end, and reports whether it can. audible
   // says whether there is sound that could be heard. name is what is watched, for the names
-  // of files. muted is whether it begins without sound, else as was chosen last.
-  constructor({ signal, toggle, clicked = toggle, move = () => false, audible, name = 'stream', muted }) {
+  // of files. muted is whether it begins without sound, else as was chosen last. theatre is
+  // whether there is a page around that can step back.
+  constructor({ signal, toggle, clicked = toggle, move = () => false, audible, name = 'stream', muted, theatre = false }) {
     this.#signal = signal;
     this.#audible = audible;
     this.#name = name;
     const video = this.#video, on = (...args) => this.#on(...args);
     this.#sound = new Sound(video, muted);
-    if ($('theatre')) this.#theatre = new Theatre(signal);
+    if (theatre) this.#theatre = new Theatre(signal);
+    show($('theatre'), theatre);
     $('screen').style.aspectRatio = '';
     $('screen').append(this.#told);
     const acts = {

@@ -171,7 +171,7 @@ export class Watch {
   #listen() {
     const { signal } = this.#quiet, on = (target, type, f) => target.addEventListener(type, f, { signal });
     this.#screen = new Screen({
-      signal, name: this.#key, toggle: () => this.player?.togglePause(),
+      signal, name: this.#key, theatre: true, toggle: () => this.player?.togglePause(),
       clicked: () => (this.#silent ? this.#screen.mute(false) : this.player?.togglePause()),
       move: (by) => this.#rewind.by(by), audible: () => this.#audible(),
     });
