@@ -72,8 +72,8 @@ func WithSecure(ctx context.Context, secure bool) context.Context {
 	return context.WithValue(ctx, secureKey{}, secure)
 }
 
-// isSecure reports whether the connection of a request's client is TLS.
-func isSecure(r *http.Request) bool {
+// IsSecure reports whether the connection of a request's client is TLS.
+func IsSecure(r *http.Request) bool {
 	if secure, told := r.Context().Value(secureKey{}).(bool); told {
 		return secure
 	}
@@ -84,7 +84,7 @@ func isSecure(r *http.Request) bool {
 // is for the caller to name; of a query that is too long, nothing.
 func ClientOf(r *http.Request) hub.Client {
 	c := hub.Client{
-		Secure: isSecure(r), Inquiry: r.Method == http.MethodHead, Agent: r.UserAgent(), Name: r.URL.Path, Host: r.Host,
+		Secure: IsSecure(r), Inquiry: r.Method == http.MethodHead, Agent: r.UserAgent(), Name: r.URL.Path, Host: r.Host,
 		Origin: r.Header.Get("Origin"), Referer: r.Referer(), Authorization: r.Header.Get("Authorization"),
 	}
 	if len(r.URL.RawQuery) <= maxQuery {
