@@ -104,9 +104,17 @@ var contentTypes = map[string]string{
 	".css":  "text/css; charset=utf-8",
 	".html": "text/html; charset=utf-8",
 	".js":   "text/javascript; charset=utf-8",
+	".png":  "image/png",
 	".svg":  "image/svg+xml",
 	".txt":  "text/plain; charset=utf-8",
 }
+
+// writers are kept: one takes most of a megabyte, and pages that are made for a request are
+// compressed each time.
+var writers = sync.Pool{New: func() any {
+	z, _ := gzip.NewWriterLevel(nil, gzip.BestCompression) // the level is valid
+	return z
+}}
 
 // New returns a file whose kind its name tells.
 func New(name string, data []byte) *File {
@@ -121,8 +129,10 @@ func New(name string, data []byte) *File {
 		etag: `"` + hex.EncodeToString(sum[:8]) + `"`,
 		small: sync.OnceValue(func() []byte {
 			var b bytes.Buffer
-			z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // the level is valid
-			z.Write(data)                                         // a Buffer takes everything
+			z := writers.Get().(*gzip.Writer)
+			defer writers.Put(z)
+			z.Reset(&b)
+			z.Write(data) // a Buffer takes everything
 			z.Close()
 			return b.Bytes()
 		}),
