@@ -22,7 +22,7 @@ type page struct {
 
 // browser starts Chromium for a test that needs it, with the player in the
 // build; it skips the test where one of them is missing.
-func browser(t *testing.T) *page {
+func browser(t *testing.T, options ...chromedp.ExecAllocatorOption) *page {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("left out: tests in a browser take a minute; run without -short")
@@ -33,7 +33,7 @@ func browser(t *testing.T) *page {
 	if _, err := exec.LookPath("ffmpeg"); err != nil {
 		leaveOut(t, "ffmpeg is missing; apt-get install ffmpeg")
 	}
-	p := browsertest.New(t)
+	p := browsertest.New(t, options...)
 	return &page{p, t, p.Context()}
 }
 

@@ -56,7 +56,7 @@ func New(t *testing.T, options ...chromedp.ExecAllocatorOption) *Page {
 	if path == "" {
 		LeaveOut(t, "Chromium is missing; apt-get install chromium")
 	}
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(append(chromedp.DefaultExecAllocatorOptions[:], options...),
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path),
 		chromedp.NoSandbox,
 		chromedp.DisableGPU,
@@ -65,7 +65,7 @@ func New(t *testing.T, options ...chromedp.ExecAllocatorOption) *Page {
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("autoplay-policy", "no-user-gesture-required"),
 		chromedp.WSURLReadTimeout(time.Minute),
-	)...)
+	), options...)...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	p := &Page{t: t, ctx: ctx, errors: make(chan string, 10)}
@@ -99,6 +99,18 @@ func New(t *testing.T, options ...chromedp.ExecAllocatorOption) *Page {
 
 // Context is that of the tab.
 func (p *Page) Context() context.Context { return p.ctx }
+
+// Complaint waits for the next error on the page's console, which the test expects.
+func (p *Page) Complaint() string {
+	p.t.Helper()
+	select {
+	case text := <-p.errors:
+		return text
+	case <-time.After(Patience):
+		p.t.Fatal("the console stays empty")
+		return ""
+	}
+}
 
 func (p *Page) complain(text string) {
 	select {
