@@ -22,6 +22,9 @@ var pages embed.FS
 // playerFile is the script without which nothing plays.
 const playerFile = "npm/mpegts.js"
 
+// qrFile is the module that makes QR codes; without it the page has none.
+const qrFile = "npm/lean-qr.js"
+
 // embedded are the files below /assets/.
 var embedded = sync.OnceValue(func() *asset.Files {
 	a, err := asset.Load(staticFolder())

@@ -79,7 +79,7 @@ func TestPage(t *testing.T) {
 
 	etag := r.Header.Get("ETag")
 	require.NotEmpty(t, etag)
-	r = ask(h, "GET", "/", "If-None-Match", `"other", W/`+etag)
+	r = ask(h, "GET", "/?stream=live/demo", "If-None-Match", `"other", W/`+etag)
 	assert.Equal(t, http.StatusNotModified, r.StatusCode)
 	assert.Empty(t, body(t, r))
 }

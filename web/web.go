@@ -7,6 +7,8 @@
 //	                    /?recording=APP/NAME/ID that of a recording; what else its query
 //	                    shows so that its viewer may watch (key, token, sign, …), the page
 //	                    hands on to these, and to nobody else
+//	                    /?wall=APP/NAME&wall=… are several streams at a time
+//	/embed/APP/NAME     a stream's picture and nothing else, for other pages to frame
 //	/assets/…           script, style and icon of the page, and mpegts.js
 //	/api/v1/streams     the streams as JSON, see [Streams]
 //	/api/v1/recordings  the recordings, see [Recordings]
@@ -22,12 +24,9 @@
 package web
 
 import (
-	"bytes"
 	"cmp"
-	"html/template"
 	"log/slog"
 	"net/http"
-	"regexp"
 	"strings"
 	"time"
 
@@ -78,6 +77,13 @@ type Config struct {
 	// Which pages may read the rest is for the caller of Handler to say.
 	AllowOrigins answer.Origins
 
+	// Embed lists the origins whose pages may frame /embed/APP/NAME, beside the server's own.
+	Embed answer.Ancestors
+
+	// Secure reports whether the connection of a request's client is TLS, which a proxy may
+	// know; nil goes by the request's own.
+	Secure func(*http.Request) bool
+
 	// Logger gets one warning when the player is missing from the build;
 	// nil means [slog.Default].
 	Logger *slog.Logger
@@ -100,6 +106,9 @@ func Handler(c Config) http.Handler {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	if c.Secure == nil {
+		c.Secure = func(r *http.Request) bool { return r.TLS != nil }
+	}
 	files := c.assets
 	if files == nil {
 		files = embedded()
@@ -107,7 +116,7 @@ func Handler(c Config) http.Handler {
 	if !files.Has(playerFile) {
 		c.Logger.Warn("the browser player is not in this build", "remedy", generateCommand)
 	}
-	page := asset.New("index.html", renderPage(c, files))
+	page := newRenderer(c, files)
 	api := &api{config: c}
 	if c.Stills.Take != nil {
 		api.stills = newStills(c.Stills.Take)
@@ -116,10 +125,8 @@ func Handler(c Config) http.Handler {
 	r := chi.NewRouter()
 	r.Use(secure)
 	for path, handler := range map[string]http.HandlerFunc{
-		"/": func(w http.ResponseWriter, req *http.Request) {
-			w.Header().Set("Content-Security-Policy", policy(req.Host))
-			page.Serve(w, req, "no-cache")
-		},
+		"/":             page.index,
+		embedPath + "*": page.embed,
 		"/assets/*": func(w http.ResponseWriter, req *http.Request) {
 			if !files.Serve(w, req, strings.TrimPrefix(req.URL.Path, "/assets/")) {
 				c.notFound(w, req)
@@ -138,25 +145,6 @@ func Handler(c Config) http.Handler {
 	return r
 }
 
-// generateCommand is what was not run before the binary was built.
-const generateCommand = "go generate ./web"
-
-// renderPage fills in what the page has to know before its script runs.
-func renderPage(c Config, files *asset.Files) []byte {
-	var b bytes.Buffer
-	err := pageTemplate.Execute(&b, struct {
-		Assets, Version, Generate string
-		RTMPPort                  int
-		Player, PublishPrivate    bool
-	}{"/assets/" + files.Hash(), c.Version, generateCommand, c.RTMPPort, files.Has(playerFile), c.PublishPrivate})
-	if err != nil {
-		panic(err) // the template and its data are both part of this package
-	}
-	return b.Bytes()
-}
-
-var pageTemplate = template.Must(template.ParseFS(pages, "pages/*.html")).Lookup("index.html")
-
 // secure sets the headers that every answer carries.
 func secure(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -166,29 +154,6 @@ func secure(next http.Handler) http.Handler {
 		h.Set("Referrer-Policy", "strict-origin")
 		next.ServeHTTP(w, r)
 	})
-}
-
-// plainHost matches the hosts that may stand in a header of ours.
-var plainHost = regexp.MustCompile(`^([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?$`)
-
-// policy is the Content-Security-Policy of the page: nothing inline, nothing
-// from elsewhere. Media Source Extensions play from a blob URL. That 'self'
-// covers WebSockets of the same host is CSP Level 3, so older browsers (Safari
-// before 15.4) are told by name.
-func policy(host string) string {
-	connect := "'self'"
-	if plainHost.MatchString(host) {
-		connect += " ws://" + host + " wss://" + host
-	}
-	return strings.Join([]string{
-		"default-src 'self'",
-		"connect-src " + connect,
-		"media-src 'self' blob:",
-		"object-src 'none'",
-		"base-uri 'none'",
-		"form-action 'self'",
-		"frame-ancestors 'self'",
-	}, "; ")
 }
 
 // refuse answers with a refusal.

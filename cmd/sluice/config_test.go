@@ -33,7 +33,7 @@ func TestConfigDefaults(t *testing.T) {
 	for name, environ := range map[string][]string{
 		"nothing set":    nil,
 		"others' names":  {"PATH=/bin", "HOME=/", "RTMP_ADDR=x", "SLUICEGATE=1", "XSLUICE_DEMO=1"},
-		"empty is unset": {"SLUICE_RTMP_ADDR=", "SLUICE_DEMO=", "SLUICE_COALESCE=", "SLUICE_MAX_LAG=", "SLUICE_GOP_MAX_BYTES=", "SLUICE_ALLOW_ORIGINS="},
+		"empty is unset": {"SLUICE_RTMP_ADDR=", "SLUICE_DEMO=", "SLUICE_COALESCE=", "SLUICE_MAX_LAG=", "SLUICE_GOP_MAX_BYTES=", "SLUICE_ALLOW_ORIGINS=", "SLUICE_EMBED_ORIGINS="},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := loadConfig(environ)
@@ -107,6 +107,8 @@ func TestConfigValues(t *testing.T) {
 		{"MAX_CONNECTIONS_PER_ADDRESS=7", "MaxConnectionsPerAddress", 7},
 		{"ALLOW_ORIGINS=https://a.example", "AllowOrigins", originsOf(t, "https://a.example")},
 		{"ALLOW_ORIGINS=\n https://*.a.example:8443 ;null\n", "AllowOrigins", originsOf(t, "https://*.a.example:8443;null")},
+		{"EMBED_ORIGINS=*", "EmbedOrigins", answer.Ancestors{"*"}},
+		{"EMBED_ORIGINS=https://A.example:443;\nhttp://*.b.example:8080", "EmbedOrigins", answer.Ancestors{"https://a.example", "http://*.b.example:8080"}},
 	} {
 		t.Run(c.set, func(t *testing.T) {
 			got, err := loadConfig([]string{envPrefix + c.set})
@@ -189,6 +191,10 @@ var badSettings = []struct{ set, want string }{
 	{"ALLOW_ORIGINS=*", `"*": an origin is scheme://host`},
 	{"ALLOW_ORIGINS=wss://a.example", "that of a page"},
 	{"ALLOW_ORIGINS=;", "an origin is scheme://host"},
+	{"EMBED_ORIGINS=*;https://a.example", `"*": an origin is scheme://host`},
+	{"EMBED_ORIGINS=a.example", "an origin is scheme://host"},
+	{"EMBED_ORIGINS=https://a.*.example", `"https://a.*.example": browsers can be told of`},
+	{"EMBED_ORIGINS=null", "have an origin"},
 	{"RECORD=live", "APP/NAME"},
 	{"RECORD=!live/a", "begin with **"},
 	{"RECORD=live/a, live/b", "separated by ;"},
@@ -392,7 +398,7 @@ func TestVariableNames(t *testing.T) {
 		"SLUICE_COALESCE", "SLUICE_PUBLISHER_GRACE", "SLUICE_VIEWER_WAIT", "SLUICE_MAX_LAG",
 		"SLUICE_STALL_TIMEOUT", "SLUICE_GOP_MAX_BYTES", "SLUICE_LOG_DURATION", "SLUICE_FILL_SILENCE",
 		"SLUICE_MAX_VIEWERS", "SLUICE_MAX_BITRATE", "SLUICE_MAX_CONNECTIONS", "SLUICE_MAX_CONNECTIONS_PER_ADDRESS",
-		"SLUICE_ALLOW_ORIGINS",
+		"SLUICE_ALLOW_ORIGINS", "SLUICE_EMBED_ORIGINS",
 		"SLUICE_RECORD_DIR", "SLUICE_RECORD", "SLUICE_RECORD_SEGMENT", "SLUICE_RECORD_SEGMENT_BYTES", "SLUICE_RECORD_SYNC",
 		"SLUICE_RECORD_KEEP", "SLUICE_RECORD_KEEP_BYTES", "SLUICE_RECORD_KEEP_BYTES_PER_STREAM", "SLUICE_RECORD_MIN_FREE",
 		"SLUICE_RECORD_BUFFER",

@@ -122,6 +122,7 @@ func (s site) routes() http.Handler {
 	r.Handle("/readyz", s.health)
 	r.Handle("/", s.page)
 	r.Handle("/assets/*", s.page)
+	r.Handle("/embed/*", s.page)
 	r.Handle("/api/v1/*", s.page)
 	r.NotFound(s.notFound)
 	r.MethodNotAllowed(s.notAllowed)

@@ -158,6 +158,8 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 		Version:      versionText(),
 		Private:      cfg.permission != nil && cfg.permission.isPrivate(&cfg),
 		AllowOrigins: cfg.AllowOrigins,
+		Embed:        cfg.EmbedOrigins,
+		Secure:       httpflv.IsSecure,
 		Logger:       log,
 
 		PublishPrivate: cfg.permission != nil && !cfg.permission.policy.Open(hub.RolePublish),
