@@ -79,6 +79,9 @@ export const wallPage = (keys) => `/?${keys.map((key) => `wall=${path(key)}`).jo
 // ones, and the ending of an address.
 export const clean = (key) => key.trim().replace(/\/{2,}/g, '/').replace(/^\/|\/$/g, '').replace(/\.(flv|m3u8)$/, '');
 
+// framed is the page of a stream for other pages to frame.
+export const framed = (key, wishes = '') => `${location.origin}/embed/${path(key)}${wishes}`;
+
 // split takes a key apart: the name is what follows the last slash.
 export function split(key) {
   const cut = key.lastIndexOf('/');
