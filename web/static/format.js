@@ -113,3 +113,13 @@ export const sentence = (words) => (words ? words[0].toUpperCase() + words.slice
 export const fileStem = (name) =>
   Array.from(name.replace(/[\u0000-\u001f\u007f<>:"/\\|?*\u200e\u200f\u202a-\u202e\u2066-\u2069\s]+/g, '-'))
     .slice(0, 80).join('').replace(/^[-.]+|[-.]+$/g, '') || 'picture';
+
+// wishes tells what a link asks of the server: "track 1, sound only".
+export function wishes(query) {
+  const asked = new URLSearchParams(query), back = Number(asked.get('back'));
+  return [
+    asked.has('track') && `track ${asked.get('track')}`, asked.has('onlyaudio') && 'sound only',
+    asked.has('onlyvideo') && 'picture only', asked.has('start') && 'at the live edge',
+    back > 0 && behind(back), asked.has('hevc') && `${asked.get('hevc')} HEVC`,
+  ].filter(Boolean).join(', ');
+}

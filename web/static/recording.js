@@ -1,12 +1,13 @@
 // The view of one recording: the player with its bar, and what there is to know.
 
 import { $, el, text, show, copyables, rows } from './dom.js';
-import { page, playing, flvFile, mp4File, fileName } from './addresses.js';
+import { page, permitted, playing, recordingPage, flvFile, mp4File, fileName } from './addresses.js';
 import { load } from './library.js';
 import { refusalHeadlines, refusalOf, refusalPills } from './ends.js';
 import { Denied, recorded, Recordings } from './recordings.js';
 import { Screen } from './screen.js';
 import { SeekBar } from './seekbar.js';
+import { share } from './share.js';
 import { VOD } from './vod.js';
 import * as say from './format.js';
 
@@ -120,9 +121,22 @@ export class Recording {
       this.#figures();
       if (even = !even) this.#screen.note(this.player.sample());
     }, 250);
-    this.player.start();
+    this.player.start(begin(found));
+    this.#share();
     this.#show();
     this.#follow(key);
+  }
+
+  // share offers the link of the recording, and of the place that is shown.
+  #share() {
+    const recording = this.#recording, link = () => location.origin + permitted(recordingPage(recording), this.#permission);
+    share($('share'), {
+      signal: this.#quiet.signal, title: `${recording.stream}, ${say.when(recording)}`, secret: () => this.#permission, link,
+      now: () => {
+        const place = Math.floor(this.player.time);
+        return place > 0 ? [`from ${say.clock(place)}`, `${link()}&t=${place}`] : null;
+      },
+    });
   }
 
   // ask asks for a recording, and notes whether it may be seen.
@@ -246,4 +260,10 @@ export class Recording {
       'The browser says': this.state === 'failed' ? player?.cause : '',
     });
   }
+}
+
+// begin is where the link wants a recording to begin, s (?t=93).
+function begin({ duration }) {
+  const t = Number(new URLSearchParams(location.search).get('t'));
+  return t > 0 && t < duration ? t : 0;
 }

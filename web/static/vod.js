@@ -60,7 +60,8 @@ export class VOD {
     this.#changed = changed;
   }
 
-  start() {
+  // start plays from a place, s.
+  start(place = 0) {
     const on = (type, f) => this.#video.addEventListener(type, f, { signal: this.#quiet.signal });
     on('error', () => { if (this.way) this.#failed(this.#video.error?.message ?? ''); });
     on('loadeddata', () => {
@@ -71,7 +72,7 @@ export class VOD {
     for (const type of ['play', 'pause']) on(type, () => this.#byHand());
     this.#ticker = setInterval(() => this.#look(), tick);
     this.#left = ways(this.#recording, this.#video);
-    this.#open(0);
+    this.#open(place);
   }
 
   stop() {

@@ -1,13 +1,14 @@
 // The view of one stream: the player, its controls, and what there is to know.
 
 import { $, text, show, copyables, rows } from './dom.js';
-import { watching, obs, ffmpeg, permitted } from './addresses.js';
+import { watching, obs, ffmpeg, framed, page, permitted, wishes, withBack } from './addresses.js';
 import { load } from './library.js';
 import { Meter } from './picture.js';
 import { Player } from './player.js';
 import { Recordings } from './recordings.js';
 import { Rewind } from './rewind.js';
 import { Screen } from './screen.js';
+import { share } from './share.js';
 import { detail, headline, pill, remedies } from './states.js';
 import * as say from './format.js';
 
@@ -43,6 +44,7 @@ export class Watch {
       [...obs(this.#key), ...ffmpeg(this.#key)], this.#permission));
     $('figures').replaceChildren();
     this.#listen();
+    this.#share();
     this.#recordings = new Recordings({
       root: $('recordings'), stream: this.#key, limit: 10,
       heard: (...news) => this.#rewind.heard(...news),
@@ -161,6 +163,20 @@ export class Watch {
 
   // silent says whether it plays, and there is nothing to see and nothing to hear.
   get #silent() { return this.state === 'playing' && this.#soundOnly && this.#screen.silent; }
+
+  // share offers the link of the stream, and of how it is watched now.
+  #share() {
+    const link = (wishes) => location.origin + page(this.#key, permitted(wishes, this.#permission));
+    share($('share'), {
+      signal: this.#quiet.signal, title: this.#key, secret: () => this.#permission,
+      link: () => link(''), frame: () => framed(this.#key, permitted('', this.#permission)),
+      now: () => {
+        const player = this.player, back = player?.rewound ? player.lag : 0;
+        const asked = wishes(player?.wishes ?? this.#wishes), now = back ? withBack(asked, back) : asked;
+        return now ? [say.wishes(now), link(now)] : null;
+      },
+    });
+  }
 
   // audible says whether there is sound that could be heard.
   #audible() {

@@ -1,10 +1,11 @@
-// Command fetch brings the browser player into web/static/npm, where the
-// binary embeds it. go generate ./web runs it, in the folder web, on any system
+// Command fetch brings the browser player, and what makes QR codes, into
+// web/static/npm, where the binary embeds them. go generate ./web runs it, in the folder web, on any system
 // that has Go and Node.js:
 //
 //	npm ci          installs exactly what package-lock.json names
 //	mpegts.js       is copied, with what is wrong in it put right (corrections)
-//	LICENSES.txt    gathers the licences of all that is bundled in it
+//	lean-qr.js      is copied as it is
+//	LICENSES.txt    gathers the licences of all that is bundled in them
 package main
 
 import (
@@ -18,12 +19,13 @@ import (
 
 const target = "static/npm"
 
-// licensed are the packages that the bundle holds, and the file in each that
+// licensed are the packages that the two files hold, and the file in each that
 // says on which terms.
 var licensed = []struct{ name, file string }{
 	{"mpegts.js", "LICENSE"},
 	{"es6-promise", "LICENSE"},
 	{"events", "LICENSE"},
+	{"lean-qr", "LICENSE"},
 }
 
 func main() {
@@ -48,6 +50,13 @@ func run() error {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(target, "mpegts.js"), player, 0o644); err != nil {
+		return err
+	}
+	codes, err := os.ReadFile(filepath.Join("node_modules", "lean-qr", "index.mjs"))
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(target, "lean-qr.js"), codes, 0o644); err != nil {
 		return err
 	}
 	licences, err := gather("node_modules")

@@ -21,7 +21,8 @@ func TestGather(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "==== mpegts.js ====\n\nterms of mpegts.js\n\n"+
 		"==== es6-promise ====\n\nterms of es6-promise\n\n"+
-		"==== events ====\n\nterms of events\n\n", string(text))
+		"==== events ====\n\nterms of events\n\n"+
+		"==== lean-qr ====\n\nterms of lean-qr\n\n", string(text))
 
 	require.NoError(t, os.Remove(filepath.Join(modules, "events", "LICENSE")))
 	_, err = gather(modules)

@@ -1,0 +1,46 @@
+// Sharing what is watched. On a phone the button leads to what the phone has for that,
+// elsewhere to a dialog (sharing.js), which is fetched when somebody asks for it.
+
+import { el } from './dom.js';
+
+// share puts its buttons into root, until signal. What is shared is
+//   title      in words
+//   link()     its address
+//   secret()   what of that is nobody else's business, or ''
+//   now()      its address as it is watched at the moment, as [words, address], or null
+//   frame()    the address of its page for other pages to frame, if it has one
+export function share(root, { signal, ...what }) {
+  const button = (words, act) => {
+    const b = el('button', { type: 'button', class: 'share-button', 'aria-label': words }, icon(), el('span', { class: 'share-words' }, words));
+    b.addEventListener('click', () => act(b), { signal });
+    return b;
+  };
+  const open = async (from) => {
+    const { Sharing } = await import('./sharing.js');
+    if (!signal.aborted) new Sharing(what, signal).open(from);
+  };
+  const native = navigator.share && matchMedia('(pointer: coarse)').matches;
+  root.replaceChildren(...native
+    ? [button('Share', () => send(what)), button('Link', open)]
+    : [button('Share', open)]);
+  root.hidden = false;
+  signal.addEventListener('abort', () => {
+    root.replaceChildren();
+    root.hidden = true;
+  });
+}
+
+// send shares by what the system has for that; whoever thinks better of it is no error.
+export function send({ title, link }, url = link()) {
+  navigator.share({ title, url }).catch(() => {});
+}
+
+// icon is that of sharing.
+function icon() {
+  const make = (name) => document.createElementNS('http://www.w3.org/2000/svg', name);
+  const svg = make('svg'), use = make('use');
+  use.setAttribute('href', '#i-share');
+  svg.setAttribute('aria-hidden', 'true');
+  svg.append(use);
+  return svg;
+}
