@@ -175,15 +175,15 @@ func TestListIsCalm(t *testing.T) {
 	p.screenshot("list-unreachable")
 }
 
-// stills answers with a picture, counts who asks for what, and what was new to them.
-type stills struct {
+// stillServer answers with a picture, counts who asks for what, and what was new to them.
+type stillServer struct {
 	mu             sync.Mutex
 	asked          map[string]int
 	same           int
 	going, highest int
 }
 
-func (c *stills) serve(body []byte, missing string) http.HandlerFunc {
+func (c *stillServer) serve(body []byte, missing string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		key := r.URL.Query().Get("stream")
 		c.mu.Lock()
@@ -213,7 +213,7 @@ func (c *stills) serve(body []byte, missing string) http.HandlerFunc {
 	}
 }
 
-func (c *stills) count() (streams, questions, same int) {
+func (c *stillServer) count() (streams, questions, same int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, n := range c.asked {
@@ -232,7 +232,7 @@ func TestListShowsStills(t *testing.T) {
 	s, p := newSource(t, false), browser(t)
 	body, err := oneFrame()
 	require.NoError(t, err)
-	c := &stills{asked: map[string]int{}}
+	c := &stillServer{asked: map[string]int{}}
 	s.stills = c.serve(body, "live/cam2")
 	s.set(cameras(300)...)
 	p.run(chromedp.EmulateViewport(1280, 800))
@@ -414,7 +414,7 @@ func TestListFits(t *testing.T) {
 	s, p := newSource(t, false), browser(t)
 	body, err := oneFrame()
 	require.NoError(t, err)
-	s.stills = (&stills{asked: map[string]int{}}).serve(body, "")
+	s.stills = (&stillServer{asked: map[string]int{}}).serve(body, "")
 	for name, streams := range map[string][]Stream{"0": nil, "1": cameras(1), "5": cameras(5), "40": cameras(40), "300": cameras(300), "strange": strange()} {
 		s.set(streams...)
 		for _, look := range []string{"pictures", "cards", "table"} {

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// camera is a stream of the source under another name.
-func camera(name string) Stream {
+// tileOf is a stream of the source under another name.
+func tileOf(name string) Stream {
 	s := demo()
 	s.Name = name
 	return s
@@ -36,7 +36,7 @@ const heard = "sluice.wall.tiles.map((t, i) => t.audible ? i + 1 : '').join('')"
 func TestWall(t *testing.T) {
 	s, p := newSource(t, true), browser(t)
 	name := "名前 <b>&" + strings.Repeat("n", 200)
-	s.set(camera("a"), camera("b"), camera("c"), camera("spare"))
+	s.set(tileOf("a"), tileOf("b"), tileOf("c"), tileOf("spare"))
 	page, none := s.Config.Handler, newSource(t, false).Config.Handler
 	s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/live/none.flv" {
