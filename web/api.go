@@ -17,7 +17,9 @@ import (
 // stream of that key, or an empty list if there is none: that a stream does not exist
 // is a fact, not an error. No cache keeps the answer, all requests within [maxAge]
 // get the same one, and it contains only what every visitor of the page may know:
-// no address of a publisher or a viewer.
+// no address of a publisher or a viewer. Programs may read it, and the pages of the origins in
+// SLUICE_ALLOW_ORIGINS (Access-Control-Allow-Origin, credentials allowed); without that list no
+// page of another origin may.
 //
 //	{
 //	  "version": "1.2.0",

@@ -17,6 +17,7 @@ import (
 	"sluice/httpflv/answer"
 	"sluice/httpflv/vod"
 	"sluice/hub"
+	"sluice/web"
 )
 
 // Bounds on HTTP requests and on ordinary answers; those of bodies and refusals are in
@@ -153,9 +154,13 @@ func isStream(r *http.Request) bool {
 	return isPath(r) && strings.HasSuffix(r.URL.Path, httpflv.Suffix)
 }
 
-// notFound answers for paths at which nothing is served.
+// notFound answers for paths at which nothing is served. Who looks at that of a stream in a browser
+// is led to its page.
 func (s site) notFound(w http.ResponseWriter, r *http.Request) {
-	s.refuse(w, r, http.StatusNotFound, "not found", "nothing is served here; streams are at /APP/NAME.flv")
+	if web.ToPage(w, r) {
+		return
+	}
+	s.refuse(w, r, http.StatusNotFound, "not found", "nothing is served here; a stream is at /APP/NAME.flv, and its page at /?stream=APP/NAME")
 }
 
 // notAllowed answers methods that HTTP does not have.

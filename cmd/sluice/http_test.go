@@ -127,7 +127,7 @@ func TestPageIsServed(t *testing.T) {
 func TestNotFoundIsJSON(t *testing.T) {
 	w := httptest.NewRecorder()
 	site{}.notFound(w, httptest.NewRequest("GET", "/x", nil))
-	assert.JSONEq(t, `{"error":"not found","reason":"nothing is served here; streams are at /APP/NAME.flv"}`, w.Body.String())
+	assert.JSONEq(t, `{"error":"not found","reason":"nothing is served here; a stream is at /APP/NAME.flv, and its page at /?stream=APP/NAME"}`, w.Body.String())
 	assert.Equal(t, "*", w.Header().Get("Access-Control-Allow-Origin"))
 }
 
@@ -148,6 +148,7 @@ func TestOriginsOfPage(t *testing.T) {
 	listed := site{origins: originsOf(t, "https://a.example")}
 	for path, status := range map[string]int{
 		"/": http.StatusOK, "/api/v1/streams": http.StatusOK, "/assets/style.css": http.StatusOK,
+		"/api/v1/streams?stream=live/x": http.StatusOK, "/api/v1/still?stream=live/x": http.StatusNotFound,
 		"/api/v1/nothing": http.StatusNotFound, "/nothing": http.StatusNotFound,
 	} {
 		for _, origin := range []string{"https://a.example", "http://example.com", "https://example.com:443"} {
@@ -183,6 +184,29 @@ func TestOriginsOfPage(t *testing.T) {
 	}
 	assert.Equal(t, []string{"Origin"}, ask(listed, "/nothing", "https://a.example").Header.Values("Vary"), "said once")
 	assert.Equal(t, []string{"Origin", "Accept-Encoding"}, ask(listed, "/assets/style.css", "").Header.Values("Vary"))
+}
+
+// Somebody who opens the path of a stream in a browser is led to its page, unless he comes from a
+// page that may not have it.
+func TestBrowsersAreLedToThePage(t *testing.T) {
+	for _, list := range []answer.Origins{nil, originsOf(t, "https://a.example")} {
+		for origin, status := range map[string]int{"": 303, "https://a.example": 303, "https://b.example": 403} {
+			if list == nil {
+				status = 303
+			}
+			s := site{page: web.Handler(web.Config{Logger: slog.New(slog.DiscardHandler)}), streams: http.HandlerFunc(site{}.notFound), origins: list}
+			w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/live/cam1?start=live", nil)
+			r.Header.Set("Accept", "text/html,*/*;q=0.8")
+			if origin != "" {
+				r.Header.Set("Origin", origin)
+			}
+			s.routes().ServeHTTP(w, r)
+			assert.Equal(t, status, w.Code, origin)
+			if status == 303 {
+				assert.Equal(t, "/?stream=live/cam1&start=live", w.Header().Get("Location"))
+			}
+		}
+	}
 }
 
 func TestHTTPLogLevels(t *testing.T) {

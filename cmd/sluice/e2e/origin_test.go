@@ -111,6 +111,10 @@ func TestBrowserAllowedOrigins(t *testing.T) {
 			want = notShown
 		}
 		assert.Equal(t, want, b.fetch("http://"+s.http+"/nothing", "include", "{}"), host)
+		if want.Status != 0 {
+			want = fetched{http.StatusOK, `{"v`}
+		}
+		assert.Equal(t, want, b.fetch("http://"+s.http+"/api/v1/streams?stream=live/x", "include", "{}"), host)
 		seen := b.openSocket(socket)
 		if allowed {
 			assert.Equal(t, "FLV", seen.First, host)
@@ -119,7 +123,7 @@ func TestBrowserAllowedOrigins(t *testing.T) {
 		}
 	}
 
-	b.blocked(2 * 5)
+	b.blocked(2 * 6)
 
 	b.open("http://" + s.http + "/?stream=live/x&over=ws")
 	b.goesOn()
@@ -145,7 +149,7 @@ func TestBrowserNullOrigin(t *testing.T) {
 	b.blocked(1)
 }
 
-// Without a list all pages read streams, as long as they send no credentials.
+// Without a list all pages read streams, as long as they send no credentials, and not the API.
 func TestBrowserAnyOrigin(t *testing.T) {
 	t.Parallel()
 	port := anyPage(t)
@@ -157,6 +161,7 @@ func TestBrowserAnyOrigin(t *testing.T) {
 		assert.Equal(t, fetched{http.StatusOK, "FLV"}, b.fetch(s.flvURL("http", "live/x"), "omit", `{ "X-Player": "1" }`), page)
 		assert.Equal(t, notShown, b.fetch(s.flvURL("http", "live/x"), "include", "{}"), page)
 		assert.Equal(t, "FLV", b.openSocket(s.flvURL("ws", "live/x")).First, page)
+		assert.Equal(t, notShown, b.fetch("http://"+s.http+"/api/v1/streams", "omit", "{}"), page)
 	}
-	b.blocked(2)
+	b.blocked(4)
 }

@@ -61,7 +61,8 @@ func TestPage(t *testing.T) {
 			if over == "ws" {
 				b.do(chromedp.Click(chromedp.CSS(".card h2 a")))
 			} else {
-				b.open("http://" + s.http + "/?stream=live/x&over=http")
+				b.open("http://" + s.http + "/live/x?over=http") // which leads to the page
+				assert.Equal(t, "/?stream=live/x&over=http", eval[string](b, "location.pathname + location.search"))
 			}
 			b.goesOn()
 			assert.Equal(t, over, eval[string](b, "sluice.over"))
