@@ -123,7 +123,7 @@ type api struct {
 	config Config
 	flight singleflight.Group
 	last   atomic.Pointer[snapshot]
-	stills *stills // nil if there are none
+	stills *stillCache // nil if there are none
 }
 
 // snapshot is one answer; it is never written again.

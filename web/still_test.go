@@ -21,16 +21,16 @@ import (
 	"sluice/hub"
 )
 
-// camera publishes streams of pictures to a hub, and counts how often stills are taken of them.
-type camera struct {
+// studio publishes streams of pictures to a hub, and counts how often stills are taken of them.
+type studio struct {
 	*hub.Hub
 	t     *testing.T
 	taken atomic.Int64
 }
 
-// newCamera returns one with the handler that serves its stills.
-func newCamera(t *testing.T, c StillsConfig) (*camera, http.Handler) {
-	cam := &camera{Hub: hub.New(hub.Config{PublisherGrace: -1}), t: t}
+// newStudio returns one with the handler that serves its stills.
+func newStudio(t *testing.T, c StillsConfig) (*studio, http.Handler) {
+	cam := &studio{Hub: hub.New(hub.Config{PublisherGrace: -1}), t: t}
 	c.Take = func(key hub.Key, have hub.StillMark) (hub.Still, error) {
 		cam.taken.Add(1)
 		return cam.Still(key, have)
@@ -42,7 +42,7 @@ func newCamera(t *testing.T, c StillsConfig) (*camera, http.Handler) {
 const avcC = "\x01\x42\xc0\x0a\xff\xe1\x00\x16\x67\x42\xc0\x0a\xd9\x02\xc4\xec\x04\x40\x00\x00\x03\x00\x40\x00\x00\x07\x83\xc4\x89\x92\x01\x00\x04\x68\xcb\x8f\x20"
 
 // stream publishes a stream with a picture for each of these texts, all of them key frames.
-func (c *camera) stream(name string, pictures ...string) *hub.Publisher {
+func (c *studio) stream(name string, pictures ...string) *hub.Publisher {
 	p, err := c.Publish(c.NewSession(hub.RolePublish, hub.Key{App: "live", Name: name}, hub.Client{}), hub.PublishOptions{})
 	require.NoError(c.t, err)
 	c.t.Cleanup(p.Close)
@@ -70,7 +70,7 @@ func still(t *testing.T, h http.Handler, name string) string {
 // and which they need not fetch again.
 func TestStill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cam, h := newCamera(t, StillsConfig{})
+		cam, h := newStudio(t, StillsConfig{})
 		cam.stream("cam", "PICTURE")
 		r := ask(h, "GET", "/api/v1/still?stream=live/cam")
 		assert.Equal(t, 200, r.StatusCode)
@@ -106,7 +106,7 @@ func TestStill(t *testing.T) {
 // Whoever gets none is told why, and leaves nothing behind.
 func TestNoStill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cam, h := newCamera(t, StillsConfig{})
+		cam, h := newStudio(t, StillsConfig{})
 		cam.stream("fresh")
 		cam.stream("huge", strings.Repeat("x", hub.MaxStill))
 		p := cam.stream("broken", "P")
@@ -159,7 +159,7 @@ func TestNoStill(t *testing.T) {
 // again, and made again if it is another. What cannot be made is not tried again either.
 func TestStillIsMadeOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cam, h := newCamera(t, StillsConfig{})
+		cam, h := newStudio(t, StillsConfig{})
 		p := cam.stream("cam", "ONE")
 		var all sync.WaitGroup
 		for range 100 {
@@ -189,10 +189,10 @@ func TestStillIsMadeOnce(t *testing.T) {
 }
 
 // bounded is a cache of stills without a hub: each is of a size, and of one moment.
-func bounded(size int) *stills {
+func bounded(size int) *stillCache {
 	config := flv.Tag{Type: flv.TypeVideo, Data: []byte("\x17\x00\x00\x00\x00" + avcC)}
 	picture := append([]byte("\x17\x01\x00\x00\x00"), bytes.Repeat([]byte("x"), size)...)
-	return newStills(func(hub.Key, hub.StillMark) (hub.Still, error) {
+	return newStillCache(func(hub.Key, hub.StillMark) (hub.Still, error) {
 		return hub.Still{Config: config, Frames: []flv.Tag{{Type: flv.TypeVideo, Data: picture}}}, nil
 	})
 }
@@ -295,7 +295,7 @@ func TestStillsAreBounded(t *testing.T) {
 func TestStillNeedsPermission(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
-		cam, h := newCamera(t, StillsConfig{Private: true, Permit: func(r *http.Request, key hub.Key) (hub.Key, error) {
+		cam, h := newStudio(t, StillsConfig{Private: true, Permit: func(r *http.Request, key hub.Key) (hub.Key, error) {
 			asked++
 			switch r.URL.Query().Get("key") {
 			case "right":
@@ -327,7 +327,7 @@ func TestStillNeedsPermission(t *testing.T) {
 
 // Streams begin and end and change while a hundred ask for their stills.
 func TestStillsWhileStreamsEnd(t *testing.T) {
-	cam, h := newCamera(t, StillsConfig{})
+	cam, h := newStudio(t, StillsConfig{})
 	s := httptest.NewServer(h)
 	defer s.Close()
 	over := make(chan struct{})

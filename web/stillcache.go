@@ -31,13 +31,13 @@ const (
 	maxMakingStills = 4
 )
 
-// stills makes the stills of streams and keeps them for a while. No goroutine of its own waits:
+// stillCache makes the stills of streams and keeps them for a while. No goroutine of its own waits:
 // a timer runs as long as there are some.
 //
 //	get ─▶ made ─▶ kept, and sent to any number ──30 s not asked for, or room is needed──▶ gone
 //	        ▲       │
 //	        └───────┘ after 1 s, if there is a newer key frame
-type stills struct {
+type stillCache struct {
 	take   func(hub.Key, hub.StillMark) (hub.Still, error)
 	flight singleflight.Group
 	turns  chan struct{} // holds one for each that is being made
@@ -58,20 +58,20 @@ type madeStill struct {
 	etag string
 	err  error
 
-	// Guarded by stills.mu.
+	// Guarded by stillCache.mu.
 	looked time.Time // when it was the newest
 	asked  time.Time
 	users  int           // who send it
-	place  *list.Element // in stills.asked; nil when it is not kept any more
+	place  *list.Element // in stillCache.asked; nil when it is not kept any more
 }
 
-func newStills(take func(hub.Key, hub.StillMark) (hub.Still, error)) *stills {
-	return &stills{take: take, turns: make(chan struct{}, maxMakingStills), made: make(map[hub.Key]*madeStill)}
+func newStillCache(take func(hub.Key, hub.StillMark) (hub.Still, error)) *stillCache {
+	return &stillCache{take: take, turns: make(chan struct{}, maxMakingStills), made: make(map[hub.Key]*madeStill)}
 }
 
 // get returns the still of a stream; release must be called when it is used no more. The error
 // is a *hub.Refusal.
-func (s *stills) get(key hub.Key) (still *madeStill, release func(), err error) {
+func (s *stillCache) get(key hub.Key) (still *madeStill, release func(), err error) {
 	if still = s.fresh(key); still == nil {
 		made, err, _ := s.flight.Do(key.String(), func() (any, error) {
 			if still := s.fresh(key); still != nil { // made since the look above
@@ -94,7 +94,7 @@ func (s *stills) get(key hub.Key) (still *madeStill, release func(), err error) 
 }
 
 // fresh returns the still of a stream, used, if it need not be looked at again; else nil.
-func (s *stills) fresh(key hub.Key) *madeStill {
+func (s *stillCache) fresh(key hub.Key) *madeStill {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -109,7 +109,7 @@ func (s *stills) fresh(key hub.Key) *madeStill {
 }
 
 // make looks at the newest key frame, and makes a still of it unless there is one.
-func (s *stills) make(key hub.Key) (*madeStill, error) {
+func (s *stillCache) make(key hub.Key) (*madeStill, error) {
 	s.turns <- struct{}{}
 	defer func() { <-s.turns }()
 	have, err := s.before(key)
@@ -144,7 +144,7 @@ func (s *stills) make(key hub.Key) (*madeStill, error) {
 
 // before returns the still that is kept of a stream, nil if there is none. The error says that
 // there is no room for a further one.
-func (s *stills) before(key hub.Key) (*madeStill, error) {
+func (s *stillCache) before(key hub.Key) (*madeStill, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.held > maxHeldStills {
@@ -154,7 +154,7 @@ func (s *stills) before(key hub.Key) (*madeStill, error) {
 }
 
 // keep keeps a still as that of its stream, the newest as of now.
-func (s *stills) keep(still *madeStill) {
+func (s *stillCache) keep(still *madeStill) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	still.looked = time.Now()
@@ -181,7 +181,7 @@ func (s *stills) keep(still *madeStill) {
 }
 
 // forget drops what was not asked for, and comes again if anything is left.
-func (s *stills) forget() {
+func (s *stillCache) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -201,7 +201,7 @@ func (s *stills) forget() {
 }
 
 // dropLocked keeps a still no longer. It stays in memory for those who send it.
-func (s *stills) dropLocked(still *madeStill) {
+func (s *stillCache) dropLocked(still *madeStill) {
 	s.asked.Remove(still.place)
 	still.place = nil
 	delete(s.made, still.key)
@@ -211,19 +211,19 @@ func (s *stills) dropLocked(still *madeStill) {
 	}
 }
 
-func (s *stills) use(still *madeStill) {
+func (s *stillCache) use(still *madeStill) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.useLocked(still)
 }
 
-func (s *stills) useLocked(still *madeStill) {
+func (s *stillCache) useLocked(still *madeStill) {
 	if still.users++; still.users == 1 && still.place == nil { // it was dropped at this moment
 		s.held += int64(len(still.body))
 	}
 }
 
-func (s *stills) release(still *madeStill) {
+func (s *stillCache) release(still *madeStill) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if still.users--; still.users == 0 && still.place == nil {

@@ -119,7 +119,7 @@ func Handler(c Config) http.Handler {
 	page := newRenderer(c, files)
 	api := &api{config: c}
 	if c.Stills.Take != nil {
-		api.stills = newStills(c.Stills.Take)
+		api.stills = newStillCache(c.Stills.Take)
 	}
 
 	r := chi.NewRouter()
