@@ -19,7 +19,7 @@ import (
 
 // minCompress is the size in bytes below which compressing is not worth a
 // header.
-const minCompress = 1024
+const minCompress = 256
 
 // Files are the files of a page, below one path. They do not change.
 //
@@ -33,7 +33,7 @@ type Files struct {
 }
 
 // Load reads all files of some folders, but for index.html, which is the page itself. Of two
-// with the same name the first counts.
+// with the same name the first counts. Scripts and styles are served without comments, see lean.
 func Load(folders ...fs.FS) (*Files, error) {
 	f := &Files{files: make(map[string]*File)}
 	for _, folder := range folders {
@@ -45,7 +45,7 @@ func Load(folders ...fs.FS) (*Files, error) {
 			if err != nil {
 				return err
 			}
-			f.files[name] = New(name, data)
+			f.files[name] = New(name, lean(name, data))
 			return nil
 		})
 		if err != nil {
