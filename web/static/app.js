@@ -7,7 +7,6 @@ import { Poller, json } from './poll.js';
 import { openBox } from './openbox.js';
 import { Others } from './others.js';
 import './skip.js';
-import { Recording } from './recording.js';
 import { Recordings } from './recordings.js';
 import { Watch } from './watch.js';
 import { clean, permission, wishes } from './addresses.js';
@@ -77,7 +76,7 @@ function route() {
     state('connecting');
     others = view === 'watch' ? new Others(key) : null;
     const mine = watch = wall ? new Late(() => import('./wall.js').then(({ Wall }) => new Wall(walled(query), { permissionFor, changed })))
-      : recording ? new Recording(recording, permissionFor(streamOf(recording)), changed)
+      : recording ? new Late(() => import('./recording.js').then(({ Recording }) => new Recording(recording, permissionFor(streamOf(recording)), changed)))
         : new Watch(key, wishes(location.search), permissionFor(key), changed);
     function changed(name) {
       if (watch !== mine) return;
