@@ -15,6 +15,7 @@ import (
 //
 //	-record   servers of one's own, without recordings and with
 //	-play     one server, without players of files and with
+//	-stills   one server, without somebody who fetches stills and with
 //
 //	round: without ─▶ with    each with publishers and viewers of its own
 
@@ -36,6 +37,8 @@ type comparedReport struct {
 	FileBytes int64 `json:"file_bytes,omitempty"`
 	// Players of files, all rounds together.
 	Players *playersReport `json:"players,omitempty"`
+	// Stills, all rounds together.
+	Stills *stillsReport `json:"stills,omitempty"`
 
 	sameServer bool // in all rounds
 }
@@ -57,15 +60,19 @@ type comparedSide struct {
 }
 
 // compares reports whether the options ask for a comparison.
-func (o *options) compares() bool { return o.record != "" || o.plays }
+func (o *options) compares() bool { return o.record != "" || o.plays || o.stills }
 
 // compare compares, as often as there are rounds.
 func compare(ctx context.Context, o *options, p *progress) (*report, error) {
 	all := &report{o: o, Cores: newReport(o).Cores, Problems: []string{}, Compared: &comparedReport{What: "recordings", Count: o.publishers}}
 	half := compareRecording
-	if o.plays {
+	switch {
+	case o.plays:
 		all.Compared.What, all.Compared.Count, all.Compared.sameServer = "players of files", o.players, true
 		half = comparePlaying
+	case o.stills:
+		all.Compared.What, all.Compared.Count, all.Compared.sameServer = "stills", o.stillStreams, true
+		half = compareStills
 	}
 	for n := range o.rounds {
 		var sides [2]comparedSide
@@ -229,6 +236,9 @@ func (c *comparedReport) write(t *table) {
 	}
 	if c.Players != nil {
 		c.Players.write(t)
+	}
+	if c.Stills != nil {
+		c.Stills.write(t)
 	}
 }
 

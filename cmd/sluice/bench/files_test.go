@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -18,6 +19,7 @@ import (
 
 	"sluice/flv"
 	"sluice/flv/amf"
+	"sluice/hub"
 )
 
 // made makes a recording of some length, and returns the folder and where it plays.
@@ -101,6 +103,32 @@ func TestPlayRun(t *testing.T) {
 	code := Run(t.Context(), []string{"-play", "http://" + g.http + "/rec/live/bench/none.flv", "-pid", strconv.Itoa(os.Getpid()), "-duration", "100ms", "-warmup", "0s"}, io.Discard, &stdout)
 	assert.Equal(t, exitFailure, code)
 	assert.Contains(t, stdout.String(), "refused: HTTP status 404")
+}
+
+// Stills are fetched of each stream, as often as asked for, and live viewers go on.
+func TestStillsRun(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs /proc")
+	}
+	t.Parallel()
+	g := startGateway(t, hub.Config{})
+	still := "http://" + g.http + "/api/v1/still?key=secret&stream=live/s%d"
+	args := []string{"-viewers", "2", "-check", "2", "-stills", still, "-still-streams", "3", "-still-every", "300ms", "-rounds", "2", "-duration", "1s", "-pid", strconv.Itoa(os.Getpid())}
+	code, r := benched(t, t.Context(), g.publish(t, "3"), g.watch()[:2], quick, args)
+	assert.Equal(t, exitOK, code, "%v", r.Problems)
+	c := r.Compared
+	require.NotNil(t, c)
+	assert.Len(t, c.Rounds, 2)
+	assert.Equal(t, []any{"stills", 3}, []any{c.What, c.Count})
+	assert.Positive(t, c.With.P99)
+	assert.GreaterOrEqual(t, c.Stills.Fetched, 10)
+	assert.Greater(t, c.Stills.Bytes, int64(1000*c.Stills.Fetched))
+	assert.NotContains(t, c.Stills.URL, "secret")
+
+	args[5] += "none"
+	code, r = benched(t, t.Context(), g.publish(t, "1"), g.watch()[:2], quick, args)
+	assert.Equal(t, exitFailure, code)
+	assert.Contains(t, fmt.Sprint(r.Problems), "stills failed")
 }
 
 // A comparison starts its own servers, and each stream makes one recording.

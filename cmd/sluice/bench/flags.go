@@ -39,15 +39,19 @@ type options struct {
 	floor  bool
 	rounds int
 
-	record  string // folder
-	play    target
-	plays   bool
-	players int
-	seek    target
-	seeking bool
-	seeks   int
-	make    string // folder
-	length  time.Duration
+	record       string // folder
+	play         target
+	plays        bool
+	players      int
+	still        target
+	stills       bool
+	stillStreams int
+	stillEvery   time.Duration
+	seek         target
+	seeking      bool
+	seeks        int
+	make         string // folder
+	length       time.Duration
 
 	null     bool
 	listen   string
@@ -84,6 +88,9 @@ Examples:
       -watch 50%:ws://127.0.0.1:8080/live/a.flv -floor -interval 100ms -rounds 5
   sluice bench -record /tmp -publish rtmp://own/live/s%d -publishers 2000 \
       -watch http://own/live/s%d.flv -viewers 50 -check 50 -rounds 5
+  sluice bench -publish rtmp://127.0.0.1/live/s%d -publishers 300 \
+      -watch http://127.0.0.1:8080/live/s%d.flv -viewers 1000 -pid $(pidof sluice) \
+      -stills 'http://127.0.0.1:8080/api/v1/still?stream=live/s%d' -rounds 5
   sluice bench -make /tmp/recordings -length 24h
 
 A mix (-watch several times) is watched by viewers that join in turn, one beside the
@@ -91,8 +98,8 @@ other, not in blocks. N%: before a URL is its share of them, a whole number; wit
 share all URLs need theirs, and they add up to 100. The floor of -floor is one null
 server for all of them that writes the mean of their rates.
 
--record and -play compare the same load without something and with it, in turn, -rounds
-times. -record starts servers of its own, this program with the variables of its
+-record, -play and -stills compare the same load without something and with it, in turn,
+-rounds times. -record starts servers of its own, this program with the variables of its
 environment and ports of its own: their address takes the place of that in the URLs.
 
 Exit codes: 0 when everything that was published came, 1 when something was lost,
@@ -158,6 +165,13 @@ func flagSet(o *options) *flag.FlagSet {
 		return err
 	})
 	fs.IntVar(&o.players, "players", 500, "how many players of -play")
+	fs.Func("stills", "compare the server of -pid without stills and with: fetch those of this `URL`, with %d for the number of the stream", func(s string) (err error) {
+		o.stills = true
+		o.still, err = parseTarget(s)
+		return err
+	})
+	fs.IntVar(&o.stillStreams, "still-streams", 60, "of how many streams -stills fetches them")
+	fs.DurationVar(&o.stillEvery, "still-every", 10*time.Second, "how often -stills fetches that of each stream")
 	fs.Func("seek", "seek in the file of this rtmp:// `URL`", func(s string) (err error) {
 		o.seeking = true
 		o.seek, err = parseTarget(s)
@@ -281,19 +295,23 @@ const maxLength = 1000 * time.Hour
 // validateFiles says what is wrong with the flags about recordings.
 func (o *options) validateFiles(wrong func(bad bool, text string) error) []error {
 	modes := 0
-	for _, on := range []bool{o.record != "", o.plays, o.seeking, o.make != "", o.floor} {
+	for _, on := range []bool{o.record != "", o.plays, o.stills, o.seeking, o.make != "", o.floor} {
 		if on {
 			modes++
 		}
 	}
 	alone := o.seeking || o.make != ""
 	return []error{
-		wrong(modes > 1, "-record, -play, -seek, -make and -floor go one at a time"),
+		wrong(modes > 1, "-record, -play, -stills, -seek, -make and -floor go one at a time"),
 		wrong(alone && (o.publishes || len(o.watch) > 0), "-seek and -make go without -publish and -watch"),
 		wrong(o.record != "" && runtime.GOOS != "linux", "-record needs Linux"),
 		wrong(o.record != "" && (!o.publishes || len(o.pids) > 0), "-record needs -publish, and goes without -pid"),
 		wrong(o.plays && len(o.pids) == 0, "-play needs -pid"),
 		wrong(o.players < 1 || o.players > 1_000_000, "-players must be from 1 to 1000000"),
+		wrong(o.stills && (len(o.pids) == 0 || !o.publishes && len(o.watch) == 0), "-stills needs -pid, and -publish or -watch"),
+		wrong(o.stills && o.still.protocol != httpFLV, "-stills must be an http:// URL"),
+		wrong(o.stillStreams < 1 || o.stillStreams > 1_000_000, "-still-streams must be from 1 to 1000000"),
+		wrong(o.stillEvery < time.Millisecond, "-still-every must be 1ms at least"),
 		wrong(o.seeking && o.seek.protocol != rtmpPlay, "-seek must be an rtmp:// URL"),
 		wrong(o.seeks < 1 || o.seeks > 10_000_000, "-seeks must be from 1 to 10000000"),
 		wrong(o.length < time.Second || o.length > maxLength, "-length must be from 1s to 1000h"),

@@ -76,6 +76,12 @@ func TestFlagMistakes(t *testing.T) {
 		{"-play " + watchURL, "-play needs -pid"},
 		{"-play ftp://h/a", `scheme "ftp"`},
 		{"-play " + watchURL + " -pid 1 -players 0", "-players must be"},
+		{"-watch " + watchURL + " -stills " + watchURL, "-stills needs -pid"},
+		{"-stills " + watchURL + " -pid 1", "and -publish or -watch"},
+		{"-watch " + watchURL + " -pid 1 -stills rtmp://h/a/b", "-stills must be an http:// URL"},
+		{"-watch " + watchURL + " -pid 1 -stills " + watchURL + " -still-streams 0", "-still-streams must be"},
+		{"-watch " + watchURL + " -pid 1 -stills " + watchURL + " -still-every 0s", "-still-every must be"},
+		{"-watch " + watchURL + " -pid 1 -stills " + watchURL + " -play " + watchURL, "one at a time"},
 		{"-play " + watchURL + " -pid 1 -seek " + pubURL, "one at a time"},
 		{"-seek " + watchURL, "-seek must be an rtmp:// URL"},
 		{"-seek " + pubURL + " -seeks 0", "-seeks must be"},
@@ -139,7 +145,7 @@ func TestHelpNamesEveryFlag(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	assert.Equal(t, exitOK, Run(t.Context(), []string{"-h"}, &stdout, &stderr))
 	assert.Empty(t, stderr.String())
-	for _, name := range []string{"publish", "watch", "viewers", "churn", "stalled", "pid", "null", "floor", "record", "play", "players", "seek", "make", "json"} {
+	for _, name := range []string{"publish", "watch", "viewers", "churn", "stalled", "pid", "null", "floor", "record", "play", "players", "stills", "still-streams", "still-every", "seek", "make", "json"} {
 		assert.Contains(t, stdout.String(), "\n  -"+name)
 	}
 }

@@ -24,6 +24,7 @@ type report struct {
 	Churn      *churnReport     `json:"churn,omitempty"`
 	Stalled    *stalledReport   `json:"stalled,omitempty"`
 	Players    *playersReport   `json:"players,omitempty"` // of files
+	Stills     *stillsReport    `json:"stills,omitempty"`
 	Compared   *comparedReport  `json:"compared,omitempty"`
 	Seek       *seekReport      `json:"seek,omitempty"`
 	// Problems say what was not as it should be; the exit code is 1 if there are
@@ -208,6 +209,9 @@ func (r *report) close(interrupted bool) {
 	if p := r.Players; p != nil {
 		r.tally("players failed to join", p.Failed)
 		r.tally("players ended", p.Ended)
+	}
+	if s := r.Stills; s != nil {
+		r.tally("stills failed", s.Failed)
 	}
 	if s := r.Stalled; s != nil {
 		r.tally("stalled viewers failed to join", s.Failed)

@@ -94,6 +94,10 @@ func (b *bench) round(ctx context.Context) error {
 		}
 		c.files = players
 	}
+	if b.o.stills {
+		page := openStillPage(ctx, b.o)
+		defer func() { b.r.Stills = page.close() }()
+	}
 	b.p.set("warming up", c.status)
 	sleepUntil(ctx, b.quietMoment(time.Now().Add(b.o.warmup)))
 	w, err := b.window(ctx, c)

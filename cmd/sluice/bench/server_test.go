@@ -29,6 +29,7 @@ import (
 	"sluice/hub/record"
 	"sluice/rtmp"
 	"sluice/rtmp/gateway"
+	"sluice/web"
 )
 
 // gatewayAt is a gateway in this process.
@@ -72,6 +73,7 @@ func newGateway(cfg hub.Config, dir string) (g *gatewayAt, stop func() error, er
 	viewers := &httpflv.Handler{Hub: h, Pool: pool}
 	mux := http.NewServeMux()
 	mux.Handle("/", viewers)
+	mux.Handle("/api/v1/still", web.Handler(web.Config{Stills: web.StillsConfig{Take: h.Still}, Logger: quiet}))
 	var files *vod.Handler
 	if recordings != nil {
 		recorder = record.New(record.Config{Hub: h, Archive: recordings, Logger: quiet})
@@ -79,7 +81,7 @@ func newGateway(cfg hub.Config, dir string) (g *gatewayAt, stop func() error, er
 		mux.Handle("/rec/", files)
 	}
 	server := &rtmp.Server{Handler: &gateway.Handler{Hub: h, Pool: pool, Archive: recordings}}
-	web := &http.Server{Handler: mux}
+	pages := &http.Server{Handler: mux}
 	rtmpAt, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, nil, err
@@ -90,7 +92,7 @@ func newGateway(cfg hub.Config, dir string) (g *gatewayAt, stop func() error, er
 	}
 	var serving sync.WaitGroup
 	serving.Go(func() { server.Serve(rtmpAt) })
-	serving.Go(func() { web.Serve(httpAt) })
+	serving.Go(func() { pages.Serve(httpAt) })
 	stop = func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
@@ -98,7 +100,7 @@ func newGateway(cfg hub.Config, dir string) (g *gatewayAt, stop func() error, er
 		if files != nil {
 			files.Close()
 		}
-		err = errors.Join(err, web.Shutdown(ctx))
+		err = errors.Join(err, pages.Shutdown(ctx))
 		pool.Close()
 		viewers.Wait()
 		serving.Wait()
