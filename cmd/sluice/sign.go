@@ -25,9 +25,10 @@ const (
 	signIntro = `Usage: sluice sign [flags] URL
 
 Signs the URL of a stream, so that whoever has it may watch the stream, or publish
-it, for a while: rtmp://HOST/APP/NAME, http://HOST/APP/NAME.flv or
-ws://HOST/APP/NAME.flv. The signature holds over every protocol, and for the
-stream's recordings. The signed URL is the last line on standard output.
+it, for a while: rtmp://HOST/APP/NAME, http://HOST/APP/NAME.flv,
+ws://HOST/APP/NAME.flv, or the page that plays it, http://HOST/?stream=APP/NAME.
+The signature holds over every protocol, and for the stream's recordings. The
+signed URL is the last line on standard output.
 
 The secret is the first for the stream in SLUICE_WATCH_SECRETS, or with
 -role publish in SLUICE_PUBLISH_SECRETS (or in the file that the same variable

@@ -27,17 +27,21 @@ const maxURL = 8 << 10
 const recordings = "rec"
 
 // KeyOf returns which stream a URL means: rtmp(s)://HOST/APP/NAME, or http(s) and ws(s) with
-// /APP/NAME.flv; of a recording, at rec/APP/NAME/ID, the stream that was recorded. The path is
-// percent-decoded once.
+// /APP/NAME.flv; of a recording, at rec/APP/NAME/ID, the stream that was recorded; http(s) also with
+// an address of the page, /?stream=APP/NAME, /?recording=APP/NAME/ID or /embed/APP/NAME. The path
+// is percent-decoded once.
 func KeyOf(rawURL string) (hub.Key, error) {
 	u, err := parse(rawURL)
 	if err != nil {
 		return hub.Key{}, err
 	}
 	var app, name string
-	if strings.HasPrefix(u.Scheme, "rtmp") {
+	switch shown, isPage := ofPage(u); {
+	case isPage:
+		app, name = cutLast(shown)
+	case strings.HasPrefix(u.Scheme, "rtmp"):
 		app, name, err = ofRTMP(u.Path)
-	} else {
+	default:
 		app, name, err = ofHTTP(u.Path)
 	}
 	if err != nil {
@@ -82,10 +86,30 @@ func ofHTTP(path string) (app, name string, err error) {
 		}
 		stream, _ = cutLast(rest)
 	} else if !isFLV {
-		return "", "", badURL("over HTTP and WebSocket a stream is at /APP/NAME.flv")
+		return "", "", badURL("over HTTP and WebSocket a stream is at /APP/NAME.flv, on the page at /?stream=APP/NAME")
 	}
 	app, name = cutLast(stream)
 	return app, name, nil
+}
+
+// ofPage returns the stream that an address of the page shows, or whose recording; false if it is
+// none of those.
+func ofPage(u *url.URL) (stream string, isPage bool) {
+	if !strings.HasPrefix(u.Scheme, "http") {
+		return "", false
+	}
+	query := u.Query()
+	switch streams, recordings := query["stream"], query["recording"]; {
+	case u.Path != "/" && u.Path != "":
+		stream, isPage = strings.CutPrefix(u.Path, "/embed/")
+		return stream, isPage && !strings.HasSuffix(stream, ".flv") // which is a stream of an app "embed"
+	case len(streams) == 1 && len(recordings) == 0:
+		return strings.TrimSuffix(streams[0], ".flv"), true // as the page reads it
+	case len(recordings) == 1 && len(streams) == 0:
+		stream, _ = cutLast(recordings[0])
+		return stream, true
+	}
+	return "", false
 }
 
 // cutLast cuts a path at its last slash.
