@@ -177,8 +177,8 @@ func (c *crowd) status() string {
 	alive, received := c.counter.status()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return fmt.Sprintf("%d viewers, %d check, %d failed, %.0f MB counted",
-		alive, len(c.checks), c.failed.total(), float64(received)/1e6)
+	return fmt.Sprintf("%s, %d check, %d failed, %.0f MB counted",
+		numbered(alive, "viewer"), len(c.checks), c.failed.total(), float64(received)/1e6)
 }
 
 // leave ends all viewers; calls but the first do nothing.

@@ -197,7 +197,7 @@ func (r *report) close(interrupted bool) {
 			r.problem("%s: the checking viewers got nothing", w.Protocol)
 		}
 		if w.Short > 0 {
-			r.problem("%s: %d viewers got less than %.0f %% of what they should have", w.Protocol, w.Short, fair*100)
+			r.problem("%s: %s got less than %.0f %% of what they should have", w.Protocol, numbered(w.Short, "viewer"), fair*100)
 		}
 	}
 	if c := r.Churn; c != nil {

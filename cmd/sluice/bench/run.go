@@ -62,14 +62,14 @@ const settling = 500 * time.Millisecond
 
 // publish begins to publish, and waits until there is a GOP of every stream.
 func (b *bench) publish(ctx context.Context) error {
-	b.p.set(fmt.Sprintf("opening %d publishers", b.o.publishers), nil)
+	b.p.set("opening "+numbered(b.o.publishers, "publisher"), nil)
 	pubs, failed, err := openPublishers(ctx, b.o, b.loop)
 	if err != nil {
 		return err
 	}
 	b.pubs = pubs
 	b.r.published(b.loop, pubs, failed)
-	b.p.set(fmt.Sprintf("publishing %d streams", b.o.publishers-failed.total()), nil)
+	b.p.set("publishing "+numbered(b.o.publishers-failed.total(), "stream"), nil)
 	sleepUntil(ctx, time.Now().Add(b.loop.gop+settling))
 	return nil
 }

@@ -98,7 +98,7 @@ func seek(ctx context.Context, o *options, p *progress) (*report, error) {
 	}
 	s.First, s.Others = percentilesOf(&s.first), othersCores([2]usage{from, to}, [2]usage{toolFrom, toolTo})
 	if s.Wrong > 0 {
-		r.problem("%d seeks led behind the place that was sought", s.Wrong)
+		r.problem("%s led behind the place that was sought", numbered(s.Wrong, "seek"))
 	}
 	r.close(ctx.Err() != nil)
 	return r, nil

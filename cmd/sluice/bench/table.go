@@ -104,7 +104,7 @@ func short(ms float64) string {
 func (w *watchReport) write(t *table, window float64) {
 	t.section("%s: %s", w.Protocol, w.URL)
 	if w.Counting > 0 {
-		t.row("counting", "%d viewers, %.0f kbps each in %.1f s", w.Counting, w.Mean*8/1000/window, window)
+		t.row("counting", "%s, %.0f kbps each in %.1f s", numbered(w.Counting, "viewer"), w.Mean*8/1000/window, window)
 		t.row("bytes each", "min %d, mean %.0f, max %d", w.Min, w.Mean, w.Max)
 		if w.Expected > 0 {
 			t.row("expected", "%.0f; %d got less than 98 %%, the worst %.1f %%", w.Expected, w.Short, w.Worst*100)
@@ -116,7 +116,7 @@ func (w *watchReport) write(t *table, window float64) {
 		return
 	}
 	f := w.Findings
-	t.row("checking", "%d viewers, %d frames", w.Checking, f.Frames)
+	t.row("checking", "%s, %d frames", numbered(w.Checking, "viewer"), f.Frames)
 	t.row("found", "%d lost, %d unequal, %d reordered, %d wrong timestamps, %d wrong starts, %d malformed",
 		f.Lost, f.Unequal, f.Reordered, f.BadTime, f.WrongStart, f.Malformed)
 	if w.Latency.Count > 0 {
@@ -149,6 +149,14 @@ func (r *report) writeServer(t *table) {
 	}
 }
 
+// numbered returns how many of something there are, in words: 1 viewer, 2 viewers.
+func numbered[N int | int64](n N, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
+}
+
 // mb returns bytes in MB of 2^20.
 func mb(bytes int64) float64 { return float64(bytes) / (1 << 20) }
 
@@ -161,7 +169,7 @@ func (r *report) writeModes(t *table) {
 		r.Seek.write(t)
 	}
 	if c := r.Churn; c != nil {
-		t.section("churn: %d viewers joined and left", c.Joins)
+		t.section("churn: %s joined and left", numbered(c.Joins, "viewer"))
 		t.row("first picture", "%v", c.First)
 		t.counts("failed", c.Failed)
 		if c.Before.Descriptors > 0 {
@@ -171,7 +179,7 @@ func (r *report) writeModes(t *table) {
 		}
 	}
 	if s := r.Stalled; s != nil {
-		t.section("stalled: %d viewers read nothing for %.0f s, and went on then", s.Asked-s.Failed.total(), r.Window)
+		t.section("stalled: %s read nothing for %.0f s, and went on then", numbered(s.Asked-s.Failed.total(), "viewer"), r.Window)
 		t.row("went on", "%d at a key frame after a gap, %d without a gap", s.Jumped, s.Continued)
 		t.row("did not", "%d silent, %d broken", s.Silent, s.Broken)
 		t.counts("ended", s.Ended)
