@@ -137,3 +137,33 @@ func BenchmarkCard(b *testing.B) {
 		h.ServeHTTP(httptest.NewRecorder(), r)
 	}
 }
+
+// Whatever stands in an address, its page is a page, and what it tells is no more than the name of
+// a stream.
+func FuzzCard(f *testing.F) {
+	for _, seed := range []string{
+		"stream=live/demo&key=S3CRET", "wall=live/a&wall=%00", "recording=live/a/b", "stream=%E6%BC%94/%22%3E%3Cscript%3E", "stream=live/url=x;&%",
+	} {
+		f.Add(seed)
+	}
+	h := Handler(Config{Logger: quiet, Embed: answer.Ancestors{"*"}})
+	markup := regexp.MustCompile(`(?s)^<!doctype html>.*</html>\s*$`)
+	tags := func(page string) int { return strings.Count(page, "<") }
+	plain := tags(serve(h, "stream=live/demo"))
+	f.Fuzz(func(t *testing.T, query string) {
+		page := serve(h, query)
+		assert.Regexp(t, markup, page)
+		assert.LessOrEqual(t, tags(page), plain, "no markup comes from the address")
+		for name, value := range metas(t, page) {
+			assert.LessOrEqual(t, len(value), maxWall*3*260+200, name)
+		}
+	})
+}
+
+// serve returns the page of a query.
+func serve(h http.Handler, query string) string {
+	w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)
+	r.URL.RawQuery = query
+	h.ServeHTTP(w, r)
+	return w.Body.String()
+}

@@ -3,6 +3,7 @@ package web
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -104,4 +105,29 @@ func TestShareOnPhone(t *testing.T) {
 	var sent []map[string]string
 	assert.NoError(t, json.Unmarshal([]byte(eval[string](p, "JSON.stringify(window.sent)")), &sent))
 	assert.Equal(t, []map[string]string{{"title": "live/a", "url": s.URL + "/?wall=live/a&wall=live/b"}}, sent)
+}
+
+// The link of a recording leads to the place that is shown, which is where it begins then.
+func TestShareOfARecordingHasItsPlace(t *testing.T) {
+	s, p := newSource(t, false), browser(t)
+	const id = "20261128T170500.000Z"
+	s.recorded.record(film(t, s, id))
+	for _, way := range []struct{ begin, end float64 }{{0, 20}, {30, 36}} {
+		at := s.URL + "/?recording=live/demo/" + id + "&" + signature
+		if way.begin > 0 {
+			at += fmt.Sprintf("&t=%v", way.begin)
+		}
+		p.open(at)
+		p.until("sluice.state === 'playing'")
+		p.until(fmt.Sprintf("sluice.time > %v", way.begin+1))
+		assert.Less(t, eval[float64](p, "sluice.time"), way.end)
+		p.click("#share button")
+		p.until("!!document.querySelector('dialog.sharing')?.open")
+		link := s.URL + "/?recording=live/demo/" + id + "&" + signature
+		assert.Equal(t, map[string]string{"Link": link}, offered(p), "a recording is not framed")
+		p.click(".share-now input")
+		assert.Regexp(t, `^`+regexp.QuoteMeta(link)+`&t=\d+$`, offered(p)["Link"])
+	}
+	p.open(s.URL + "/?recording=live/demo/" + id + "&t=1e9")
+	p.until("sluice.state === 'playing' && sluice.time > 0 && sluice.time < 10")
 }
