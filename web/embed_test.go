@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -117,6 +118,17 @@ func TestEmbedInOtherPages(t *testing.T) {
 // What the query of the framed page says is done, and what is for the server goes to it.
 func TestEmbedParameters(t *testing.T) {
 	s, p := newSource(t, true), browser(t)
+	still, err := oneFrame()
+	require.NoError(t, err)
+	var none atomic.Bool
+	s.stills = func(w http.ResponseWriter, r *http.Request) {
+		if none.Load() {
+			http.Error(w, "no key frame yet", http.StatusNotFound)
+			return
+		}
+		w.Header().Set("Content-Type", "video/mp4")
+		w.Write(still)
+	}
 	const embedded = "/embed/live/demo?start=live&" + signature
 	p.open(s.URL + embedded)
 	p.until(state("playing"))
@@ -142,12 +154,14 @@ func TestEmbedParameters(t *testing.T) {
 	p.open(s.URL + embedded + "&autoplay=0")
 	p.until(state("paused"))
 	p.until("document.getElementById('again').textContent === 'Play'")
-	assert.Equal(t, before, s.count("ws"), "nothing is fetched")
+	p.until("document.getElementById('video').videoWidth === 640") // of the still
+	assert.Equal(t, before, s.count("ws"), "nothing else is fetched")
 	p.screenshot("embed-before")
 	p.click("#again")
 	p.until(state("playing"))
 	assert.False(t, eval[bool](p, "sluice.muted"), "a click asks for sound")
 
+	none.Store(true)
 	p.open(s.URL + embedded + "&autoplay=0&muted")
 	p.until(state("paused"))
 	p.click("#again")

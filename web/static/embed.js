@@ -2,13 +2,14 @@
 //
 // Its query says, beside what is for the server (wishes, permission):
 //
-//   autoplay=0   nothing is fetched until somebody clicks
+//   autoplay=0   nothing is fetched but a still until somebody clicks
 //   muted=0, 1   with sound as far as the browser lets it, or without; else without, but
 //                with sound after a click that starts it
 
 import { $, text, show } from './dom.js';
-import { wishes, permission, permitted } from './addresses.js';
+import { wishes, permission, permitted, stillAsk } from './addresses.js';
 import { load } from './library.js';
+import { freeze, Meter } from './picture.js';
 import { Player } from './player.js';
 import { Poller, json } from './poll.js';
 import { Screen } from './screen.js';
@@ -18,6 +19,7 @@ import * as say from './format.js';
 const key = document.documentElement.dataset.key;
 const query = new URLSearchParams(location.search);
 const video = $('video');
+const meter = new Meter();
 
 // flag reads a yes or no of the query; without a value it is yes.
 function flag(name, otherwise) {
@@ -28,15 +30,28 @@ function flag(name, otherwise) {
 const autoplay = flag('autoplay', true);
 let player = null, problem = '', known = null, stream = null;
 let begun = false;      // whether it is to play
-let alone = autoplay;   // whether nobody has touched it yet
 
 const screen = new Screen({
   signal: new AbortController().signal, // for as long as the page is there
-  toggle: () => (begun ? player?.togglePause() : begin()),
-  move: () => false,
-  audible: () => player?.state === 'playing' && (stream?.audio ?? player.media?.hasAudio) !== false
-    && !!(stream?.audio ?? player.media?.hasAudio),
+  name: key, muted: flag('muted', autoplay), audible, toggle,
+  clicked: () => (silent() ? screen.mute(false) : toggle()),
 });
+
+function toggle() {
+  if (!begun) begin();
+  else player?.togglePause();
+}
+
+// audible says whether there is sound that could be heard.
+function audible() {
+  const { hasAudio } = player?.media ?? {};
+  return hasAudio !== false && !!(stream?.audio ?? hasAudio) && current() === 'playing';
+}
+
+// soundOnly says whether what is played has no picture, and silent, whether it is not heard either.
+const soundOnly = () => ['playing', 'buffering'].includes(current())
+  && (player.media?.hasVideo === false || stream?.state === 'live' && !stream.video && !!stream.audio);
+const silent = () => current() === 'playing' && soundOnly() && screen.silent;
 
 const poller = new Poller((signal) => json('/api/v1/streams?stream=' + encodeURIComponent(key), signal), (answer) => {
   stream = answer?.streams.find((s) => s.key === key) ?? null;
@@ -45,8 +60,17 @@ const poller = new Poller((signal) => json('/api/v1/streams?stream=' + encodeURI
   update();
 });
 
+// poster shows a still of the stream until somebody clicks, if there is one.
+function poster() {
+  video.src = stillAsk(key, permission(location.search));
+  video.onerror = () => video.removeAttribute('src');
+}
+
 async function begin() {
   begun = true;
+  freeze(video, $('frozen'));
+  video.onerror = null;
+  video.removeAttribute('src');
   update();
   problem = await load();
   if (!problem) {
@@ -65,36 +89,41 @@ function current() {
 }
 
 function update() {
-  const state = current(), reason = player?.reason ?? problem;
-  if (state === 'playing') alone = false;
-  if (begun && state === 'paused' && alone && !video.muted) { // the browser wants a click for sound
-    alone = false;
-    video.muted = true;
-    return player.togglePause();
-  }
+  const state = current(), seen = silent() ? 'silent' : state;
   document.body.dataset.state = state;
   poller.calm = state === 'playing';
   screen.overlay({
-    state, headline: headline(state, player?.refusal), detail: detail(state, reason, player?.retryAt),
-    again: remedies[state] ?? '',
+    state: seen, headline: headline(seen, player?.refusal), detail: detail(seen, player?.reason ?? problem, player?.retryAt),
+    again: remedies[seen] ?? '',
   });
-  show($('other'), false);
   show($('controls'), ['playing', 'paused', 'buffering'].includes(state) && begun);
-  const moving = state === 'playing' || state === 'buffering';
-  text($('lag'), moving ? say.behind(player.lag) : '');
-  show($('sound-only'), moving && (player.media?.hasVideo === false || stream?.state === 'live' && !stream.video && !!stream.audio));
+  text($('lag'), state === 'playing' || state === 'buffering' ? say.behind(player.lag) : '');
+  show($('sound-only'), soundOnly() && seen !== 'silent');
   screen.paused(state === 'paused' || video.paused);
   screen.sound();
+}
+
+// sample tells how it plays at this moment.
+function sample() {
+  const { stalls, reconnects } = player.figures;
+  return {
+    ...meter.look(video, performance.now()), bitrate: stream?.bitrate || NaN, lag: player.lag, buffered: player.buffered,
+    stalls, reconnects, ...player.sample?.(),
+  };
 }
 
 $('again').addEventListener('click', () => {
   if (!begun) begin();
   else if (!player) location.reload();
+  else if (silent()) screen.mute(false);
   else if (player.state === 'paused') player.togglePause();
   else player.tryNow();
 });
-for (const type of ['play', 'pause', 'loadedmetadata']) video.addEventListener(type, update);
-setInterval(update, 500);
+for (const type of ['play', 'pause', 'loadedmetadata', 'volumechange']) video.addEventListener(type, update);
+setInterval(() => {
+  update();
+  if (player) screen.note(sample());
+}, 500);
 // A page that the browser keeps for the way back would keep its connection, too.
 addEventListener('pagehide', () => { player?.stop(); });
 addEventListener('pageshow', (e) => { if (e.persisted) location.reload(); });
@@ -109,7 +138,10 @@ window.sluice = {
   get figures() { return { ...player?.figures }; },
 };
 
-video.muted = flag('muted', autoplay);
 poller.now();
-if (autoplay) begin();
-else update();
+if (autoplay) {
+  begin();
+} else {
+  poster();
+  update();
+}

@@ -17,6 +17,7 @@ export class Wall {
   #problem = null;       // why nothing can be played; null until that is known
   #columns = 1;
   #last = null;          // the server's last answer
+  #shown = new Map();    // permissions that came with what was pasted, by stream
   #heard = '';           // who had the sound last
   #clock = 0;
   #quiet = new AbortController(); // ends all listeners
@@ -96,7 +97,7 @@ export class Wall {
   }
 
   #begin(tile) {
-    tile.begin(this.#problem, wishes(location.search), this.#permissionFor(tile.key));
+    tile.begin(this.#problem, wishes(location.search), this.#shown.get(tile.key) ?? this.#permissionFor(tile.key));
   }
 
   #remove(tile) {
@@ -156,8 +157,18 @@ export class Wall {
     list.replaceChildren(...names.map((value) => el('option', { value })));
   }
 
-  #note(words) {
-    text($('wall-note'), words);
+  // note says something, and offers streams to add in its place.
+  #note(words, suggestions = []) {
+    const buttons = suggestions.map(({ key, query, words: name }) => {
+      const button = el('button', { type: 'button', dir: 'auto' }, name);
+      button.addEventListener('click', () => {
+        $('wall-key').value = '';
+        this.#take([key], query);
+        $('wall-key').focus();
+      });
+      return button;
+    });
+    $('wall-note').replaceChildren(words, ...buttons);
     show($('wall-note'), words !== '');
   }
 
@@ -191,17 +202,28 @@ export class Wall {
     });
   }
 
-  // ask adds the stream that somebody has typed or pasted.
-  #ask(value) {
-    const streams = this.#last?.streams ?? [];
-    let key = value.trim().replace(/^\/+|\/+$/g, '').replace(/\.flv$/, '');
-    if (!key.includes('/')) key = streams.find((s) => s.name === key)?.key ?? key;
-    if (!key.includes('/')) return this.#note(`“${value}” is no stream: a name has an app and a name, like live/demo.`);
-    if (this.#tiles.some((tile) => tile.key === key)) return this.#note(`${key} is on the wall.`);
-    if (this.#tiles.length >= most) return this.#note(`The wall is full: ${most} streams are the most. Remove one first.`);
-    this.#add(key);
-    $('wall-key').value = '';
+  // ask adds what somebody has typed or pasted, be it several streams of another wall.
+  async #ask(value) {
+    const { signal } = this.#quiet, { understand } = await import('./find.js');
+    if (signal.aborted) return;
+    const found = understand(value, this.#last?.streams ?? []);
+    if (found.recording) return this.#note('A wall shows live streams, and no recordings.');
+    if (found.error) return this.#note(found.error, found.suggestions);
+    if ($('wall-key').value === value) $('wall-key').value = '';
+    this.#take(found.wall ?? [found.key], found.query);
+  }
+
+  // take adds streams, with what was shown for them.
+  #take(keys, query) {
+    const here = new Set(this.#tiles.map((tile) => tile.key)), fresh = [...new Set(keys)].filter((key) => !here.has(key));
+    const room = fresh.slice(0, most - here.size), shown = permission(query);
+    for (const key of room) {
+      if (shown) this.#shown.set(key, shown);
+      this.#add(key);
+    }
     this.#moved();
+    if (!fresh.length) this.#note(`${keys[0]} is on the wall.`);
+    else if (room.length < fresh.length) this.#note(`The wall is full: ${most} streams are the most. Remove one first.`);
   }
 
   get #focused() { return this.#tiles.find((tile) => tile.root.contains(document.activeElement)); }
