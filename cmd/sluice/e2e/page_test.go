@@ -33,6 +33,19 @@ func (b *browser) goesOn() {
 		pageNow)
 }
 
+// pictured reports whether a card shows a picture with light and dark in it.
+const pictured = `(() => {
+	const canvas = document.querySelector('[data-still] canvas');
+	if (!canvas?.width) return false;
+	const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+	let least = 255, most = 0;
+	for (let i = 1; i < data.length; i += 4) {
+		least = Math.min(least, data[i]);
+		most = Math.max(most, data[i]);
+	}
+	return most - least > 100;
+})()`
+
 // text waits until the page says something.
 func (b *browser) text(selector, text string) {
 	b.t.Helper()
@@ -55,9 +68,10 @@ func TestPage(t *testing.T) {
 			publisher := s.publish("live/x", both)
 			b.text(".card", "live/x")
 			b.text(".card", "320×180")
-			for _, words := range []string{"H.264", "AAC", "RTMP", "25 fps"} {
+			for _, words := range []string{"H.264", "AAC", "25 fps"} {
 				b.text(".card", words)
 			}
+			b.until(pictured, "!!document.querySelector('[data-still]')")
 			if over == "ws" {
 				b.do(chromedp.Click(chromedp.CSS(".card h2 a")))
 			} else {
