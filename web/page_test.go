@@ -34,16 +34,22 @@ func TestPagePlays(t *testing.T) {
 	}
 }
 
+// Who waits asks once. That there is a publisher, the list of streams says.
 func TestPageWaitsForPublisher(t *testing.T) {
 	for _, over := range []string{"ws", "http"} {
 		t.Run(over, func(t *testing.T) {
 			s, p := newSource(t, false), browser(t)
 			p.open(s.URL + "/?stream=live/demo&over=" + over)
 			p.until(state("waiting"))
-			p.until("sluice.figures.sessions > 1") // it does not give up
+			p.until("sluice.figures.closeCode === 4404")
+			passes(p, 4*time.Second)
 			assert.Equal(t, "waiting", eval[string](p, "sluice.state"))
+			assert.Equal(t, 1, s.count(over))
+			began := eval[float64](p, "performance.now()")
 			s.publish()
 			p.until(state("playing"))
+			assert.Less(t, eval[float64](p, "performance.now()")-began, 4000.0, "ms")
+			assert.Equal(t, 0, eval[int](p, "sluice.figures.reconnects"))
 		})
 	}
 }
@@ -240,19 +246,6 @@ func TestPageWithoutThePlayer(t *testing.T) {
 	p.until(state("failed"))
 	assert.Contains(t, eval[string](p, "document.getElementById('detail').textContent"), "run go generate ./web")
 	assert.True(t, eval[bool](p, "document.querySelectorAll('#elsewhere .copyable').length > 5"), "other ways stand there")
-}
-
-func TestPageKeepsTheChoiceOfTransport(t *testing.T) {
-	s, p := newSource(t, true), browser(t)
-	p.open(s.URL + "/?stream=live/demo")
-	p.until(state("playing"))
-	assert.Equal(t, "ws", eval[string](p, "sluice.over"))
-	p.click("input[value=http] + span")
-	p.until("sluice.over === 'http' && sluice.state === 'playing'")
-	p.open(s.URL + "/?stream=live/demo")
-	p.until(state("playing"))
-	assert.Equal(t, "http", eval[string](p, "sluice.over"))
-	assert.Equal(t, 2, s.count("http"))
 }
 
 func TestPageListsStreams(t *testing.T) {

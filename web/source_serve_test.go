@@ -71,7 +71,7 @@ func (s *source) serve(w http.ResponseWriter, r *http.Request) {
 	case <-gone:
 		return
 	}
-	err = s.play(lookBack(r), kill, gone, func(b []byte) error {
+	err = s.play(r, kill, gone, func(b []byte) error {
 		rw.Write(frame(2, b))
 		return rw.Flush()
 	})
@@ -105,7 +105,7 @@ func (s *source) serveHTTP(w http.ResponseWriter, r *http.Request, live, kill ch
 		return
 	}
 	w.Header().Set("Content-Type", "video/x-flv")
-	err := s.play(lookBack(r), kill, r.Context().Done(), func(b []byte) error {
+	err := s.play(r, kill, r.Context().Done(), func(b []byte) error {
 		w.Write(b)
 		return http.NewResponseController(w).Flush()
 	})

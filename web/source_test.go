@@ -130,7 +130,35 @@ func newSourceOf(t *testing.T, live bool, c Config) *source {
 func (s *source) infos() []Stream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]Stream(nil), s.streams...)
+	streams := append([]Stream(nil), s.streams...)
+	for i := range streams {
+		if streams[i].State == "live" && streams[i].BytesIn == 0 {
+			streams[i].BytesIn = s.bytesIn()
+		}
+	}
+	return streams
+}
+
+// bytesIn is how much the publisher has sent by now.
+func (s *source) bytesIn() (n uint64) {
+	at := int(time.Since(s.began).Milliseconds())
+	for _, tag := range s.media {
+		rounds := at / clipLength
+		if int(tag.Timestamp) <= at%clipLength {
+			rounds++
+		}
+		n += uint64(rounds * len(tag.Data))
+	}
+	return n
+}
+
+// bitrate is that of the clip, bit/s.
+func (s *source) bitrate() int {
+	n := 0
+	for _, tag := range s.media {
+		n += len(tag.Data)
+	}
+	return n * 8000 / clipLength
 }
 
 func (s *source) set(streams ...Stream) {
@@ -238,14 +266,17 @@ func (s *source) isSent(tag flv.Tag, at, since int) bool {
 }
 
 // announce makes the headers those of a stream with one track.
-func (s *source) announce(track flv.Type) {
-	tags, r := []byte(nil), flv.NewReader(bytes.NewReader(s.headers))
+func (s *source) announce(track flv.Type) { s.headers = only(track, s.headers) }
+
+// only returns the headers of a stream with one of its tracks.
+func only(track flv.Type, headers []byte) []byte {
+	tags, r := []byte(nil), flv.NewReader(bytes.NewReader(headers))
 	for tag, err := r.Next(); err == nil; tag, err = r.Next() {
 		if tag.Type == track {
 			tags = flv.AppendTag(tags, tag)
 		}
 	}
-	s.headers = append(flv.AppendHeader(nil, track == flv.TypeAudio, track == flv.TypeVideo), tags...)
+	return append(flv.AppendHeader(nil, track == flv.TypeAudio, track == flv.TypeVideo), tags...)
 }
 
 // joins waits until so many viewers have joined, and returns when each did.
@@ -261,7 +292,9 @@ func (s *source) joins(t *testing.T, viewers int) (joined []time.Time) {
 }
 
 // play writes what a viewer gets: headers, the GOP, then the rest as time goes.
-func (s *source) play(back int, kill, gone <-chan struct{}, write func([]byte) error) error {
+func (s *source) play(r *http.Request, kill, gone <-chan struct{}, write func([]byte) error) error {
+	back, onlyAudio := lookBack(r), r.URL.Query().Get("onlyaudio") == "1"
+
 	now := func() int { return int(time.Since(s.began).Milliseconds()) }
 	start := now() - back
 	s.mu.Lock()
@@ -279,6 +312,9 @@ func (s *source) play(back int, kill, gone <-chan struct{}, write func([]byte) e
 	}
 	base := round*clipLength + int(s.media[begin].Timestamp)
 	batch := append([]byte(nil), s.headers...)
+	if onlyAudio {
+		batch = only(flv.TypeAudio, s.headers)
+	}
 	missing := false
 	for i, next := begin, 0; ; {
 		for away := s.isAway(); ; i++ {
@@ -296,7 +332,7 @@ func (s *source) play(back int, kill, gone <-chan struct{}, write func([]byte) e
 				continue
 			}
 			missing = false
-			if !s.isSent(tag, at, at-base) {
+			if !s.isSent(tag, at, at-base) || onlyAudio && tag.Type == flv.TypeVideo {
 				continue
 			}
 			tag.Timestamp = uint32(at - base)

@@ -154,6 +154,8 @@ window.sluice = {
   get figures() { return { ...watch?.player?.figures }; },
   get streams() { return last?.streams ?? []; },
   get answers() { return answers; },
+  get slow() { return watch?.player?.slow ?? null; },
+  get sample() { return watch?.player?.sample?.() ?? null; },
 };
 
 route();

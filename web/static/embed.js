@@ -9,17 +9,16 @@
 import { $, text, show } from './dom.js';
 import { wishes, permission, permitted, stillAsk } from './addresses.js';
 import { load } from './library.js';
-import { freeze, Meter } from './picture.js';
+import { freeze } from './picture.js';
 import { Player } from './player.js';
 import { Poller, json } from './poll.js';
 import { Screen } from './screen.js';
-import { detail, headline, remedies } from './states.js';
+import { detail, headline, pill, remedies } from './states.js';
 import * as say from './format.js';
 
 const key = document.documentElement.dataset.key;
 const query = new URLSearchParams(location.search);
 const video = $('video');
-const meter = new Meter();
 
 // flag reads a yes or no of the query; without a value it is yes.
 function flag(name, otherwise) {
@@ -56,7 +55,7 @@ const silent = () => current() === 'playing' && soundOnly() && screen.silent;
 const poller = new Poller((signal) => json('/api/v1/streams?stream=' + encodeURIComponent(key), signal), (answer) => {
   stream = answer?.streams.find((s) => s.key === key) ?? null;
   known = !answer ? null : answer.private ? 'private' : stream?.state ?? '';
-  player?.heard(known);
+  player?.heard(known, answer);
   update();
 });
 
@@ -97,19 +96,11 @@ function update() {
     again: remedies[seen] ?? '',
   });
   show($('controls'), ['playing', 'paused', 'buffering'].includes(state) && begun);
-  text($('lag'), state === 'playing' || state === 'buffering' ? say.behind(player.lag) : '');
+  text($('lag'), state === 'playing' || state === 'buffering'
+    ? (player.slow ? `${pill('slow')}, ` : '') + say.behind(player.lag) : '');
   show($('sound-only'), soundOnly() && seen !== 'silent');
   screen.paused(state === 'paused' || video.paused);
   screen.sound();
-}
-
-// sample tells how it plays at this moment.
-function sample() {
-  const { stalls, reconnects } = player.figures;
-  return {
-    ...meter.look(video, performance.now()), bitrate: stream?.bitrate || NaN, lag: player.lag, buffered: player.buffered,
-    stalls, reconnects, ...player.sample?.(),
-  };
 }
 
 $('again').addEventListener('click', () => {
@@ -122,7 +113,7 @@ $('again').addEventListener('click', () => {
 for (const type of ['play', 'pause', 'loadedmetadata', 'volumechange']) video.addEventListener(type, update);
 setInterval(() => {
   update();
-  if (player) screen.note(sample());
+  if (player) screen.note(player.sample());
 }, 500);
 // A page that the browser keeps for the way back would keep its connection, too.
 addEventListener('pagehide', () => { player?.stop(); });

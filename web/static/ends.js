@@ -45,6 +45,16 @@ export function meaning({ code, reason, opened }, { shown, state, unopened }) {
   return { ...again, words: reason || `the server closed the connection (${code})` };
 }
 
+// pace returns how it goes on after an end, with the state that follows it, where known is what
+// the server says of the stream (Player.heard): by pauses (attempts.js), or 'heard', when the
+// server says that there is a publisher.
+export function pace({ code, opened }, state, known) {
+  if (state === 'reconnecting') {
+    return code === SHUTDOWN || code === LOST && (opened || known === null) ? 'soon' : 'again';
+  }
+  return known === '' ? 'heard' : known === 'private' ? 'wait' : 'again';
+}
+
 // refusalOf returns what a refusal, or an end without permission, is: refusal is 'expired'
 // or 'denied', and words what there is to say beyond that.
 export function refusalOf(code, reason) {

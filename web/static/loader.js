@@ -7,7 +7,7 @@
 
 // A listener is told, each at most once per loader but for data:
 //   opened()           the server has accepted
-//   data(bytes)        so many bytes came
+//   data(bytes)        these came (Uint8Array)
 //   ended(end)         no more will come: {code, reason, opened}
 // and is asked, where the server can be kept waiting,
 //   full()             whether nothing more should come for now
@@ -39,7 +39,7 @@ export function loaderFor(mpegts, over, listener) {
       if (this.done || !buffer.byteLength) return;
       const start = this.received;
       this.received += buffer.byteLength;
-      listener.data(buffer.byteLength);
+      listener.data(new Uint8Array(buffer));
       try {
         this._onDataArrival(buffer, start, this.received);
       } catch (e) {

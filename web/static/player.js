@@ -15,31 +15,29 @@
 //   standstill: data comes, and for 3 s neither time nor picture goes on. Not when
 //   paused by hand, hidden, or without a publisher.
 //
+//   waiting: of a stream that the server tells of, without a connection, until it is live
+//   (heard); else with ever longer pauses.
+//
 //   failed: what trying again cannot heal; a button, or a new publisher, does.
 //
 // ended and reconnecting last until there is data again, so that a new attempt
 // does not flicker as "connecting"; after a standstill, until the picture goes on.
 
+import { Asking } from './asking.js';
 import { Attempts } from './attempts.js';
-import { Edge } from './edge.js';
-import { meaning, mediaMeaning } from './ends.js';
+import { meaning, mediaMeaning, pace } from './ends.js';
 import { Figures } from './figures.js';
+import { Follow } from './follow.js';
+import { condition, trouble, silence } from './judge.js';
 import { LOST } from './loader.js';
-import { Place } from './place.js';
+import { listen } from './senses.js';
 import { Session } from './session.js';
 import { play } from './sound.js';
-import { holds } from './gap.js';
 import { freeze } from './picture.js';
-import { http, ws, back, withBack } from './addresses.js';
+import { Unseen } from './unseen.js';
 import { seconds } from './format.js';
 
 const tick = 200;            // between two looks at the video
-const waitShown = 600;       // without data for so long, say what we wait for
-const frozen = 700;          // without a new picture for so long, it has stalled
-const standing = 3000;       // with data but without a new picture for so long, it is opened anew
-const silent = 10000;        // without data for so long, the connection is dead
-const parked = 30000;        // paused for so long, the connection is given back
-const settled = 8000;        // an attempt that lasted so long begins the pauses anew
 const mediaErrors = 3;       // in a row, then it has failed
 
 export class Player {
@@ -49,64 +47,103 @@ export class Player {
   refusal = '';              // 'denied' or 'expired': why it has failed, if it is that
   figures = new Figures();
   media = null;              // what mpegts.js found out: {videoCodec, width, …}
+  fellBack = false;          // HTTP did not open, so WebSocket was taken
 
-  #mpegts; #video; #still; #changed;
-  #key; #wishes; #over;
-  #edge;
-  #place = new Place();      // of a viewer who has gone back by hand
+  #mpegts; #video; #still; #changed; #key;
+  #asking;
+  #follow;
   #session = null;
+  #stopped = new AbortController();
   #ticker = 0;
   #attempts = new Attempts(() => this.#open());
   #known = null;             // what the server says of the stream, see heard
+  #tracks = false;           // the stream has more than one of a kind
   #held = false;             // paused by hand
+  #unseen = new Unseen();
+  #asleep = false;           // given back while nobody saw or heard it
 
-  // changed is called whenever state, reason or retryAt have changed.
-  constructor({ mpegts, video, still, key, wishes, over, known, changed }) {
+  // changed is called whenever state, reason, slow or retryAt have changed. mode is 'low'
+  // for the lowest delay, or 'smooth' for as few stalls as can be.
+  constructor({ mpegts, video, still, key, wishes, over, mode = 'low', known, changed }) {
     this.#mpegts = mpegts;
     this.#video = video;
     this.#still = still;
     this.#key = key;
-    this.#wishes = wishes;
-    this.#over = over;
+    this.#asking = new Asking(key, wishes, over);
     this.#known = known;
     this.#changed = changed;
-    this.#edge = new Edge(video, back(wishes));
+    this.#follow = new Follow(video, mode, this.#asking.back);
   }
 
   start() {
-    video_events(this.#video, 'add', this);
+    listen(this.#video, this.#stopped.signal, {
+      broken: (error) => { if (this.#session) this.#mediaError('', error); },
+      halted: () => this.#halted(), resumed: () => { if (this.#session) this.#held = false; },
+      first: () => this.#session && this.figures.first(this.#session), seen: () => this.#seen(performance.now()),
+      online: () => { if (this.retryAt) this.#open(); },
+    });
     this.#ticker = setInterval(() => this.#look(), tick);
     this.#open();
   }
 
   stop() {
-    video_events(this.#video, 'remove', this);
+    this.#stopped.abort();
     clearInterval(this.#ticker);
     this.#attempts.cancel();
     this.#close();
     this.#still.hidden = true;
   }
 
-  get over() { return this.#over; }
+  get over() { return this.#asking.over; }
+  get wishes() { return this.#asking.wishes; } // without the permission
+  get mode() { return this.#follow.mode; }
+  get soundOnly() { return this.media?.hasVideo === false; }
   get retryAt() { return this.#attempts.retryAt; } // when the next attempt is due (performance.now), or 0
-  get rewound() { return this.#place.kept; }
-  get back() { return this.rewound || this.#edge.back > 0; } // whether it is to be behind live
+  get rewound() { return this.#follow.place.kept; }
+  get back() { return this.#follow.back; } // whether it is to be behind live
+
+  // slow is, while the line is slower than the stream, {behind, needs, gets, sure}, in s and
+  // bit/s, else null; not sure: it may as well be the publisher's (line.js).
+  get slow() { return ['playing', 'buffering'].includes(this.state) ? this.#follow.slow : null; }
 
   // lag is how far the picture is behind live, s.
   get lag() {
     const session = this.#session, now = performance.now();
-    if (!session?.shown) return this.#place.behind(now);
-    return session.lag(this.#edge.lag(now), this.#video.currentTime, now);
+    return session?.shown ? this.#follow.lag(session, now) : this.#follow.place.behind(now);
   }
 
-  get buffered() { return this.#session ? this.#edge.ahead : 0; }
-  get target() { return this.#edge.target; }
+  get buffered() { return this.#session ? this.#follow.edge.ahead : 0; }
+  get target() { return this.#follow.edge.target; }
+
+  // sample returns what there is to measure at this moment, in s, bit/s and pictures; NaN is
+  // not known. To be called about twice a second.
+  sample() {
+    const { lag, buffered, target } = this, follow = this.#follow;
+    return {
+      bitrate: (this.#session && follow.rate(performance.now())) || NaN,
+      lag, late: follow.late, buffered, target, ...this.figures.sample(this.#video),
+    };
+  }
 
   // setOver changes between 'ws' and 'http'.
   setOver(over) {
-    if (over === this.#over) return;
-    this.#over = over;
+    this.fellBack = false;
+    if (over === this.over) return;
+    this.#asking.over = over;
     this.tryNow();
+  }
+
+  setMode(mode) {
+    this.#follow.mode = mode;
+    if (this.#session?.shown && !this.rewound && !this.#held) this.#follow.edge.jump();
+  }
+
+  // ask opens the stream anew with other wishes: ask({track: 1}), ask({onlyaudio: true}). What
+  // is null or false is no longer wished.
+  ask(changes) {
+    this.#asking.change(changes);
+    this.#follow.other();
+    this.#renew('connecting', this.rewound ? this.lag : undefined);
   }
 
   // tryNow opens anew, whatever the state.
@@ -118,31 +155,18 @@ export class Player {
   #renew(state, back) {
     this.#attempts.fresh();
     this.#held = false;
-    this.#freeze();
-    this.#close();
-    if (back !== undefined) this.#place.keep(back, performance.now());
-    this.#set(state);
-    this.#open(back === undefined);
+    this.#drop(state);
+    if (back !== undefined) this.#follow.place.keep(back, performance.now());
+    this.#open();
   }
 
   // rewind goes so many seconds behind live, and stays there; 0 goes back to live. What
   // is buffered is shown from there, else the stream is opened anew.
   rewind(back) {
-    const session = this.#session, video = this.#video;
-    const to = video.currentTime + this.lag - back;
-    const here = session?.shown && session.ended === null
-      && (back ? holds(video, to) : this.lag - this.buffered < 2);
-    this.#wishes = withBack(this.#wishes, 0);
-    this.#edge.back = back ? Infinity : 0;
+    this.#asking.change({ back: null, ...back && { start: null } });
     this.#held = false;
-    if (here) {
-      if (back) video.currentTime = to;
-      else this.#edge.jump();
-      this.#place.keep(back, performance.now());
-      this.#play();
-      return;
-    }
-    this.#renew('buffering', back);
+    if (this.#follow.go(this.#session, back, this.lag, performance.now())) this.#play();
+    else this.#renew('buffering', back);
   }
 
   togglePause() {
@@ -150,19 +174,23 @@ export class Player {
     if (!this.#video.paused) return this.#video.pause(); // goes on in handleEvent
     this.#held = false;
     if (!this.#session) return this.tryNow();
-    if (!this.rewound) this.#edge.jump();
+    if (!this.rewound) this.#follow.edge.jump();
     this.#play();
   }
 
   // heard takes what the server says of the stream: its state, '' when nobody publishes
-  // it, 'private' when it tells nothing, null when it does not answer.
-  heard(known) {
-    const before = this.#known;
+  // it, 'private' when it tells nothing, null when it does not answer; and all that it
+  // answered, by which a slow line is told from a slow publisher.
+  heard(known, answer) {
+    const before = this.#known, now = performance.now();
     this.#known = known;
-    if (known === 'grace') this.#edge.forget();
+    const stream = answer?.streams?.find(({ key }) => key === this.#key);
+    this.#tracks = !!stream?.tracks?.length;
+    this.#follow.heard(stream, answer?.now, now);
+    if (known === 'grace') this.#follow.forget(now);
     // It just went live, or the server is back: no need to wait any longer.
     const news = known === 'live' && before !== 'live' || known !== null && before === null;
-    if (news && !this.#session && !this.#held && this.state !== 'connecting') {
+    if (news && !this.#session && !this.#held && !this.#asleep && this.state !== 'connecting') {
       if (this.state !== 'failed' || known === 'live' && before !== null) {
         this.#attempts.mediaErrors = 0;
         this.#open();
@@ -170,22 +198,26 @@ export class Player {
     }
   }
 
-  // open begins a session, which counts as a reconnect unless it is for another place.
-  #open(counts = true) {
+  // open begins a session, at the live edge if live is set.
+  #open(live = false) {
     this.#attempts.cancel();
+    this.#asleep = false;
     if (!this.state) this.#set('connecting');
     else this.#changed();
 
-    const now = performance.now(), back = this.#place.behind(now);
+    const now = performance.now(), back = this.#follow.place.behind(now);
     this.figures.sessions++;
-    if (this.figures.firstFrameMS && counts) this.figures.reconnects++;
-    this.#edge.begin(now);
+    if (this.figures.firstFrameMS && this.state === 'reconnecting') this.figures.reconnects++;
+    this.#follow.begin(now);
     const mine = (f) => (...args) => { if (this.#session === session) f(...args); };
     const session = this.#session = new Session({
-      mpegts: this.#mpegts, over: this.#over, video: this.#video, back, now,
-      url: (this.#over === 'http' ? http : ws)(this.#key, back ? withBack(this.#wishes, back) : this.#wishes),
+      mpegts: this.#mpegts, over: this.over, video: this.#video, back, now,
+      url: this.#asking.url(back, live),
       opened: mine(() => { this.#attempts.unopened = 0; }),
-      data: mine((n) => { this.figures.bytes += n; }),
+      data: mine((bytes, at) => {
+        this.figures.bytes += bytes.length;
+        this.#follow.data(bytes, at);
+      }),
       ended: mine((end) => this.#ended(end)),
       media: mine((info) => { this.media = info; }),
       error: mine((detail, info) => this.#mediaError(detail, info)),
@@ -208,7 +240,7 @@ export class Player {
     const session = this.#session;
     if (!session) return;
     this.figures.over(this.#video);
-    if (this.rewound) this.#place.keep(this.lag, performance.now());
+    if (this.rewound) this.#follow.place.keep(this.lag, performance.now());
     this.#session = null;
     session.close();
     this.#video.playbackRate = 1;
@@ -216,11 +248,11 @@ export class Player {
 
   // ended goes on after an end as that means (ends.js).
   #ended(end) {
-    const session = this.#session, now = performance.now();
+    const session = this.#session;
     this.figures.closeCode = end.code;
     this.figures.closeReason = end.reason;
-    if (now - session.began > settled) this.#attempts.pause = 0;
-    const blocked = end.code === LOST && !end.opened && this.#over === 'ws' && this.#known !== null;
+    if (session.shown) this.#attempts.lasted(performance.now() - session.began);
+    const blocked = end.code === LOST && !end.opened && this.over === 'ws' && this.#known !== null;
     if (blocked) this.#attempts.unopened++;
     const { state, least, words, remedy, refusal } = meaning(end, {
       shown: session.shown, state: this.state, unopened: blocked ? this.#attempts.unopened : 0,
@@ -230,29 +262,28 @@ export class Player {
     this.reason = words;
     // What is buffered of a stream that is over is still shown.
     const most = this.rewound ? Infinity : 1500;
-    const left = state === 'ended' && !this.#held ? Math.min(most, this.#edge.ahead * 1000) : 0;
+    const left = state === 'ended' && !this.#held ? Math.min(most, this.#follow.edge.ahead * 1000) : 0;
     session.ended = end.code;
     if (!this.rewound) this.#set(state);
     session.drain = setTimeout(() => {
       this.#freeze();
       this.#close();
-      if (state === 'ended' && this.rewound) this.#edge.back = this.#place.leave(); // live is over
+      if (state === 'ended' && this.rewound) this.#follow.edge.back = this.#follow.place.leave(); // live is over
       this.#set(state);
-      this.#later(least);
+      this.#later(least, pace(end, state, this.#known));
     }, left);
   }
 
-  #later(least) {
-    this.#attempts.later(least);
+  // later opens again after a pause, or when there is a publisher (heard).
+  #later(least, pace) {
+    if (pace !== 'heard') this.#attempts.later(least, pace);
     this.#changed();
   }
 
   #fail(reason, refusal = '') {
-    this.#freeze();
-    this.#close();
     this.#attempts.cancel();
     Object.assign(this, { reason, refusal });
-    this.#set('failed');
+    this.#drop('failed');
   }
 
   #mediaError(detail, info) {
@@ -272,99 +303,96 @@ export class Player {
 
   #reopen(reason) {
     this.reason = reason;
-    this.#freeze();
-    this.#close();
-    this.#set('reconnecting');
+    this.#drop('reconnecting');
     this.#later(0);
   }
 
-  // handleEvent takes the events of the video (video_events).
-  handleEvent(e) {
-    const session = this.#session, video = this.#video;
-    if (!session) return;
-    switch (e.type) {
-      case 'error':
-        if (video.error?.code === MediaError.MEDIA_ERR_DECODE) this.#mediaError('', { msg: video.error.message });
-        break;
-      case 'pause': // by hand, here or on a keyboard or headphones
-        if (video.paused && !video.ended && !document.hidden && session.ended === null) {
-          this.#held = true;
-          session.heldAt = performance.now();
-          this.#look();
-        }
-        break;
-      case 'play':
-        this.#held = false;
-        break;
-      case 'loadeddata': // the first picture stands
-        this.figures.firstFrameMS ||= Math.round(performance.now() - session.began);
-        break;
-    }
+  // halted notes that it was paused by hand.
+  #halted() {
+    const session = this.#session;
+    if (!session || session.ended !== null) return;
+    this.#held = true;
+    session.heldAt = performance.now();
+    this.#look();
+  }
+
+  // drop ends the session; its last picture stands.
+  #drop(state) {
+    this.#freeze();
+    this.#close();
+    this.#set(state);
+  }
+
+  // seen goes on after the page was hidden.
+  #seen(now) {
+    if (document.hidden) return this.#unseen.hidden();
+    if (this.#asleep) return this.#open();
+    this.#follow.forget(now);
+    this.#follow.edge.hurry(now);
+  }
+
+  // sleep gives the connection back until the page is seen.
+  #sleep() {
+    this.#asleep = true;
+    this.#drop('buffering');
   }
 
   // look compares what should be with what is, five times a second.
   #look() {
-    const session = this.#session, video = this.#video, now = performance.now();
+    const session = this.#session, video = this.#video, now = performance.now(), { edge } = this.#follow;
     if (!session || session.ended !== null) return;
-    const decoded = this.figures.look(video);
-    if (!session.lastData) return this.#await(session, now);
-    if (now - session.lastData > silent && this.#known !== 'grace') {
-      return this.#ended({ code: LOST, reason: `no data for ${seconds(silent / 1000)}`, opened: true });
+    const decoded = this.figures.look(video), { state, over } = this, known = this.#known, paused = this.#held;
+    const { pause, standstills } = this.#attempts;
+    const excused = paused || document.hidden || known === 'grace';
+    const still = session.lastData && session.standstill.look(video, decoded, excused, now);
+    switch (trouble(session, { over, known, paused, pause, late: this.#follow.late, still }, now)) {
+      case 'unopened': return this.#unopened();
+      case 'silent': return this.#ended({ code: LOST, reason: `no data for ${seconds(silence)}`, opened: true });
+      case 'standstill': return this.#stands();
+      case 'parked': return this.#drop('paused');
     }
-    const excused = this.#held || document.hidden || this.#known === 'grace';
-    // Where a picture never came, the line may be slow: each attempt has longer.
-    const still = session.standstill.look(video, decoded, excused, now);
-    if (still > standing + (session.shown ? 0 : this.#attempts.pause)) return this.#stands();
-    if (this.#held) {
-      if (session.heldAt && now - session.heldAt > parked) {
-        this.#freeze();
-        this.#close();
+    if (session.lastData && !paused) {
+      if (this.#unseen.enough(video, this.media?.hasAudio === false)) return this.#sleep();
+      if (video.paused && !document.hidden && video.readyState > 2) this.#play();
+      edge.keep(now);
+      if (session.look(video, now)) {
+        this.#attempts.shows();
+        this.#still.hidden = true;
       }
-      return this.#set('paused');
     }
-    if (video.paused && !document.hidden && video.readyState > 2) this.#play();
-    this.#edge.keep(now);
-    if (session.look(video, now)) this.#shows();
-    this.#tell(session, now);
+    const found = condition(session, { state, known, paused, standstills }, now);
+    if (found) this.#tell(found, session, now);
+    this.#measure(session, excused, now);
   }
 
-  // await says what a session without data waits for.
-  #await(session, now) {
-    if (this.state !== 'ended' && now - session.began > waitShown
-      && !['live', 'private', null].includes(this.#known)) {
-      this.reason = '';
-      this.#set('waiting');
-    } else if (this.state === 'waiting' && this.#known === 'live') {
-      this.#set('connecting');
+  // tell says what was found of a session.
+  #tell({ state, reason }, session, now) {
+    if (state === 'playing') this.#attempts.plays(now - session.shown);
+    if (state === 'buffering' && this.state === 'playing') {
+      this.figures.stalls++;
+      if (!this.#follow.slow) this.#follow.edge.stalled(now);
     }
+    if (state !== 'paused') this.reason = reason;
+    this.#set(state);
   }
 
-  // tell says whether the picture of a session with data moves.
-  #tell(session, now) {
-    const stuck = now - session.moved > frozen, attempts = this.#attempts;
-    if (session.shown && !stuck) {
-      if (now - session.shown > settled) attempts.pause = attempts.standstills = 0;
-      this.reason = '';
-      this.#set('playing');
-    } else if (stuck && this.#known === 'grace') {
-      this.reason = 'the publisher is gone; it may come back';
-      this.#set('waiting');
-    } else if (session.shown || this.state !== 'reconnecting' || !attempts.standstills) {
-      if (this.state === 'playing') {
-        this.figures.stalls++;
-        this.#edge.stalled(now);
-      }
-      this.reason = '';
-      this.#set('buffering');
-    }
+  // unopened ends an attempt that does not get through. A browser opens six over HTTP to one
+  // server, those of other tabs included, and a seventh waits for ever.
+  #unopened() {
+    if (this.over === 'ws') return this.#ended({ code: LOST, reason: '', opened: false });
+    this.setOver('ws');
+    this.fellBack = true;
   }
 
-  // shows notes that the picture moves for the first time in a session.
-  #shows() {
-    const attempts = this.#attempts;
-    attempts.mediaErrors = 0;
-    if (!attempts.standstills) attempts.pause = 0; // else a moment of picture proves nothing
-    this.#still.hidden = true;
+  // measure compares the line with the stream, and leaves out what is behind on a slow one.
+  #measure(session, excused, now) {
+    const follow = this.#follow, live = ['live', 'private', null].includes(this.#known) && !session.back;
+    const news = follow.measure(session, { whole: this.#asking.whole && !this.#tracks, excused: excused || !live }, now);
+    if (follow.givesUp(session, now)) {
+      this.figures.jumps++;
+      this.#drop('buffering');
+      this.#open(true);
+    } else if (news) this.#changed();
   }
 
   // freeze leaves the last picture standing.
@@ -377,8 +405,4 @@ export class Player {
     this.state = state;
     this.#changed();
   }
-}
-
-function video_events(video, what, listener) {
-  for (const type of ['error', 'loadeddata', 'pause', 'play']) video[what + 'EventListener'](type, listener);
 }

@@ -1,11 +1,13 @@
-// Going back in a live stream that is being recorded. The bar's left end is where its
-// recording began, be that in several files, its right end is live.
+// Going back in a live stream. The bar's left end is where its recording began, be that in
+// several files, or, of one that is not recorded, the oldest that the server's log still has;
+// its right end is live.
 
 import { $, show } from './dom.js';
 import { SeekBar } from './seekbar.js';
 import * as say from './format.js';
 
 const near = 2;        // so near to live is live, s
+const worth = 5;       // a log that reaches back less far is no bar worth, s
 const settled = 500;   // after the last key for so long, it goes there, ms
 
 export class Rewind {
@@ -13,6 +15,7 @@ export class Rewind {
   #recording = null;   // the one that grows, or null
   #unbroken = 0;       // how much is recorded up to now, s
   #heardAt = 0;
+  #log = 0;            // how far the server's log reaches back, s
   #wanted = null;      // how far behind live the keys have led so far, s
   #timer = 0;
 
@@ -47,6 +50,11 @@ export class Rewind {
     this.#changed();
   }
 
+  // log takes how far the server's log reaches back, s.
+  log(seconds) {
+    this.#log = seconds >= worth ? seconds : 0;
+  }
+
   // by goes so many seconds on or back, and reports whether it can.
   by(seconds) {
     if (!this.possible) return false;
@@ -64,7 +72,7 @@ export class Rewind {
 
   get possible() {
     const player = this.#player();
-    return !!this.#recording && !!player && !['', 'failed', 'ended', 'waiting'].includes(player.state);
+    return this.#depth > 0 && !!player && !['', 'failed', 'ended', 'waiting'].includes(player.state);
   }
 
   // show brings the bar up to date.
@@ -78,8 +86,8 @@ export class Rewind {
 
   // depth is how far it can go back, s: the recording goes on between two answers.
   get #depth() {
-    if (!this.#recording) return 0;
-    return this.#unbroken + (performance.now() - this.#heardAt) / 1000;
+    const recorded = this.#recording ? this.#unbroken + (performance.now() - this.#heardAt) / 1000 : 0;
+    return Math.max(recorded, this.#log);
   }
 
   #go(behind) {

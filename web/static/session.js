@@ -33,11 +33,11 @@ export class Session {
           this.accepted = performance.now();
           opened();
         },
-        data: (n) => {
+        data: (bytes) => {
           this.lastData = performance.now();
           this.standstill.data(this.lastData);
-          this.#gulped += n;
-          data(n);
+          this.#gulped += bytes.length;
+          data(bytes, this.lastData);
         },
         ended,
         full: () => this.back > 0 && this.#full(ahead(video)),

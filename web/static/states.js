@@ -1,5 +1,6 @@
 // The states of a player in words, large over the picture and small beside it.
-// "silent" is none of a player: it plays, and there is nothing to see and nothing to hear.
+// "silent" and "slow" are none of a player: it plays, and there is nothing to see and nothing
+// to hear, or the line is slower than the stream.
 
 import { refusalHeadlines, refusalPills } from './ends.js';
 import * as say from './format.js';
@@ -8,6 +9,7 @@ const headlines = {
   connecting: 'Connecting', waiting: 'Waiting for the publisher', buffering: 'Buffering',
   playing: 'Playing', paused: 'Paused', ended: 'The stream has ended',
   reconnecting: 'Reconnecting', failed: 'This cannot be played', silent: 'The sound is off',
+  slow: 'Slow connection',
 };
 const pills = { ...headlines, waiting: 'Waiting for publisher', ended: 'Ended', failed: 'Failed' };
 

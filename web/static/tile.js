@@ -77,7 +77,7 @@ export class Tile {
   heard(answer) {
     this.#stream = answer?.streams.find((s) => s.key === this.key) ?? null;
     this.#known = !answer ? null : answer.private ? 'private' : this.#stream?.state ?? '';
-    this.player?.heard(this.#known);
+    this.player?.heard(this.#known, answer);
     this.show();
   }
 
@@ -101,7 +101,7 @@ export class Tile {
     text(this.again, state === 'paused' ? 'Play' : 'Try again');
     const size = this.#stream?.video?.height ? `${this.#stream.video.height}p` : '';
     text(this.state, state === 'playing'
-      ? player.slow ? 'Slow connection' : [size, say.seconds(player.lag) + ' behind'].filter(Boolean).join(', ')
+      ? player.slow ? pill('slow') : [size, say.seconds(player.lag) + ' behind'].filter(Boolean).join(', ')
       : pill(state, refusal));
     this.root.classList.toggle('audible', this.audible);
     this.sound.setAttribute('aria-pressed', this.audible);

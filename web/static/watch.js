@@ -2,18 +2,18 @@
 
 import { $, text, show, copyables, rows } from './dom.js';
 import { watching, obs, ffmpeg, framed, page, permitted, wishes, withBack } from './addresses.js';
+import { Choices } from './choices.js';
 import { load } from './library.js';
-import { Meter } from './picture.js';
 import { Player } from './player.js';
 import { Recordings } from './recordings.js';
 import { Rewind } from './rewind.js';
 import { Screen } from './screen.js';
 import { share } from './share.js';
+import { SlowNotice } from './slow.js';
 import { detail, headline, pill, remedies } from './states.js';
 import * as say from './format.js';
 
 const settle = 500; // so long the addresses wait for the recordings above them, ms
-const preference = 'sluice.over'; // in localStorage: 'ws' or 'http'
 
 export class Watch {
   player = null;
@@ -21,9 +21,8 @@ export class Watch {
   #stream = null;      // the server's figures, or null
   #clock = 0;
   #shown = '';         // the state as it was told last
-  #meter = new Meter();
   #quiet = new AbortController(); // ends all listeners
-  #screen; #rewind; #recordings;
+  #screen; #rewind; #recordings; #choices; #slow;
 
   // wishes are what the link asks of the server, permission is what it shows for that
   // (addresses.js). changed is called whenever the player's state has.
@@ -57,7 +56,7 @@ export class Watch {
     this.#overlay('connecting', '', '');
     this.#clock = setInterval(() => {
       this.#figures();
-      if (this.player) this.#screen.note(this.#sample());
+      if (this.player) this.#screen.note(this.player.sample());
     }, 500);
 
     const problem = await load();
@@ -69,7 +68,8 @@ export class Watch {
     }
     this.player = new Player({
       mpegts: window.mpegts, video: $('video'), still: $('frozen'), key: this.#key,
-      wishes: permitted(this.#wishes, this.#permission), over: over(), known: this.#known, changed: () => this.#show(),
+      wishes: permitted(this.#wishes, this.#permission), over: this.#choices.over,
+      mode: this.#choices.mode, known: this.#known, changed: () => this.#show(),
     });
     this.player.start();
   }
@@ -90,7 +90,8 @@ export class Watch {
   heard(answer) {
     this.#stream = answer?.streams.find((s) => s.key === this.#key) ?? null;
     this.#known = !answer ? null : answer.private ? 'private' : this.#stream?.state ?? '';
-    this.player?.heard(this.#known);
+    this.player?.heard(this.#known, answer);
+    this.#rewind?.log((this.#stream?.back_ms ?? 0) / 1000);
     this.#figures();
   }
 
@@ -99,9 +100,10 @@ export class Watch {
 
   #show() {
     const { state, reason } = this, seen = this.#shown = this.#silent ? 'silent' : state;
+    const told = this.player?.slow ? 'slow' : seen;
     this.#overlay(seen, reason, this.player?.remedy ?? '');
-    text($('state'), pill(seen, this.player?.refusal));
-    $('state').dataset.state = seen;
+    text($('state'), pill(told, this.player?.refusal));
+    $('state').dataset.state = told;
     this.#screen.paused(state === 'paused' || $('video').paused);
     this.#figures();
     this.#screen.sound();
@@ -123,6 +125,8 @@ export class Watch {
     const playing = this.state === 'playing' || this.state === 'buffering';
     const lag = playing ? player.lag : 0;
     this.#rewind.show();
+    this.#choices.show(stream);
+    this.#slow.show();
     const seekable = this.#rewind.possible;
     show($('controls'), seekable || ['playing', 'paused', 'buffering'].includes(this.state));
     text($('lag'), playing || seekable ? say.behind(this.#rewind.behind) : '');
@@ -143,15 +147,6 @@ export class Watch {
         ? `${player.figures.framesDecoded} shown, ${player.figures.framesDropped} dropped` : '',
       Reconnects: player?.figures.reconnects ? String(player.figures.reconnects) : '',
     });
-  }
-
-  // sample tells how it plays at this moment, as plain numbers.
-  #sample() {
-    const { player } = this, { stalls, reconnects } = player.figures;
-    return {
-      ...this.#meter.look($('video'), performance.now()), bitrate: this.#stream?.bitrate || NaN,
-      lag: player.lag, buffered: player.buffered, stalls, reconnects, ...player.sample?.(),
-    };
   }
 
   // soundOnly says whether what is played has no picture.
@@ -191,38 +186,17 @@ export class Watch {
       clicked: () => (this.#silent ? this.#screen.mute(false) : this.player?.togglePause()),
       move: (by) => this.#rewind.by(by), audible: () => this.#audible(),
     });
-    this.#rewind = new Rewind({ signal, player: () => this.player, changed: () => this.#figures() });
+    const player = () => this.player;
+    this.#choices = new Choices({ root: $('choices'), signal, player });
+    this.#slow = new SlowNotice({ root: $('slow'), signal, player });
+    this.#rewind = new Rewind({ signal, player, changed: () => this.#figures() });
     on($('again'), 'click', () => {
       if (!this.player) return location.reload();
       if (this.#silent) this.#screen.mute(false);
       else if (this.state === 'paused') this.player.togglePause();
       else this.player.tryNow();
     });
-    on($('other'), 'click', () => this.#choose('http'));
+    on($('other'), 'click', () => this.#choices.take('http'));
     for (const type of ['play', 'pause', 'loadedmetadata', 'volumechange']) on($('video'), type, () => this.#show());
-    for (const radio of document.querySelectorAll('input[name=over]')) {
-      radio.checked = radio.value === over();
-      on(radio, 'change', () => this.#choose(radio.value));
-    }
   }
-
-  #choose(value) {
-    try { localStorage.setItem(preference, value); } catch { /* then for this time only */ }
-    const url = new URL(location.href);
-    if (url.searchParams.has('over')) { // chosen by hand: the link no longer decides
-      url.searchParams.delete('over');
-      history.replaceState(null, '', url.href.replaceAll('%2F', '/'));
-    }
-    for (const radio of document.querySelectorAll('input[name=over]')) radio.checked = radio.value === value;
-    this.player?.setOver(value);
-  }
-}
-
-// over is how the stream is fetched: what the link says (?over=http), what was
-// chosen last, or WebSocket, of which a browser opens more than six at a time.
-function over() {
-  const asked = new URLSearchParams(location.search).get('over');
-  let chosen = null;
-  try { chosen = localStorage.getItem(preference); } catch { /* blocked */ }
-  return [asked, chosen].find((v) => v === 'ws' || v === 'http') ?? 'ws';
 }
