@@ -238,6 +238,13 @@ func TestSoundWithoutPicture(t *testing.T) {
 	p.click("#again")
 	p.until("!sluice.muted && document.getElementById('state').textContent === 'Playing'")
 	assert.Equal(t, "playing", eval[string](p, "sluice.state"))
+
+	p.open(s.URL + "/embed/live/demo?muted=1")
+	p.until(state("playing"))
+	p.until("document.getElementById('headline').textContent === 'The sound is off' && !document.getElementById('overlay').hidden")
+	p.click("#again")
+	p.until("!sluice.muted && document.getElementById('overlay').hidden")
+	assert.Equal(t, "playing", eval[string](p, "sluice.state"))
 }
 
 // The picture is as large as the window allows, and of a phone held sideways it has all.
@@ -377,6 +384,17 @@ func TestPageIsAccessible(t *testing.T) {
 
 	p.open(s.URL + "/?recording=live/demo/a")
 	p.until(state("playing"))
+	p.click("#share button")
+	p.until("document.querySelector('dialog.sharing')?.open")
+	p.accessible(script, "sharing")
+	p.run(chromedp.KeyEvent(kb.Escape))
 	p.window(390, 844)
 	p.accessible(script, "a recording, on a phone")
+
+	s.publish()
+	for _, path := range []string{"/?wall=live/demo&wall=live/b", "/embed/live/demo"} {
+		p.open(s.URL + path)
+		p.until(state("playing"))
+		p.accessible(script, path)
+	}
 }

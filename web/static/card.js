@@ -1,6 +1,6 @@
 // One stream in the list: as a card, with its picture or without, or as the row of a table.
 
-import { copyable, el, show, text } from './dom.js';
+import { copyables, el, show, text } from './dom.js';
 import { obs, page, split, watching } from './addresses.js';
 import * as say from './format.js';
 
@@ -66,8 +66,9 @@ export class Card extends Item {
     const more = el('details', { class: 'more' }, el('summary', {}, 'Addresses'));
     more.addEventListener('toggle', () => {
       if (!more.open || more.children.length > 1) return;
-      more.append(el('div', { class: 'lines' },
-        ...[...watching(key), ...obs(key)].map(([label, value]) => copyable(label, value))));
+      const lines = copyables(`Addresses of ${key}`, [...watching(key), ...obs(key)]);
+      lines.className = 'lines';
+      more.append(lines);
     });
     this.root.append(
       el('div', { class: 'head' }, el('h2', {}, this.link), this.state),
