@@ -19,6 +19,7 @@ export class Others {
     this.#key = key;
     $('others').replaceChildren(el('h2', { id: 'others-title' }, 'Also live'), this.#list);
     $('others').setAttribute('aria-labelledby', 'others-title');
+    show($('others'), false);
   }
 
   // wanted says whether there is room for something else: nothing plays.
