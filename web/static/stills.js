@@ -23,6 +23,7 @@ export class Stills {
   #timer = 0;
   #turn = Promise.resolve(); // pictures are decoded one after another, by one element
   #video = null;
+  #sample = null;     // a few dots of the picture
   #closed = new AbortController();
   #observer = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
@@ -133,12 +134,22 @@ export class Stills {
         video.src = url;
         video.play().catch(() => {}); // some decode nothing before
       });
+      // A browser that is busy says so before the picture can be drawn, and draws black.
+      for (let tries = 0; tries < 5 && this.#black(video); tries++) {
+        await new Promise((done) => { setTimeout(done, 50); });
+      }
       return video;
     } finally {
       clearTimeout(timer);
       video.onloadeddata = video.onerror = null;
       URL.revokeObjectURL(url);
     }
+  }
+
+  #black(video) {
+    const small = this.#sample ??= el('canvas', { width: 16, height: 9 }).getContext('2d', { alpha: false, willReadFrequently: true });
+    small.drawImage(video, 0, 0, 16, 9);
+    return small.getImageData(0, 0, 16, 9).data.every((value, i) => i % 4 === 3 || value < 8);
   }
 
   // spare gives back the memory of pictures that nobody has seen for long.
@@ -165,5 +176,7 @@ function paint(video, canvas) {
   const width = Math.max(1, Math.round(w * scale)), height = Math.max(1, Math.round(h * scale));
   if (canvas.width !== width) canvas.width = width;
   if (canvas.height !== height) canvas.height = height;
+  // A picture of nearly the card's shape fills it; another one stands in it.
+  canvas.style.objectFit = Math.abs(w / h * clientHeight / clientWidth - 1) < 0.03 ? 'cover' : 'contain';
   canvas.getContext('2d', { alpha: false }).drawImage(video, 0, 0, width, height);
 }
