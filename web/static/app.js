@@ -91,9 +91,9 @@ function route() {
 
 // travel shows another view, and brings the focus to where it begins: what had it is gone. On
 // the way back to the list that is the stream that was watched.
-function travel(show) {
+function travel(change) {
   const from = document.body.dataset.view === 'watch' ? asked : '';
-  show();
+  change();
   switch (document.body.dataset.view) {
     case 'list': return list.focus(from);
     case 'wall': return $('wall').focus({ preventScroll: true });

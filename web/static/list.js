@@ -107,7 +107,7 @@ export class List {
     this.#wanted = key;
     const link = this.#shown.includes(key) && this.#items.get(key).link;
     if (link) this.#wanted = null;
-    (link || $('list')).focus({ preventScroll: !link });
+    (link || document.querySelector('#list > section:not([hidden]) > h1') || $('list')).focus({ preventScroll: !link });
   }
 
   // update takes the server's streams; isPrivate, that it shows none.
