@@ -36,7 +36,9 @@ func TestCards(t *testing.T) {
 	any, secure := ours, ours
 	any.Embed = answer.Ancestors{"*"}
 	secure.Embed = answer.Ancestors{"https://a.example"}
+	both := any
 	secure.Secure = func(*http.Request) bool { return true }
+	both.Secure = secure.Secure
 	const evil = `"><script>alert(1)</script>`
 	permission := "&" + everyPermission
 	for _, c := range []struct {
@@ -62,7 +64,12 @@ func TestCards(t *testing.T) {
 			"title": "live/demo · Sluice", "og:title": "live/demo", "og:url": "https://live.example:8443/?stream=live/demo",
 			"og:description": "Live stream", "og:video:type": "text/html",
 			"og:video": "https://live.example:8443/embed/live/demo", "og:video:secure_url": "https://live.example:8443/embed/live/demo",
-			"twitter:card": "player", "twitter:player": "https://live.example:8443/embed/live/demo",
+		}},
+		{"over TLS, for all", "/?stream=live/demo", "live.example", both, map[string]string{
+			"title": "live/demo · Sluice", "og:title": "live/demo", "og:url": "https://live.example/?stream=live/demo",
+			"og:description": "Live stream", "og:video:type": "text/html",
+			"og:video": "https://live.example/embed/live/demo", "og:video:secure_url": "https://live.example/embed/live/demo",
+			"twitter:card": "player", "twitter:player": "https://live.example/embed/live/demo",
 			"twitter:player:width": "1280", "twitter:player:height": "720",
 		}},
 		{"a host that is none", "/?stream=live/demo", `x"><script>`, any, map[string]string{

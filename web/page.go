@@ -40,6 +40,7 @@ type card struct {
 	URL, Image         string // empty where the request does not say under which host it came
 	Player             string // the page to be framed; empty where other sites may not frame it
 	Secure             bool   // they are https
+	Open               bool   // every site may frame it, and so those that links are posted on
 }
 
 // renderer makes the pages.
@@ -124,7 +125,7 @@ func (p *renderer) streamCard(r *http.Request, key hub.Key, path string) *card {
 }
 
 func (p *renderer) cardOf(r *http.Request, title, description, path, player string) *card {
-	c := &card{Title: title, Description: description, Secure: p.config.Secure(r)}
+	c := &card{Title: title, Description: description, Secure: p.config.Secure(r), Open: p.config.Embed.Any()}
 	if !plainHost.MatchString(r.Host) {
 		return c
 	}

@@ -3,6 +3,7 @@
 import { $, el, text, show } from './dom.js';
 import { permission, permitted, wallPage, wishes } from './addresses.js';
 import { load } from './library.js';
+import { recall } from './prefs.js';
 import { sheet } from './sheet.js';
 import { Tile } from './tile.js';
 
@@ -238,6 +239,7 @@ export class Wall {
 
   #key(e) {
     if (e.altKey || e.ctrlKey || e.metaKey || e.shiftKey || e.target.closest('input, dialog')) return;
+    if (e.key.length === 1 && recall('keys', 'on') === 'off') return; // as on the page of one stream
     const tile = this.#focused, at = this.#tiles.indexOf(tile), all = this.#tiles;
     const step = {
       ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.#columns, ArrowDown: this.#columns, Home: -at, End: all.length - 1 - at,
