@@ -207,7 +207,7 @@ func (p *permission) banned(s *hub.Session) error {
 }
 
 // openExample is how publishing is bound to a secret in the shortest way.
-const openExample = envPrefix + "PUBLISH_AUTH=key " + envPrefix + "PUBLISH_KEYS='** SECRET'"
+const openExample = envPrefix + "PUBLISH_AUTH=key " + envPrefix + "PUBLISH_KEYS='** SECRET', and then rtmp://HOST/APP/NAME?key=SECRET"
 
 // tellOpen says in one line that anybody may publish, and watch, where nothing bounds that: a
 // warning where other machines reach the server.
