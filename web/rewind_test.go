@@ -168,3 +168,23 @@ func TestPageRewindsOverFiles(t *testing.T) {
 	p.until("Number(document.getElementById('seek').max) > 330")
 	assert.Less(t, eval[float64](p, "Number(document.getElementById('seek').max)"), 500.0)
 }
+
+// A stream that is not recorded can be rewound as far as the server's log of it reaches.
+func TestPageRewindsInTheLog(t *testing.T) {
+	s, p := newSource(t, true), browser(t)
+	logged := demo()
+	logged.BackMS = 2000 // the newest GOP
+	s.set(logged)
+	p.open(s.URL + "/?stream=live/demo")
+	p.until("sluice.state === 'playing' && sluice.answers > 1")
+	assert.True(t, eval[bool](p, "document.getElementById('bar').hidden"))
+	logged.BackMS = 30000
+	s.set(logged)
+	p.until("!document.getElementById('bar').hidden")
+	assert.Equal(t, "30.00", eval[string](p, "document.getElementById('seek').max"))
+	drag(p, 0.5)
+	p.until("sluice.state === 'playing' && sluice.lag > 14")
+	assert.Regexp(t, `^back=1\d\.\d$`, s.lastAsked())
+	p.click("#live")
+	p.until("sluice.state === 'playing' && sluice.lag < 1.2")
+}

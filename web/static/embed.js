@@ -8,7 +8,7 @@
 
 import { $, text, show } from './dom.js';
 import { wishes, permission, permitted, stillAsk } from './addresses.js';
-import { load } from './library.js';
+import { hopeless, load } from './library.js';
 import { freeze } from './picture.js';
 import { Player } from './player.js';
 import { Poller, json } from './poll.js';
@@ -93,7 +93,7 @@ function update() {
   poller.calm = state === 'playing';
   screen.overlay({
     state: seen, headline: headline(seen, player?.refusal), detail: detail(seen, player?.reason ?? problem, player?.retryAt),
-    again: remedies[seen] ?? '',
+    again: hopeless(problem) ? '' : remedies[seen] ?? '',
   });
   show($('controls'), ['playing', 'paused', 'buffering'].includes(state) && begun);
   text($('lag'), state === 'playing' || state === 'buffering'

@@ -147,9 +147,7 @@ export class Player {
   }
 
   // tryNow opens anew, whatever the state.
-  tryNow() {
-    this.#renew('connecting');
-  }
+  tryNow() { this.#renew('connecting'); }
 
   // renew closes what is open, and opens anew: the place so far behind live, if given.
   #renew(state, back) {
@@ -190,12 +188,10 @@ export class Player {
     if (known === 'grace') this.#follow.forget(now);
     // It just went live, or the server is back: no need to wait any longer.
     const news = known === 'live' && before !== 'live' || known !== null && before === null;
-    if (news && !this.#session && !this.#held && !this.#asleep && this.state !== 'connecting') {
-      if (this.state !== 'failed' || known === 'live' && before !== null) {
-        this.#attempts.mediaErrors = 0;
-        this.#open();
-      }
-    }
+    if (!news || this.#session || this.#held || this.#asleep || this.state === 'connecting') return;
+    if (this.state === 'failed' && (known !== 'live' || before === null)) return;
+    this.#attempts.mediaErrors = 0;
+    this.#open();
   }
 
   // open begins a session, at the live edge if live is set.
@@ -331,12 +327,6 @@ export class Player {
     this.#follow.edge.hurry(now);
   }
 
-  // sleep gives the connection back until the page is seen.
-  #sleep() {
-    this.#asleep = true;
-    this.#drop('buffering');
-  }
-
   // look compares what should be with what is, five times a second.
   #look() {
     const session = this.#session, video = this.#video, now = performance.now(), { edge } = this.#follow;
@@ -352,7 +342,8 @@ export class Player {
       case 'parked': return this.#drop('paused');
     }
     if (session.lastData && !paused) {
-      if (this.#unseen.enough(video, this.media?.hasAudio === false)) return this.#sleep();
+      this.#asleep = this.#unseen.enough(video, this.media?.hasAudio === false);
+      if (this.#asleep) return this.#drop('buffering');
       if (video.paused && !document.hidden && video.readyState > 2) this.#play();
       edge.keep(now);
       if (session.look(video, now)) {

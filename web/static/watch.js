@@ -3,7 +3,7 @@
 import { $, text, show, copyables, rows } from './dom.js';
 import { watching, obs, ffmpeg, framed, page, permitted, wishes, withBack } from './addresses.js';
 import { Choices } from './choices.js';
-import { load } from './library.js';
+import { hopeless, load } from './library.js';
 import { Player } from './player.js';
 import { Recordings } from './recordings.js';
 import { Rewind } from './rewind.js';
@@ -113,7 +113,7 @@ export class Watch {
   #overlay(state, reason, remedy) {
     this.#screen.overlay({
       state, headline: headline(state, this.player?.refusal), detail: detail(state, reason, this.player?.retryAt),
-      again: remedies[state] ?? '',
+      again: hopeless(this.#failed) ? '' : remedies[state] ?? '',
     });
     show($('other'), remedy === 'http');
     text($('other'), 'Play over HTTP');
