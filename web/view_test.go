@@ -175,6 +175,7 @@ func TestFiguresOverThePicture(t *testing.T) {
 	assert.Regexp(t, `(?s)^live/demo\n20.*\nPicture: 640×360\n.*\nBehind live: \d\.\d\d s \(\d\.\d\d s to \d\.\d\d s\)\n`, eval[string](p, "copied"))
 	press(p, "Escape")
 	p.until("!document.querySelector('.gauges')")
+	assert.Equal(t, "info", eval[string](p, "document.activeElement.id"), "the focus goes where they came from")
 
 	p.open(s.URL + "/?recording=live/demo/a")
 	p.until(state("playing"))

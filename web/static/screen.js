@@ -162,7 +162,8 @@ export class Screen {
   async #info() {
     const { Gauges } = await import('./gauges.js');
     if (this.#signal.aborted) return;
-    if (this.#gauges) this.#gauges.close();
+    if (this.#gauges?.root.contains(document.activeElement)) $('info')?.focus(); // it goes
+    this.#gauges?.close();
     this.#gauges = this.#gauges ? null : new Gauges({ root: $('screen'), samples: this.#samples, name: this.#name, close: () => this.#info() });
     $('info')?.setAttribute('aria-pressed', !!this.#gauges);
   }
