@@ -222,7 +222,7 @@ export class Recording {
 
   #detail(state, reason) {
     switch (state) {
-      case 'silent': return 'This recording has no picture, so there is nothing to see.';
+      case 'silent': return 'There is nothing but sound, and it is turned off.';
       case 'waiting': return 'It is still being recorded, and goes on by itself.';
       case 'reconnecting': {
         const left = Math.ceil(((this.player?.retryAt || 0) - performance.now()) / 1000);

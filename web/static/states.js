@@ -21,7 +21,7 @@ export const pill = (state, refusal) => (state === 'failed' && refusalPills[refu
 export function detail(state, reason, retryAt = 0) {
   switch (state) {
     case 'waiting': return say.sentence(reason) || 'It starts by itself as soon as somebody publishes.';
-    case 'silent': return 'This stream has no picture, so there is nothing to see.';
+    case 'silent': return 'There is nothing but sound, and it is turned off.';
     case 'ended': return 'It goes on by itself when the publisher comes back.';
     case 'reconnecting': {
       const left = Math.ceil((retryAt - performance.now()) / 1000);
