@@ -162,7 +162,7 @@ func TestFiguresOverThePicture(t *testing.T) {
 	p.until(`/^\d+\.\d fps$/.test(` + figures + `['Frame rate'])`)
 	told := eval[map[string]string](p, figures)
 	assert.Equal(t, "640×360", told["Picture"])
-	assert.Equal(t, "2.4 Mbit/s", told["Bitrate"])
+	assert.Regexp(t, `^\d[.\d]* [kM]bit/s$`, told["Bitrate"])
 	assert.Regexp(t, `^\d\.\d\d s$`, told["Behind live"])
 	assert.Regexp(t, `^\d\.\d\d s$`, told["Buffer"])
 	assert.Regexp(t, `^\d+ of \d+$`, told["Dropped"])
