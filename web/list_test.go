@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -317,6 +318,9 @@ func TestListChoosesAWall(t *testing.T) {
 		p.until(listed(12))
 		p.click("#choose")
 		p.until("document.querySelectorAll('.pick').length === 12")
+		assert.Equal(t, "choose", eval[string](p, "document.activeElement.id"))
+		p.run(chromedp.KeyEvent(kb.Tab))
+		assert.Equal(t, "Cancel", eval[string](p, focused), "comes before the streams")
 		link := "document.querySelector('.choosing a').getAttribute('href')"
 		pick := func(n int) {
 			box := fmt.Sprintf(":is(.card, .rows tbody tr):nth-child(%d) .pick input", n)

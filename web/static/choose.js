@@ -18,9 +18,9 @@ export class Chooser {
     const cancel = el('button', { type: 'button' }, 'Cancel');
     cancel.addEventListener('click', () => this.close());
     this.#bar = el('div', { class: 'choosing', role: 'region', 'aria-label': 'Streams for a wall' }, this.#count, this.#link, cancel);
-    $('some').append(this.#bar);
+    $('tools').after(this.#bar); // for the keyboard before the streams, for the eye below them
     $('some').classList.add('chooses');
-    $('choose').disabled = true;
+    $('choose').setAttribute('aria-pressed', 'true');
     this.#bar.addEventListener('keydown', (e) => { if (e.key === 'Escape') this.close(); });
     this.#show();
   }
@@ -53,7 +53,7 @@ export class Chooser {
     const inside = this.#bar.contains(document.activeElement);
     this.#bar.remove();
     $('some').classList.remove('chooses');
-    $('choose').disabled = false;
+    $('choose').removeAttribute('aria-pressed');
     if (inside) $('choose').focus();
     this.#ended();
   }

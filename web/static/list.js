@@ -66,7 +66,8 @@ export class List {
     }
     $('choose').addEventListener('click', async () => {
       const { Chooser } = await import('./choose.js');
-      this.#chooser ??= new Chooser(() => { this.#chooser = null; });
+      if (this.#chooser) return this.#chooser.close();
+      this.#chooser = new Chooser(() => { this.#chooser = null; });
       for (const item of this.#items.values()) this.#chooser.dress(item);
     });
   }
@@ -141,7 +142,7 @@ export class List {
     const viewers = streams.reduce((n, s) => n + s.viewers.total, 0);
     text($('summary'), some ? `${live} live, ${say.count(viewers, 'viewer')}` : '');
     const { activeElement } = document;
-    if (this.#wanted && (activeElement === $('list') || activeElement === document.body)) this.focus(this.#wanted);
+    if (this.#wanted && activeElement?.matches('body, #list, #list h1')) this.focus(this.#wanted);
     this.#wanted = null;
   }
 

@@ -92,13 +92,13 @@ export class Stills {
     try {
       const response = await fetch(stillAsk(card.key), { signal: going.signal, cache: 'no-cache' });
       const tag = response.headers.get('ETag') ?? '';
-      if (!response.ok || Number(response.headers.get('Content-Length')) > largest) throw new Error('no picture');
-      if (!tag || tag !== card.tag) await this.#draw(card, await response.blob());
-      card.tag = tag;
-      card.failures = 0;
-    } catch {
-      card.failures++;
-    }
+      if (!response.ok || Number(response.headers.get('Content-Length')) > largest) card.failures++;
+      else {
+        if (!tag || tag !== card.tag) await this.#draw(card, await response.blob());
+        card.tag = tag;
+        card.failures = 0;
+      }
+    } catch { /* the server does not answer, or nothing can be drawn: as after any other question */ }
     clearTimeout(timer);
     going.abort(); // of an answer that was not read
     card.busy = false;
