@@ -97,7 +97,7 @@ func TestWall(t *testing.T) {
 	} {
 		p.run(chromedp.Evaluate[chromedp.Void](fmt.Sprintf("void (document.getElementById('wall-key').value = %q)", add.typed)))
 		p.click("#wall-add button")
-		p.until(fmt.Sprintf("%s.includes(%q) && (%q || !%[1]s)", note, add.note, add.note))
+		p.until(fmt.Sprintf("%s.includes(%q) && (%q || !%[1]s && document.getElementById('wall-key').value === '')", note, add.note, add.note))
 	}
 	p.click("#wall-note button") // which is live/spare
 	p.until(note + " === ''")

@@ -173,12 +173,22 @@ func Eval[T any](p *Page, expression string) T {
 	return v
 }
 
+// leftPage is what the browser answers to who still asks a page that it has just left for another:
+// the other may be asked by then.
+const leftPage = "Cannot find context with specified id"
+
 // Until waits until a JavaScript expression is true.
 func (p *Page) Until(expression string) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, Patience)
 	defer cancel()
-	_, err := chromedp.Run(ctx, chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingInterval(20*time.Millisecond), chromedp.WithPollingTimeout(0)))
+	var err error
+	for {
+		_, err = chromedp.Run(ctx, chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingInterval(20*time.Millisecond), chromedp.WithPollingTimeout(0)))
+		if err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), leftPage) {
+			break
+		}
+	}
 	if err != nil {
 		now := Eval[json.RawMessage](p, "typeof sluice === 'undefined' ? null : ({...sluice, streams: undefined})")
 		require.NoError(p.t, err, "waiting for %s; the page says %s", expression, now)
