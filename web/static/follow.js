@@ -6,8 +6,12 @@ import { holds } from './gap.js';
 import { Line } from './line.js';
 import { Place } from './place.js';
 
-const tooLate = { low: 8, smooth: 12 }; // so late on a slow line, it is to begin anew at live, s
-const pauses = { first: 12000, growth: 2, most: 60000 }; // between two of these, ms
+// So late on a slow line, it is to begin anew at live, s. The server leaves out what is more
+// than SLUICE_MAX_LAG late where it sees that; this is for what waits on the way, where nobody
+// does. It takes its time to get here even when nobody wants it any more, so the pauses
+// between two of these are long, ms.
+const tooLate = { low: 15, smooth: 20 };
+const pauses = { first: 20000, growth: 2, most: 120000 };
 
 export class Follow {
   edge;
@@ -94,7 +98,7 @@ export class Follow {
   }
 
   // gives up reports whether a session on a slow line is to begin anew at the live edge: what
-  // it is behind would only ever be more, where the server leaves nothing out.
+  // it is behind would only ever be more.
   givesUp(session, now) {
     const { slow } = this;
     if (!slow?.sure || this.back || this.late < tooLate[this.#mode] || now - session.began < this.#pause) return false;
