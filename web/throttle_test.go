@@ -25,8 +25,8 @@ type throttle struct {
 
 const (
 	stopped = -1
-	piece   = 2 << 10  // bytes that are passed on at a time
-	deep    = 64 << 10 // bytes that wait on the way, more or less
+	piece   = 2 << 10 // bytes that are passed on at a time
+	pieces  = 8 << 10 // so many wait on the way at the most
 )
 
 // newThrottle begins to pass on what comes for a server.
@@ -90,7 +90,6 @@ func (th *throttle) pass(ctx context.Context, client net.Conn, address string) {
 		return
 	}
 	defer server.Close()
-	server.(*net.TCPConn).SetReadBuffer(deep)
 	for _, conn := range []net.Conn{client, server} {
 		th.keep(conn, true)
 		defer th.keep(conn, false)
@@ -103,18 +102,36 @@ func (th *throttle) pass(ctx context.Context, client net.Conn, address string) {
 		io.Copy(server, client)
 		server.Close()
 	})
-	b := make([]byte, piece)
-	for {
-		n, err := server.Read(b)
-		if !th.wait(ctx, n) {
+	// What is read waits here, and not in the server's kernel, which would ask ever more rarely
+	// whether there is room again.
+	waiting := make(chan []byte, pieces)
+	wg.Go(func() {
+		defer close(waiting)
+		for {
+			b := make([]byte, piece)
+			n, err := server.Read(b)
+			if err != nil {
+				return
+			}
+			select {
+			case waiting <- b[:n]:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	for b := range waiting {
+		if !th.wait(ctx, len(b)) {
 			break
 		}
-		if _, failed := client.Write(b[:n]); failed != nil || err != nil {
+		if _, err := client.Write(b); err != nil {
 			break
 		}
 	}
 	client.Close()
 	server.Close()
+	for range waiting { // so that the reader is not held up by what nobody wants any more
+	}
 	wg.Wait()
 }
 

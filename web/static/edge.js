@@ -23,6 +23,7 @@ const early = 3000;                 // these first moments, ms
 const slack = 0.35;                 // near enough to the target, s
 const slowest = 0.95;
 const held = 2, arrived = 0.4;      // data that was so late, and no longer is, has come at last, s
+const lesson = 0.3;                 // by so much a stall raises the target, s
 const calmAfter = 30000;            // without a stall for so long, the target shrinks, ms
 const memory = 20000;               // of when data came, ms
 
@@ -31,7 +32,7 @@ export class Edge {
   back = 0; // how far behind the live edge the viewer wants to be, s; Infinity: left where it is
   #video;
   #mode;
-  #late = false; // data was
+  #late = 0; // how late data was, before it came at last, s
   #began = 0;
   #calmSince = 0;
   #seen = []; // {at, end}: end of the buffer when data came
@@ -73,7 +74,7 @@ export class Edge {
 
   // stalled notes that the buffer ran dry although the stream goes on.
   stalled(now) {
-    this.target = Math.min(this.#mode.most, this.target + 0.3);
+    this.target = Math.min(this.#mode.most, this.target + lesson);
     this.#calmSince = now;
   }
 
@@ -103,9 +104,11 @@ export class Edge {
     if (end !== this.#seen.at(-1)?.end) this.#seen.push({ at: now, end });
     while (this.#seen.length > 1 && now - this.#seen[0].at > memory) this.#seen.shift();
     const late = this.lag(now) - this.ahead;
-    if (late > held) this.#late = true;
+    if (late > held) this.#late = Math.max(this.#late, late);
     else if (this.#late && late < arrived) {
-      this.#late = false;
+      // Against a break that is longer than any buffer here, more of it would be no help.
+      if (this.#late > 2 * this.#mode.most) this.target = Math.max(this.#mode.least, this.target - lesson);
+      this.#late = 0;
       this.hurry(now);
     }
     if (video.paused || video.seeking) return;
