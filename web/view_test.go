@@ -44,6 +44,18 @@ func TestPictureHearsTheMouse(t *testing.T) {
 		p.mouse()
 		p.until(state("playing"))
 	}
+	// A pause holds although its event comes late, after the player has looked at the video.
+	p.run(chromedp.Evaluate[chromedp.Void](`
+		window.late = (e) => { e.stopImmediatePropagation(); };
+		window.addEventListener('pause', late, true);
+		document.getElementById('pause').click();
+		window.then = performance.now();`))
+	p.until("performance.now() - then > 600")
+	assert.Equal(t, "paused", eval[string](p, "sluice.state"))
+	assert.True(t, eval[bool](p, "document.getElementById('video').paused"))
+	p.run(chromedp.Evaluate[chromedp.Void]("window.removeEventListener('pause', late, true); document.getElementById('pause').click()"))
+	p.until(state("playing"))
+
 	p.run(chromedp.Evaluate[chromedp.Void](`
 		window.heard = [];
 		for (const type of ['pause', 'play']) document.getElementById('video').addEventListener(type, () => heard.push(type));

@@ -169,7 +169,7 @@ export class Player {
 
   togglePause() {
     if (!['playing', 'buffering', 'paused'].includes(this.state)) return;
-    if (!this.#video.paused) return this.#video.pause(); // goes on in handleEvent
+    if (!this.#video.paused) return this.#halted();
     this.#held = false;
     if (!this.#session) return this.tryNow();
     if (!this.rewound) this.#follow.edge.jump();
@@ -303,9 +303,10 @@ export class Player {
     this.#later(0);
   }
 
-  // halted notes that it was paused by hand.
+  // halted pauses by hand, at once: before the event comes, a look would play it again.
   #halted() {
     const session = this.#session;
+    this.#video.pause();
     if (!session || session.ended !== null) return;
     this.#held = true;
     session.heldAt = performance.now();

@@ -13,7 +13,7 @@ export function listen(video, signal, told) {
     if (video.error?.code === MediaError.MEDIA_ERR_DECODE) told.broken({ msg: video.error.message });
   });
   on(video, 'pause', () => { if (video.paused && !video.ended && !document.hidden) told.halted(); });
-  on(video, 'play', () => told.resumed());
+  on(video, 'play', () => { if (!video.paused) told.resumed(); });
   on(video, 'loadeddata', () => told.first());
   on(document, 'visibilitychange', () => told.seen());
   on(window, 'online', () => told.online());
