@@ -106,7 +106,8 @@ func TestListIsFilteredAndSorted(t *testing.T) {
 	p.until("location.search === ''") // a permission is no part of the history
 
 	typed(p, "#filter", "")
-	for sort, first := range map[string]string{"viewers": "live/cam8", "bitrate": "live/cam9", "since": "live/cam1"} {
+	for _, order := range [][2]string{{"viewers", "live/cam8"}, {"bitrate", "live/cam9"}, {"since", "live/cam1"}} {
+		sort, first := order[0], order[1]
 		p.run(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`void (() => {
 			const sort = document.getElementById('sort');
 			sort.value = %q;
@@ -350,6 +351,7 @@ func TestListChoosesAWall(t *testing.T) {
 		p.until("!document.querySelector('.pick, .choosing')")
 	}
 	once(p, "#choose")
+	p.until("document.querySelectorAll('.pick').length === 12")
 	for _, n := range []int{1, 2} {
 		once(p, fmt.Sprintf(".rows tbody tr:nth-child(%d) .pick input", n))
 	}
