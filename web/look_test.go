@@ -109,9 +109,6 @@ func (p *page) accessible(axe, what string) {
 	p.scheme("light")
 }
 
-// awaken keeps the controls in sight.
-var awaken = chromedp.Evaluate[chromedp.Void](`void setInterval(() => document.getElementById('screen').dispatchEvent(new PointerEvent('pointermove')), 500)`)
-
 // quoted is a JavaScript string.
 func quoted(s string) string {
 	q, _ := json.Marshal(s)
