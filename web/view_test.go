@@ -189,6 +189,12 @@ func TestFiguresOverThePicture(t *testing.T) {
 	p.until("!document.querySelector('.gauges')")
 	assert.Equal(t, "info", eval[string](p, "document.activeElement.id"), "the focus goes where they came from")
 
+	press(p, "i")
+	p.until("!!document.querySelector('.gauges')")
+	p.run(chromedp.Evaluate[chromedp.Void]("document.querySelector('.under .back').click()"))
+	p.until("sluice.view === 'list' && !document.querySelector('.gauges')")
+	assert.Equal(t, "false", eval[string](p, "document.getElementById('info').getAttribute('aria-pressed')"), "they are not those of the next view")
+
 	p.open(s.URL + "/?recording=live/demo/a")
 	p.until(state("playing"))
 	p.click("#info")

@@ -118,6 +118,7 @@ export class Screen {
     clearTimeout(this.#hide);
     clearTimeout(this.#forget);
     this.#gauges?.close();
+    $('info')?.setAttribute('aria-pressed', false);
     this.#told.remove();
     document.querySelector('dialog.shortcuts')?.remove();
     if (document.fullscreenElement) document.exitFullscreen();
