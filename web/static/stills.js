@@ -7,6 +7,7 @@ import { stillAsk } from './addresses.js';
 const period = 10000;     // between two pictures of a stream, ms
 const glance = 120;       // a card that is in sight for less is scrolled past, ms
 const slowest = 80000;    // between two questions where there is no picture, ms
+const again = 1500;       // before a picture that is black is asked for again, ms
 const patience = 8000;    // until a question, or a picture that does not decode, is given up, ms
 const most = 2;           // questions at a time
 const largest = 8 << 20;  // of a picture, bytes
@@ -43,7 +44,7 @@ export class Stills {
   // element with data-still once there is one.
   watch(element, key, canvas) {
     if (this.#cards.has(element)) return;
-    this.#cards.set(element, { element, key, canvas, seen: false, busy: false, due: 0, tag: null, failures: 0 });
+    this.#cards.set(element, { element, key, canvas, seen: false, busy: false, due: 0, tag: null, failures: 0, black: false });
     this.#observer.observe(element);
   }
 
@@ -88,33 +89,40 @@ export class Stills {
     this.#busy++;
     const begun = performance.now(), going = new AbortController(), stop = () => going.abort();
     const timer = setTimeout(stop, patience);
+    let doubted = false;
     this.#closed.signal.addEventListener('abort', stop, { signal: going.signal });
     try {
       const response = await fetch(stillAsk(card.key), { signal: going.signal, cache: 'no-cache' });
       const tag = response.headers.get('ETag') ?? '';
       if (!response.ok || Number(response.headers.get('Content-Length')) > largest) card.failures++;
       else {
-        if (!tag || tag !== card.tag) await this.#draw(card, await response.blob());
-        card.tag = tag;
+        doubted = (!tag || tag !== card.tag) && !await this.#draw(card, await response.blob());
+        if (!doubted) card.tag = tag;
         card.failures = 0;
       }
     } catch { /* the server does not answer, or nothing can be drawn: as after any other question */ }
     clearTimeout(timer);
     going.abort(); // of an answer that was not read
     card.busy = false;
-    card.due = begun + Math.min(slowest, period * 2 ** Math.max(0, card.failures - 1));
+    card.due = doubted ? performance.now() + again : begun + Math.min(slowest, period * 2 ** Math.max(0, card.failures - 1));
     this.#busy--;
     this.#work();
   }
 
+  // draw resolves to whether it has drawn: a black picture may be none yet, and is believed
+  // when the next one is black, too.
   #draw(card, blob) {
     const turn = this.#turn.then(async () => {
-      if (!this.#cards.has(card.element)) return;
-      paint(await this.#decode(blob), card.canvas);
+      if (!this.#cards.has(card.element)) return true;
+      const video = await this.#decode(blob), doubted = !card.black;
+      card.black = this.#black(video);
+      if (card.black && doubted) return false;
+      paint(video, card.canvas);
       card.element.dataset.still = '';
       this.#cards.delete(card.element); // and to the end
       this.#cards.set(card.element, card);
       this.#spare();
+      return true;
     }).finally(() => this.#video?.removeAttribute('src'));
     this.#turn = turn.catch(() => {});
     return turn;
