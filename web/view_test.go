@@ -247,6 +247,8 @@ func TestSoundWithoutPicture(t *testing.T) {
 	p.until("document.getElementById('state').textContent === 'The sound is off'")
 	assert.Equal(t, "The sound is off", content(p, "#headline"))
 	assert.Equal(t, "Turn the sound on", content(p, "#again"))
+	once := "document.getElementById('unmute').hidden"
+	assert.True(t, eval[bool](p, once), "one button is enough")
 	p.look("silent")
 	p.window(1280, 800)
 	p.mouse()
@@ -261,9 +263,14 @@ func TestSoundWithoutPicture(t *testing.T) {
 	p.open(s.URL + "/embed/live/demo?muted=1")
 	p.until(state("playing"))
 	p.until("document.getElementById('headline').textContent === 'The sound is off' && !document.getElementById('overlay').hidden")
+	assert.True(t, eval[bool](p, once))
 	p.click("#again")
 	p.until("!sluice.muted && document.getElementById('overlay').hidden")
 	assert.Equal(t, "playing", eval[string](p, "sluice.state"))
+
+	p.open(s.URL + "/?wall=live/demo&wall=live/demo2")
+	p.until("document.querySelector('.tile')?.dataset.state === 'playing'")
+	p.until("!document.querySelector('.tile .sound-only').hidden")
 }
 
 // The picture is as large as the window allows, and of a phone held sideways it has all.

@@ -23,7 +23,7 @@ export class Screen {
 
   // signal ends all listeners. toggle plays and pauses; clicked is what a click on the
   // picture does, the same if it is not given. move(by) goes so many seconds on or back,
-  // -Infinity to the begin and Infinity to the end, and reports whether it can. audible
+  // -Infinity to the beginning and Infinity to the end, and reports whether it can. audible
   // says whether there is sound that could be heard. name is what is watched, for the names
   // of files. muted is whether it begins without sound, else as was chosen last. theatre is
   // whether there is a page around that can step back.
@@ -75,6 +75,7 @@ export class Screen {
     text($('detail'), detail);
     show($('again'), again !== '');
     text($('again'), again);
+    this.sound();
   }
 
   // paused shows on the button what it would do.
@@ -86,7 +87,7 @@ export class Screen {
   // sound shows whether there is sound, and how much.
   sound() {
     const { off, volume } = this.#sound;
-    show($('unmute'), off && this.#audible());
+    show($('unmute'), off && this.#audible() && $('overlay').dataset.state !== 'silent'); // which asks for it, too
     icon($('mute'), off ? 'muted' : 'sound');
     label($('mute'), off ? 'Turn the sound on' : 'Turn the sound off', 'm');
     if ($('volume')) $('volume').value = volume;

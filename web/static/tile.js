@@ -29,6 +29,7 @@ export class Tile {
     this.still = el('canvas', { class: 'frozen', hidden: true });
     this.headline = el('p', { class: 'headline' });
     this.detail = el('p', { class: 'detail' });
+    this.soundOnly = el('p', { class: 'sound-only', hidden: true }, symbol('sound'), ' Sound only');
     this.again = el('button', { type: 'button', class: 'primary', hidden: true }, 'Try again');
     this.overlay = el('div', { class: 'overlay' }, el('span', { class: 'spinner', 'aria-hidden': 'true' }),
       this.headline, this.detail, this.again);
@@ -39,7 +40,7 @@ export class Tile {
     // All of the picture is the button for its sound.
     this.sound = el('button', { type: 'button', class: 'tile-sound', 'aria-pressed': 'false', 'aria-label': `Sound of ${key}` });
     this.mark = el('span', { class: 'tile-mark', 'aria-hidden': 'true' }, symbol('muted'));
-    this.root = el('li', { class: 'tile' }, this.video, this.still, this.overlay, this.sound,
+    this.root = el('li', { class: 'tile' }, this.video, this.still, this.soundOnly, this.overlay, this.sound,
       el('div', { class: 'tile-bar' }, this.number, this.name, this.state, this.mark, this.remove));
     this.sound.addEventListener('click', (e) => { if (e.detail < 2) act('sound'); });
     this.sound.addEventListener('dblclick', () => act('full'));
@@ -97,6 +98,7 @@ export class Tile {
     show(this.overlay, state !== 'playing');
     text(this.headline, headline(state, refusal));
     text(this.detail, detail(state, player?.reason ?? this.#problem, player?.retryAt));
+    show(this.soundOnly, state === 'playing' && player.soundOnly);
     show(this.again, state === 'failed' && !!player || state === 'paused');
     text(this.again, state === 'paused' ? 'Play' : 'Try again');
     const size = this.#stream?.video?.height ? `${this.#stream.video.height}p` : '';
