@@ -93,6 +93,8 @@ func TestRecordingThatCannotBePlayed(t *testing.T) {
 	p.open(s.URL + "/?recording=live/demo/b")
 	p.until(state("failed"))
 	assert.Equal(t, "There is no such recording.", content(p, "#detail"))
+	assert.Equal(t, []string{}, eval[[]string](p, "[...document.querySelectorAll('h2')].filter((h) => h.checkVisibility()).map((h) => h.textContent)"),
+		"no box without anything in it")
 }
 
 func TestRecordingOverKeys(t *testing.T) {
