@@ -9,7 +9,7 @@ const all = [
   [['↑', '↓'], 'Louder or quieter, with the focus on the picture'],
   [['←', '→'], '5 seconds back or on'],
   [['J', 'L'], '10 seconds back or on'],
-  [['Home', 'End'], 'To the begin or the end'],
+  [['Home', 'End'], 'To the beginning or the end'],
   [['F'], 'Full screen'],
   [['T'], 'Theatre mode'],
   [['P'], 'Picture in picture'],
