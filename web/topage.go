@@ -13,12 +13,12 @@ import (
 const maxPageQuery = 4 << 10
 
 // pageParameters are what the page takes from its address beside the stream: what a viewer wants
-// (hub.IsWatchOption), what permits to watch, and over what it is played. The page hands on the
-// first two to the server and nobody else, see addresses.js.
+// (hub.IsWatchOption), what permits to watch, over what it is played, and with which delay. The
+// page hands on the first two to the server and nobody else, see addresses.js.
 var pageParameters = []string{
 	"onlyaudio", "onlyvideo", "start", "back", "track", "hevc",
 	"key", "token", "expires", "sign", "bind", "txSecret", "txTime", "auth_key",
-	"over",
+	"over", "mode",
 }
 
 // notStreams are first segments of paths that are no app's where the page stands: to a path below

@@ -86,7 +86,7 @@ func TestToPage(t *testing.T) {
 func TestPageParameters(t *testing.T) {
 	script, err := os.ReadFile("static/addresses.js")
 	require.NoError(t, err)
-	taken := []string{"over"}
+	taken := []string{"over", "mode"}
 	for _, list := range regexp.MustCompile(`const (?:known|shown) = \[([^\]]*)\]`).FindAllSubmatch(script, -1) {
 		for _, name := range regexp.MustCompile(`'(\w+)'`).FindAllSubmatch(list[1], -1) {
 			taken = append(taken, string(name[1]))

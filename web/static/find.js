@@ -111,10 +111,17 @@ function distance(a, b) {
   return row[b.length];
 }
 
-// asked keeps of a query what the page takes: wishes, the transport, and a permission.
+// What the page takes from its address for itself: over what it plays, the delay, and where in
+// a recording it begins.
+const own = { over: /^(ws|http)$/, mode: /^(low|smooth)$/, t: /^\d+(\.\d+)?$/ };
+
+// asked keeps of a query what the page takes: wishes, its own, and a permission.
 function asked(query) {
-  const search = new URLSearchParams(query), over = search.get('over');
-  return permitted(permitted(wishes(search), ['ws', 'http'].includes(over) ? `over=${over}` : ''), permission(search));
+  const search = new URLSearchParams(query), kept = new URLSearchParams();
+  for (const [name, value] of Object.entries(own)) {
+    if (value.test(search.get(name) ?? '')) kept.set(name, search.get(name));
+  }
+  return permitted(permitted(wishes(search), kept.toString()), permission(search));
 }
 
 function decode(path) {
