@@ -1,6 +1,7 @@
 package web
 
 import (
+	"fmt"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -96,6 +97,7 @@ func TestPageParameters(t *testing.T) {
 	for _, name := range pageParameters[:6] {
 		assert.True(t, hub.IsWatchOption(name), name)
 	}
+	assert.Contains(t, string(script), fmt.Sprintf("const wallMost = %d;", maxWall))
 }
 
 // Wherever a request leads, it is the page of this server, for a stream that a name can be of.

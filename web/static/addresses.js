@@ -72,6 +72,9 @@ export const http = (key, wishes = '') => `${location.origin}/${path(key)}.flv${
 export const ws = (key, wishes = '') => `${secure ? 'wss' : 'ws'}://${location.host}/${path(key)}.flv${wishes}`;
 export const page = (key, wishes = '') => `/?stream=${path(key)}${wishes.replace('?', '&')}`;
 
+// wallMost is how many streams a wall shows at the most (maxWall of the server).
+export const wallMost = 9;
+
 // wallPage shows several streams side by side.
 export const wallPage = (keys) => `/?${keys.map((key) => `wall=${path(key)}`).join('&')}`;
 

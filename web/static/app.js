@@ -101,9 +101,8 @@ function travel(change) {
   }
 }
 
-// walled returns the streams that a wall is asked to show: each once, and no more than most.
-const most = 9;
-const walled = (query) => [...new Set(query.getAll('wall').map(clean))].filter(Boolean).slice(0, most);
+// walled returns the streams that a wall is asked to show, each once.
+const walled = (query) => [...new Set(query.getAll('wall').map(clean))].filter(Boolean);
 
 // streamOf is the stream of a recording APP/NAME/ID.
 function streamOf(recording) {

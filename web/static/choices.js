@@ -1,7 +1,7 @@
 // What a visitor chooses of how a stream is played: the delay, over what, which track.
 
 import { el, show, text } from './dom.js';
-import { keep, recall } from './prefs.js';
+import { forget, keep, recall } from './prefs.js';
 import * as say from './format.js';
 
 const modes = [
@@ -27,7 +27,7 @@ export class Choices {
     this.#signal = signal;
     // What is asked for in the address holds for this visit. Over what is never remembered:
     // six tabs over HTTP would leave a seventh without a connection.
-    forget('sluice.over');
+    forget('over');
     const asked = new URLSearchParams(location.search);
     this.#chosen = {
       mode: known(modes, asked.get('mode')) ?? recall('mode', 'low', modes.map(([name]) => name)),
@@ -127,8 +127,4 @@ function address(change) {
   const url = new URL(location.href), before = url.search;
   change(url.searchParams);
   if (url.search !== before) history.replaceState(history.state, '', url.href.replaceAll('%2F', '/'));
-}
-
-function forget(name) {
-  try { localStorage.removeItem(name); } catch { /* blocked */ }
 }

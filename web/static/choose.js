@@ -1,9 +1,9 @@
 // Choosing streams of the list for a wall.
 
 import { $, el, text } from './dom.js';
-import { wallPage } from './addresses.js';
+import { wallMost, wallPage } from './addresses.js';
 
-const fewest = 2, most = 9; // streams of a wall
+const fewest = 2; // streams of a wall
 
 export class Chooser {
   #picked = new Set(); // keys
@@ -31,7 +31,7 @@ export class Chooser {
     const box = el('input', { type: 'checkbox', 'aria-label': `For the wall: ${key}` });
     box.checked = this.#picked.has(key);
     box.addEventListener('change', () => {
-      if (box.checked && this.#picked.size < most) this.#picked.add(key);
+      if (box.checked && this.#picked.size < wallMost) this.#picked.add(key);
       else this.#picked.delete(key);
       box.checked = this.#picked.has(key);
       this.#show();
@@ -60,7 +60,7 @@ export class Chooser {
 
   #show() {
     const n = this.#picked.size, enough = n >= fewest;
-    text(this.#count, `${n} selected` + (n === most ? ', which is all a wall has' : enough ? '' : `, ${fewest} to ${most} make a wall`));
+    text(this.#count, `${n} selected` + (n === wallMost ? ', which is all a wall has' : enough ? '' : `, ${fewest} to ${wallMost} make a wall`));
     if (enough) this.#link.href = wallPage([...this.#picked]);
     else this.#link.removeAttribute('href');
     this.#link.setAttribute('aria-disabled', String(!enough));

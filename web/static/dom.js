@@ -30,6 +30,16 @@ export function icon(e, name) {
   if (use && use.getAttribute('href') !== '#i-' + name) use.setAttribute('href', '#i-' + name);
 }
 
+// symbol makes a picture of one of the symbols of the page.
+export function symbol(name) {
+  const make = (tag) => document.createElementNS('http://www.w3.org/2000/svg', tag);
+  const svg = make('svg'), use = make('use');
+  use.setAttribute('href', '#i-' + name);
+  svg.setAttribute('aria-hidden', 'true');
+  svg.append(use);
+  return svg;
+}
+
 // rows fills a list of terms; those without a value hide.
 export function rows(list, values) {
   for (const [label, value] of Object.entries(values)) {

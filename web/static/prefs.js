@@ -10,6 +10,12 @@ export function recall(name, otherwise, allowed) {
   return value !== null && (!allowed || allowed.includes(value)) ? value : otherwise;
 }
 
+// forget has nothing chosen.
+export function forget(name) {
+  here.delete(name);
+  try { localStorage.removeItem('sluice.' + name); } catch { /* blocked */ }
+}
+
 // keep remembers a choice.
 export function keep(name, value) {
   here.set(name, String(value));

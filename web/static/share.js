@@ -1,7 +1,7 @@
 // Sharing what is watched. On a phone the button leads to what the phone has for that,
 // elsewhere to a dialog (sharing.js), which is fetched when somebody asks for it.
 
-import { el } from './dom.js';
+import { el, symbol } from './dom.js';
 
 // share puts its buttons into root, until signal. What is shared is
 //   title      in words
@@ -11,7 +11,7 @@ import { el } from './dom.js';
 //   frame()    the address of its page for other pages to frame, if it has one
 export function share(root, { signal, ...what }) {
   const button = (words, act) => {
-    const b = el('button', { type: 'button', class: 'share-button', 'aria-label': words }, icon(), el('span', { class: 'share-words' }, words));
+    const b = el('button', { type: 'button', class: 'share-button', 'aria-label': words }, symbol('share'), el('span', { class: 'share-words' }, words));
     b.addEventListener('click', () => act(b), { signal });
     return b;
   };
@@ -33,14 +33,4 @@ export function share(root, { signal, ...what }) {
 // send shares by what the system has for that; whoever thinks better of it is no error.
 export function send({ title, link }, url = link()) {
   navigator.share({ title, url }).catch(() => {});
-}
-
-// icon is that of sharing.
-function icon() {
-  const make = (name) => document.createElementNS('http://www.w3.org/2000/svg', name);
-  const svg = make('svg'), use = make('use');
-  use.setAttribute('href', '#i-share');
-  svg.setAttribute('aria-hidden', 'true');
-  svg.append(use);
-  return svg;
 }

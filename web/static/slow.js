@@ -6,7 +6,7 @@ import { bits, clock, seconds } from './format.js';
 const told = 2000; // the figures change so often at the most, ms
 
 // slowWords says what a player's slow means; by how much says the second sentence.
-export function slowWords({ sure, behind, needs, gets }) {
+function slowWords({ sure, behind, needs, gets }) {
   const much = `${bits(gets)} of ${bits(needs)} arrive, `
     + `${behind < 100 ? seconds(behind) : clock(behind)} behind live.`;
   return sure ? ['Your connection is slower than this stream.', much]

@@ -1,19 +1,10 @@
 // One stream of a wall: its picture, its state in words, and what can be done with it.
 
-import { el, text, show, icon } from './dom.js';
+import { el, text, show, icon, symbol } from './dom.js';
 import { page, permitted } from './addresses.js';
 import { Player } from './player.js';
 import { detail, headline, pill } from './states.js';
 import * as say from './format.js';
-
-// symbol is one of the page's icons.
-function symbol(name) {
-  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
-  const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
-  use.setAttribute('href', '#i-' + name);
-  svg.append(use);
-  return svg;
-}
 
 export class Tile {
   player = null;

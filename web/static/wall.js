@@ -1,13 +1,12 @@
 // Several streams side by side, without sound but for one: /?wall=APP/NAME&wall=APP/NAME
 
 import { $, el, text, show } from './dom.js';
-import { permission, permitted, wallPage, wishes } from './addresses.js';
+import { permission, permitted, wallMost, wallPage, wishes } from './addresses.js';
 import { load } from './library.js';
 import { recall } from './prefs.js';
 import { sheet } from './sheet.js';
 import { Tile } from './tile.js';
 
-const most = 9;
 const ratio = 16 / 9;
 const gap = 6;           // between two pictures, px, as in wall.css
 const looks = 500;       // between two looks at the figures, ms
@@ -34,12 +33,12 @@ export class Wall {
 
   async open() {
     document.title = 'Wall · Sluice';
-    const asked = new Set(new URLSearchParams(location.search).getAll('wall').filter(Boolean)).size;
-    this.#note(asked > most ? `A wall has room for ${most} streams: the first of ${asked} are shown.` : '');
+    const asked = this.#keys.length;
+    this.#note(asked > wallMost ? `A wall has room for ${wallMost} streams: the first of ${asked} are shown.` : '');
     this.#listen();
     await sheet('wall.css');
     if (this.#quiet.signal.aborted) return;
-    for (const key of this.#keys.slice(0, most)) this.#add(key);
+    for (const key of this.#keys.slice(0, wallMost)) this.#add(key);
     this.#sizes.observe($('tiles'));
     this.#clock = setInterval(() => { for (const tile of this.#tiles) tile.show(); }, looks);
     this.#arranged();
@@ -127,7 +126,7 @@ export class Wall {
       tile.sound.setAttribute('aria-keyshortcuts', String(i + 1));
     });
     this.#rove(this.#focused ?? this.#tiles[0]);
-    if (!this.#tiles.length) this.#note(`Nothing is on this wall. Add two to ${most} streams.`);
+    if (!this.#tiles.length) this.#note(`Nothing is on this wall. Add two to ${wallMost} streams.`);
     this.#layout();
     this.#offer();
     this.#changed(this.state);
@@ -217,14 +216,14 @@ export class Wall {
   // take adds streams, with what was shown for them.
   #take(keys, query) {
     const here = new Set(this.#tiles.map((tile) => tile.key)), fresh = [...new Set(keys)].filter((key) => !here.has(key));
-    const room = fresh.slice(0, most - here.size), shown = permission(query);
+    const room = fresh.slice(0, wallMost - here.size), shown = permission(query);
     for (const key of room) {
       if (shown) this.#shown.set(key, shown);
       this.#add(key);
     }
     this.#moved();
     if (!fresh.length) this.#note(`${keys[0]} is on the wall.`);
-    else if (room.length < fresh.length) this.#note(`The wall is full: ${most} streams are the most. Remove one first.`);
+    else if (room.length < fresh.length) this.#note(`The wall is full: ${wallMost} streams are the most. Remove one first.`);
   }
 
   get #focused() { return this.#tiles.find((tile) => tile.root.contains(document.activeElement)); }
