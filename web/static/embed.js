@@ -13,7 +13,8 @@ import { freeze } from './picture.js';
 import { Player } from './player.js';
 import { Poller, json } from './poll.js';
 import { Screen } from './screen.js';
-import { detail, headline, pill, remedies } from './states.js';
+import { audible, soundOnly } from './sound.js';
+import { detail, headline, pill, remedies, standing } from './states.js';
 import * as say from './format.js';
 
 const key = document.documentElement.dataset.key;
@@ -32,7 +33,8 @@ let begun = false;      // whether it is to play
 
 const screen = new Screen({
   signal: new AbortController().signal, // for as long as the page is there
-  name: key, muted: flag('muted', autoplay), audible, toggle,
+  name: key, muted: flag('muted', autoplay), toggle,
+  audible: () => audible(current(), player, stream),
   clicked: () => (silent() ? screen.mute(false) : toggle()),
 });
 
@@ -41,20 +43,11 @@ function toggle() {
   else player?.togglePause();
 }
 
-// audible says whether there is sound that could be heard.
-function audible() {
-  const { hasAudio } = player?.media ?? {};
-  return hasAudio !== false && !!(stream?.audio ?? hasAudio) && current() === 'playing';
-}
-
-// soundOnly says whether what is played has no picture, and silent, whether it is not heard either.
-const soundOnly = () => ['playing', 'buffering'].includes(current())
-  && (player.media?.hasVideo === false || stream?.state === 'live' && !stream.video && !!stream.audio);
-const silent = () => current() === 'playing' && soundOnly() && screen.silent;
+// silent says whether it plays, and there is nothing to see and nothing to hear.
+const silent = () => current() === 'playing' && soundOnly('playing', player, stream) && screen.silent;
 
 const poller = new Poller((signal) => json('/api/v1/streams?stream=' + encodeURIComponent(key), signal), (answer) => {
-  stream = answer?.streams.find((s) => s.key === key) ?? null;
-  known = !answer ? null : answer.private ? 'private' : stream?.state ?? '';
+  ({ stream, known } = standing(answer, key));
   player?.heard(known, answer);
   update();
 });
@@ -98,7 +91,7 @@ function update() {
   show($('controls'), ['playing', 'paused', 'buffering'].includes(state) && begun);
   text($('lag'), state === 'playing' || state === 'buffering'
     ? (player.slow ? `${pill('slow')}, ` : '') + say.behind(player.lag) : '');
-  show($('sound-only'), soundOnly() && seen !== 'silent');
+  show($('sound-only'), soundOnly(state, player, stream) && seen !== 'silent');
   screen.paused(state === 'paused' || video.paused);
   screen.sound();
 }

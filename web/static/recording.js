@@ -3,20 +3,18 @@
 import { $, el, text, show, copyables, rows } from './dom.js';
 import { page, permitted, playing, recordingPage, flvFile, mp4File, fileName } from './addresses.js';
 import { load } from './library.js';
-import { refusalHeadlines, refusalOf, refusalPills } from './ends.js';
+import { refusalOf } from './ends.js';
 import { Denied, recorded, Recordings } from './recordings.js';
 import { Screen } from './screen.js';
 import { SeekBar } from './seekbar.js';
 import { share } from './share.js';
+import { detail, headline, pill, remedies } from './states.js';
 import { VOD } from './vod.js';
 import * as say from './format.js';
 
-const headlines = {
-  connecting: 'Loading', waiting: 'That is all by now', buffering: 'Buffering', playing: 'Playing',
-  paused: 'Paused', ended: 'The recording is over', reconnecting: 'Reconnecting', failed: 'This cannot be played',
-  silent: 'The sound is off',
-};
-const pills = { ...headlines, waiting: 'Waiting for more', ended: 'Over', failed: 'Failed' };
+// What is said of a recording in other words than of a stream (states.js).
+const headlines = { connecting: 'Loading', waiting: 'That is all by now', ended: 'The recording is over' };
+const pills = { connecting: 'Loading', waiting: 'Waiting for more', ended: 'Over' };
 const growing = 3000, retry = 3000; // between two questions for what grows, and for what is not there yet, ms
 
 export class Recording {
@@ -207,12 +205,12 @@ export class Recording {
     this.#screen.overlay({
       // Once it has been played, nothing is in the way of who looks at a picture.
       state: state === 'paused' && played ? 'playing' : seen,
-      headline: (state === 'failed' && refusalHeadlines[this.#refusal]) || (headlines[seen] ?? seen),
+      headline: headlines[seen] ?? headline(seen, this.#refusal),
       detail: this.#detail(seen, reason),
-      again: { failed: 'Try again', reconnecting: 'Try now', paused: 'Play', ended: 'Play again', silent: 'Turn the sound on' }[seen] ?? '',
+      again: seen === 'ended' ? 'Play again' : remedies[seen] ?? '',
     });
     show($('other'), false);
-    text($('state'), (state === 'failed' && refusalPills[this.#refusal]) || (pills[seen] ?? seen));
+    text($('state'), pills[seen] ?? pill(seen, this.#refusal));
     $('state').dataset.state = seen;
     this.#screen.paused(state !== 'playing' && state !== 'buffering' && state !== 'waiting');
     this.#screen.sound();
@@ -222,13 +220,9 @@ export class Recording {
 
   #detail(state, reason) {
     switch (state) {
-      case 'silent': return 'There is nothing but sound, and it is turned off.';
       case 'waiting': return 'It is still being recorded, and goes on by itself.';
-      case 'reconnecting': {
-        const left = Math.ceil(((this.player?.retryAt || 0) - performance.now()) / 1000);
-        return `${say.sentence(reason)} ${left > 0 ? `Trying again in ${left} s.` : 'Trying again.'}`;
-      }
-      default: return say.sentence(reason);
+      case 'ended': return say.sentence(reason);
+      default: return detail(state, reason, this.player?.retryAt);
     }
   }
 

@@ -38,6 +38,17 @@ export class Sound {
   }
 }
 
+// soundOnly says whether what a player plays in a state has no picture; stream is what the server
+// tells of it, or null.
+export const soundOnly = (state, player, stream) => ['playing', 'buffering'].includes(state)
+  && (player?.media?.hasVideo === false || stream?.state === 'live' && !stream.video && !!stream.audio);
+
+// audible says whether it has sound that could be heard.
+export function audible(state, player, stream) {
+  const { hasAudio } = player?.media ?? {}; // of what is fetched, with what the link asks for
+  return state === 'playing' && hasAudio !== false && !!(stream?.audio ?? hasAudio);
+}
+
 // play plays a video, without sound where the browser lets sound begin by a click only.
 // Then what was chosen stays remembered.
 export async function play(video) {

@@ -13,6 +13,13 @@ const headlines = {
 };
 const pills = { ...headlines, waiting: 'Waiting for publisher', ended: 'Ended', failed: 'Failed' };
 
+// standing returns what the server's answer, null for none, says of a stream: its figures, or
+// null, and known as a player takes it (Player.heard).
+export function standing(answer, key) {
+  const stream = answer?.streams.find((s) => s.key === key) ?? null;
+  return { stream, known: !answer ? null : answer.private ? 'private' : stream?.state ?? '' };
+}
+
 // headline and pill tell a state; refusal is that of the player (ends.js).
 export const headline = (state, refusal) => (state === 'failed' && refusalHeadlines[refusal]) || (headlines[state] ?? state);
 export const pill = (state, refusal) => (state === 'failed' && refusalPills[refusal]) || (pills[state] ?? state);

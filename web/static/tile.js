@@ -3,7 +3,7 @@
 import { el, text, show, icon, symbol } from './dom.js';
 import { page, permitted } from './addresses.js';
 import { Player } from './player.js';
-import { detail, headline, pill } from './states.js';
+import { detail, headline, pill, standing } from './states.js';
 import * as say from './format.js';
 
 export class Tile {
@@ -67,8 +67,7 @@ export class Tile {
 
   // heard takes the server's answer about all streams, or null when there is none.
   heard(answer) {
-    this.#stream = answer?.streams.find((s) => s.key === this.key) ?? null;
-    this.#known = !answer ? null : answer.private ? 'private' : this.#stream?.state ?? '';
+    ({ stream: this.#stream, known: this.#known } = standing(answer, this.key));
     this.player?.heard(this.#known, answer);
     this.show();
   }

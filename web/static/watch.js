@@ -10,7 +10,8 @@ import { Rewind } from './rewind.js';
 import { Screen } from './screen.js';
 import { share } from './share.js';
 import { SlowNotice } from './slow.js';
-import { detail, headline, pill, remedies } from './states.js';
+import { audible, soundOnly } from './sound.js';
+import { detail, headline, pill, remedies, standing } from './states.js';
 import * as say from './format.js';
 
 const settle = 500; // so long the addresses wait for the recordings above them, ms
@@ -88,8 +89,7 @@ export class Watch {
 
   // heard takes the server's answer, or null when there is none.
   heard(answer) {
-    this.#stream = answer?.streams.find((s) => s.key === this.#key) ?? null;
-    this.#known = !answer ? null : answer.private ? 'private' : this.#stream?.state ?? '';
+    ({ stream: this.#stream, known: this.#known } = standing(answer, this.#key));
     this.player?.heard(this.#known, answer);
     this.#rewind?.log((this.#stream?.back_ms ?? 0) / 1000);
     this.#figures();
@@ -149,12 +149,7 @@ export class Watch {
     });
   }
 
-  // soundOnly says whether what is played has no picture.
-  get #soundOnly() {
-    const stream = this.#stream;
-    return (this.state === 'playing' || this.state === 'buffering')
-      && (this.player.media?.hasVideo === false || stream?.state === 'live' && !stream.video && !!stream.audio);
-  }
+  get #soundOnly() { return soundOnly(this.state, this.player, this.#stream); }
 
   // silent says whether it plays, and there is nothing to see and nothing to hear.
   get #silent() { return this.state === 'playing' && this.#soundOnly && this.#screen.silent; }
@@ -173,18 +168,12 @@ export class Watch {
     });
   }
 
-  // audible says whether there is sound that could be heard.
-  #audible() {
-    const { hasAudio } = this.player?.media ?? {}; // of what is fetched, with what the link asks for
-    return hasAudio !== false && !!(this.#stream?.audio ?? hasAudio) && this.state === 'playing';
-  }
-
   #listen() {
     const { signal } = this.#quiet, on = (target, type, f) => target.addEventListener(type, f, { signal });
     this.#screen = new Screen({
       signal, name: this.#key, theatre: true, toggle: () => this.player?.togglePause(),
       clicked: () => (this.#silent ? this.#screen.mute(false) : this.player?.togglePause()),
-      move: (by) => this.#rewind.by(by), audible: () => this.#audible(),
+      move: (by) => this.#rewind.by(by), audible: () => audible(this.state, this.player, this.#stream),
     });
     const player = () => this.player;
     this.#choices = new Choices({ root: $('choices'), signal, player });
