@@ -1,7 +1,7 @@
 // The page: which view is shown, the figures both live on, and what tests see.
 
 import { $, show, text } from './dom.js';
-import { Late } from './late.js';
+import { Lazy } from './lazy.js';
 import { List } from './list.js';
 import { Poller, json } from './poll.js';
 import { openBox } from './openbox.js';
@@ -75,8 +75,8 @@ function route() {
     list.close();
     state('connecting');
     others = view === 'watch' ? new Others(key) : null;
-    const mine = watch = wall ? new Late(() => import('./wall.js').then(({ Wall }) => new Wall(walled(query), { permissionFor, changed })))
-      : recording ? new Late(() => import('./recording.js').then(({ Recording }) => new Recording(recording, permissionFor(streamOf(recording)), changed)))
+    const mine = watch = wall ? new Lazy(() => import('./wall.js').then(({ Wall }) => new Wall(walled(query), { permissionFor, changed })))
+      : recording ? new Lazy(() => import('./recording.js').then(({ Recording }) => new Recording(recording, permissionFor(streamOf(recording)), changed)))
         : new Watch(key, wishes(location.search), permissionFor(key), changed);
     function changed(name) {
       if (watch !== mine) return;

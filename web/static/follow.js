@@ -97,7 +97,7 @@ export class Follow {
     return !before !== !this.slow || before?.sure !== this.slow?.sure;
   }
 
-  // gives up reports whether a session on a slow line is to begin anew at the live edge: what
+  // givesUp reports whether a session on a slow line is to begin anew at the live edge: what
   // it is behind would only ever be more.
   givesUp(session, now) {
     const { slow } = this;

@@ -30,7 +30,7 @@ export class List {
   #sortedAt = -Infinity;
   #look = ''; #sort = 'name'; #filter = '';
   #stills = null;
-  #chooser = null;      // while streams are chosen for a wall
+  #picker = null;      // while streams are chosen for a wall
   #typing = 0;          // timer
   #wanted = null;       // key of the stream that is to have the focus
 
@@ -65,10 +65,10 @@ export class List {
       });
     }
     $('choose').addEventListener('click', async () => {
-      const { Chooser } = await import('./choose.js');
-      if (this.#chooser) return this.#chooser.close();
-      this.#chooser = new Chooser(() => { this.#chooser = null; });
-      for (const item of this.#items.values()) this.#chooser.dress(item);
+      const { Picker } = await import('./picker.js');
+      if (this.#picker) return this.#picker.close();
+      this.#picker = new Picker(() => { this.#picker = null; });
+      for (const item of this.#items.values()) this.#picker.dress(item);
     });
   }
 
@@ -87,7 +87,7 @@ export class List {
   // while it is hidden.
   close() {
     clearTimeout(this.#typing);
-    this.#chooser?.close();
+    this.#picker?.close();
   }
 
   // flush brings the address up to date, before it is left.
@@ -132,7 +132,7 @@ export class List {
       if (!item) {
         item = this.#look === 'table' ? new Row(stream.key) : new Card(stream.key, this.#stills);
         this.#items.set(stream.key, item);
-        this.#chooser?.dress(item);
+        this.#picker?.dress(item);
       }
       item.update(stream);
     }
@@ -178,7 +178,7 @@ export class List {
     item.close();
     item.root.remove();
     this.#items.delete(key);
-    this.#chooser?.forget(key);
+    this.#picker?.forget(key);
   }
 
   // arrange shows what the filter lets through, in order. What changes every second is sorted

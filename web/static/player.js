@@ -23,14 +23,14 @@
 // ended and reconnecting last until there is data again, so that a new attempt
 // does not flicker as "connecting"; after a standstill, until the picture goes on.
 
-import { Asking } from './asking.js';
+import { Source } from './source.js';
 import { Attempts } from './attempts.js';
 import { meaning, mediaMeaning, pace } from './ends.js';
 import { Figures } from './figures.js';
 import { Follow } from './follow.js';
 import { condition, trouble, silence } from './judge.js';
 import { LOST } from './loader.js';
-import { listen } from './senses.js';
+import { listen } from './events.js';
 import { Session } from './session.js';
 import { play } from './sound.js';
 import { freeze } from './picture.js';
@@ -50,7 +50,7 @@ export class Player {
   fellBack = false;          // HTTP did not open, so WebSocket was taken
 
   #mpegts; #video; #still; #changed; #key;
-  #asking;
+  #source;
   #follow;
   #session = null;
   #stopped = new AbortController();
@@ -69,10 +69,10 @@ export class Player {
     this.#video = video;
     this.#still = still;
     this.#key = key;
-    this.#asking = new Asking(key, wishes, over);
+    this.#source = new Source(key, wishes, over);
     this.#known = known;
     this.#changed = changed;
-    this.#follow = new Follow(video, mode, this.#asking.back);
+    this.#follow = new Follow(video, mode, this.#source.back);
   }
 
   start() {
@@ -94,8 +94,8 @@ export class Player {
     this.#still.hidden = true;
   }
 
-  get over() { return this.#asking.over; }
-  get wishes() { return this.#asking.wishes; } // without the permission
+  get over() { return this.#source.over; }
+  get wishes() { return this.#source.wishes; } // without the permission
   get mode() { return this.#follow.mode; }
   get soundOnly() { return this.media?.hasVideo === false; }
   get retryAt() { return this.#attempts.retryAt; } // when the next attempt is due (performance.now), or 0
@@ -129,7 +129,7 @@ export class Player {
   setOver(over) {
     this.fellBack = false;
     if (over === this.over) return;
-    this.#asking.over = over;
+    this.#source.over = over;
     this.tryNow();
   }
 
@@ -141,7 +141,7 @@ export class Player {
   // ask opens the stream anew with other wishes: ask({track: 1}), ask({onlyaudio: true}). What
   // is null or false is no longer wished.
   ask(changes) {
-    this.#asking.change(changes);
+    this.#source.change(changes);
     this.#follow.other();
     this.#renew('connecting', this.rewound ? this.lag : undefined);
   }
@@ -161,7 +161,7 @@ export class Player {
   // rewind goes so many seconds behind live, and stays there; 0 goes back to live. What
   // is buffered is shown from there, else the stream is opened anew.
   rewind(back) {
-    this.#asking.change({ back: null, ...back && { start: null } });
+    this.#source.change({ back: null, ...back && { start: null } });
     this.#held = false;
     if (this.#follow.go(this.#session, back, this.lag, performance.now())) this.#play();
     else this.#renew('buffering', back);
@@ -208,7 +208,7 @@ export class Player {
     const mine = (f) => (...args) => { if (this.#session === session) f(...args); };
     const session = this.#session = new Session({
       mpegts: this.#mpegts, over: this.over, video: this.#video, back, now,
-      url: this.#asking.url(back, live),
+      url: this.#source.url(back, live),
       opened: mine(() => { this.#attempts.unopened = 0; }),
       data: mine((bytes, at) => {
         this.figures.bytes += bytes.length;
@@ -379,7 +379,7 @@ export class Player {
   // measure compares the line with the stream, and leaves out what is behind on a slow one.
   #measure(session, excused, now) {
     const follow = this.#follow, live = ['live', 'private', null].includes(this.#known) && !session.back;
-    const news = follow.measure(session, { whole: this.#asking.whole && !this.#tracks, excused: excused || !live }, now);
+    const news = follow.measure(session, { whole: this.#source.whole && !this.#tracks, excused: excused || !live }, now);
     if (follow.givesUp(session, now)) {
       this.figures.jumps++;
       this.#drop('buffering');

@@ -41,7 +41,7 @@ export class Sound {
 // soundOnly says whether what a player plays in a state has no picture; stream is what the server
 // tells of it, or null.
 export const soundOnly = (state, player, stream) => ['playing', 'buffering'].includes(state)
-  && (player?.media?.hasVideo === false || stream?.state === 'live' && !stream.video && !!stream.audio);
+  && (player?.soundOnly || stream?.state === 'live' && !stream.video && !!stream.audio);
 
 // audible says whether it has sound that could be heard.
 export function audible(state, player, stream) {

@@ -5,7 +5,7 @@ import { wallMost, wallPage } from './addresses.js';
 
 const fewest = 2; // streams of a wall
 
-export class Chooser {
+export class Picker {
   #picked = new Set(); // keys
   #labels = new Map(); // by key
   #bar; #link; #count; #ended;

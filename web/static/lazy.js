@@ -2,8 +2,8 @@
 
 import { $, show, text } from './dom.js';
 
-// Late is a view whose script is fetched when it is opened, and not before.
-export class Late {
+// Lazy is a view whose script is fetched when it is opened, and not before.
+export class Lazy {
   #fetch; #view = null; #closed = false; #last;
   constructor(fetch) { this.#fetch = fetch; }
 

@@ -1,11 +1,11 @@
-// What a viewer asks the server for: a stream, over what, and with which wishes.
+// The source of what a player plays: which stream, over what, and with which wishes.
 
 import { http, ws, back, withBack, wishes } from './addresses.js';
 
 // Wishes that leave something out of a stream, or take something else.
 const parts = ['track', 'onlyaudio', 'onlyvideo'];
 
-export class Asking {
+export class Source {
   over;      // 'ws' or 'http'
   #key;
   #query;    // the wishes and the permission
