@@ -130,6 +130,7 @@ func TestCardsAreValidated(t *testing.T) {
 	list, one := etag("/"), etag("/?stream=live/demo")
 	assert.NotEqual(t, list, one)
 	assert.Equal(t, one, etag("/?stream=/live/demo.flv&start=live"), "the page says no more of it")
+	assert.Equal(t, one, etag("/?stream=live/demo.m3u8"))
 	packed := ask(h, "GET", "/?stream=live/demo", "Accept-Encoding", "gzip")
 	assert.Equal(t, "gzip", packed.Header.Get("Content-Encoding"))
 	assert.Equal(t, http.StatusNotModified, ask(h, "GET", "/?stream=live/demo", "If-None-Match", one).StatusCode)

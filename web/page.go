@@ -141,12 +141,15 @@ func (p *renderer) cardOf(r *http.Request, title, description, path, player stri
 }
 
 // keyOf reads a key as an address of the page has it, as forgiving as the page is itself: with
-// slashes around it, or .flv behind.
+// slashes around it, or .flv or .m3u8 behind.
 func keyOf(text string) (hub.Key, bool) {
-	text = strings.TrimSuffix(strings.Trim(strings.TrimSpace(text), "/"), ".flv")
+	text = keyEnding.ReplaceAllString(strings.Trim(strings.TrimSpace(text), "/"), "")
 	key, err := hub.NewKey("", text)
 	return key, err == nil
 }
+
+// keyEnding is what clean in addresses.js takes away, too.
+var keyEnding = regexp.MustCompile(`\.(flv|m3u8)$`)
 
 // escape writes a key for a URL, be it in its path or its query.
 func escape(key hub.Key) string {
@@ -156,8 +159,8 @@ func escape(key hub.Key) string {
 // plainHost matches the hosts that may stand in a header of ours.
 var plainHost = regexp.MustCompile(`^([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?$`)
 
-// policy is the Content-Security-Policy of a page that others may frame: nothing inline,
-// nothing from elsewhere. Media Source Extensions play from a blob URL. That 'self'
+// policy is the Content-Security-Policy of a page, which those of the ancestors may frame beside
+// our own: nothing inline, nothing from elsewhere. Media Source Extensions play from a blob URL. That 'self'
 // covers WebSockets of the same host is CSP Level 3, so older browsers (Safari
 // before 15.4) are told by name.
 func policy(host string, ancestors answer.Ancestors) string {

@@ -45,9 +45,9 @@ const DefaultRTMPPort = 1935
 type Config struct {
 	// Streams returns the present streams in the order in which they are to be
 	// shown; the caller owns the slice. Those that are only waited for are shown to
-	// nobody: whoever waits may have made up the name, or know one that others do not. It is called at most once in [maxAge],
-	// however many browsers ask, and never by two goroutines at once. nil means
-	// that there are none.
+	// nobody: a viewer who waits may have made up the name, or know one that others
+	// do not. It is called at most once in [maxAge], however many browsers ask, and
+	// never by two goroutines at once. nil means that there are none.
 	Streams func() []Stream
 
 	// Private keeps the lists of streams and recordings to the server: watching needs
