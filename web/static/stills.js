@@ -9,6 +9,7 @@ const glance = 120;       // a card that is in sight for less is scrolled past, 
 const slowest = 80000;    // between two questions where there is no picture, ms
 const again = 1500;       // before a picture that is black is asked for again, ms
 const patience = 8000;    // until a question, or a picture that does not decode, is given up, ms
+const unshown = 500;      // for so long is waited for a picture whose data is there, ms
 const most = 2;           // questions at a time
 const largest = 8 << 20;  // of a picture, bytes
 const kept = 120;         // pictures that are kept while their cards are out of sight
@@ -135,14 +136,16 @@ export class Stills {
     let timer;
     try {
       await new Promise((done, fail) => {
-        video.onloadeddata = done;
         video.onerror = () => fail(new Error('it cannot be decoded'));
         timer = setTimeout(video.onerror, patience);
         video.muted = true;
         video.src = url;
+        // The data is there before the picture: what is drawn then is the picture before, or none.
+        video.requestVideoFrameCallback?.(done);
+        video.onloadeddata = () => setTimeout(done, video.requestVideoFrameCallback ? unshown : 0);
         video.play().catch(() => {}); // some decode nothing before
       });
-      // A browser that is busy says so before the picture can be drawn, and draws black.
+      // A browser that is busy draws black even then.
       for (let tries = 0; tries < 5 && this.#black(video); tries++) {
         await new Promise((done) => { setTimeout(done, 50); });
       }
