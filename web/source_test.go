@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -69,6 +70,7 @@ type source struct {
 
 	recorded recorder
 	stills   http.HandlerFunc // answers /api/v1/still, if there are stills
+	nonsense atomic.Value     // string: what is answered to /api/v1/streams instead, if it is not empty
 }
 
 const pace = 2000 // ms
@@ -111,6 +113,10 @@ func newSourceOf(t *testing.T, live bool, c Config) *source {
 		}
 		if s.stills != nil && r.URL.Path == "/api/v1/still" {
 			s.stills(w, r)
+			return
+		}
+		if text, _ := s.nonsense.Load().(string); text != "" && r.URL.Path == "/api/v1/streams" {
+			w.Write([]byte(text))
 			return
 		}
 		if strings.HasSuffix(r.URL.Path, ".flv") {

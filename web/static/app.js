@@ -3,7 +3,7 @@
 import { $, show, text } from './dom.js';
 import { Lazy } from './lazy.js';
 import { List } from './list.js';
-import { Poller, json } from './poll.js';
+import { Poller, streams } from './poll.js';
 import { openBox } from './openbox.js';
 import { Others } from './others.js';
 import './skip.js';
@@ -18,8 +18,7 @@ let recordings = null; // the newest, below the list
 let answers = 0, last = null;
 let asked = ''; // the stream that the figures are of, empty for all
 
-const ask = (signal) => json('/api/v1/streams' + (asked && '?stream=' + encodeURIComponent(asked)), signal);
-const poller = new Poller(ask, (answer, reason) => {
+const poller = new Poller((signal) => streams(asked, signal), (answer, reason) => {
   last = answer ?? last;
   if (answer) answers++;
   show($('unreachable'), !answer);

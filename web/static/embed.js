@@ -11,7 +11,7 @@ import { wishes, permission, permitted, stillAsk } from './addresses.js';
 import { hopeless, load } from './library.js';
 import { freeze } from './picture.js';
 import { Player } from './player.js';
-import { Poller, json } from './poll.js';
+import { Poller, streams } from './poll.js';
 import { Screen } from './screen.js';
 import { audible, soundOnly } from './sound.js';
 import { detail, headline, pill, remedies, standing } from './states.js';
@@ -46,7 +46,7 @@ function toggle() {
 // silent says whether it plays, and there is nothing to see and nothing to hear.
 const silent = () => current() === 'playing' && soundOnly('playing', player, stream) && screen.silent;
 
-const poller = new Poller((signal) => json('/api/v1/streams?stream=' + encodeURIComponent(key), signal), (answer) => {
+const poller = new Poller((signal) => streams(key, signal), (answer) => {
   ({ stream, known } = standing(answer, key));
   player?.heard(known, answer);
   update();

@@ -2,7 +2,7 @@
 
 import { $, el, show, text } from './dom.js';
 import { page } from './addresses.js';
-import { Poller, json } from './poll.js';
+import { Poller, streams } from './poll.js';
 import * as say from './format.js';
 
 const most = 6;      // streams beside the picture
@@ -26,7 +26,7 @@ export class Others {
   set wanted(yes) {
     if (yes === !!this.#poller) return;
     if (yes) {
-      this.#poller = new Poller((signal) => json('/api/v1/streams', signal), (answer) => this.#heard(answer), pace);
+      this.#poller = new Poller((signal) => streams('', signal), (answer) => this.#heard(answer), pace);
       this.#poller.now();
     } else this.close();
   }

@@ -77,9 +77,18 @@ export class Poller {
   }
 }
 
-// json asks the server for something.
-export async function json(path, signal) {
-  const response = await fetch(path, { cache: 'no-store', signal });
+// streams asks the server for its streams, or for the one with a key. What comes may be another's
+// answer, such as that of a network which wants a password first: one without a list is none, and
+// what is no stream is left out.
+export async function streams(key, signal) {
+  const response = await fetch('/api/v1/streams' + (key && '?stream=' + encodeURIComponent(key)), { cache: 'no-store', signal });
   if (!response.ok) throw new Error(`it answers ${response.status}`);
-  return response.json();
+  const answer = await response.json().catch((e) => {
+    if (!(e instanceof SyntaxError)) throw e;
+  });
+  if (!Array.isArray(answer?.streams)) throw new Error('something else answers');
+  return { ...answer, streams: answer.streams.filter(isStream) };
 }
+
+const isStream = (s) => typeof s?.key === 'string' && s.key.includes('/') && typeof s.state === 'string'
+  && s.viewers?.total >= 0 && Array.isArray(s.tracks ?? []);
