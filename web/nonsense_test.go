@@ -25,4 +25,9 @@ func TestNonsense(t *testing.T) {
 	p.until(`document.querySelector("#figures").innerText.includes("does not answer")`)
 	s.nonsense.Store("")
 	p.until(`document.querySelector("#figures").innerText.includes("2 WebSocket") && ` + state("playing"))
+	s.nonsense.Store(`{"stream":5,"recordings":[{}]}`)
+	p.open(s.URL + "/?recording=live/demo/20260102T150405.000Z")
+	p.until(state("connecting") + ` && document.querySelector("#unreachable").innerText.includes("something else answers")`)
+	s.nonsense.Store("")
+	p.until(state("failed") + ` && sluice.reason === "there is no such recording"`)
 }

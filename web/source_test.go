@@ -70,7 +70,7 @@ type source struct {
 
 	recorded recorder
 	stills   http.HandlerFunc // answers /api/v1/still, if there are stills
-	nonsense atomic.Value     // string: what is answered to /api/v1/streams instead, if it is not empty
+	nonsense atomic.Value     // string: what the API answers instead, if it is not empty
 }
 
 const pace = 2000 // ms
@@ -108,15 +108,15 @@ func newSourceOf(t *testing.T, live bool, c Config) *source {
 	c.Streams, c.Version = s.infos, "test"
 	page := Handler(c)
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if text, _ := s.nonsense.Load().(string); text != "" && strings.HasPrefix(r.URL.Path, "/api/") {
+			w.Write([]byte(text))
+			return
+		}
 		if s.recorded.serve(w, r) {
 			return
 		}
 		if s.stills != nil && r.URL.Path == "/api/v1/still" {
 			s.stills(w, r)
-			return
-		}
-		if text, _ := s.nonsense.Load().(string); text != "" && r.URL.Path == "/api/v1/streams" {
-			w.Write([]byte(text))
 			return
 		}
 		if strings.HasSuffix(r.URL.Path, ".flv") {

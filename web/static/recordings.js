@@ -27,7 +27,18 @@ async function ask(url) {
 
 // recorded returns one recording by APP/NAME/ID, null if there is no such thing. It throws
 // as ask does.
-export const recorded = (key, permission) => ask(recordingAsk(key, permission));
+export async function recorded(key, permission) {
+  const answer = await ask(recordingAsk(key, permission));
+  return answer && proper(answer, isRecording(answer));
+}
+
+// proper returns an answer that is one: another than the server may answer (poll.js).
+function proper(answer, is) {
+  if (!is) throw new Error('something else answers');
+  return answer;
+}
+
+const isRecording = (r) => [r?.stream, r?.id].every((text) => typeof text === 'string') && r.duration >= 0;
 
 async function page(query) {
   if (performance.now() < offUntil) return null;
@@ -36,7 +47,7 @@ async function page(query) {
     throw e;
   });
   if (!answer) offUntil = performance.now() + off;
-  return answer;
+  return answer && proper(answer, Array.isArray(answer.recordings) && answer.recordings.every(isRecording));
 }
 
 // follows reports whether one recording begins where another ends, in the same format.
