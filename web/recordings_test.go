@@ -48,6 +48,7 @@ func press(p *page, keys ...string) {
 func TestRecordingPlaysAndSeeks(t *testing.T) {
 	for _, way := range []string{"mp4", "flv"} {
 		t.Run(way, func(t *testing.T) {
+			t.Parallel()
 			s, p := newSource(t, false), browser(t)
 			r := film(t, s, "20261128T170500.000Z")
 			if way == "flv" {

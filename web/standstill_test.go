@@ -29,6 +29,7 @@ func passes(p *page, some time.Duration) {
 func TestPageReopensWhatStaysBlack(t *testing.T) {
 	for name, sends := range map[string]func(flv.Tag, int, int) bool{"video only": videoOnly, "audio only": audioOnly} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s, p := newSource(t, true), browser(t)
 			s.sendOnly(sends)
 			p.open(s.URL + "/?stream=live/demo")
@@ -52,6 +53,7 @@ func TestPageReopensWhatStaysBlack(t *testing.T) {
 func TestPageReopensWhatFreezes(t *testing.T) {
 	for name, sends := range map[string]func(flv.Tag, int, int) bool{"sound stops": videoOnly, "picture stops": audioOnly} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s, p := newSource(t, true), browser(t)
 			p.open(s.URL + "/?stream=live/demo")
 			p.until("sluice.state === 'playing' && sluice.figures.framesDecoded > 30")
@@ -91,6 +93,7 @@ func TestPageLeavesAloneWhatHasReasonToStand(t *testing.T) {
 		assert.Equal(t, 1, eval[int](p, "sluice.figures.sessions"))
 	}
 	t.Run("sound without picture", func(t *testing.T) {
+		t.Parallel()
 		s, p := newSource(t, true), browser(t)
 		s.announce(flv.TypeAudio)
 		s.sendOnly(audioOnly)
@@ -102,6 +105,7 @@ func TestPageLeavesAloneWhatHasReasonToStand(t *testing.T) {
 	})
 
 	t.Run("a picture every 4 s", func(t *testing.T) {
+		t.Parallel()
 		s, p := newSource(t, true), browser(t)
 		s.announce(flv.TypeVideo)
 		s.sendOnly(func(tag flv.Tag, at, _ int) bool { return tag.Type == flv.TypeVideo && at%4000 == 0 })
@@ -113,6 +117,7 @@ func TestPageLeavesAloneWhatHasReasonToStand(t *testing.T) {
 	})
 
 	t.Run("paused by hand", func(t *testing.T) {
+		t.Parallel()
 		s, p := newSource(t, true), browser(t)
 		p.open(s.URL + "/?stream=live/demo")
 		p.until(state("playing"))
@@ -124,6 +129,7 @@ func TestPageLeavesAloneWhatHasReasonToStand(t *testing.T) {
 	})
 
 	t.Run("hidden", func(t *testing.T) {
+		t.Parallel()
 		s, p := newSource(t, true), browser(t)
 		p.open(s.URL + "/?stream=live/demo")
 		p.until(state("playing"))
@@ -136,6 +142,7 @@ func TestPageLeavesAloneWhatHasReasonToStand(t *testing.T) {
 	})
 
 	t.Run("the publisher is gone", func(t *testing.T) {
+		t.Parallel()
 		s, p := newSource(t, true), browser(t)
 		p.open(s.URL + "/?stream=live/demo")
 		p.until(state("playing"))
