@@ -3,7 +3,6 @@ package hub
 import (
 	"cmp"
 	"slices"
-	"sort"
 	"time"
 
 	"sluice/flv"
@@ -107,7 +106,7 @@ func (s *Stream) backLocked() time.Duration {
 	first := max(s.oldest, s.sound, l.shed) // of sound
 	if s.tracks.codecs[videoTrack] != 0 {
 		from := max(s.oldest, l.shed)
-		i := sort.Search(len(l.keys), func(i int) bool { return l.keys[i] >= from })
+		i, _ := slices.BinarySearch(l.keys, from)
 		if i == len(l.keys) {
 			return 0
 		}

@@ -116,11 +116,9 @@ const known = (options, value) => options.find(([name]) => name === value)?.[0];
 // trackOptions are the tracks of a stream, [value, words] each: '' is the one that everybody
 // gets who does not choose.
 function trackOptions(stream) {
-  const words = ({ video, audio }) =>
-    [say.videoCodec(video), say.size(video), say.audioCodec(audio)].filter(Boolean).join(', ');
   const byNumber = new Map();
   for (const { track, ...format } of stream?.tracks ?? []) byNumber.set(track, { ...byNumber.get(track), ...format });
-  return [['', words(stream ?? {}) || 'Main'], ...[...byNumber].map(([n, format]) => [String(n), `${n}: ${words(format)}`])];
+  return [['', say.formats(stream ?? {}) || 'Main'], ...[...byNumber].map(([n, format]) => [String(n), `${n}: ${say.formats(format)}`])];
 }
 
 function address(change) {

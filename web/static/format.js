@@ -50,9 +50,12 @@ export function audioCodec(audio) {
 
 // tracks tells of further tracks: "1: AV1 Main, 640×360; 2: Opus, 48 kHz stereo".
 export function tracks(list) {
-  return (list || []).map((t) => `${t.track}: `
-    + [videoCodec(t.video), size(t.video), audioCodec(t.audio)].filter(Boolean).join(', ')).join('; ');
+  return (list || []).map((t) => `${t.track}: ${formats(t)}`).join('; ');
 }
+
+// formats tells of the picture and the sound of a stream or of a track of it: "AV1 Main, 640×360,
+// Opus, 48 kHz stereo".
+export const formats = ({ video, audio }) => [videoCodec(video), size(video), audioCodec(audio)].filter(Boolean).join(', ');
 
 // viewers tells who watches: "3 (2 WebSocket, 1 RTMP)".
 export function viewers(v) {
