@@ -67,15 +67,16 @@ func TestOpenBoxUnderstands(t *testing.T) {
 		"cam3": "! “cam3” is live in 2 applications. Which one? [live/cam3 → live/cam3] [hall/cam3 → hall/cam3]",
 		"cam": "! “cam” is not live. Did you mean one of these? [live/cam1 → live/cam1] [live/cam2 → live/cam2] " +
 			"[live/cam3 → live/cam3] [hall/cam3 → hall/cam3] [Wait for live/cam → live/cam]",
-		"door?start=live":     "! A stream has an application and a name. Did you mean live/door? [live/door → live/door?start=live]",
-		"Live/Cam1":           "! “Live/Cam1” is not live. Did you mean one of these? [live/cam1 → live/cam1] [Wait for Live/Cam1 → Live/Cam1]",
-		"office/cam1":         "! “office/cam1” is not live. Did you mean one of these? [live/cam1 → live/cam1] [Wait for office/cam1 → office/cam1]",
-		"rtsp://h:554/live/c": "! Streams have no rtsp address here. [live/c → live/c]",
-		"srt://h:9000":        "! Streams have no srt address here.",
-		"rtmp://":             "! This is no whole address.",
-		"rtmp://host/":        "! This address names no stream: behind the server stand the application and the name, as in live/cam1.",
-		s.URL + "/?x=1":       "! This address is of no stream.",
-		s.URL + "/api/v1/x":   "! This address is of no stream.",
+		"door?start=live":        "! A stream has an application and a name. Did you mean live/door? [live/door → live/door?start=live]",
+		"Live/Cam1":              "! “Live/Cam1” is not live. Did you mean one of these? [live/cam1 → live/cam1] [Wait for Live/Cam1 → Live/Cam1]",
+		"office/cam1":            "! “office/cam1” is not live. Did you mean one of these? [live/cam1 → live/cam1] [Wait for office/cam1 → office/cam1]",
+		"rtsp://h:554/live/c":    "! Streams have no rtsp address here. [live/c → live/c]",
+		"srt://h:9000":           "! Streams have no srt address here.",
+		"rtmp://":                "! This is no whole address.",
+		strings.Repeat("é", 128): "! No stream has so long a name.",
+		"rtmp://host/":           "! This address names no stream: behind the server stand the application and the name, as in live/cam1.",
+		s.URL + "/?x=1":          "! This address is of no stream.",
+		s.URL + "/api/v1/x":      "! This address is of no stream.",
 	} {
 		assert.Equal(t, want, eval[string](p, fmt.Sprintf("ask(%q)", text)), text)
 	}

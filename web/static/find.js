@@ -4,6 +4,7 @@
 import { clean, permission, permitted, split, wishes } from './addresses.js';
 
 const longest = 4000; // characters that are looked at
+const longestKey = 255; // bytes of APP/NAME
 const most = 5;       // suggestions
 const served = ['rtmp', 'rtmps', 'http', 'https', 'ws', 'wss'];
 const recordingID = /^\d{8}T\d{6}\.\d{3}Z/;
@@ -65,6 +66,7 @@ function page(query, streams) {
 function path(text, query, streams) {
   const key = clean(text);
   if (!key) return fault('This address names no stream: behind the server stand the application and the name, as in live/cam1.');
+  if (new TextEncoder().encode(key).length > longestKey) return fault('No stream has so long a name.');
   if (streams.some((s) => s.key === key)) return { key, query };
   const like = near(key, streams).map((s) => suggest(s.key, query));
   if (!key.includes('/')) {
