@@ -44,7 +44,7 @@ export class SlowNotice {
     if (slow) {
       const [words, much] = slowWords(slow);
       text(this.#words, words);
-      if (now - this.#toldAt > told) {
+      if (now - this.#toldAt > told && slow.gets < slow.needs) { // not while what was missed comes
         text(this.#much, much);
         this.#toldAt = now;
       }
