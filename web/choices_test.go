@@ -82,6 +82,17 @@ func TestPageFallsBackToWebSocket(t *testing.T) {
 	p.screenshot("fallback")
 }
 
+// Where all of them play over HTTP, nothing else comes through, not even another tab's page. They
+// notice that, and go over to WebSocket.
+func TestPageLeavesConnections(t *testing.T) {
+	s, p := newSource(t, true), browser(t)
+	p.open(s.URL + "/?stream=live/demo&over=http")
+	p.until(state("playing"))
+	p.run(chromedp.Evaluate[chromedp.Void]("void (window.held = Array.from({ length: 8 }, () => fetch('/live/demo.flv?n=' + Math.random(), { cache: 'no-store' })))"))
+	p.until("sluice.over === 'ws' && sluice.state === 'playing'")
+	assert.Contains(t, eval[string](p, "document.getElementById('choices').innerText"), "HTTP did not get through")
+}
+
 // Without Media Source Extensions nothing that is tried again helps.
 func TestPageWithoutMediaSource(t *testing.T) {
 	s, p := newSource(t, true), browser(t)

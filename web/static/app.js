@@ -18,13 +18,13 @@ let recordings = null; // the newest, below the list
 let answers = 0, last = null;
 let asked = ''; // the stream that the figures are of, empty for all
 
-const poller = new Poller((signal) => streams(asked, signal), (answer, reason) => {
+const poller = new Poller((signal) => streams(asked, signal), (answer, reason, late) => {
   last = answer ?? last;
   if (answer) answers++;
   show($('unreachable'), !answer);
   text($('unreachable'), answer ? '' : `The server does not answer (${reason}). Trying again by itself.`);
   if (watch) {
-    watch.heard(answer);
+    watch.heard(answer, late);
     return;
   }
   if (answer) list.update(answer.streams, !!answer.private);

@@ -65,10 +65,7 @@ export class Player {
   // changed is called whenever state, reason, slow or retryAt have changed. mode is 'low'
   // for the lowest delay, or 'smooth' for as few stalls as can be.
   constructor({ mpegts, video, still, key, wishes, over, mode = 'low', known, changed }) {
-    this.#mpegts = mpegts;
-    this.#video = video;
-    this.#still = still;
-    this.#key = key;
+    [this.#mpegts, this.#video, this.#still, this.#key] = [mpegts, video, still, key];
     this.#source = new Source(key, wishes, over);
     this.#known = known;
     this.#changed = changed;
@@ -177,15 +174,17 @@ export class Player {
   }
 
   // heard takes what the server says of the stream: its state, '' when nobody publishes
-  // it, 'private' when it tells nothing, null when it does not answer; and all that it
-  // answered, by which a slow line is told from a slow publisher.
-  heard(known, answer) {
+  // it, 'private' when it tells nothing, null when it does not answer, not in time if it is
+  // late; and all that it answered, by which a slow line is told from a slow publisher.
+  heard(known, answer, late = false) {
     const before = this.#known, now = performance.now();
     this.#known = known;
     const stream = answer?.streams?.find(({ key }) => key === this.#key);
     this.#tracks = !!stream?.tracks?.length;
     this.#follow.heard(stream, answer?.now, now);
     if (known === 'grace') this.#follow.forget(now);
+    // While data comes, the server is there: then tabs have all connections for themselves.
+    if (late && this.over === 'http' && now - this.#session?.lastData < 1000 && !this.slow) return this.#unopened();
     // It just went live, or the server is back: no need to wait any longer.
     const news = known === 'live' && before !== 'live' || known !== null && before === null;
     if (!news || this.#session || this.#held || this.#asleep || this.state === 'connecting') return;
@@ -214,8 +213,7 @@ export class Player {
         this.figures.bytes += bytes.length;
         this.#follow.data(bytes, at);
       }),
-      ended: mine((end) => this.#ended(end)),
-      media: mine((info) => { this.media = info; }),
+      ended: mine((end) => this.#ended(end)), media: mine((info) => { this.media = info; }),
       error: mine((detail, info) => this.#mediaError(detail, info)),
     });
     this.#play();
@@ -368,8 +366,8 @@ export class Player {
     this.#set(state);
   }
 
-  // unopened ends an attempt that does not get through. A browser opens six over HTTP to one
-  // server, those of other tabs included, and a seventh waits for ever.
+  // unopened ends an attempt that does not get through, or lets nothing else through. A browser
+  // opens six to one server over HTTP, of all tabs, and a seventh waits for ever.
   #unopened() {
     if (this.over === 'ws') return this.#ended({ code: LOST, reason: '', opened: false });
     this.setOver('ws');

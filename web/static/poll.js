@@ -16,7 +16,8 @@ export class Poller {
   #closed = new AbortController();
 
   // ask is given a signal at which it gives up, and returns the answer or throws. heard is
-  // called after each question, with the answer, or with null and the reason in words.
+  // called after each question, with the answer, or with null, the reason in words, and whether
+  // there was none in time.
   // The times are in ms; hidden: 0 asks nothing while the page is hidden.
   constructor(ask, heard, times = {}) {
     this.#ask = ask;
@@ -66,7 +67,7 @@ export class Poller {
     if (turn !== this.#turn) return;
     this.#failures = answer ? 0 : this.#failures + 1;
     this.#timer = setTimeout(() => this.now(), this.#pause());
-    this.#heard(answer, reason);
+    this.#heard(answer, reason, late);
   }
 
   #pause() {

@@ -87,10 +87,10 @@ export class Watch {
   get state() { return this.player?.state || (this.#failed ? 'failed' : 'connecting'); }
   get reason() { return this.player?.reason ?? this.#failed; }
 
-  // heard takes the server's answer, or null when there is none.
-  heard(answer) {
+  // heard takes the server's answer, or null when there is none; late: none in time.
+  heard(answer, late) {
     ({ stream: this.#stream, known: this.#known } = standing(answer, this.#key));
-    this.player?.heard(this.#known, answer);
+    this.player?.heard(this.#known, answer, late);
     this.#rewind?.log((this.#stream?.back_ms ?? 0) / 1000);
     this.#figures();
   }
