@@ -153,6 +153,13 @@ func TestPageSaysWhoMayNotWatch(t *testing.T) {
 		assert.Equal(t, pill, content(p, "#state"))
 		assert.Equal(t, sessions, s.count("ws"), "it is not tried again")
 	}
+
+	// What nobody can ask for is told without the server's name for it, and without a button.
+	s.turnAway(4400, "bad request: stream name has a character that is not allowed: '?'")
+	p.open(s.URL + "/?stream=live/demo%3F")
+	p.until(state("failed"))
+	assert.Equal(t, "Stream name has a character that is not allowed: '?'.", content(p, "#detail"))
+	assert.True(t, eval[bool](p, "document.getElementById('again').hidden"))
 }
 
 // Of a recording, every file is asked for with the link's permission.

@@ -14,7 +14,7 @@ import { Player } from './player.js';
 import { Poller, streams } from './poll.js';
 import { Screen } from './screen.js';
 import { audible, soundOnly } from './sound.js';
-import { detail, headline, pill, remedies, standing } from './states.js';
+import { detail, headline, pill, remedy, standing } from './states.js';
 import * as say from './format.js';
 
 const key = document.documentElement.dataset.key;
@@ -86,7 +86,7 @@ function update() {
   poller.calm = state === 'playing';
   screen.overlay({
     state: seen, headline: headline(seen, player?.refusal), detail: detail(seen, player?.reason ?? problem, player?.retryAt),
-    again: hopeless(problem) ? '' : remedies[seen] ?? '',
+    again: hopeless(problem) ? '' : remedy(seen, player?.refusal),
   });
   show($('controls'), ['playing', 'paused', 'buffering'].includes(state) && begun);
   text($('lag'), state === 'playing' || state === 'buffering'

@@ -3,9 +3,10 @@
 import { ENDED, SHUTDOWN, LOST } from './loader.js';
 
 // How the server begins what it says of who may not watch, over WebSocket with the reason
-// before it; and of who might once.
+// before it; of who might once; and of what nobody can ask for.
 const denied = /^(denied|expired)(: |$)/;
 const ended = /^the permission has ended(: |$)/;
+const bad = /^bad request(: |$)/;
 const busy = 5000;           // the least pause where the server has too many viewers, ms
 
 // meaning returns the state that follows, 'failed' if it is not tried again, the least
@@ -27,7 +28,7 @@ export function meaning({ code, reason, opened }, { shown, state, unopened }) {
     case 4404:
       return { ...again, state: state === 'ended' ? 'ended' : 'waiting', words: '' };
     case 4400:
-      return { ...again, state: 'failed', words: reason || 'the server refuses it' };
+      return { ...again, state: 'failed', words: reason.replace(bad, '') || 'the server refuses it', refusal: bad.test(reason) ? 'bad' : '' };
     case 4401: case 4403:
       return { ...again, state: 'failed', ...refusalOf(code, reason) };
     case 4503: case 1013:

@@ -44,7 +44,7 @@ export class Player {
   state = '';
   reason = '';               // in words, or empty
   remedy = '';               // 'http': playing over HTTP may work
-  refusal = '';              // 'denied' or 'expired': why it has failed, if it is that
+  refusal = '';              // 'denied', 'expired' or 'bad': why it has failed, if it is that
   figures = new Figures();
   media = null;              // what mpegts.js found out: {videoCodec, width, …}
   fellBack = false;          // HTTP did not open, so WebSocket was taken

@@ -38,5 +38,7 @@ export function detail(state, reason, retryAt = 0) {
   }
 }
 
-// remedies are what the button over the picture says in a state, if there is one.
-export const remedies = { failed: 'Try again', reconnecting: 'Try now', paused: 'Play', silent: 'Turn the sound on' };
+const remedies = { failed: 'Try again', reconnecting: 'Try now', paused: 'Play', silent: 'Turn the sound on' };
+
+// remedy is what the button over the picture says in a state, '' where nothing helps.
+export const remedy = (state, refusal) => (state === 'failed' && refusal === 'bad' ? '' : remedies[state] ?? '');

@@ -89,7 +89,7 @@ export class Tile {
     text(this.headline, headline(state, refusal));
     text(this.detail, detail(state, player?.reason ?? this.#problem, player?.retryAt));
     show(this.soundOnly, state === 'playing' && player.soundOnly);
-    show(this.again, state === 'failed' && !!player || state === 'paused');
+    show(this.again, state === 'failed' && !!player && refusal !== 'bad' || state === 'paused');
     text(this.again, state === 'paused' ? 'Play' : 'Try again');
     const size = this.#stream?.video?.height ? `${this.#stream.video.height}p` : '';
     text(this.state, state === 'playing'

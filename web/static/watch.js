@@ -11,7 +11,7 @@ import { Screen } from './screen.js';
 import { share } from './share.js';
 import { SlowNotice } from './slow.js';
 import { audible, soundOnly } from './sound.js';
-import { detail, headline, pill, remedies, standing } from './states.js';
+import { detail, headline, pill, remedy, standing } from './states.js';
 import * as say from './format.js';
 
 const settle = 500; // so long the addresses wait for the recordings above them, ms
@@ -110,12 +110,12 @@ export class Watch {
     this.#changed(state);
   }
 
-  #overlay(state, reason, remedy) {
+  #overlay(state, reason, way) {
     this.#screen.overlay({
       state, headline: headline(state, this.player?.refusal), detail: detail(state, reason, this.player?.retryAt),
-      again: hopeless(this.#failed) ? '' : remedies[state] ?? '',
+      again: hopeless(this.#failed) ? '' : remedy(state, this.player?.refusal),
     });
-    show($('other'), remedy === 'http');
+    show($('other'), way === 'http');
     text($('other'), 'Play over HTTP');
   }
 
