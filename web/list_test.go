@@ -126,6 +126,7 @@ func TestListIsFilteredAndSorted(t *testing.T) {
 	once(p, "thead button[value=viewers]")
 	assert.Equal(t, "live/cam1", keys(p)[0], "the other way round")
 	assert.Equal(t, "ascending", eval[string](p, "document.querySelector('thead button[value=viewers]').closest('th').ariaSort"))
+	assert.Equal(t, "Fewest viewers", eval[string](p, "document.getElementById('sort').selectedOptions[0].textContent"))
 
 	p.open(s.URL + "/?q=cam1&sort=-name")
 	p.until(listed(4))

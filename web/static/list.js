@@ -21,6 +21,7 @@ const orders = {
   bitrate: (a, b) => b.bitrate - a.bitrate,
   since: (a, b) => a.uptime_ms - b.uptime_ms,
 };
+const turned = { name: 'By name, backwards', viewers: 'Fewest viewers', bitrate: 'Lowest bitrate', since: 'Oldest' };
 const steady = (sort) => ['name', 'since'].includes(sort.replace('-', ''));
 
 export class List {
@@ -77,7 +78,7 @@ export class List {
     const query = new URLSearchParams(search);
     const sort = query.get('sort') ?? 'name', look = query.get('look');
     this.#filter = (query.get('q') ?? '').slice(0, 250);
-    this.#sort = Object.hasOwn(orders, sort.replace('-', '')) ? sort : 'name';
+    this.#sort = Object.hasOwn(orders, sort.replace(/^-/, '')) ? sort : 'name';
     const chosen = looks.includes(look) ? look : recall('look', thrifty() ? 'cards' : 'pictures', looks);
     if (chosen !== this.#look) this.#dress(chosen);
     this.#arrange(true);
@@ -189,9 +190,9 @@ export class List {
     const wanted = this.#streams.filter((s) => words.every((word) => described(s).includes(word)));
     const place = new Map(this.#shown.map((key, i) => [key, i]));
     const held = !asked && !steady(this.#sort) && now - this.#sortedAt < hold;
-    const turned = this.#sort.startsWith('-') ? -1 : 1, order = orders[this.#sort.replace('-', '')];
+    const sign = this.#sort.startsWith('-') ? -1 : 1, order = orders[this.#sort.replace('-', '')];
     wanted.sort((a, b) => (held ? (place.get(a.key) ?? Infinity) - (place.get(b.key) ?? Infinity) : 0)
-      || turned * (order(a, b) || collator.compare(a.key, b.key)));
+      || sign * (order(a, b) || collator.compare(a.key, b.key)));
     if (!held) this.#sortedAt = now;
     this.#shown = wanted.map((s) => s.key);
     this.#lay();
@@ -217,7 +218,10 @@ export class List {
   #say(filtered) {
     if ($('filter').value !== this.#filter) $('filter').value = this.#filter;
     const by = this.#sort.replace('-', '');
-    $('sort').value = by;
+    const sort = $('sort'), more = sort.querySelector('[value^="-"]'); // turned around, it is a choice more
+    if (more && more.value !== this.#sort) more.remove();
+    if (by !== this.#sort && more?.value !== this.#sort) sort.append(el('option', { value: this.#sort }, turned[by]));
+    if (sort.value !== this.#sort) sort.value = this.#sort;
     for (const button of $('rows').tHead.querySelectorAll('button')) {
       const way = button.value !== by ? null : (by === 'name') === this.#sort.startsWith('-') ? 'descending' : 'ascending';
       if (way) button.closest('th').setAttribute('aria-sort', way);
