@@ -172,6 +172,7 @@ export class Recording {
     const { stream, state } = recording, begin = say.when(recording);
     if (before?.state === state) return;
     text($('title'), stream);
+    $('title').title = stream;
     text($('when'), recording.begin ? `Recorded ${begin}` : begin);
     document.title = `${stream}, ${begin} · Sluice`;
     $('up').href = $('watch-live').href = page(stream);

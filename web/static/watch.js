@@ -36,6 +36,7 @@ export class Watch {
 
   async open() {
     text($('title'), this.#key);
+    $('title').title = this.#key; // of a long one not all is shown
     document.title = `${this.#key} · Sluice`;
     $('elsewhere').replaceChildren(copyables('Addresses to watch at',
       watching(this.#key, this.#wishes, this.#permission), this.#permission));
