@@ -39,7 +39,8 @@ func TestPageWatchesAPhone(t *testing.T) {
 			ph := s.phone("live/x")
 			a := openPage(s, ph, "live/x", over)
 			const page = "the page"
-			soundOnly := "!document.getElementById('sound-only').hidden"
+			// The sound is off, so the page asks for it where there is nothing to see.
+			soundOnly := "document.getElementById('overlay').dataset.state === 'silent'"
 			attempt(t, "everything", func() bool {
 				ok := a.see(time.Now(), 0, page)
 				at := ph.mute()
