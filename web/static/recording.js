@@ -8,7 +8,7 @@ import { Denied, recorded, Recordings } from './recordings.js';
 import { Screen } from './screen.js';
 import { SeekBar } from './seekbar.js';
 import { share } from './share.js';
-import { detail, headline, pill, remedies } from './states.js';
+import { detail, headline, pill, remedy } from './states.js';
 import { VOD } from './vod.js';
 import * as say from './format.js';
 
@@ -208,7 +208,7 @@ export class Recording {
       state: state === 'paused' && played ? 'playing' : seen,
       headline: headlines[seen] ?? headline(seen, this.#refusal),
       detail: this.#detail(seen, reason),
-      again: seen === 'ended' ? 'Play again' : remedies[seen] ?? '',
+      again: seen === 'ended' ? 'Play again' : remedy(seen),
     });
     show($('other'), false);
     text($('state'), pills[seen] ?? pill(seen, this.#refusal));
