@@ -6,7 +6,8 @@
 // was passed on, and it tells how many bytes it has (bytes_in of the API). So the line is
 // slow where, for a while, all this is so:
 //
-//   - data comes all the time, so that it is neither a break nor a stream with few frames,
+//   - data comes all the time, so that it is neither a break nor a stream with few frames; or in
+//     lumps, again and again, as some proxies and radio links hand it out,
 //   - it is late,
 //   - and less of it came than the server got in the very same seconds, and than it got on
 //     the average: a large key frame, or what a publisher has held back, takes its time on a
@@ -21,6 +22,7 @@ const grain = 100;                 // between two notes of what has come, ms
 const memory = 20000;              // of these, and so of the best pace, ms
 const gap = 1500, pause = 700;     // longer without data is no flow, and no steady one, ms
 const flows = 3000, steady = 8000; // for so long it has to have come, ms
+const lumps = { pause: 7000, flow: 12000, persists: 4000, seen: 3, most: 18000 }; // where it comes in lumps, ms
 const late = 1, veryLate = 2.5;    // with the server's figures, and without, s
 const prompt = 0.3;                // what comes so late comes in time, s
 const part = 0.9;                  // less than this part of what is needed is too little
@@ -37,7 +39,7 @@ export class Line {
   #best = -Infinity; // the best pace: how far the stream reached, by the page's clock, ms
   #bytes = 0;
   #arrived = -Infinity;
-  #flowing = 0; #steady = 0; // since when data has come without a gap, or a pause
+  #flowing = 0; #steady = 0; #lumpy = 0; // since when data has come without a gap, a pause, or one between lumps
   #intake = []; // {at, bytes}: what the server has got, by its clock
   #shift = Infinity; // from the server's clock to that of the page, ms
   #ratio = 0;   // of what the server gets, so much is for this viewer; 0: not known
@@ -54,7 +56,7 @@ export class Line {
   // forget drops what was measured: after a pause of the publisher, or of the page.
   forget(now) {
     this.#got = [];
-    this.#flowing = this.#steady = this.#prompt = now;
+    this.#flowing = this.#steady = this.#lumpy = this.#prompt = now;
     this.#bad = this.#good = this.late = 0;
     this.#best = -Infinity;
   }
@@ -71,6 +73,7 @@ export class Line {
     this.#bytes += bytes.length;
     if (now - this.#arrived > gap) this.#flowing = now;
     if (now - this.#arrived > pause) this.#steady = now;
+    if (now - this.#arrived > lumps.pause) this.#lumpy = now;
     this.#arrived = now;
     const last = this.#got.at(-1);
     if (last && now - last.at < grain) Object.assign(last, { bytes: this.#bytes, time: this.#tags.time });
@@ -101,18 +104,30 @@ export class Line {
     this.#looked = now;
     if (!this.#got.length || this.#tags.time < 0) return;
     this.#lateness(now);
-    const measured = this.#measure(now, whole);
-    const flowing = now - this.#arrived < gap;
-    const bad = flowing && (measured.sure
-      ? now - this.#flowing > flows && this.late > late
-      : now - this.#steady > steady && this.late > veryLate) && measured.gets < part * measured.now
-      && Math.max(this.#since(this.#prompt, now), this.#since(now - flows, now)) < part * measured.needs;
+    const lump = this.#lump(now), inLumps = lump >= gap;
+    const measured = this.#measure(now, whole, Math.min(Math.max(window.most, lumps.seen * lump), lumps.most));
+    const flowing = now - this.#arrived < (inLumps ? lumps.pause : gap);
+    const bad = flowing && (this.#lateInFlow(now, measured.sure) || inLumps && measured.sure
+      && now - this.#lumpy > lumps.flow && this.late > veryLate) && measured.gets < part * measured.now
+      && Math.max(this.#since(this.#prompt, now), this.#since(now - Math.max(flows, lumps.seen * lump), now)) < part * measured.needs;
     this.#bad = bad ? this.#bad || now : 0;
     const known = !!this.slow?.sure; // no more than that is measured of a new session at once
-    if (bad && now - this.#bad >= persists || this.slow && flowing && measured.sure >= known) {
+    if (bad && now - this.#bad >= (inLumps ? lumps.persists : persists) || this.slow && flowing && measured.sure >= known) {
       this.slow = { needs: measured.needs, gets: measured.gets, sure: measured.sure || known };
     }
     if (this.slow) this.#ends(now, measured);
+  }
+
+  #lateInFlow(now, sure) {
+    return now - this.#arrived < gap && (sure ? now - this.#flowing > flows && this.late > late
+      : now - this.#steady > steady && this.late > veryLate);
+  }
+
+  // lump is the longest pause between what has come of late, ms.
+  #lump(now) {
+    let most = now - this.#arrived;
+    this.#got.forEach(({ at }, i) => { if (i) most = Math.max(most, at - this.#got[i - 1].at); });
+    return most;
   }
 
   #ends(now, { sure, needs, now: short, gets }) {
@@ -134,8 +149,8 @@ export class Line {
 
   // measure returns what the stream needs, on the average and in these seconds (now), and what
   // comes of it, in bit/s.
-  #measure(now, whole) {
-    const to = this.#intake.at(-1), first = Math.max(this.#got[0].at, now - window.most);
+  #measure(now, whole, most) {
+    const to = this.#intake.at(-1), first = Math.max(this.#got[0].at, now - most);
     const from = this.#intake.find(({ at }) => at + this.#shift >= first);
     if (to && to.at - from?.at >= window.least && now - to.at - this.#shift < window.old) {
       const speed = (a) => (to.bytes - a.bytes) * 8000 / (to.at - a.at);

@@ -5,6 +5,7 @@
 //   frames(t)    what the encoder makes of the stream at t, ms: bytes, or 0; asked every 40 ms
 //   reaches(t)   when that is at the server, ms; it never overtakes
 //   rate(t)      of the line, bit/s; 0: nothing gets through
+//   lump         ms between two lumps in which the line hands out what has come; 0: at once
 //   skip         ms behind from which on the server leaves out what is up to the newest key frame
 //   gop          ms between key frames
 //   part         of the bytes is sent to this viewer
@@ -13,7 +14,7 @@
 //   poll         ms between two answers
 export function simulate(Line, options) {
   const o = {
-    seconds: 60, reaches: (t) => t, rate: () => 10e6, skip: Infinity, gop: 2000, part: 1, poll: 1000,
+    seconds: 60, reaches: (t) => t, rate: () => 10e6, lump: 0, skip: Infinity, gop: 2000, part: 1, poll: 1000,
     frames: (t) => (t % 2000 === 0 ? 8000 : 1700), excused: () => false, whole: true, ...options,
   };
   const line = new Line(), spans = [];
@@ -33,9 +34,9 @@ export function simulate(Line, options) {
     }
     const newest = queue.findLastIndex(({ key }) => key);
     if (newest > 0 && now - queue[0].at > o.skip && !queue[0].sent) queue.splice(0, newest);
-    budget = Math.min(budget + o.rate(now) / 8000, o.rate(now) / 8000 * 20 + 1);
+    budget = Math.min(budget + o.rate(now) / 8000, o.rate(now) / 8000 * (20 + o.lump) + 1);
     const pieces = [];
-    while (queue.length && budget >= 1) {
+    while (queue.length && budget >= 1 && (!o.lump || now % o.lump === 0)) {
       const [{ tag, sent }] = queue, n = Math.min(Math.floor(budget), tag.length - sent);
       pieces.push(tag.subarray(sent, sent + n));
       queue[0].sent += n;
@@ -90,6 +91,10 @@ export const cases = {
   'an encoder whose clock is slow': { well: true, reaches: (t) => t * 1.002, seconds: 120 },
   'a line that breaks for 5 s': { well: true, rate: throttled(20, 25, 0, 2e6) },
   'a line that breaks for 1 s, every 4 s': { well: true, rate: (t) => (t % 4000 < 1000 ? 0 : 2e6) },
+  'lumps of 5 s, on a line that is fast enough': { well: true, lump: 5000, rate: () => plain * 1.5, seconds: 120 },
+  'lumps of 3 s, on a line that is hardly faster': { well: true, lump: 3000, rate: () => plain * 1.1, seconds: 120 },
+  'lumps of 2 s, of a publisher that stutters': { well: true, lump: 2000, reaches: batch(5000, 2000), rate: () => plain * 2, seconds: 120 },
+  'a publisher whose uplink is slow and comes in lumps': { well: true, reaches: (t) => Math.ceil(t / 0.6 / 3000) * 3000, seconds: 120 },
   'paused by hand, on a slow line': { well: true, rate: () => plain * 0.6, excused: () => true },
   'one track of several': { well: true, part: 0.3, whole: false },
   'one track of several, of a publisher that stutters': { well: true, part: 0.3, whole: false, reaches: batch(5000, 2000) },
@@ -102,6 +107,9 @@ export const cases = {
   'a tenth': { rate: () => plain * 0.1, by: 10, ends: null },
   'slow for a while': { rate: throttled(20, 40, plain * 0.6), by: 30, after: 20, ends: 44 },
   'a server that leaves out what is late': { rate: () => plain * 0.6, skip: 5000, by: 10, ends: null },
+  'lumps of 5 s': { rate: () => plain * 0.6, lump: 5000, by: 30, ends: null },
+  'lumps of 2 s': { rate: () => plain * 0.6, lump: 2000, by: 25, ends: null },
+  'lumps of 4 s, for a while': { rate: throttled(20, 60, plain * 0.5), lump: 4000, seconds: 100, by: 50, after: 20, ends: 80 },
   'large key frames': { gop: 10000, frames: (t) => (t % 10000 === 0 ? 200000 : 900), rate: () => 200000, by: 15, ends: null },
   'a publisher that stutters, on a slow line': { reaches: batch(5000, 1000), rate: () => plain * 0.6, by: 15, ends: null },
   'one of several tracks, from a while on': { part: 0.3, whole: false, rate: throttled(20, 60, plain * 0.3 * 0.6), by: 32, after: 20, ends: null },
