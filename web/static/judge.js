@@ -18,13 +18,14 @@ export const silence = silent / 1000; // s
 //   paused     by hand
 //   pause      before this attempt, ms
 //   late       how late data comes, s
+//   deferred   the browser may load nothing yet: the page was never seen to play
 //   still      for so long nothing has moved although data came (standstill.js), ms
-export function trouble(session, { over, known, paused, pause, late, still }, now) {
+export function trouble(session, { over, known, paused, pause, late, deferred, still }, now) {
   if (!session.lastData) {
     const waited = now - session.began;
     // Whoever waits for a publisher waits for the answer over HTTP, too.
     const patience = over === 'ws' || known === 'live' || known === null ? unopened : known ? kept : Infinity;
-    return !session.opened && waited > patience ? 'unopened' : '';
+    return !session.opened && waited > patience && !deferred ? 'unopened' : '';
   }
   if (now - session.lastData > silent && known !== 'grace') return 'silent';
   // Where a picture never came, the line may be slow: each attempt has longer.

@@ -321,7 +321,8 @@ export class Player {
   // seen goes on after the page was hidden.
   #seen(now) {
     if (document.hidden) return this.#unseen.hidden();
-    if (this.#asleep) return this.#open();
+    if (this.#asleep || this.retryAt) return this.#open();
+    if (this.#session?.opened === false) this.#session.began = now;
     this.#follow.forget(now);
     this.#follow.edge.hurry(now);
   }
@@ -332,9 +333,9 @@ export class Player {
     if (!session || session.ended !== null) return;
     const decoded = this.figures.look(video), { state, over } = this, known = this.#known, paused = this.#held;
     const { pause, standstills } = this.#attempts;
-    const excused = paused || document.hidden || known === 'grace';
+    const { hidden } = document, excused = paused || hidden || known === 'grace', deferred = hidden && !this.figures.firstFrameMS;
     const still = session.lastData && session.standstill.look(video, decoded, excused, now);
-    switch (trouble(session, { over, known, paused, pause, late: this.#follow.late, still }, now)) {
+    switch (trouble(session, { over, known, paused, pause, late: this.#follow.late, deferred, still }, now)) {
       case 'unopened': return this.#unopened();
       case 'silent': return this.#ended({ code: LOST, reason: `no data for ${seconds(silence)}`, opened: true });
       case 'standstill': return this.#stands();
