@@ -31,6 +31,7 @@ const background = `{
 // In a tab that is opened in the background the page blames nobody because nothing comes, and it
 // plays at once when it is looked at. So it does after what went wrong in the meantime.
 func TestPageInTheBackground(t *testing.T) {
+	t.Parallel()
 	s, p := newSource(t, true), browser(t)
 	p.before(background)
 	p.open(s.URL + "/?stream=live/demo")

@@ -70,6 +70,7 @@ func TestPageHasChoices(t *testing.T) {
 // A browser opens six connections to one server. Where all of them are in use, the page does
 // not wait for a seventh.
 func TestPageFallsBackToWebSocket(t *testing.T) {
+	t.Parallel()
 	s, p := newSource(t, true), browser(t)
 	p.open(s.URL + "/?stream=live/demo")
 	p.until(state("playing"))
@@ -85,6 +86,7 @@ func TestPageFallsBackToWebSocket(t *testing.T) {
 // Where all of them play over HTTP, nothing else comes through, not even another tab's page. They
 // notice that, and go over to WebSocket.
 func TestPageLeavesConnections(t *testing.T) {
+	t.Parallel()
 	s, p := newSource(t, true), browser(t)
 	p.open(s.URL + "/?stream=live/demo&over=http")
 	p.until(state("playing"))

@@ -150,6 +150,7 @@ func TestPictureTakesClicks(t *testing.T) {
 
 // While it is written, a recording plays as far as it goes, and the bar grows.
 func TestRecordingThatGrows(t *testing.T) {
+	t.Parallel()
 	s, p := newSource(t, true), browser(t)
 	s.recordIt("now")
 	p.open(s.URL + "/?recording=live/demo/now")
@@ -249,6 +250,7 @@ func TestPageListsRecordings(t *testing.T) {
 
 // Where nothing is recorded, nothing is shown, and nobody asks again and again.
 func TestPageWithoutRecordings(t *testing.T) {
+	t.Parallel()
 	s, p := newSource(t, true), browser(t)
 	p.open(s.URL)
 	p.until(state("streams"))

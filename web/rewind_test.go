@@ -29,6 +29,7 @@ func rewound(t *testing.T, s *source, place float64) *page {
 // A live stream that is recorded goes back and forward, whether the server sends what
 // lies between at once or as time goes.
 func TestPageRewinds(t *testing.T) {
+	t.Parallel()
 	for name, paced := range map[string]bool{"at once": false, "paced": true} {
 		t.Run(name, func(t *testing.T) {
 			s := newSource(t, true)
@@ -138,6 +139,7 @@ func TestPageRewindsWithWishes(t *testing.T) {
 
 // A stream that is over is shown to its end to who is behind.
 func TestPageShowsWhatIsLeftToWhoIsBehind(t *testing.T) {
+	t.Parallel()
 	s := newSource(t, true)
 	p := rewound(t, s, 0.75)
 	p.until("sluice.buffered > 6")
