@@ -17,11 +17,11 @@ export function share(root, { signal, ...what }) {
   };
   const open = async (from) => {
     const { Sharing } = await import('./sharing.js');
-    if (!signal.aborted) new Sharing(what, signal).open(from);
+    if (!signal.aborted) new Sharing(what, signal, send).open(from);
   };
   const native = navigator.share && matchMedia('(pointer: coarse)').matches;
   root.replaceChildren(...native
-    ? [button('Share', () => send(what)), button('Link', open)]
+    ? [button('Share', () => send(what.title, what.link())), button('Link', open)]
     : [button('Share', open)]);
   root.hidden = false;
   signal.addEventListener('abort', () => {
@@ -31,6 +31,6 @@ export function share(root, { signal, ...what }) {
 }
 
 // send shares by what the system has for that; whoever thinks better of it is no error.
-export function send({ title, link }, url = link()) {
+function send(title, url) {
   navigator.share({ title, url }).catch(() => {});
 }

@@ -3,22 +3,22 @@
 
 import { el, show, text, copyable } from './dom.js';
 import { sheet } from './sheet.js';
-import { send } from './share.js';
 
 const root = document.documentElement;
 let named = 0; // dialogs so far
 
 export class Sharing {
-  #what; #secret; #now;
+  #what; #secret; #now; #send;
   #dialog;
   #link = el('div');
   #code = el('div', { class: 'share-code', hidden: true });
   #canvas = el('canvas', { role: 'img', 'aria-label': 'QR code of the link' });
   #exact = el('input', { type: 'checkbox' });
 
-  // what is as share takes it.
-  constructor(what, signal) {
+  // what is as share takes it; send(title, url) hands a link to the system.
+  constructor(what, signal, send) {
     this.#what = what;
+    this.#send = send;
     this.#secret = what.secret?.() ?? '';
     this.#now = what.now?.() ?? null;
     const id = `sharing-${++named}`;
@@ -58,7 +58,7 @@ export class Sharing {
         'The link holds your permission: whoever gets it may watch as you do.'));
     }
     const buttons = el('div', { class: 'row' });
-    if (navigator.share) buttons.append(this.#button('Send …', () => send(this.#what, this.#url)));
+    if (navigator.share) buttons.append(this.#button('Send …', () => this.#send(this.#what.title, this.#url)));
     if (root.dataset.qr) {
       const code = this.#button('QR code', () => this.#toggle(code));
       code.setAttribute('aria-expanded', 'false');
