@@ -20,7 +20,7 @@ func TestPagePlays(t *testing.T) {
 			p.open(s.URL + "/?stream=live/demo&over=" + over)
 			p.until(state("playing"))
 			p.until("sluice.time > 2 && sluice.figures.framesDecoded > 30")
-			p.until("sluice.lag < 1.2")
+			p.until("sluice.lag < sluice.target + 0.7")
 			assert.Equal(t, over, eval[string](p, "sluice.over"))
 			assert.Equal(t, 1, eval[int](p, "sluice.figures.sessions"))
 			assert.Equal(t, 1, s.count(over))
@@ -183,7 +183,7 @@ func TestPageKeepsItsConnectionThroughGrace(t *testing.T) {
 	assert.Contains(t, eval[string](p, "document.getElementById('detail').textContent"), "may come back")
 	s.grace(false)
 	p.until(state("playing"))
-	p.until("sluice.lag < 1.2")
+	p.until("sluice.lag < sluice.target + 0.7")
 	assert.Equal(t, 0, eval[int](p, "sluice.figures.reconnects"))
 	assert.Equal(t, 1, s.count("ws"))
 }
@@ -416,7 +416,7 @@ func TestPagePauses(t *testing.T) {
 	assert.InDelta(t, at, eval[float64](p, "sluice.time"), 0.3)
 	p.run(chromedp.KeyEvent(" "))
 	p.until(state("playing"))
-	p.until("sluice.lag < 1.2") // at the live edge, not where it was
+	p.until("sluice.lag < sluice.target + 0.7") // at the live edge, not where it was
 	assert.Equal(t, 1, eval[int](p, "sluice.figures.sessions"))
 }
 

@@ -17,7 +17,7 @@ func rewound(t *testing.T, s *source, place float64) *page {
 	p := browser(t)
 	s.recordIt("now")
 	p.open(s.URL + "/?stream=live/demo")
-	p.until("sluice.state === 'playing' && sluice.lag < 1.2")
+	p.until("sluice.state === 'playing' && sluice.lag < sluice.target + 0.7")
 	p.until("!document.getElementById('bar').hidden")
 	assert.True(t, eval[bool](p, "document.getElementById('live').hidden"))
 	assert.Equal(t, "Live", eval[string](p, "document.getElementById('seek').getAttribute('aria-valuetext')"))
@@ -58,7 +58,7 @@ func TestPageRewinds(t *testing.T) {
 			assert.Greater(t, eval[float64](p, "sluice.lag"), at+2)
 
 			p.click("#live")
-			p.until("sluice.state === 'playing' && sluice.lag < 1.2 && document.getElementById('live').hidden")
+			p.until("sluice.state === 'playing' && sluice.lag < sluice.target + 0.7 && document.getElementById('live').hidden")
 			assert.False(t, eval[bool](p, "sluice.rewound"))
 			p.until("sluice.rate === 1")
 		})
@@ -82,7 +82,7 @@ func TestPageRewindsByKeys(t *testing.T) {
 	press(p, "Home")
 	p.until("sluice.state === 'playing' && sluice.lag > 38")
 	press(p, "End")
-	p.until("sluice.state === 'playing' && sluice.lag < 1.2")
+	p.until("sluice.state === 'playing' && sluice.lag < sluice.target + 0.7")
 }
 
 // Over HTTP the server sends as fast as the page takes it, which takes no more than it
@@ -100,7 +100,7 @@ func TestPageTakesNoMoreThanItNeeds(t *testing.T) {
 		assert.Less(t, eval[float64](p, "sluice.buffered"), 60.0)
 	}
 	press(p, "End")
-	p.until("sluice.state === 'playing' && sluice.lag < 1.2")
+	p.until("sluice.state === 'playing' && sluice.lag < sluice.target + 0.7")
 }
 
 // A connection that is lost costs a viewer who has gone back nothing of the stream.
@@ -129,7 +129,7 @@ func TestPageRewindsWithWishes(t *testing.T) {
 	p.until("sluice.state === 'playing' && sluice.lag > 38")
 	assert.Regexp(t, `^track=1&back=\d+\.\d$`, s.lastAsked())
 	drag(p, 1)
-	p.until("sluice.state === 'playing' && sluice.lag < 1.2")
+	p.until("sluice.state === 'playing' && sluice.lag < sluice.target + 0.7")
 	press(p, "j", "j")
 	p.until("sluice.state === 'playing' && sluice.lag > 18")
 	p.run(chromedp.Evaluate[chromedp.Void]("document.querySelector('input[name=over][value=http]').click()"))
@@ -188,5 +188,5 @@ func TestPageRewindsInTheLog(t *testing.T) {
 	p.until("sluice.state === 'playing' && sluice.lag > 14")
 	assert.Regexp(t, `^back=1\d\.\d$`, s.lastAsked())
 	p.click("#live")
-	p.until("sluice.state === 'playing' && sluice.lag < 1.2")
+	p.until("sluice.state === 'playing' && sluice.lag < sluice.target + 0.7")
 }
