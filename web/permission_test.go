@@ -26,20 +26,20 @@ func unseen(p *page) {
 	assert.NotContains(p.t, eval[string](p, "[...document.querySelectorAll('a[data-link]')].map((a) => a.href).join(' ')"), "S3CRET")
 }
 
-// copies are what the buttons of the page's lines copy, by their labels.
-func copies(p *page) map[string]string {
+// copies are what the buttons of the lines within a selector copy, by their labels.
+func copies(p *page, within string) map[string]string {
 	p.t.Helper()
-	return eval[map[string]string](p, `(() => {
+	return eval[map[string]string](p, fmt.Sprintf(`(() => {
 		const copied = {};
 		let label;
 		const writeText = (text) => { copied[label] = text; };
 		Object.defineProperty(navigator, 'clipboard', { value: { writeText }, configurable: true });
-		for (const line of document.querySelectorAll('#elsewhere .copyable')) {
+		for (const line of document.querySelectorAll(%q + ' .copyable')) {
 			label = line.querySelector('.label').textContent;
 			line.querySelector('.copy').click();
 		}
 		return copied;
-	})()`)
+	})()`, within))
 }
 
 // What a link shows so that its viewer may watch goes to the server, whatever it is of, with
@@ -68,7 +68,7 @@ func TestPagePassesPermissionOn(t *testing.T) {
 				"VLC, OBS media source": "http://" + host + "/live/demo.flv?" + asked,
 				"curl, into a file":     `curl -f -o demo.flv "http://` + host + `/live/demo.flv?` + asked + `"`,
 				"WebSocket-FLV":         "ws://" + host + "/live/demo.flv?" + asked,
-			}, copies(p))
+			}, copies(p, "#elsewhere"))
 			// Without the clipboard API, what is selected is less than what is copied.
 			p.run(chromedp.Evaluate[chromedp.Void](`void (() => {
 				Object.defineProperty(navigator, 'clipboard', { value: undefined });
@@ -101,7 +101,7 @@ func TestPagePassesPermissionAsItIs(t *testing.T) {
 	p.open(s.URL + "/?stream=live/demo&key=a%26b+c&key=%24(x)'&token=")
 	p.until(state("playing"))
 	assert.Equal(t, "key=a%26b+c&key=%24%28x%29%27&token=", s.lastAsked())
-	for _, line := range copies(p) {
+	for _, line := range copies(p, "#elsewhere") {
 		assert.NotRegexp(t, "[$;'`<>()|\\\\!\n]", line)
 	}
 	p.open(s.URL + "/?stream=live/other")
@@ -178,7 +178,7 @@ func TestRecordingPassesPermissionOn(t *testing.T) {
 			assert.Equal(t, way, eval[string](p, "sluice.way"))
 			unseen(p)
 			assert.Contains(t, content(p, "#elsewhere"), "/rec/live/demo/a.flv?…")
-			for label, line := range copies(p) {
+			for label, line := range copies(p, "#elsewhere") {
 				assert.Contains(t, line, signature, label)
 			}
 			for _, href := range eval[[]string](p, "[...document.querySelectorAll('#files a')].map((a) => a.href)") {

@@ -16,17 +16,7 @@ import (
 // offered are what the buttons of the dialog copy, by their labels.
 func offered(p *page) map[string]string {
 	p.t.Helper()
-	return eval[map[string]string](p, `(() => {
-		const copied = {};
-		let label;
-		const writeText = (text) => { copied[label] = text; };
-		Object.defineProperty(navigator, 'clipboard', { value: { writeText }, configurable: true });
-		for (const line of document.querySelectorAll('dialog.sharing .copyable')) {
-			label = line.querySelector('.label').textContent;
-			line.querySelector('.copy').click();
-		}
-		return copied;
-	})()`)
+	return copies(p, "dialog.sharing")
 }
 
 // What is shared is the link of what is watched, also as it is watched now, with its

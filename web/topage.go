@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -56,11 +57,8 @@ func pageFor(r *http.Request) (location string, ok bool) {
 	if err != nil {
 		return "", false
 	}
-	first, _, _ := strings.Cut(key.App, "/")
-	for _, other := range notStreams {
-		if first == other {
-			return "", false
-		}
+	if first, _, _ := strings.Cut(key.App, "/"); slices.Contains(notStreams, first) {
+		return "", false
 	}
 	location = "/?stream=" + strings.ReplaceAll(url.QueryEscape(key.String()), "%2F", "/")
 	said, kept := r.URL.Query(), url.Values{}
