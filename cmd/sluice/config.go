@@ -81,6 +81,20 @@ type config struct {
 	state            io.Closer                                              // keeps StateDir for this process; nil for none
 }
 
+// settings are a part of config, in a file of their own.
+type settings interface {
+	// check says what is wrong with each value by itself.
+	check(*valueCheck)
+	// relations says what the settings lack of each other, and of other parts. It is called only
+	// where every value is right by itself.
+	relations() []error
+}
+
+// parts returns the parts that check themselves.
+func (c *config) parts() []settings {
+	return []settings{&c.AccessSettings, &c.ControlSettings}
+}
+
 // variable is one line of the help text: a field of config as its tags tell it.
 type variable struct {
 	Name, Default, Doc string
@@ -163,10 +177,13 @@ func loadConfig(environ []string) (config, error) {
 		name := strings.TrimPrefix(v.Name, envPrefix)
 		c.failed[name], c.inFile[name] = failed[v.field], v.secret && values[v.Name+fileSuffix] != ""
 	}
-	cfg.AccessSettings.check(&c)
-	cfg.ControlSettings.check(&c)
+	for _, part := range cfg.parts() {
+		part.check(&c)
+	}
 	if problems = append(problems, c.problems...); len(problems) == 0 {
-		problems = append(cfg.AccessSettings.relations(), cfg.ControlSettings.relations()...)
+		for _, part := range cfg.parts() {
+			problems = append(problems, part.relations()...)
+		}
 	}
 	if len(problems) > 0 {
 		return config{}, errors.Join(problems...)
