@@ -38,6 +38,7 @@ var arrows = map[string][]string{
 	"hub/pattern":       {},
 	"hub/rawconn":       {},
 	"hub/timeline":      {"flv"},
+	"hub/tlsconn":       {},
 	"hub/waitgroup":     {},
 	"rtmp":              {"flv/...", "rtmp/internal/..."},
 	"rtmp/internal/...": {"flv/...", "rtmp/internal/..."},
