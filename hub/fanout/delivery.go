@@ -12,6 +12,7 @@ import (
 type congestion struct {
 	since time.Time    // when it began to drain
 	left  atomic.Int64 // bytes that are being written
+	own   int          // bytes of what waits that are the session's own messages; guarded by Outlet.mu
 	// Without direct writing, moments:
 	began atomic.Int64 // since when there has always been something to write; 0 while there is nothing
 	wrote atomic.Int64 // when something was last taken; 0 before that

@@ -42,7 +42,10 @@ func (o *Outlet) drain() {
 		switch {
 		case what == framed && (o.raw != nil || len(p) > largeRest):
 			n := 0
-			if o.raw != nil {
+			switch {
+			case o.seal != nil:
+				n, err = o.trySealed(p, false)
+			case o.raw != nil:
 				n, err = rawconn.TrySend(o.raw, p)
 			}
 			if err == nil && n < len(p) {
@@ -58,8 +61,10 @@ func (o *Outlet) drain() {
 			case what != kept:
 			case o.raw == nil:
 				err = o.write(p, c)
+			case o.seal != nil:
+				err = o.writeSealed(p, c)
 			default:
-				err = o.writeDirectly(p, c)
+				err = o.writeDirectly(p, 0, c)
 			}
 		}
 		switch {
@@ -91,12 +96,17 @@ func (o *Outlet) collect(b *hub.Batch) ([]byte, collection, *congestion) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	p, what := o.collectLocked(b)
+	o.seal.setBusyLocked(what == framed || what == kept)
 	return p, what, o.behind
 }
 
 func (o *Outlet) collectLocked(b *hub.Batch) ([]byte, collection) {
 	if o.state == closed {
 		return nil, finished
+	}
+	o.seal.setBusyLocked(false) // all that it had was written
+	if o.seal.unsentLocked() {
+		return nil, kept
 	}
 	if t := o.pending; t != nil && len(o.rest) == 0 {
 		if p := t.bytes[t.written:]; len(p) > 0 {
@@ -108,7 +118,7 @@ func (o *Outlet) collectLocked(b *hub.Batch) ([]byte, collection) {
 	if p := o.rest; len(p) > 0 {
 		o.rest = nil
 		if o.pending == nil {
-			o.own = 0
+			o.behind.own = 0
 		}
 		return p, kept
 	}
@@ -176,12 +186,14 @@ func (o *Outlet) write(p []byte, c *congestion) error {
 // more until much of its buffer is gone, for which a slow peer may need several times
 // WriteTimeout. So where the kernel tells how much the peer has not acknowledged, a
 // decrease of that counts too. It is looked at several times within WriteTimeout.
-func (o *Outlet) writeDirectly(p []byte, c *congestion) error {
+//
+// behind is how many more bytes wait for it.
+func (o *Outlet) writeDirectly(p []byte, behind int, c *congestion) error {
 	timeout := o.pool.cfg.WriteTimeout
 	took := time.Now() // when the peer took something last
 	held, _ := backlog(o.raw)
 	for len(p) > 0 {
-		c.left.Store(int64(len(p)))
+		c.left.Store(int64(len(p) + behind))
 		if err := o.conn.SetWriteDeadline(time.Now().Add(timeout / looks)); err != nil {
 			return err
 		}
@@ -200,6 +212,6 @@ func (o *Outlet) writeDirectly(p []byte, c *congestion) error {
 		}
 		held = holds
 	}
-	c.left.Store(0)
+	c.left.Store(int64(behind))
 	return nil
 }

@@ -23,7 +23,8 @@ type Lender interface {
 const noDescriptor = -1
 
 // borrow asks the connection for its descriptor. Others may be around it (NetConn), as
-// long as they let their bytes through unchanged, which those do that have a SyscallConn.
+// long as they let their bytes through unchanged, which those do that have a SyscallConn, and
+// a Sealer, past which only records go.
 func (o *Outlet) borrow() {
 	// revoke waits for the lock, so it finds what is set here.
 	o.mu.Lock()

@@ -14,7 +14,8 @@ import (
 )
 
 // Conn is what an Outlet needs of a connection. One that is a syscall.Conn too, as
-// TCP connections are, is written to directly where the platform allows.
+// TCP connections are, is written to directly where the platform allows, and so is a
+// Sealer that is carried by one, or has one around it (NetConn).
 type Conn interface {
 	io.WriteCloser
 	SetWriteDeadline(t time.Time) error
@@ -50,12 +51,12 @@ type Outlet struct {
 	fd    int32           // lent by the connection, to write to with mu held; or noDescriptor
 	state outletState     // guarded by mu
 	raw   syscall.RawConn // nil without direct writing
+	seal  *sealing        // nil if what goes out is not encrypted
 	first Subscription    // as a rule the only one; in use if its outlet is set
 
 	// Guarded by mu.
 	subs    *Subscription // and the others by their next
 	rest    []byte        // goes out before anything else; empty while flowing
-	own     int           // bytes of what waits that are the session's own messages
 	pending *pendingRest  // then this; nil as a rule, and then whatever the subs are due
 	behind  *congestion   // while draining
 	err     error         // why it closed
@@ -86,14 +87,15 @@ func (p *Pool) NewOutlet(c Conn) *Outlet {
 		conn:   c,
 		fd:     noDescriptor,
 	}
-	if sc, ok := c.(syscall.Conn); ok && rawconn.Supported {
-		if raw, err := sc.SyscallConn(); err == nil {
-			o.raw = raw
-			boundUnsent(raw, maxUnsent)
-			o.borrow()
+	sealer := sealerOf(c)
+	if o.raw = rawOf(c, sealer); o.raw != nil {
+		if sealer != nil {
+			o.seal = &sealing{Sealer: sealer}
+			sealer.Direct(o.flushSealed)
 		}
-	}
-	if o.raw == nil {
+		boundUnsent(o.raw, maxUnsent)
+		o.borrow()
+	} else {
 		o.state, o.behind = draining, &congestion{since: time.Now(), kick: make(chan struct{}, 1)}
 		p.running.Go(o.drain)
 	}
@@ -110,11 +112,11 @@ func (o *Outlet) Write(p []byte) (int, error) {
 	case flowing:
 		o.sendLocked(nil, p)
 	case draining:
-		if o.own+len(p) > maxQueued {
+		if o.behind.own+len(p) > maxQueued {
 			o.closeLocked(ErrCongested)
 			break
 		}
-		o.own += len(p)
+		o.behind.own += len(p)
 		o.queueLocked(p)
 		o.wakeDrainLocked()
 	}
@@ -188,7 +190,10 @@ func (o *Outlet) Close() {
 	<-o.gone
 }
 
-// close is Close without waiting for the connection.
+// Break is Close without waiting for the connection.
+func (o *Outlet) Break() { o.close(net.ErrClosed) }
+
+// close closes the outlet because of err.
 func (o *Outlet) close(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -200,6 +205,7 @@ func (o *Outlet) closeLocked(err error) {
 		return
 	}
 	why := &closedError{reasonOf(err), err}
+	last := o.lastLocked(err)
 	o.dropPendingLocked()
 	if o.state == draining && o.raw != nil {
 		o.pool.congested.Add(-1)
@@ -213,6 +219,7 @@ func (o *Outlet) closeLocked(err error) {
 	o.wakeDrainLocked()
 	o.pool.running.Go(func() {
 		defer close(gone)
+		o.sendLast(last)
 		o.conn.Close()
 	})
 }
@@ -296,13 +303,10 @@ func (o *Outlet) fillLocked(sub *Subscription, b *hub.Batch, limit int) (more bo
 // sendLocked writes p, which is b.Bytes unless b is nil, to a flowing outlet and
 // reports whether all of it was taken. Otherwise the outlet is draining, or closed.
 func (o *Outlet) sendLocked(b *hub.Batch, p []byte) bool {
-	var n int
-	var err error
-	if o.fd != noDescriptor {
-		n, err = rawconn.SendNow(int(o.fd), p)
-	} else {
-		n, err = rawconn.TrySend(o.raw, p)
+	if o.seal != nil {
+		return o.sendSealedLocked(b, p)
 	}
+	n, err := o.trySend(p)
 	if err != nil {
 		o.closeLocked(err)
 		return false
@@ -310,14 +314,28 @@ func (o *Outlet) sendLocked(b *hub.Batch, p []byte) bool {
 	if n == len(p) {
 		return true
 	}
+	o.becomeDrainingLocked(b, p, n)
+	return false
+}
+
+// trySend makes one write. It returns how much was taken.
+func (o *Outlet) trySend(p []byte) (int, error) {
+	if o.fd != noDescriptor {
+		return rawconn.SendNow(int(o.fd), p)
+	}
+	return rawconn.TrySend(o.raw, p)
+}
+
+// becomeDrainingLocked keeps what follows the first n bytes of p, which is b.Bytes unless b is nil,
+// and has the outlet drained.
+func (o *Outlet) becomeDrainingLocked(b *hub.Batch, p []byte, n int) {
 	if !o.keepLocked(b, p, n) {
 		o.closeLocked(ErrCongested)
-		return false
+		return
 	}
 	o.state, o.behind = draining, &congestion{since: time.Now()}
 	o.pool.congested.Add(1)
 	o.pool.running.Go(o.drain)
-	return false
 }
 
 // finishLocked ends a subscription.

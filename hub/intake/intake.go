@@ -25,12 +25,13 @@
 // instead of 101 to 133. Players cost the same CPU, within what rounds differ by, and
 // their latency is no higher. That of publishers could not be told apart.
 //
-// This is for Linux. Elsewhere, and with connections that have no descriptor of
-// their own (TLS, pipes), Add says errors.ErrUnsupported, and the caller reads in
-// a goroutine.
+// This is for Linux. Elsewhere, and with connections that have no descriptor to wait
+// for (pipes), Add says errors.ErrUnsupported, and the caller reads in a goroutine. An
+// Opener, as TLS connections are, is waited for by the descriptor below it.
 package intake
 
 import (
+	"net"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -84,6 +85,17 @@ func (p *Pool) Close() {
 	for _, pump := range p.pumps {
 		pump.close()
 	}
+}
+
+// Opener is a connection whose descriptor's bytes are not what its reader gets, since they
+// are encrypted.
+type Opener interface {
+	net.Conn
+	// NetConn returns the connection whose descriptor is waited for.
+	NetConn() net.Conn
+	// TryRead is Source.TryRead. read reads the descriptor's bytes, and its errors, among
+	// them ErrNothing, are returned.
+	TryRead(p []byte, read func(p []byte) (int, error)) (int, error)
 }
 
 // ErrNothing is what Source.TryRead returns when there is nothing to read yet. It

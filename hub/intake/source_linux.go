@@ -22,6 +22,9 @@ type Source struct {
 	raw  syscall.RawConn
 	run  func()
 
+	opener Opener                    // nil if the descriptor's bytes are what is read
+	read   func([]byte) (int, error) // tryRead, for opener
+
 	// key is what the poller reports: a place in pump.sources, and a number that no
 	// other source of the pump has, so that late reports of a source that is gone,
 	// whose place and descriptor may be another's by now, find nothing.
@@ -55,10 +58,15 @@ const (
 // pool, once for each Wait. It returns an error that wraps errors.ErrUnsupported
 // where c has no descriptor to wait for. The connection stays the caller's, to
 // write to and to close. It need not be one of the operating system's own sort, but
-// what TryRead reads are the descriptor's bytes.
+// what TryRead reads are the descriptor's bytes, unless c is an Opener. That may have read
+// more of them than were asked for: the first Wait after Add should follow a TryRead, or Wake.
 //
 // Closing the connection ends no Wait: call Wake too.
 func (p *Pool) Add(c net.Conn, run func()) (*Source, error) {
+	opener, _ := c.(Opener)
+	if opener != nil {
+		c = opener.NetConn()
+	}
 	sc, ok := c.(syscall.Conn)
 	if !ok || len(p.pumps) == 0 {
 		return nil, fmt.Errorf("intake: %T: %w", c, errors.ErrUnsupported)
@@ -71,6 +79,9 @@ func (p *Pool) Add(c net.Conn, run func()) (*Source, error) {
 		pump: p.pumps[int(p.next.Add(1))%len(p.pumps)],
 		raw:  raw,
 		run:  run,
+	}
+	if opener != nil {
+		s.opener, s.read = opener, s.tryRead
 	}
 	if err := s.pump.add(s); err != nil {
 		return nil, fmt.Errorf("intake: %w", err)
@@ -94,6 +105,14 @@ func (s *Source) Close() { s.pump.remove(s) }
 // TryRead reads what is there, and never blocks: ErrNothing says that nothing is.
 // The end is io.EOF. Deadlines of the connection don't count.
 func (s *Source) TryRead(p []byte) (int, error) {
+	if s.opener != nil {
+		return s.opener.TryRead(p, s.read)
+	}
+	return s.tryRead(p)
+}
+
+// tryRead reads bytes of the descriptor.
+func (s *Source) tryRead(p []byte) (int, error) {
 	if s.empty.Load() {
 		return 0, ErrNothing
 	}
