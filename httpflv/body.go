@@ -38,19 +38,21 @@ func (h *Handler) serveBody(w http.ResponseWriter, r *http.Request, watcher *hub
 		s.end(hub.ReasonConnection)
 		return nil
 	}
-	s.outlet = h.Pool.NewOutlet(conn)
+	in := h.readEncrypted(conn)
+	s.outlet = h.Pool.NewOutlet(outOf(conn, in))
 	feed := fanout.Feed{
 		Viewer: viewer,
 		Framer: &s.frame.file,
 		Head:   appendHead(nil, w.Header(), chunked),
 		Lead:   h.lead(viewer, false),
 		Done:   s.done,
-		Quiet:  true,
+		Quiet:  in == nil,
 	}
 	if chunked {
 		feed.Framer, feed.AppendEnd = &s.frame, appendLastChunk
 	}
 	s.outlet.Attach(feed)
+	in.begin(s.outlet)
 	return nil
 }
 

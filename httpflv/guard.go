@@ -142,7 +142,7 @@ func (s *socket) Read(p []byte) (int, error) {
 	switch allowed := s.guard.observe(p[:n], time.Now()); {
 	case closing:
 	case allowed < n:
-		s.ahead = append(bytes.Clone(p[allowed:n]), s.ahead...)
+		s.keepAhead(p[allowed:n])
 		if n, err = allowed, nil; n == 0 {
 			err = s.reject("the client says too much")
 		}
@@ -155,16 +155,29 @@ func (s *socket) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// readAhead reads what came along with the request, then from the connection.
+// readAhead reads what was read before, then from the connection.
 func (s *socket) readAhead(p []byte) (int, error) {
-	if len(s.ahead) == 0 {
-		return s.Conn.Read(p)
+	if n := s.takeAhead(p); n > 0 {
+		return n, nil
 	}
+	return s.Conn.Read(p)
+}
+
+func (s *socket) takeAhead(p []byte) int {
+	s.frames.Lock()
+	defer s.frames.Unlock()
 	n := copy(p, s.ahead)
 	if s.ahead = s.ahead[n:]; len(s.ahead) == 0 {
 		s.ahead = nil
 	}
-	return n, nil
+	return n
+}
+
+// keepAhead keeps a copy of what comes first when the client is read from next.
+func (s *socket) keepAhead(p []byte) {
+	s.frames.Lock()
+	defer s.frames.Unlock()
+	s.ahead = append(bytes.Clone(p), s.ahead...)
 }
 
 // reject tells a client that it exceeded a bound, waits for its close frame for at most

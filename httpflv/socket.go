@@ -51,7 +51,6 @@ const (
 type socket struct {
 	net.Conn // the connection that was taken over
 	outlet   *fanout.Outlet
-	ahead    []byte         // what the client sent right behind its request; mostly nil
 	source   *intake.Source // waits for the client's first byte; nil without an intake
 	leaving  func()         // called before a close frame goes out; may be nil
 
@@ -60,9 +59,10 @@ type socket struct {
 	guard   *clientGuard    // after opening; for the goroutine that reads
 
 	frames  sync.Mutex
-	closing bool // a close frame has gone out: nothing may follow (RFC 6455 §5.5.1)
-	broken  bool // the close frame says that the client broke a rule; set before leaving is called
-	ending  bool // a caller is closing the connection; others must not
+	ahead   []byte // what the client sent right behind its request, or was read otherwise; mostly nil
+	closing bool   // a close frame has gone out: nothing may follow (RFC 6455 §5.5.1)
+	broken  bool   // the close frame says that the client broke a rule; set before leaving is called
+	ending  bool   // a caller is closing the connection; others must not
 }
 
 // upgradeOptions leave the check of the Origin to Handler.AllowOrigins.
@@ -120,8 +120,9 @@ func (h *handshake) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	s.Conn = conn
 	s.outlet = h.pool.NewOutlet((*output)(s))
 	if n := brw.Reader.Buffered(); n > 0 {
-		s.ahead = make([]byte, n)
-		io.ReadFull(brw.Reader, s.ahead)
+		ahead := make([]byte, n)
+		io.ReadFull(brw.Reader, ahead)
+		s.keepAhead(ahead)
 	}
 	return nil, nil, errTaken
 }

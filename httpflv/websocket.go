@@ -2,12 +2,15 @@ package httpflv
 
 import (
 	"context"
+	"errors"
+	"net"
 	"net/http"
 	"sync"
 	"time"
 
 	"sluice/hub"
 	"sluice/hub/fanout"
+	"sluice/hub/intake"
 )
 
 // socketSession is one client over WebSocket.
@@ -100,6 +103,9 @@ func (p *polledSocket) listen() {
 			if h.OnGivenUp != nil {
 				h.OnGivenUp(p.Conn, source.Wake)
 			}
+			if p.isEncrypted() { // it may have read more than the request
+				source.Wake()
+			}
 			source.Wait(time.Time{})
 			return
 		}
@@ -107,13 +113,36 @@ func (p *polledSocket) listen() {
 	h.serving.Go(p.readToEnd)
 }
 
+// isEncrypted reports whether what comes need not be anything that the client says.
+func (p *polledSocket) isEncrypted() bool {
+	_, encrypted := p.Conn.(intake.Opener)
+	return encrypted
+}
+
 // onInput follows the client's first byte, or its end.
 func (p *polledSocket) onInput() {
+	if p.isEncrypted() && !p.saysSomething() {
+		p.source.Wait(time.Time{})
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.over { // so that Handler.Wait has something to wait for
 		p.handler.serving.Go(p.readToEnd)
 	}
+}
+
+// saysSomething reads what came over TLS, which may be for TLS alone, and reports whether the client
+// says something, or has left.
+func (p *polledSocket) saysSomething() bool {
+	var buf [socketBuffer]byte
+	n, err := p.source.TryRead(buf[:])
+	if n > 0 {
+		p.keepAhead(buf[:n])
+		return true
+	}
+	ne, ok := errors.AsType[net.Error](err)
+	return !ok || !ne.Timeout()
 }
 
 // readToEnd reads until the client leaves.

@@ -1,0 +1,96 @@
+package httpflv
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"sluice/hub/fanout"
+	"sluice/hub/intake"
+)
+
+// maxIgnored is how much a viewer over HTTP may send behind its request before nobody reads any more
+// of it, in bytes: it has nothing to say.
+const maxIgnored = 64 << 10
+
+// encryptedInput reads what the client of a body sends over TLS and ignores it. There are things in it
+// that TLS has to answer (a key update, RFC 8446 §4.6.3), and the client's end. Nobody reads from
+// viewers who are not encrypted: what becomes of them is seen when they are written to.
+type encryptedInput struct {
+	source *intake.Source
+
+	mu      sync.Mutex
+	outlet  *fanout.Outlet // from begin on
+	ignored int            // of the goroutine that runs the source
+}
+
+// readEncrypted returns what reads from a connection, nil if that is not encrypted, or can't be waited for.
+func (h *Handler) readEncrypted(conn net.Conn) *encryptedInput {
+	if _, ok := conn.(intake.Opener); !ok || h.Intake == nil {
+		return nil
+	}
+	in := new(encryptedInput)
+	source, err := h.Intake.Add(conn, in.run)
+	if err != nil {
+		return nil
+	}
+	in.source = source
+	return in
+}
+
+// begin begins to read. outlet is closed when the client has left.
+func (in *encryptedInput) begin(outlet *fanout.Outlet) {
+	if in == nil {
+		return
+	}
+	in.mu.Lock()
+	in.outlet = outlet
+	in.mu.Unlock()
+	in.source.Wake() // TLS may have read more than the request
+	in.source.Wait(time.Time{})
+}
+
+// run reads what there is.
+func (in *encryptedInput) run() {
+	var buf [512]byte
+	for in.ignored <= maxIgnored {
+		n, err := in.source.TryRead(buf[:])
+		in.ignored += n
+		if err == nil {
+			continue
+		}
+		if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
+			in.source.Wait(time.Time{})
+			return
+		}
+		in.mu.Lock()
+		outlet := in.outlet
+		in.mu.Unlock()
+		outlet.Break()
+		return
+	}
+}
+
+// encryptedOutput is the connection of an outlet that is also read from.
+type encryptedOutput struct {
+	net.Conn
+	source *intake.Source
+}
+
+// outOf returns the connection of the outlet.
+func outOf(conn net.Conn, in *encryptedInput) fanout.Conn {
+	if in == nil {
+		return conn
+	}
+	return &encryptedOutput{conn, in.source}
+}
+
+// NetConn returns the connection itself.
+func (o *encryptedOutput) NetConn() net.Conn { return o.Conn }
+
+// Close takes the connection out of the intake first, as that requires.
+func (o *encryptedOutput) Close() error {
+	o.source.Close()
+	return o.Conn.Close()
+}
