@@ -2,12 +2,14 @@ package httpflv
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -22,6 +24,8 @@ import (
 	"sluice/hub"
 	"sluice/hub/fanout"
 	"sluice/hub/intake"
+	"sluice/hub/tlsconn"
+	"sluice/hub/tlsconn/tlstest"
 )
 
 // rig is a hub with everything that serves its streams over HTTP.
@@ -52,6 +56,9 @@ func newRig(t testing.TB, change ...func(*configs)) *rig {
 		wrap:   func(h http.Handler) http.Handler { return h },
 	}
 	cfg.hub.PublisherGrace = -1
+	if os.Getenv("SLUICE_TEST_TLS") != "" { // all over again, with what it changes
+		pumpedTLS(&cfg)
+	}
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -275,6 +282,9 @@ func (h *rig) dial(text string) net.Conn {
 	require.NoError(h.t, err)
 	h.t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, encrypted := h.server.Listener.(*tlsconn.Listener); encrypted {
+		c = tls.Client(c, tlstest.Client())
+	}
 	_, err = io.WriteString(c, text)
 	require.NoError(h.t, err)
 	return c

@@ -113,7 +113,7 @@ func TestWebSocketClientVanishes(t *testing.T) {
 		c := h.dialWS("/live/demo.flv")
 		newTape(t, c).expect(started)
 		if reset {
-			c.Conn.(*net.TCPConn).SetLinger(0)
+			tcpOf(c.Conn).SetLinger(0)
 		}
 		c.Close()
 		h.waitViewers(0)

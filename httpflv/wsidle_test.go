@@ -3,7 +3,6 @@ package httpflv
 import (
 	"fmt"
 	"io"
-	"net"
 	"runtime"
 	"strings"
 	"testing"
@@ -107,7 +106,7 @@ func TestWebSocketWithoutIntake(t *testing.T) {
 	for _, c := range []*wsClient{said, silent, rude} {
 		newTape(t, c).expect(started)
 	}
-	rude.Conn.(*net.TCPConn).SetLinger(0)
+	tcpOf(rude.Conn).SetLinger(0)
 	rude.Close()
 	h.waitViewers(2)
 	said.send(opPing, "there?")

@@ -63,7 +63,7 @@ func TestSubprotocolOfLibrary(t *testing.T) {
 	s.send(start)
 	for _, offered := range [][]string{nil, {"flv"}, {"binary", "flv"}} {
 		c, _, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(h.server.URL, "http")+"/live/demo.flv",
-			&websocket.DialOptions{Subprotocols: offered, HTTPHeader: http.Header{"Origin": {"https://elsewhere.example"}}})
+			&websocket.DialOptions{HTTPClient: h.server.Client(), Subprotocols: offered, HTTPHeader: http.Header{"Origin": {"https://elsewhere.example"}}})
 		require.NoError(t, err)
 		if offered == nil {
 			assert.Empty(t, c.Subprotocol())

@@ -34,7 +34,8 @@ type watcher struct {
 
 func (h *rig) watch(path string) *watcher {
 	h.t.Helper()
-	c, _, err := websocket.Dial(h.t.Context(), strings.Replace(h.server.URL, "http", "ws", 1)+path, nil)
+	c, _, err := websocket.Dial(h.t.Context(), strings.Replace(h.server.URL, "http", "ws", 1)+path,
+		&websocket.DialOptions{HTTPClient: h.server.Client()})
 	require.NoError(h.t, err)
 	c.SetReadLimit(64 << 20)
 	h.t.Cleanup(func() { c.CloseNow() })

@@ -3,6 +3,7 @@ package vod
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -30,6 +32,8 @@ import (
 	"sluice/hub/archive/flvfile"
 	"sluice/hub/fanout"
 	"sluice/hub/intake"
+	"sluice/hub/tlsconn"
+	"sluice/hub/tlsconn/tlstest"
 )
 
 // begin is when recordings of tests begin.
@@ -237,6 +241,9 @@ func newRig(t testing.TB, change ...func(*setup)) *rig {
 	h := &rig{t: t, shelf: newShelf(t), log: new(lines), events: new(events)}
 	s := setup{start: (*httptest.Server).Start, wrap: func(h http.Handler) http.Handler { return h }}
 	s.hub.Observe = h.events.note
+	if os.Getenv("SLUICE_TEST_TLS") != "" { // all over again, with what it changes
+		s.start = pumpedTLS
+	}
 	for _, c := range change {
 		c(&s)
 	}
@@ -272,6 +279,14 @@ func newRig(t testing.TB, change ...func(*setup)) *rig {
 		assert.NotContains(t, h.log.String(), "panic")
 	})
 	return h
+}
+
+// pumpedTLS starts a server whose connections are encrypted by the pumps.
+func pumpedTLS(s *httptest.Server) {
+	s.Listener = tlsconn.Listen(s.Listener, tlsconn.Config{TLS: tlstest.Server()})
+	s.Start()
+	s.URL = "https" + strings.TrimPrefix(s.URL, "http")
+	s.Client().Transport = &http.Transport{TLSClientConfig: tlstest.Client()}
 }
 
 // do sends a request; headers are pairs.
@@ -317,6 +332,9 @@ func (h *rig) dial(text string) net.Conn {
 	h.t.Helper()
 	c, err := net.Dial("tcp", h.server.Listener.Addr().String())
 	require.NoError(h.t, err)
+	if _, encrypted := h.server.Listener.(*tlsconn.Listener); encrypted {
+		c = tls.Client(c, tlstest.Client())
+	}
 	h.t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(20 * time.Second))
 	_, err = io.WriteString(c, text)

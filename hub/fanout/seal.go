@@ -20,8 +20,8 @@ type Sealer interface {
 	// NetConn returns the connection that carries the records.
 	NetConn() net.Conn
 	// Direct gives the way out to the outlet: what goes out from now on is what the methods below
-	// append. flush is called, without a lock of the outlet's held, when there is something Pending
-	// that nobody wrote, such as an answer to the peer.
+	// append. flush is called when there is something Pending that nobody wrote, such as an answer to
+	// the peer.
 	Direct(flush func())
 	Pending() bool
 	// AppendRecords appends p, encrypted, behind what is pending.

@@ -21,6 +21,7 @@ import (
 
 	"sluice/flv"
 	"sluice/hub"
+	"sluice/hub/tlsconn/tlstest"
 )
 
 // dial makes a TCP connection over loopback with buffers of about the given size.
@@ -64,10 +65,25 @@ func unixPair(t testing.TB, buffer int) (near, far net.Conn) {
 	return ends[0], ends[1]
 }
 
-// tcpWays are the two ways of writing, over TCP.
-var tcpWays = map[string]func(c net.Conn) Conn{
-	"direct":  func(c net.Conn) Conn { return c },
-	"generic": func(c net.Conn) Conn { return struct{ Conn }{c} },
+// tcpWays are the ways of writing, over TCP: they return what an outlet writes to, and what is read from
+// at the other end.
+var tcpWays = map[string]func(t testing.TB, near, far net.Conn) (Conn, net.Conn){
+	"direct":    func(_ testing.TB, near, far net.Conn) (Conn, net.Conn) { return near, far },
+	"generic":   func(_ testing.TB, near, far net.Conn) (Conn, net.Conn) { return struct{ Conn }{near}, far },
+	"encrypted": encrypted,
+}
+
+func encrypted(t testing.TB, near, far net.Conn) (Conn, net.Conn) {
+	server, client := tlstest.Pair(t, near, far)
+	return server, client
+}
+
+// tcpOf returns the connection itself.
+func tcpOf(c net.Conn) *net.TCPConn {
+	if outer, ok := c.(interface{ NetConn() net.Conn }); ok {
+		c = outer.NetConn()
+	}
+	return c.(*net.TCPConn)
 }
 
 func TestTCP(t *testing.T) {
@@ -77,9 +93,11 @@ func TestTCP(t *testing.T) {
 			s := w.publish("a")
 			s.send("K", 300_000)
 			near, far := dial(t, 16<<10)
+			out, far := wrap(t, near, far)
 			require.NoError(t, near.SetWriteDeadline(time.Now().Add(-time.Hour))) // of an earlier writer
-			o := w.pool.NewOutlet(wrap(near))
-			assert.Equal(t, name == "direct", o.raw != nil)
+			o := w.pool.NewOutlet(out)
+			assert.Equal(t, name != "generic", o.raw != nil)
+			assert.Equal(t, name == "encrypted", o.seal != nil)
 			v := w.attach(o, s.key)
 			s.send("PPP", 100_000)
 			s.Close()
@@ -99,7 +117,7 @@ func TestTCP(t *testing.T) {
 func TestTCPPeerCloses(t *testing.T) {
 	closings := map[string]func(c net.Conn){
 		"closed": func(c net.Conn) { c.Close() },
-		"reset":  func(c net.Conn) { c.(*net.TCPConn).SetLinger(0); c.Close() },
+		"reset":  func(c net.Conn) { tcpOf(c).SetLinger(0); tcpOf(c).Close() },
 	}
 	for way, wrap := range tcpWays {
 		for how, closing := range closings {
@@ -108,9 +126,11 @@ func TestTCPPeerCloses(t *testing.T) {
 				s := w.publish("a")
 				s.send("K", 20)
 				near, far := dial(t, 16<<10)
-				flowing := w.attach(w.pool.NewOutlet(wrap(near)), s.key)
+				out, far := wrap(t, near, far)
+				flowing := w.attach(w.pool.NewOutlet(out), s.key)
 				near2, far2 := dial(t, 16<<10)
-				congested := w.attach(w.pool.NewOutlet(wrap(near2)), s.key)
+				out2, far2 := wrap(t, near2, far2)
+				congested := w.attach(w.pool.NewOutlet(out2), s.key)
 				s.send("P", 300_000)
 				_, err := io.ReadFull(far, make([]byte, 300_000))
 				require.NoError(t, err)
@@ -134,7 +154,8 @@ func TestTCPStalls(t *testing.T) {
 			s := w.publish("a")
 			s.send("K", 1<<20)
 			near, far := dial(t, 16<<10)
-			v := w.attach(w.pool.NewOutlet(wrap(near)), s.key)
+			out, far := wrap(t, near, far)
+			v := w.attach(w.pool.NewOutlet(out), s.key)
 			assert.Equal(t, hub.ReasonStalled, <-v.done)
 			b, err := io.ReadAll(far)
 			assert.Less(t, len(b), 1<<20)
@@ -165,8 +186,11 @@ func TestNoLostWakeUp(t *testing.T) {
 				near, far = dial(t, 256<<10)
 			}
 			conn := Conn(near)
-			if i%3 == 2 {
+			switch i % 4 {
+			case 2:
 				conn = struct{ Conn }{near}
+			case 3:
+				conn, far = encrypted(t, near, far)
 			}
 			r := &burstReader{conn: far, more: make(chan struct{}, 1)}
 			all = append(all, r)

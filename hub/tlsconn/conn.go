@@ -60,7 +60,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	c.reading.Lock()
 	n, err := c.secured.Read(p)
 	c.reading.Unlock()
-	c.flush()
+	c.wire.flushPending()
 	return n, err
 }
 
@@ -75,7 +75,7 @@ func (c *Conn) TryRead(p []byte, read func(p []byte) (int, error)) (int, error) 
 	n, err := c.secured.Read(p)
 	c.wire.tryRead = nil
 	c.reading.Unlock()
-	c.flush()
+	c.wire.flushPending()
 	return n, err
 }
 
@@ -89,8 +89,8 @@ func (beingRead) Timeout() bool   { return true }
 func (beingRead) Temporary() bool { return true }
 
 // Direct gives the way out to the caller: from now on all that goes out is what AppendRecords and
-// AppendClose append. Reading may make records too, such as the answer to a key update; then flush is
-// called, without any lock, after which Pending is true until AppendRecords was called.
+// AppendClose append. Reading may make records too, such as the answer to a key update: these are
+// Pending until one of the two was called, and flush, which must not read, is called for that.
 func (c *Conn) Direct(flush func()) {
 	c.wire.mu.Lock()
 	defer c.wire.mu.Unlock()
@@ -127,7 +127,7 @@ func (c *Conn) AppendClose(dst []byte) []byte {
 // CloseWrite tells the peer that nothing follows (close_notify).
 func (c *Conn) CloseWrite() error {
 	err := c.secured.CloseWrite()
-	c.flush()
+	c.wire.flushPending()
 	return err
 }
 
@@ -138,15 +138,4 @@ func (c *Conn) Close() error {
 		return c.wire.Conn.Close()
 	}
 	return c.secured.Close()
-}
-
-// flush has pending records written.
-func (c *Conn) flush() {
-	c.wire.mu.Lock()
-	flush := c.wire.flush
-	pending := len(c.wire.records) > 0
-	c.wire.mu.Unlock()
-	if pending && flush != nil {
-		flush()
-	}
 }

@@ -1,4 +1,4 @@
-package tlsconn
+package tlsconn_test
 
 import (
 	"testing"

@@ -1,14 +1,9 @@
-package tlsconn
+package tlsconn_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"io"
-	"math/big"
 	"net"
 	"os"
 	"sync"
@@ -17,71 +12,41 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"sluice/hub/tlsconn"
+	"sluice/hub/tlsconn/tlstest"
 )
 
-// certificate returns a certificate for localhost, and a pool with it.
-var certificate = sync.OnceValues(func() (tls.Certificate, *x509.CertPool) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		panic(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		panic(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(leaf)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, pool
-})
-
-func serverConfig(protocols ...string) *tls.Config {
-	cert, _ := certificate()
-	return &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: protocols}
-}
-
-func clientConfig(protocols ...string) *tls.Config {
-	_, pool := certificate()
-	return &tls.Config{RootCAs: pool, ServerName: "localhost", NextProtos: protocols}
-}
-
 // listen returns a listener on loopback, closed at the end of the test.
-func listen(t *testing.T, cfg Config) *Listener {
+func listen(t *testing.T, cfg tlsconn.Config) *tlsconn.Listener {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	if cfg.TLS == nil {
-		cfg.TLS = serverConfig()
+		cfg.TLS = tlstest.Server()
 	}
-	listener := Listen(l, cfg)
+	listener := tlsconn.Listen(l, cfg)
 	t.Cleanup(func() { listener.Close() })
 	return listener
 }
 
 // connect returns the two ends of a connection whose handshake is done.
-func connect(t *testing.T, l *Listener, cfg *tls.Config) (*Conn, *tls.Conn) {
+func connect(t *testing.T, l *tlsconn.Listener, cfg *tls.Config) (*tlsconn.Conn, *tls.Conn) {
 	client, err := tls.Dial("tcp", l.Addr().String(), cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { client.Close() })
 	nc, err := l.Accept()
 	require.NoError(t, err)
 	t.Cleanup(func() { nc.Close() })
-	require.IsType(t, &Conn{}, nc)
-	return nc.(*Conn), client
+	require.IsType(t, &tlsconn.Conn{}, nc)
+	return nc.(*tlsconn.Conn), client
 }
 
 func TestConnLikeAnyOther(t *testing.T) {
 	for name, version := range map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13} {
 		t.Run(name, func(t *testing.T) {
-			cfg := clientConfig()
+			cfg := tlstest.Client()
 			cfg.MaxVersion = version
-			l := listen(t, Config{})
+			l := listen(t, tlsconn.Config{})
 			server, client := connect(t, l, cfg)
 			assert.Equal(t, version, server.ConnectionState().Version)
 			go func() {
@@ -103,7 +68,7 @@ func TestConnLikeAnyOther(t *testing.T) {
 
 // Whatever is appended by whom, what is written in that order can be read.
 func TestDirect(t *testing.T) {
-	server, client := connect(t, listen(t, Config{}), clientConfig())
+	server, client := connect(t, listen(t, tlsconn.Config{}), tlstest.Client())
 	server.Direct(func() { t.Error("nothing is pending that nobody wrote") })
 	var want []byte
 	var out []byte
@@ -129,10 +94,10 @@ func TestDirect(t *testing.T) {
 }
 
 // errNone is what there is when there is nothing.
-var errNone = &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}
+var errNone error = &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}
 
 func TestTryRead(t *testing.T) {
-	server, client := connect(t, listen(t, Config{}), clientConfig())
+	server, client := connect(t, listen(t, tlsconn.Config{}), tlstest.Client())
 	var encrypted []byte
 	read := func(p []byte) (int, error) {
 		if len(encrypted) == 0 {
@@ -168,20 +133,18 @@ func TestTryRead(t *testing.T) {
 
 // A Read that waits does not hold up who must not wait.
 func TestTryReadWhileBeingRead(t *testing.T) {
-	server, client := connect(t, listen(t, Config{}), clientConfig())
-	began := make(chan struct{})
-	server.wire.tryRead = func(p []byte) (int, error) { // stands for a read that blocks
-		close(began)
-		return server.NetConn().Read(p)
-	}
+	server, client := connect(t, listen(t, tlsconn.Config{}), tlstest.Client())
 	over := make(chan error)
 	go func() {
 		_, err := server.Read(make([]byte, 10))
 		over <- err
 	}()
-	<-began
+	var err error
+	require.Eventually(t, func() bool {
+		_, err = server.TryRead(make([]byte, 10), func([]byte) (int, error) { return 0, errNone })
+		return err != errNone
+	}, 10*time.Second, time.Millisecond)
 	var ne net.Error
-	_, err := server.TryRead(make([]byte, 10), nil)
 	require.ErrorAs(t, err, &ne)
 	assert.True(t, ne.Timeout())
 	client.Close()
@@ -189,20 +152,20 @@ func TestTryReadWhileBeingRead(t *testing.T) {
 }
 
 func TestHTTP2IsForNetHTTP(t *testing.T) {
-	l := listen(t, Config{TLS: serverConfig("h2", "http/1.1")})
-	client, err := tls.Dial("tcp", l.Addr().String(), clientConfig("h2"))
+	l := listen(t, tlsconn.Config{TLS: tlstest.Server("h2", "http/1.1")})
+	client, err := tls.Dial("tcp", l.Addr().String(), tlstest.Client("h2"))
 	require.NoError(t, err)
 	defer client.Close()
 	nc, err := l.Accept()
 	require.NoError(t, err)
 	defer nc.Close()
 	require.IsType(t, &tls.Conn{}, nc)
-	connect(t, l, clientConfig("http/1.1"))
+	connect(t, l, tlstest.Client("http/1.1"))
 }
 
 func TestFailedHandshakes(t *testing.T) {
 	told := make(chan string, 1)
-	l := listen(t, Config{NotTLS: func(_ net.Conn, first []byte) []byte {
+	l := listen(t, tlsconn.Config{NotTLS: func(_ net.Conn, first []byte) []byte {
 		told <- string(first)
 		return []byte("speak TLS\n")
 	}})
@@ -219,25 +182,25 @@ func TestFailedHandshakes(t *testing.T) {
 	assert.Equal(t, "speak TLS\n", string(answer))
 	assert.Equal(t, "GET /", <-told)
 
-	old := clientConfig()
+	old := tlstest.Client()
 	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
 	assert.Error(t, tls.Client(dial(), old).Handshake())
 	dial().Close()
-	want := Figures{NotTLS: 1, Rejected: 1, Left: 1}
+	want := tlsconn.Figures{NotTLS: 1, Rejected: 1, Left: 1}
 	require.Eventually(t, func() bool { return l.Figures() == want }, 10*time.Second, 5*time.Millisecond)
 
-	hasty := listen(t, Config{Timeout: 10 * time.Millisecond})
+	hasty := listen(t, tlsconn.Config{Timeout: 10 * time.Millisecond})
 	silent, err := net.Dial("tcp", hasty.Addr().String())
 	require.NoError(t, err)
 	defer silent.Close()
 	_, err = silent.Read(make([]byte, 1))
 	assert.ErrorIs(t, err, io.EOF)
-	require.Eventually(t, func() bool { return hasty.Figures() == Figures{TimedOut: 1} }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return hasty.Figures() == tlsconn.Figures{TimedOut: 1} }, 10*time.Second, 5*time.Millisecond)
 }
 
 // As many handshakes as one likes may be begun and not go on: one that goes on is made at once.
 func TestHalfOpenHandshakesHoldNothing(t *testing.T) {
-	l := listen(t, Config{Handshakes: 1, Timeout: time.Minute})
+	l := listen(t, tlsconn.Config{Handshakes: 1, Timeout: time.Minute})
 	for n := range 20 {
 		nc, err := net.Dial("tcp", l.Addr().String())
 		require.NoError(t, err)
@@ -247,16 +210,16 @@ func TestHalfOpenHandshakesHoldNothing(t *testing.T) {
 		}
 	}
 	require.Eventually(t, func() bool { return l.Figures().Pending == 20 }, 10*time.Second, time.Millisecond)
-	connect(t, l, clientConfig())
+	connect(t, l, tlstest.Client())
 }
 
 // Whoever is asked for a certificate may take a while, without others waiting.
 func TestSlowCertificate(t *testing.T) {
-	cert, _ := certificate()
+	cert := tlstest.Server().Certificates[0]
 	asked, answer := make(chan struct{}), make(chan struct{})
 	first := true
 	var mu sync.Mutex
-	l := listen(t, Config{Handshakes: 1, TLS: &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	l := listen(t, tlsconn.Config{Handshakes: 1, TLS: &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		mu.Lock()
 		slow := first
 		first = false
@@ -269,20 +232,20 @@ func TestSlowCertificate(t *testing.T) {
 	}}})
 	slow := make(chan error)
 	go func() {
-		nc, err := tls.Dial("tcp", l.Addr().String(), clientConfig())
+		nc, err := tls.Dial("tcp", l.Addr().String(), tlstest.Client())
 		if err == nil {
 			defer nc.Close()
 		}
 		slow <- err
 	}()
 	<-asked
-	connect(t, l, clientConfig())
+	connect(t, l, tlstest.Client())
 	close(answer)
 	assert.NoError(t, <-slow)
 }
 
 func TestClose(t *testing.T) {
-	l := listen(t, Config{})
+	l := listen(t, tlsconn.Config{})
 	nc, err := net.Dial("tcp", l.Addr().String())
 	require.NoError(t, err)
 	defer nc.Close()
@@ -296,8 +259,8 @@ func TestClose(t *testing.T) {
 
 // A ticket saves most of the next handshake.
 func TestResumption(t *testing.T) {
-	l := listen(t, Config{})
-	cfg := clientConfig()
+	l := listen(t, tlsconn.Config{})
+	cfg := tlstest.Client()
 	cfg.ClientSessionCache = tls.NewLRUClientSessionCache(1)
 	for n := range 2 {
 		server, client := connect(t, l, cfg)

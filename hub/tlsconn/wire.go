@@ -36,10 +36,21 @@ func (w *wire) Read(p []byte) (int, error) {
 	if w.tryRead != nil {
 		return w.tryRead(p)
 	}
+	w.flushPending() // which was made of what was read just now
 	w.slots.leave()
 	n, err := w.Conn.Read(p)
 	w.slots.enter()
 	return n, err
+}
+
+// flushPending has pending records written.
+func (w *wire) flushPending() {
+	w.mu.Lock()
+	flush, pending := w.flush, len(w.records) > 0
+	w.mu.Unlock()
+	if pending && flush != nil {
+		flush()
+	}
 }
 
 // Write takes records.

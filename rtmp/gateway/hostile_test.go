@@ -187,6 +187,7 @@ func (h *rig) unconnected() *peer {
 	require.NoError(h.t, err)
 	h.t.Cleanup(func() { nc.Close() })
 	nc.SetDeadline(time.Now().Add(20 * time.Second))
+	nc = h.wrap(nc)
 	require.NoError(h.t, handshake.Client(nc))
 	return &peer{Conn: nc, t: h.t, rd: chunk.NewReader(nc, chunk.Limits{})}
 }

@@ -39,6 +39,7 @@ func (h *rig) dial(app string) *peer {
 	require.NoError(h.t, err)
 	h.t.Cleanup(func() { nc.Close() })
 	nc.SetDeadline(time.Now().Add(20 * time.Second))
+	nc = h.wrap(nc)
 	require.NoError(h.t, handshake.Client(nc))
 	p := &peer{Conn: nc, t: h.t, rd: chunk.NewReader(nc, chunk.Limits{})}
 	p.command(0, "connect", 1.0, amf.Object{{Name: "app", Value: app}})

@@ -32,7 +32,7 @@ func TestRecordingForPlayersOfDifferentForms(t *testing.T) {
 	h := newRig(t, func(c *configs) { c.archive = a })
 	url := strings.Replace(h.url, "/live/", "/rec/live/camera/", 1)
 	bodies := func(caps rtmp.Capabilities) (got []string) {
-		c := rtmp.Client{Capabilities: caps}
+		c := rtmp.Client{Capabilities: caps, Dial: h.client.Dial}
 		p, err := c.Play(t.Context(), url+id)
 		require.NoError(t, err)
 		defer p.Close()

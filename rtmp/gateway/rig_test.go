@@ -3,11 +3,13 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +24,8 @@ import (
 	"sluice/hub/archive"
 	"sluice/hub/fanout"
 	"sluice/hub/intake"
+	"sluice/hub/tlsconn"
+	"sluice/hub/tlsconn/tlstest"
 	"sluice/rtmp"
 )
 
@@ -32,7 +36,8 @@ type rig struct {
 	pool   *fanout.Pool
 	server *rtmp.Server
 	client rtmp.Client
-	url    string // of an app
+	url    string                  // of an app
+	wrap   func(net.Conn) net.Conn // makes a client's connection of one to the server
 	log    *lines
 }
 
@@ -52,8 +57,24 @@ func newRig(t testing.TB, change ...func(*configs)) *rig {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
+	address := l.Addr().String()
+	encrypted := os.Getenv("SLUICE_TEST_TLS") != "" // all over again, with what it changes
+	if encrypted {
+		l = tlsconn.Listen(l, tlsconn.Config{TLS: tlstest.Server()})
+	}
 	h := serve(t, l, change...)
-	h.url = "rtmp://" + l.Addr().String() + "/live/"
+	h.url = "rtmp://" + address + "/live/"
+	h.wrap = func(nc net.Conn) net.Conn { return nc }
+	if encrypted {
+		h.wrap = func(nc net.Conn) net.Conn { return tls.Client(nc, tlstest.Client()) }
+		h.client.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			nc, err := new(net.Dialer).DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return h.wrap(nc), nil
+		}
+	}
 	return h
 }
 

@@ -54,7 +54,7 @@ func TestPlayersOfDifferentForms(t *testing.T) {
 	}
 	multitrack := "\xa6\x03avc1\x00\x00\x00\x00\x01\x41" // one track, number 0
 	bodies := func(caps rtmp.Capabilities) (got []string) {
-		c := rtmp.Client{Capabilities: caps}
+		c := rtmp.Client{Capabilities: caps, Dial: h.client.Dial}
 		p, err := c.Play(t.Context(), h.url+"demo")
 		require.NoError(t, err)
 		defer p.Close()

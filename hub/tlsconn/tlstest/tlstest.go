@@ -1,0 +1,120 @@
+// Package tlstest has what tests of encrypted connections need: a certificate that the test's clients
+// trust, and connections whose handshake is done.
+package tlstest
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"sluice/hub/tlsconn"
+)
+
+// certificate is for localhost and loopback, and its own authority.
+var certificate = sync.OnceValue(func() tls.Certificate { return Certificate(time.Hour, "localhost") })
+
+// Certificate makes a self-signed certificate for names, and for loopback, that is valid since an hour
+// ago and for some time more; that may be negative.
+func Certificate(valid time.Duration, names ...string) tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: names[0]},
+		DNSNames: names, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		NotBefore: time.Now().Add(min(valid, 0) - time.Hour), NotAfter: time.Now().Add(valid),
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		IsCA:        true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		panic(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		panic(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
+}
+
+// Write writes a certificate and its key as PEM into a folder, as NAME.pem and NAME.key, and returns
+// their paths.
+func Write(t testing.TB, dir, name string, c tls.Certificate) (certFile, keyFile string) {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	require.NoError(t, err)
+	certFile, keyFile = filepath.Join(dir, name+".pem"), filepath.Join(dir, name+".key")
+	require.NoError(t, os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]}), 0o600))
+	require.NoError(t, os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600))
+	return certFile, keyFile
+}
+
+// Server returns a configuration with a certificate for localhost, and the given protocols.
+func Server(protocols ...string) *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{certificate()}, NextProtos: protocols}
+}
+
+// Client returns the configuration of a client that trusts that certificate.
+func Client(protocols ...string) *tls.Config {
+	pool := x509.NewCertPool()
+	pool.AddCert(certificate().Leaf)
+	return &tls.Config{RootCAs: pool, ServerName: "localhost", NextProtos: protocols}
+}
+
+// Pair makes a handshake between the two ends of a connection, which the ends of TLS close.
+func Pair(t testing.TB, near, far net.Conn) (server *tlsconn.Conn, client *tls.Conn) {
+	t.Helper()
+	one := &single{conn: make(chan net.Conn, 1), closed: make(chan struct{}), addr: near.LocalAddr()}
+	one.conn <- near
+	l := tlsconn.Listen(one, tlsconn.Config{TLS: Server()})
+	client = tls.Client(far, Client())
+	shaken := make(chan error, 1)
+	go func() { shaken <- client.HandshakeContext(t.Context()) }()
+	nc, err := l.Accept()
+	require.NoError(t, err)
+	require.NoError(t, <-shaken)
+	require.NoError(t, l.Close())
+	return nc.(*tlsconn.Conn), client
+}
+
+// single is the listener of one connection.
+type single struct {
+	conn   chan net.Conn
+	closed chan struct{}
+	addr   net.Addr
+}
+
+func (s *single) Accept() (net.Conn, error) {
+	select {
+	case nc := <-s.conn:
+		return nc, nil
+	case <-s.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (s *single) Close() error {
+	close(s.closed)
+	return nil
+}
+
+func (s *single) Addr() net.Addr { return s.addr }
