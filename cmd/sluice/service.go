@@ -15,7 +15,6 @@ import (
 	"sluice/cmd/sluice/demo"
 	"sluice/cmd/sluice/event"
 	"sluice/cmd/sluice/metrics"
-	"sluice/flv"
 	"sluice/httpflv"
 	"sluice/hub"
 	"sluice/hub/fanout"
@@ -218,51 +217,6 @@ const defaultAuthorizeTimeout = 10 * time.Second
 // answeredGrace is what a client has beyond the time that a server has for its answer.
 const answeredGrace = 5 * time.Second
 
-// poll lets the intake wait for an RTMP connection.
-func (s *service) poll(c net.Conn, run func()) (rtmp.Polled, error) {
-	source, err := s.intake.Add(c, run)
-	if err != nil {
-		return nil, err // not source, which as an interface would not be nil
-	}
-	admission.OnGivenUp(c, source.Wake)
-	return source, nil
-}
-
-// markingActive is the gateway's Handler that also tells the admission who asks, publishes
-// and plays.
-type markingActive struct{ *gateway.Handler }
-
-// Authorize asks the Handler.
-func (h markingActive) Authorize(
-	ctx context.Context, s *rtmp.ServerStream, r *rtmp.Request, publish bool, answer func(error),
-) {
-	admission.MarkAsking(s.NetConn())
-	h.Handler.Authorize(ctx, s, r, publish, func(err error) {
-		if err != nil {
-			admission.MarkPending(s.NetConn())
-		}
-		answer(err)
-	})
-}
-
-// Publish asks the Handler.
-func (h markingActive) Publish(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Publication, error) {
-	p, err := h.Handler.Publish(s, r)
-	if err == nil {
-		admission.MarkActive(s.NetConn())
-	}
-	return p, err
-}
-
-// Play asks the Handler.
-func (h markingActive) Play(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Playback, error) {
-	p, err := h.Handler.Play(s, r)
-	if err == nil {
-		admission.MarkActive(s.NetConn())
-	}
-	return p, err
-}
-
 // orNever turns 0, "not at all" in the configuration, into what the hub takes
 // for it: there 0 is the default.
 func orNever(d time.Duration) time.Duration {
@@ -304,29 +258,6 @@ func (s *service) Start() <-chan error {
 		s.running.Go(func() { demo.Run(ctx, s.publishDemo, s.log) })
 	}
 	return failed
-}
-
-// publishDemo begins a publish session of the demo.
-func (s *service) publishDemo(context.Context) (demo.Session, error) {
-	session := s.hub.NewSession(hub.RolePublish, demoKey, hub.Client{Protocol: "demo"})
-	p, err := s.hub.Publish(session, hub.PublishOptions{})
-	if err != nil {
-		return nil, err
-	}
-	return demoSession{p}, nil
-}
-
-// demoKey is the stream of the demo.
-var demoKey = hub.Key{App: "live", Name: "demo"}
-
-// demoSession is a publisher of the hub as demo.Run takes it.
-type demoSession struct{ p *hub.Publisher }
-
-func (d demoSession) WriteTag(t flv.Tag) error { return d.p.Write(t) }
-
-func (d demoSession) Close() error {
-	d.p.Close()
-	return nil
 }
 
 // lastGrace bounds the wait for what was cut off; it is a matter of
