@@ -13,11 +13,13 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"sluice/cmd/sluice/admission"
 	"sluice/httpflv"
 	"sluice/httpflv/answer"
 	"sluice/httpflv/vod"
 	"sluice/hub"
 	"sluice/web"
+	"sluice/web/admin"
 )
 
 // Bounds on HTTP requests and on ordinary answers; those of bodies and refusals are in
@@ -43,6 +45,35 @@ type site struct {
 	page       http.Handler   // serves the page and its API
 	health     http.Handler   // serves /healthz and /readyz
 	origins    answer.Origins // whose pages may have the page and its API
+}
+
+// newHTTP returns the server of HTTP.
+func (s *service) newHTTP(cfg *config, l listeners, log *slog.Logger) *http.Server {
+	s.flv = &httpflv.Handler{
+		Hub: s.hub, Pool: s.pool, Intake: s.intake, AllowOrigins: cfg.AllowOrigins,
+		Asking: admission.Asking, Active: admission.Active, OnGivenUp: admission.OnGivenUp,
+		Rewind: s.rewind,
+	}
+	recorded, api := s.recordings.serve(*cfg, s.flv, log)
+	page := web.Handler(web.Config{
+		Recordings:   api,
+		Stills:       stills(s.hub),
+		Streams:      func() []web.Stream { return web.FromHub(s.hub.Streams(), time.Now()) },
+		RTMPPort:     publicRTMPPort(cfg, l.rtmp),
+		Version:      versionText(),
+		Private:      cfg.permission != nil && cfg.permission.isPrivate(cfg),
+		AllowOrigins: cfg.AllowOrigins,
+		Embed:        cfg.EmbedOrigins,
+		Secure:       httpflv.IsSecure,
+		Logger:       log,
+
+		PublishPrivate: cfg.permission != nil && !cfg.permission.policy.Open(hub.RolePublish),
+	})
+	site := site{streams: s.flv, recordings: recorded, page: page, origins: cfg.AllowOrigins, health: admin.Health(s.ready)}
+	srv := newHTTPServer(site, log)
+	s.admission.Guard(srv, site.decides)
+	forwarded(srv, cfg)
+	return srv
 }
 
 // newHTTPServer returns the server of a site.

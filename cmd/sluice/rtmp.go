@@ -2,12 +2,36 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"net"
+	"time"
 
 	"sluice/cmd/sluice/admission"
+	"sluice/hub"
+	"sluice/hub/fanout"
 	"sluice/rtmp"
 	"sluice/rtmp/gateway"
 )
+
+// newRTMP returns the server of RTMP.
+func (s *service) newRTMP(cfg *config, log *slog.Logger) *rtmp.Server {
+	var disguise func(app, name string) string // of the hub, in the protocol's terms
+	if p := cfg.permission; p != nil && p.disguises {
+		disguise = func(app, name string) string { return p.mark.Disguise(hub.Key{App: app, Name: name}) }
+	}
+	return &rtmp.Server{
+		Handler: markingActive{&gateway.Handler{
+			Hub: s.hub, Pool: s.pool,
+			Rewind:  func(v *hub.Viewer) fanout.Lead { return s.rewind(v, false) },
+			Archive: cfg.archive,
+		}}, Logger: log, Poll: s.poll,
+		Disguise: disguise,
+		// The hub has given up before.
+		AuthorizeTimeout: cfg.authorizeTimeout + 5*time.Second,
+		// A viewer that takes nothing is for the pool to judge.
+		DeadPeerTimeout: max(time.Minute, cfg.StallTimeout+10*time.Second),
+	}
+}
 
 // poll lets the intake wait for an RTMP connection.
 func (s *service) poll(c net.Conn, run func()) (rtmp.Polled, error) {

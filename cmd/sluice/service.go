@@ -22,9 +22,6 @@ import (
 	"sluice/hub/monitor"
 	"sluice/hub/record"
 	"sluice/rtmp"
-	"sluice/rtmp/gateway"
-	"sluice/web"
-	"sluice/web/admin"
 )
 
 // service is the gateway with all its parts, wired.
@@ -67,7 +64,7 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 		log: log, demo: cfg.Demo, permission: cfg.permission, maxConnections: cfg.MaxConnections, started: time.Now(),
 		state: cfg.state, connections: make(map[string]func() admission.Figures),
 	}
-	authorizeTimeout := cmp.Or(cfg.authorizeTimeout, max(defaultAuthorizeTimeout, cfg.AuthTimeout+answeredGrace))
+	cfg.authorizeTimeout = cmp.Or(cfg.authorizeTimeout, max(defaultAuthorizeTimeout, cfg.AuthTimeout+answeredGrace))
 	s.admission = admission.New(admission.Config{
 		MaxConnections: cfg.MaxConnections,
 		MaxPerAddress:  cfg.MaxConnectionsPerAddress,
@@ -79,8 +76,28 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 		rtmp: newGate(s.admit("rtmp", behind(l.rtmp, "rtmp", &cfg, log), nil), s.admission.Overloaded),
 		http: newGate(s.admit("http", behind(l.http, "http", &cfg, log), onlyHTTP(log, l.rtmp)), s.admission.Overloaded),
 	}
+	s.hub = s.newHub(&cfg, log)
+	notifier, err := openNotifier(s, &cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	s.notifier = notifier
+	s.monitor = openMonitor(s, &cfg)
+	if s.permission != nil {
+		s.permission.notifier.Store(notifier)
+	}
+	s.recordings = newRecordings(cfg, s.hub, s.recorded(), log)
+	s.pool = newPool(&cfg)
+	s.intake = intake.New(intake.Config{})
+	s.rtmp = s.newRTMP(&cfg, log)
+	s.http = s.newHTTP(&cfg, l, log)
+	s.openOperators(&cfg, l, log)
+	return s, nil
+}
+
+// newHub returns the hub, with the policy that is configured.
+func (s *service) newHub(cfg *config, log *slog.Logger) *hub.Hub {
 	policy := hub.Config{Authorize: cfg.authorize}
-	var disguise func(app, name string) string // policy.Disguise in the protocol's terms
 	if p := cfg.permission; p != nil {
 		if p.asks && policy.Authorize == nil {
 			policy.Authorize = p.policy.Authorize
@@ -88,10 +105,9 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 		policy.Recheck = p.policy.Recheck
 		if p.disguises {
 			policy.Disguise = p.mark.Disguise
-			disguise = func(app, name string) string { return p.mark.Disguise(hub.Key{App: app, Name: name}) }
 		}
 	}
-	s.hub = hub.New(hub.Config{
+	return hub.New(hub.Config{
 		PublisherGrace: orNever(cfg.PublisherGrace),
 		ViewerWait:     orNever(cfg.ViewerWait),
 		MaxLag:         cfg.MaxLag,
@@ -107,68 +123,23 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 		Disguise:         policy.Disguise,
 		ExpireSessions:   cfg.ExpireSessions,
 		MaxPerIdentity:   cfg.MaxPerIdentity,
-		AuthorizeTimeout: authorizeTimeout,
-		Observe:          s.observer(&cfg),
+		AuthorizeTimeout: cfg.authorizeTimeout,
+		Observe:          s.observer(cfg),
 		Logger:           log,
 	})
-	notifier, err := openNotifier(s, &cfg, log)
-	if err != nil {
-		return nil, err
-	}
-	s.notifier = notifier
-	s.monitor = openMonitor(s, &cfg)
-	if s.permission != nil {
-		s.permission.notifier.Store(notifier)
-	}
-	s.recordings = newRecordings(cfg, s.hub, s.recorded(), log)
+}
+
+// newPool returns the pumps.
+func newPool(cfg *config) *fanout.Pool {
 	coalesce := time.Duration(cfg.Coalesce)
 	if cfg.Coalesce == coalesceAuto {
 		coalesce = fanout.Auto
 	}
-	s.pool = fanout.New(fanout.Config{
+	return fanout.New(fanout.Config{
 		Coalesce:     coalesce,
 		WriteTimeout: cfg.StallTimeout,
 		MaxUnwritten: cfg.memory / unwrittenPart,
 	})
-	s.intake = intake.New(intake.Config{})
-	s.rtmp = &rtmp.Server{
-		Handler: markingActive{&gateway.Handler{
-			Hub: s.hub, Pool: s.pool,
-			Rewind:  func(v *hub.Viewer) fanout.Lead { return s.rewind(v, false) },
-			Archive: cfg.archive,
-		}}, Logger: log, Poll: s.poll,
-		Disguise: disguise,
-		// The hub has given up before.
-		AuthorizeTimeout: authorizeTimeout + 5*time.Second,
-		// A viewer that takes nothing is for the pool to judge.
-		DeadPeerTimeout: max(time.Minute, cfg.StallTimeout+10*time.Second),
-	}
-	s.flv = &httpflv.Handler{
-		Hub: s.hub, Pool: s.pool, Intake: s.intake, AllowOrigins: cfg.AllowOrigins,
-		Asking: admission.Asking, Active: admission.Active, OnGivenUp: admission.OnGivenUp,
-		Rewind: s.rewind,
-	}
-	recorded, api := s.recordings.serve(cfg, s.flv, log)
-	page := web.Handler(web.Config{
-		Recordings:   api,
-		Stills:       stills(s.hub),
-		Streams:      func() []web.Stream { return web.FromHub(s.hub.Streams(), time.Now()) },
-		RTMPPort:     publicRTMPPort(&cfg, l.rtmp),
-		Version:      versionText(),
-		Private:      cfg.permission != nil && cfg.permission.isPrivate(&cfg),
-		AllowOrigins: cfg.AllowOrigins,
-		Embed:        cfg.EmbedOrigins,
-		Secure:       httpflv.IsSecure,
-		Logger:       log,
-
-		PublishPrivate: cfg.permission != nil && !cfg.permission.policy.Open(hub.RolePublish),
-	})
-	site := site{streams: s.flv, recordings: recorded, page: page, origins: cfg.AllowOrigins, health: admin.Health(s.ready)}
-	s.http = newHTTPServer(site, log)
-	s.admission.Guard(s.http, site.decides)
-	forwarded(s.http, &cfg)
-	s.openOperators(&cfg, l, log)
-	return s, nil
 }
 
 // admit returns a listener of the connections that are admitted, whose figures go by a protocol.
