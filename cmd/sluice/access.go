@@ -223,11 +223,14 @@ func (p *permission) tellOpen(cfg *config, log *slog.Logger) {
 		does, until = "publish and watch", envPrefix+"PUBLISH_AUTH and "+envPrefix+"WATCH_AUTH say who may"
 	}
 	level, who := slog.LevelWarn, "anybody who reaches this server"
-	host, _, _ := splitAddr(cfg.RTMPAddr)
-	if isLoopback(host) && len(cfg.TrustedProxies) == 0 {
+	where := slices.Concat(cfg.RTMPAddr, cfg.RTMPSAddr)
+	if len(where) == 0 {
+		return
+	}
+	if where.areLoopback() && len(cfg.TrustedProxies) == 0 {
 		level, who = slog.LevelInfo, "anybody on this machine"
 	}
-	log.Log(context.Background(), level, who+" may "+does+", until "+until, "such_as", openExample, "address", cfg.RTMPAddr)
+	log.Log(context.Background(), level, who+" may "+does+", until "+until, "such_as", openExample, "address", where.String())
 }
 
 // isPrivate reports whether the lists of streams and recordings are not for everybody.

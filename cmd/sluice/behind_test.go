@@ -75,7 +75,7 @@ func TestBehindProxies(t *testing.T) {
 				"SLUICE_ADMIN_ADDR=127.0.0.1:0", "SLUICE_ADMIN_TOKEN="+adminToken,
 				"SLUICE_PUBLISH_AUTH=url", "SLUICE_WATCH_AUTH=url", "SLUICE_AUTH_URL="+b.asked.URL, "SLUICE_AUTH_FORMAT="+f.format,
 				"SLUICE_EVENT_URL="+b.told.URL, "SLUICE_AUTH_FAILURES=3/1m", "SLUICE_MAX_CONNECTIONS_PER_ADDRESS=4")
-			b.operator = operator{t, b.svc.listeners.admin.Addr().String()}
+			b.operator = operator{t, b.svc.listeners.addr("admin")}
 			b.front = f.start(t, p)
 			if f.checks {
 				b.checked()

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"reflect"
 	"slices"
 	"strconv"
@@ -34,8 +33,8 @@ const envPrefix = "SLUICE_"
 //	min, max    bounds, inclusive, written like values of the field
 //	doc         meaning, for people who run Sluice
 type config struct {
-	RTMPAddr string     `env:"RTMP_ADDR" envDefault:":1935" doc:"Address for RTMP, HOST:PORT. An empty host means every interface, port 0 any free port."`
-	HTTPAddr string     `env:"HTTP_ADDR" envDefault:":8080" doc:"Address for HTTP-FLV, WebSocket-FLV, the page and the API, HOST:PORT as above."`
+	ListenSettings
+
 	Demo     bool       `env:"DEMO" envDefault:"false" doc:"true publishes a built-in clip as live/demo, in a loop."`
 	LogLevel logLevel   `env:"LOG_LEVEL" envDefault:"info" doc:"Least important log lines to write: debug, info, warn or error."`
 	LogForm  logFormat  `env:"LOG_FORMAT" envDefault:"text" doc:"Form of the log on standard output: text or json."`
@@ -171,7 +170,6 @@ func loadConfig(environ []string) (config, error) {
 			problems = append(problems, fmt.Errorf("%s=%q: %w", v.Name, values[v.Name], err))
 		}
 	}
-	problems = append(problems, cfg.checkAddrs()...)
 	c := valueCheck{failed: make(map[string]bool), inFile: make(map[string]bool)}
 	for _, v := range vars {
 		name := strings.TrimPrefix(v.Name, envPrefix)
@@ -181,6 +179,7 @@ func loadConfig(environ []string) (config, error) {
 		part.check(&c)
 	}
 	if problems = append(problems, c.problems...); len(problems) == 0 {
+		problems = cfg.checkListening()
 		for _, part := range cfg.parts() {
 			problems = append(problems, part.relations()...)
 		}
@@ -221,49 +220,6 @@ func (v variable) bound(s string, t reflect.Type) int64 {
 		panic(fmt.Sprintf("config.%s: bound %q: %v", v.field, s, err))
 	}
 	return value.Elem().Int()
-}
-
-// checkAddrs says what is wrong with the two addresses.
-func (c config) checkAddrs() (problems []error) {
-	host := [2]string{}
-	port := [2]int{}
-	names := [2]string{envPrefix + "RTMP_ADDR", envPrefix + "HTTP_ADDR"}
-	for i, addr := range []string{c.RTMPAddr, c.HTTPAddr} {
-		var err error
-		if host[i], port[i], err = splitAddr(addr); err != nil {
-			problems = append(problems, fmt.Errorf("%s=%q: %w", names[i], addr, err))
-		}
-	}
-	if problems == nil && port[0] != 0 && port[0] == port[1] &&
-		(host[0] == host[1] || wildcard(host[0]) || wildcard(host[1])) {
-		problems = append(problems, fmt.Errorf("%s and %s name the same port, %d: each needs its own", names[0], names[1], port[0]))
-	}
-	return problems
-}
-
-// splitAddr takes HOST:PORT apart. The port is a number, 0 to 65535.
-func splitAddr(addr string) (host string, port int, err error) {
-	if n, err := strconv.ParseUint(addr, 10, 16); err == nil {
-		return "", 0, fmt.Errorf("must be HOST:PORT (did you mean :%d?)", n)
-	}
-	host, portText, err := net.SplitHostPort(addr)
-	if err != nil {
-		return "", 0, errors.New("must be HOST:PORT, like :1935, 127.0.0.1:1935 or [::1]:1935")
-	}
-	n, err := strconv.ParseUint(portText, 10, 16)
-	if err != nil {
-		return "", 0, errors.New("the port must be a number from 0 to 65535")
-	}
-	if strings.ContainsAny(host, " /@") {
-		return "", 0, errors.New("must be HOST:PORT, without a scheme or a path")
-	}
-	return host, int(n), nil
-}
-
-// wildcard says whether a listener on host takes connections on every interface.
-func wildcard(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "" || ip != nil && ip.IsUnspecified()
 }
 
 func parseBool(s string) (any, error) {

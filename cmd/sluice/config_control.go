@@ -22,13 +22,13 @@ type ControlSettings struct {
 	EventExec   string        `env:"EVENT_EXEC" doc:"A program that is run for each event, an absolute path and its arguments, separated by spaces; the event is on its standard input."`
 	EventUpdate time.Duration `env:"EVENT_UPDATE" envDefault:"0s" min:"0s" max:"24h" doc:"How often the sessions that run are told; 0 for never."`
 
-	AdminAddr      string `env:"ADMIN_ADDR" doc:"Address of the operators' API and console, HOST:PORT. Empty: there is none."`
-	AdminToken     secret `env:"ADMIN_TOKEN" doc:"What operators show there (Authorization: Bearer), 16 characters or more."`
-	AdminPlaintext bool   `env:"ADMIN_PLAINTEXT" envDefault:"false" doc:"true lets the operators' API, and metrics, be on other addresses than loopback although their tokens would cross the network in clear."`
+	AdminAddr      addresses `env:"ADMIN_ADDR" doc:"Addresses of the operators' API and console, listed as in SLUICE_RTMP_ADDR. Empty: there are none."`
+	AdminToken     secret    `env:"ADMIN_TOKEN" doc:"What operators show there (Authorization: Bearer), 16 characters or more."`
+	AdminPlaintext bool      `env:"ADMIN_PLAINTEXT" envDefault:"false" doc:"true lets the operators' API, and metrics, be on other addresses than loopback although their tokens would cross the network in clear."`
 
-	MetricsAddr    string `env:"METRICS_ADDR" doc:"An own address for /metrics, HOST:PORT: on loopback without a token, unless one is set. Empty: metrics are on the operators' address only."`
-	MetricsToken   secret `env:"METRICS_TOKEN" doc:"What a Prometheus shows for metrics (Authorization: Bearer), 16 characters or more; on the operators' address their token is good as well."`
-	MetricsStreams int    `env:"METRICS_STREAMS" envDefault:"0" min:"0" max:"1000" doc:"How many streams have metrics by name, those that are watched most; 0 for none."`
+	MetricsAddr    addresses `env:"METRICS_ADDR" doc:"Own addresses for /metrics, listed likewise: on loopback without a token, unless one is set. Empty: metrics are on the operators' addresses only."`
+	MetricsToken   secret    `env:"METRICS_TOKEN" doc:"What a Prometheus shows for metrics (Authorization: Bearer), 16 characters or more; on the operators' address their token is good as well."`
+	MetricsStreams int       `env:"METRICS_STREAMS" envDefault:"0" min:"0" max:"1000" doc:"How many streams have metrics by name, those that are watched most; 0 for none."`
 
 	TrustedProxies networks `env:"TRUSTED_PROXIES" doc:"Networks or addresses of the proxies in front, whose word counts for the address of a client: X-Forwarded-For, and the PROXY protocol where it is on."`
 	ProxyProtocol  words    `env:"PROXY_PROTOCOL" envDefault:"off" doc:"Where trusted proxies begin each connection with the PROXY protocol, version 1 or 2: off, or rtmp, http or the two, separated by a space or ;."`
@@ -46,14 +46,6 @@ func (s *ControlSettings) check(c *valueCheck) {
 	_, err := s.eventProgram()
 	c.value("EVENT_EXEC", s.EventExec, err)
 	c.value("PROXY_PROTOCOL", joinWords(s.ProxyProtocol), s.ProxyProtocol.in("off", "rtmp", "http"))
-	if s.AdminAddr != "" {
-		_, _, err := splitAddr(s.AdminAddr)
-		c.value("ADMIN_ADDR", s.AdminAddr, err)
-	}
-	if s.MetricsAddr != "" {
-		_, _, err := splitAddr(s.MetricsAddr)
-		c.value("METRICS_ADDR", s.MetricsAddr, err)
-	}
 	if s.AdminToken != "" && len(s.AdminToken) < admin.MinToken {
 		c.secret("ADMIN_TOKEN", fmt.Errorf("must have %d characters or more", admin.MinToken))
 	}
@@ -73,13 +65,12 @@ func (s *ControlSettings) relations() (problems []error) {
 	if s.EventFormat != hook.FormatJSON && s.EventURL == "" {
 		problems = append(problems, errors.New("SLUICE_EVENT_FORMAT is set, but SLUICE_EVENT_URL is not"))
 	}
-	host, _, _ := splitAddr(s.AdminAddr)
 	switch {
-	case s.AdminAddr == "" && s.AdminToken != "":
+	case len(s.AdminAddr) == 0 && s.AdminToken != "":
 		problems = append(problems, errors.New("SLUICE_ADMIN_TOKEN is set, but SLUICE_ADMIN_ADDR is not"))
-	case s.AdminAddr != "" && s.AdminToken == "":
+	case len(s.AdminAddr) > 0 && s.AdminToken == "":
 		problems = append(problems, errors.New("SLUICE_ADMIN_ADDR needs SLUICE_ADMIN_TOKEN"))
-	case s.AdminAddr != "" && !isLoopback(host) && !s.AdminPlaintext:
+	case len(s.AdminAddr) > 0 && !s.AdminAddr.areLoopback() && !s.AdminPlaintext:
 		problems = append(problems, fmt.Errorf("SLUICE_ADMIN_ADDR=%q: beyond loopback the token would cross the network in "+
 			"clear: put a server with TLS in front, or set SLUICE_ADMIN_PLAINTEXT=true", s.AdminAddr))
 	}
@@ -99,8 +90,7 @@ func (s *ControlSettings) metricsRelations() (problems []error) {
 	if s.MetricsToken != "" && s.MetricsToken == s.AdminToken {
 		problems = append(problems, errors.New("SLUICE_METRICS_TOKEN and SLUICE_ADMIN_TOKEN are one: who scrapes could act as an operator"))
 	}
-	host, _, _ := splitAddr(s.MetricsAddr)
-	if s.MetricsAddr == "" || isLoopback(host) {
+	if s.MetricsAddr.areLoopback() {
 		return problems
 	}
 	if s.MetricsToken == "" {
@@ -114,7 +104,7 @@ func (s *ControlSettings) metricsRelations() (problems []error) {
 }
 
 // measures reports whether somebody can ask for metrics.
-func (s *ControlSettings) measures() bool { return s.MetricsAddr != "" || s.AdminAddr != "" }
+func (s *ControlSettings) measures() bool { return len(s.MetricsAddr) > 0 || len(s.AdminAddr) > 0 }
 
 // eventProgram returns the program that is run for events, and its arguments.
 func (s *ControlSettings) eventProgram() ([]string, error) {

@@ -17,7 +17,8 @@ import (
 
 func TestConfigDefaults(t *testing.T) {
 	want := config{
-		RTMPAddr: ":1935", HTTPAddr: ":8080",
+		ListenSettings: ListenSettings{RTMPAddr: addresses{":1935"}, HTTPAddr: addresses{":8080"}},
+
 		LogLevel: logLevel(slog.LevelInfo), LogForm: "text", Coalesce: coalesceAuto,
 		PublisherGrace: 8 * time.Second, ViewerWait: 10 * time.Second, MaxLag: 5 * time.Second,
 		StallTimeout: 30 * time.Second, GOPMaxBytes: 32 << 20,
@@ -56,10 +57,16 @@ func TestConfigValues(t *testing.T) {
 		field string
 		want  any
 	}{
-		{"RTMP_ADDR=127.0.0.1:0", "RTMPAddr", "127.0.0.1:0"},
-		{"RTMP_ADDR=[::1]:1936", "RTMPAddr", "[::1]:1936"},
-		{"HTTP_ADDR=media.example.org:80", "HTTPAddr", "media.example.org:80"},
-		{"HTTP_ADDR=:65535", "HTTPAddr", ":65535"},
+		{"RTMP_ADDR=127.0.0.1:0", "RTMPAddr", addresses{"127.0.0.1:0"}},
+		{"RTMP_ADDR=[::1]:1936", "RTMPAddr", addresses{"[::1]:1936"}},
+		{"HTTP_ADDR=media.example.org:80", "HTTPAddr", addresses{"media.example.org:80"}},
+		{"HTTP_ADDR=:65535", "HTTPAddr", addresses{":65535"}},
+		{"RTMP_ADDR=127.0.0.1:0; [::1]:0;\n", "RTMPAddr", addresses{"127.0.0.1:0", "[::1]:0"}},
+		{"RTMP_ADDR=off", "RTMPAddr", addresses{}},
+		{"HTTP_ADDR=\nOff\n", "HTTPAddr", addresses{}},
+		{"RTMPS_ADDR=off", "RTMPSAddr", addresses{}},
+		{"HTTPS_ADDR=", "HTTPSAddr", addresses(nil)},
+		{"ADMIN_ADDR=off", "AdminAddr", addresses{}},
 		{"DEMO=true", "Demo", true},
 		{"DEMO=1", "Demo", true},
 		{"DEMO=false", "Demo", false},
@@ -133,6 +140,12 @@ var badSettings = []struct{ set, want string }{
 	{"RTMP_ADDR=:-1", "from 0 to 65535"},
 	{"RTMP_ADDR=:rtmp", "from 0 to 65535"},
 	{"RTMP_ADDR=::1:1935", "HOST:PORT"},
+	{"RTMP_ADDR=:1935;1936", `"1936": must be HOST:PORT (did you mean :1936?)`},
+	{"RTMP_ADDR=:1935;off", "off stands alone"},
+	{"RTMP_ADDR=;", "must be HOST:PORT, or off"},
+	{"RTMP_ADDR=" + strings.Repeat(":0;", 17), "16 addresses at the most"},
+	{"RTMPS_ADDR=true", "HOST:PORT"},
+	{"HTTPS_ADDR=https://x:443", "HOST:PORT"},
 	{"HTTP_ADDR=http://localhost:8080", "HOST:PORT"},
 	{"HTTP_ADDR=user@host:80", "without a scheme"},
 	{"HTTP_ADDR=:8080/", "from 0 to 65535"},
@@ -355,23 +368,38 @@ func TestConfigAllowsServiceLinks(t *testing.T) {
 func TestConfigSamePort(t *testing.T) {
 	for _, c := range []struct {
 		rtmp, http string
-		clash      bool
+		clash      string
 	}{
-		{":9000", ":9000", true},
-		{"127.0.0.1:9000", "127.0.0.1:9000", true},
-		{"0.0.0.0:9000", "127.0.0.1:9000", true},
-		{"127.0.0.1:9000", "[::]:9000", true},
-		{"127.0.0.1:9000", "127.0.0.2:9000", false},
-		{":0", ":0", false},
-		{":9000", ":9001", false},
+		{":9000", ":9000", "SLUICE_RTMP_ADDR and SLUICE_HTTP_ADDR name the same port, 9000: each needs its own"},
+		{"127.0.0.1:9000", "127.0.0.1:9000", "same port, 9000"},
+		{"0.0.0.0:9000", "127.0.0.1:9000", "same port, 9000"},
+		{"127.0.0.1:9000", "[::]:9000", "same port, 9000"},
+		{":8999", "127.0.0.1:9000;:8999", "same port, 8999"},
+		{":9000;127.0.0.1:9000", ":9001", "SLUICE_RTMP_ADDR names the port 9000 twice"},
+		{"127.0.0.1:9000", "127.0.0.2:9000", ""},
+		{"127.0.0.1:9000;[::1]:9000", "127.0.0.2:9000", ""},
+		{":0;:0", ":0", ""},
+		{":9000", ":9001", ""},
 	} {
 		_, err := loadConfig([]string{"SLUICE_RTMP_ADDR=" + c.rtmp, "SLUICE_HTTP_ADDR=" + c.http})
-		if c.clash {
-			assert.ErrorContains(t, err, "same port, 9000", "%v", c)
+		if c.clash != "" {
+			assert.ErrorContains(t, err, c.clash, "%v", c)
 		} else {
 			assert.NoError(t, err, "%v", c)
 		}
 	}
+}
+
+// What listens can be switched off, but not all of it.
+func TestConfigNothingListens(t *testing.T) {
+	for _, one := range []string{"RTMP", "HTTP"} {
+		_, err := loadConfig([]string{"SLUICE_" + one + "_ADDR=off"})
+		assert.NoError(t, err)
+	}
+	_, err := loadConfig([]string{"SLUICE_RTMPS_ADDR=:443"})
+	assert.EqualError(t, err, "SLUICE_RTMPS_ADDR needs SLUICE_TLS_CERT and SLUICE_TLS_KEY, or SLUICE_TLS_DOMAINS")
+	_, err = loadConfig([]string{"SLUICE_RTMP_ADDR=off", "SLUICE_HTTP_ADDR=off", "SLUICE_ADMIN_ADDR=127.0.0.1:0", "SLUICE_ADMIN_TOKEN=0123456789abcdef"})
+	assert.EqualError(t, err, "SLUICE_RTMP_ADDR and SLUICE_HTTP_ADDR are off: nobody could publish or watch")
 }
 
 func TestHelpListsEveryVariable(t *testing.T) {
@@ -394,7 +422,7 @@ func TestVariableNames(t *testing.T) {
 		names = append(names, v.Name)
 	}
 	assert.Equal(t, []string{
-		"SLUICE_RTMP_ADDR", "SLUICE_HTTP_ADDR", "SLUICE_DEMO", "SLUICE_LOG_LEVEL", "SLUICE_LOG_FORMAT",
+		"SLUICE_RTMP_ADDR", "SLUICE_HTTP_ADDR", "SLUICE_RTMPS_ADDR", "SLUICE_HTTPS_ADDR", "SLUICE_DEMO", "SLUICE_LOG_LEVEL", "SLUICE_LOG_FORMAT",
 		"SLUICE_COALESCE", "SLUICE_PUBLISHER_GRACE", "SLUICE_VIEWER_WAIT", "SLUICE_MAX_LAG",
 		"SLUICE_STALL_TIMEOUT", "SLUICE_GOP_MAX_BYTES", "SLUICE_LOG_DURATION", "SLUICE_FILL_SILENCE",
 		"SLUICE_MAX_VIEWERS", "SLUICE_MAX_BITRATE", "SLUICE_MAX_CONNECTIONS", "SLUICE_MAX_CONNECTIONS_PER_ADDRESS",

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -22,7 +21,7 @@ import (
 
 // tells reports whether somebody is told what happens, or can ask.
 func (s *ControlSettings) tells() bool {
-	return s.EventURL != "" || s.EventExec != "" || s.AdminAddr != ""
+	return s.EventURL != "" || s.EventExec != "" || len(s.AdminAddr) > 0
 }
 
 // openNotifier returns who tells others what happens; nil if nobody is told, and nobody can ask.
@@ -123,9 +122,14 @@ func (s *service) endNotifier(ctx context.Context, cut <-chan struct{}) {
 func (s *service) info(cfg *config) admin.Info {
 	info := admin.Info{
 		Version: versionText(), Started: s.started,
-		Addresses: map[string]string{"rtmp": s.listeners.rtmp.Addr().String(), "http": s.listeners.http.Addr().String()},
+		Addresses: map[string]string{},
 		Limits:    map[string]int64{},
 		Parts:     map[string]any{"connections": s.admission.Figures()},
+	}
+	for _, kind := range []string{kindRTMP, kindRTMPS, kindHTTP, kindHTTPS} {
+		if addr := s.listeners.addr(kind); addr != "" {
+			info.Addresses[kind] = addr
+		}
 	}
 	for name, limit := range map[string]int{
 		"connections": cfg.MaxConnections, "connections_per_address": cfg.MaxConnectionsPerAddress,
@@ -158,21 +162,21 @@ func (s *service) ready() error {
 	return nil
 }
 
-// behind puts a listener behind the PROXY protocol, where that is configured for it.
-func behind(l net.Listener, name string, cfg *config, log *slog.Logger) net.Listener {
-	if slices.Contains(cfg.ProxyProtocol, name) {
-		return proxied.Listen(l, proxied.Config{Trusted: cfg.TrustedProxies.has, Logger: log})
+// behind puts a listener behind the PROXY protocol, where that is configured for its kind.
+func behind(l listener, cfg *config, log *slog.Logger) listener {
+	if slices.Contains(cfg.ProxyProtocol, l.kind) {
+		l.Listener = proxied.Listen(l.Listener, proxied.Config{Trusted: cfg.TrustedProxies.has, Logger: log})
 	}
 	return l
 }
 
 // publicRTMPPort returns the port that the page tells people for RTMP. Behind the PROXY protocol
 // clients come to the proxy, which is taken to have the usual one.
-func publicRTMPPort(cfg *config, l net.Listener) int {
-	if slices.Contains(cfg.ProxyProtocol, "rtmp") {
+func publicRTMPPort(cfg *config, l listeners) int {
+	if slices.Contains(cfg.ProxyProtocol, kindRTMP) {
 		return web.DefaultRTMPPort
 	}
-	return l.Addr().(*net.TCPAddr).Port
+	return l.port(kindRTMP)
 }
 
 // forwarded puts a server behind proxies that tell the addresses of their clients.

@@ -28,7 +28,7 @@ func TestOperatorsAmongStrangers(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, cfg.open(newLogger(io.Discard, "text", 0)))
 	svc, _ := startConfigured(t, floodTimeout, io.Discard, cfg)
-	address := svc.listeners.admin.Addr().String()
+	address := svc.listeners.addr("admin")
 	for range 3 * maxAdminConnections {
 		c, err := net.Dial("tcp", address)
 		require.NoError(t, err)
@@ -113,6 +113,6 @@ func TestPortBehindProxies(t *testing.T) {
 	for protocol, want := range map[string]int{"off": own, "http": own, "rtmp": 1935, "http rtmp": 1935} {
 		cfg, err := loadConfig([]string{"SLUICE_TRUSTED_PROXIES=127.0.0.1", "SLUICE_PROXY_PROTOCOL=" + protocol})
 		require.NoError(t, err)
-		assert.Equal(t, want, publicRTMPPort(&cfg, l), protocol)
+		assert.Equal(t, want, publicRTMPPort(&cfg, listeners{{l, kindRTMP, ""}}), protocol)
 	}
 }

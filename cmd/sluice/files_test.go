@@ -79,8 +79,8 @@ func TestOwnFiles(t *testing.T) {
 		"a proxy":     {control(ControlSettings{ProxyProtocol: words{"http"}}), 100 + 65},
 		"two proxies": {control(ControlSettings{ProxyProtocol: words{"rtmp", "http"}}), 100 + 130},
 		"events":      {control(ControlSettings{EventURL: "x", EventExec: "y"}), 100 + 10 + 28},
-		"operators":   {control(ControlSettings{AdminAddr: "x"}), 100 + 128},
-		"metrics":     {control(ControlSettings{AdminAddr: "x", MetricsAddr: "y"}), 100 + 128},
+		"operators":   {control(ControlSettings{AdminAddr: addresses{":1"}}), 100 + 128},
+		"metrics":     {control(ControlSettings{AdminAddr: addresses{":1"}, MetricsAddr: addresses{":2"}}), 100 + 128},
 		"questions":   {config{AccessSettings: AccessSettings{AuthURL: "x", JWTJWKSURL: "y"}}, 100 + 66 + 2},
 		"recordings":  {config{RecordDir: "x"}, 100 + limit/16},
 	} {

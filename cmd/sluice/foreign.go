@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"strconv"
 
 	"sluice/cmd/sluice/admission"
 )
@@ -20,9 +21,9 @@ const (
 
 // onlyHTTP returns what says in one line of the log that an encoder or a browser has the wrong
 // port or the wrong scheme, and ends its connection at once: RTMP waits for an answer to bytes in
-// which there may be no line end, and HTTP for a line. rtmp is where RTMP is taken.
-func onlyHTTP(log *slog.Logger, rtmp net.Listener) admission.First {
-	_, port, _ := net.SplitHostPort(rtmp.Addr().String())
+// which there may be no line end, and HTTP for a line. all says where RTMP is taken.
+func onlyHTTP(log *slog.Logger, all listeners) admission.First {
+	port := strconv.Itoa(all.port(kindRTMP))
 	return func(nc net.Conn, b []byte) error {
 		switch b[0] {
 		case firstOfRTMP:

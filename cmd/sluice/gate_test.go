@@ -73,7 +73,7 @@ func TestGateWaitsForAQuietMoment(t *testing.T) {
 
 // Connections come in the order in which they were made.
 func TestGateKeepsOrder(t *testing.T) {
-	l, err := listenOn(t.Context(), "HTTP", "127.0.0.1:0")
+	l, err := listenOn(t.Context(), kindHTTP, "127.0.0.1:0")
 	require.NoError(t, err)
 	defer l.Close()
 	l = newGate(l, never)

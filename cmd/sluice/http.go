@@ -59,7 +59,7 @@ func (s *service) newHTTP(cfg *config, l listeners, log *slog.Logger) *http.Serv
 		Recordings:   api,
 		Stills:       stills(s.hub),
 		Streams:      func() []web.Stream { return web.FromHub(s.hub.Streams(), time.Now()) },
-		RTMPPort:     publicRTMPPort(cfg, l.rtmp),
+		RTMPPort:     publicRTMPPort(cfg, l),
 		Version:      versionText(),
 		Private:      cfg.permission != nil && cfg.permission.isPrivate(cfg),
 		AllowOrigins: cfg.AllowOrigins,

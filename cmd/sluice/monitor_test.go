@@ -31,7 +31,7 @@ func TestMonitor(t *testing.T) {
 				return
 			}
 			ask := func(path string) (int, map[string]any) {
-				return operator{t, svc.listeners.admin.Addr().String()}.do(http.MethodGet, path, "")
+				return operator{t, svc.listeners.addr("admin")}.do(http.MethodGet, path, "")
 			}
 			code, info := ask("/api/v1/info")
 			require.Equal(t, http.StatusOK, code)
@@ -62,7 +62,7 @@ func TestMonitorForMetricsAlone(t *testing.T) {
 	require.NoError(t, cfg.open(newLogger(io.Discard, "text", 0)))
 	svc, _ := startConfigured(t, floodTimeout, io.Discard, cfg)
 	assert.Nil(t, svc.notifier)
-	_, said := fetch(t, "GET", svc.listeners.metrics.Addr().String(), "/metrics", "")
+	_, said := fetch(t, "GET", svc.listeners.addr("metrics"), "/metrics", "")
 	assert.Contains(t, said, "\nsluice_unwell_publishers 0\n")
 }
 

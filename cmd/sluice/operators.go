@@ -57,13 +57,13 @@ func (s *service) openOperators(cfg *config, l listeners, log *slog.Logger) {
 		return
 	}
 	s.operators = admission.New(admission.Config{MaxConnections: maxAdminConnections, Logger: log})
-	s.connections["admin"] = s.operators.Figures
+	s.connections[kindAdmin] = s.operators.Figures
 	guard := admin.NewGuard(log)
 	guard.Passed = admission.Active
 	adminToken, metricsToken := cfg.permission.secrets.adminToken.text, cfg.permission.secrets.metricsToken.text
 	s.metrics = s.newMetrics(cfg, guard, log)
 	figures := s.metrics.Handler()
-	serve := func(l net.Listener, h http.Handler) (*http.Server, net.Listener) {
+	serve := func(kind string, h http.Handler) *http.Server {
 		srv := &http.Server{
 			Handler: h, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: answerTimeout,
 			WriteTimeout: adminAnswerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
@@ -71,20 +71,24 @@ func (s *service) openOperators(cfg *config, l listeners, log *slog.Logger) {
 		}
 		s.operators.Guard(srv, anyDecides)
 		forwarded(srv, cfg)
-		admitted := s.operators.Listen(l, false)
-		admitted.First = onlyHTTP(log, s.listeners.rtmp)
-		return srv, admitted
+		for _, open := range l.of(kind) {
+			admitted := s.operators.Listen(open, false)
+			admitted.First = onlyHTTP(log, l)
+			open.Listener = admitted
+			s.listeners = append(s.listeners, open)
+		}
+		return srv
 	}
-	if l.admin != nil {
-		s.admin, s.listeners.admin = serve(l.admin, operatorsSite{
+	if len(l.of(kindAdmin)) > 0 {
+		s.admin = serve(kindAdmin, operatorsSite{
 			metrics:  guard.Require(figures, metricsToken, adminToken),
 			profiles: guard.Require(profiles(), adminToken),
 			console:  console.Handler(console.Config{Version: versionText()}),
 			api:      s.newAPI(cfg, guard, log),
 		})
 	}
-	if l.metrics != nil {
-		s.scraped, s.listeners.metrics = serve(l.metrics, metricsSite(figures, guard, metricsToken))
+	if len(l.of(kindMetrics)) > 0 {
+		s.scraped = serve(kindMetrics, metricsSite(figures, guard, metricsToken))
 	}
 	cfg.permission.metrics.Store(s.metrics)
 }

@@ -48,7 +48,7 @@ func fetch(t *testing.T, method, address, path, token string, header ...string) 
 func TestOperatorsAddresses(t *testing.T) {
 	log := new(syncBuffer)
 	svc, p := permitted(t, log, append(operators, "SLUICE_METRICS_ADDR=127.0.0.1:0", "SLUICE_METRICS_TOKEN="+scraperToken)...)
-	admin, scraped := svc.listeners.admin.Addr().String(), svc.listeners.metrics.Addr().String()
+	admin, scraped := svc.listeners.addr("admin"), svc.listeners.addr("metrics")
 	const metrics, pprof, api, gone = "sluice_build_info{", "goroutine profile: total", `"totals":`, `"not found"`
 	for _, c := range []struct {
 		address, method, path, token string
@@ -109,7 +109,7 @@ func TestOperatorsAddresses(t *testing.T) {
 // and none may take it for a script.
 func TestOperatorsAnswersAreForNoPage(t *testing.T) {
 	svc, _ := permitted(t, io.Discard, append(operators, "SLUICE_METRICS_ADDR=127.0.0.1:0")...)
-	admin, scraped := svc.listeners.admin.Addr().String(), svc.listeners.metrics.Addr().String()
+	admin, scraped := svc.listeners.addr("admin"), svc.listeners.addr("metrics")
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 	for _, c := range []struct {
 		method, url, token string
@@ -143,7 +143,7 @@ func TestOperatorsAnswersAreForNoPage(t *testing.T) {
 // Strangers who ask for what needs no token, and do not take it, give way to operators.
 func TestStrangersKeepNoOperatorOut(t *testing.T) {
 	svc, _ := permitted(t, io.Discard, operators...)
-	admin := svc.listeners.admin.Addr().String()
+	admin := svc.listeners.addr("admin")
 	for range maxAdminConnections {
 		c, err := net.Dial("tcp", admin)
 		require.NoError(t, err)
@@ -164,7 +164,7 @@ func TestStrangersKeepNoOperatorOut(t *testing.T) {
 // of its own.
 func TestMetricsWithoutToken(t *testing.T) {
 	svc, _ := permitted(t, io.Discard, "SLUICE_METRICS_ADDR=127.0.0.1:0")
-	address := svc.listeners.metrics.Addr().String()
+	address := svc.listeners.addr("metrics")
 	assert.Nil(t, svc.admin)
 	for host, want := range map[string]int{
 		"127.0.0.1": 200, "127.0.0.1:9": 200, "localhost": 200, "LOCALHOST:1": 200, "[::1]": 200, "[::1]:80": 200, "10.0.0.1:1": 200,
@@ -187,7 +187,7 @@ func TestMetricsOff(t *testing.T) {
 // Wrong tokens of an address count together, wherever they are shown.
 func TestWrongTokensCountTogether(t *testing.T) {
 	svc, _ := permitted(t, io.Discard, append(operators, "SLUICE_METRICS_ADDR=127.0.0.1:0", "SLUICE_METRICS_TOKEN="+scraperToken)...)
-	admin, scraped := svc.listeners.admin.Addr().String(), svc.listeners.metrics.Addr().String()
+	admin, scraped := svc.listeners.addr("admin"), svc.listeners.addr("metrics")
 	_, said := fetch(t, "GET", scraped, "/metrics", scraperToken)
 	assert.Contains(t, said, "sluice_operator_wrong_tokens_total 0\n")
 	for n, at := range []struct{ address, path string }{
@@ -211,7 +211,7 @@ func TestMetricsTokenIsReloaded(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, []byte(scraperToken+"\n"), 0o600))
 	environ := []string{"SLUICE_METRICS_ADDR=127.0.0.1:0", "SLUICE_METRICS_TOKEN_FILE=" + file}
 	svc, _ := permitted(t, io.Discard, environ...)
-	address := svc.listeners.metrics.Addr().String()
+	address := svc.listeners.addr("metrics")
 	code, _ := fetch(t, "GET", address, "/metrics", scraperToken)
 	assert.Equal(t, 200, code)
 	require.NoError(t, os.WriteFile(file, []byte("another-token-0123456789"), 0o600))
@@ -225,7 +225,7 @@ func TestMetricsTokenIsReloaded(t *testing.T) {
 // Profiles are bounded in number, and end with who asked for them.
 func TestProfilesAreBounded(t *testing.T) {
 	svc, _ := permitted(t, io.Discard, operators...)
-	admin := svc.listeners.admin.Addr().String()
+	admin := svc.listeners.addr("admin")
 	ctx, leave := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	for range maxProfiles {
@@ -258,7 +258,7 @@ func TestProfilesAreBounded(t *testing.T) {
 func TestMetricsOfService(t *testing.T) {
 	svc, p := permitted(t, io.Discard, append(operators, "SLUICE_DEMO=true", "SLUICE_WATCH_AUTH=key", "SLUICE_WATCH_KEYS=** "+watchKey,
 		"SLUICE_METRICS_STREAMS=1")...)
-	admin := svc.listeners.admin.Addr().String()
+	admin := svc.listeners.addr("admin")
 	code, _ := fetch(t, "GET", p.http, "/live/demo.flv?key=S3CRETwrong", "")
 	require.Equal(t, http.StatusForbidden, code)
 	client := &http.Client{Transport: &http.Transport{}, Timeout: time.Minute}

@@ -109,7 +109,7 @@ func TestPermissionChaos(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, cfg.open(newLogger(log, "text", -4)))
 	svc, p := startConfigured(t, floodTimeout, log, cfg)
-	admin := svc.listeners.admin.Addr().String()
+	admin := svc.listeners.addr("admin")
 
 	begun = time.Now()
 	leave := begun.Add(2 * time.Second) // the shutdown comes before

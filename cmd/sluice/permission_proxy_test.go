@@ -24,7 +24,7 @@ func TestPermissionBanBehindProxy(t *testing.T) {
 	log := new(syncBuffer)
 	svc, p := permitted(t, log, append(slices.Clone(operators), trustsLoopback...)...)
 	publishHere(t, svc, "cam")
-	o := operator{t, svc.listeners.admin.Addr().String()}
+	o := operator{t, svc.listeners.addr("admin")}
 	clients := map[string][]string{"192.0.2.7": {"192.0.2.6"}, "2001:db8:1:2::1": {"2001:db8:1:3::1"}}
 	for banned, others := range clients {
 		status, answer := o.do(http.MethodPost, "/api/v1/bans", fmt.Sprintf(`{"address": %q, "reason": "spam"}`, banned))
@@ -190,7 +190,7 @@ func TestPermissionHostileOperators(t *testing.T) {
 	log := new(syncBuffer)
 	svc, p := permitted(t, log, append(slices.Clone(operators), "SLUICE_STATE_DIR="+t.TempDir())...)
 	publishHere(t, svc, "cam")
-	addr := svc.listeners.admin.Addr().String()
+	addr := svc.listeners.addr("admin")
 	ask := func(from net.IP, method, path, header, body string) (int, string) {
 		conn := dialFrom(t, from, addr)
 		defer conn.Close()

@@ -293,7 +293,7 @@ func TestOperatorKicks(t *testing.T) {
 		"SLUICE_ADMIN_ADDR=127.0.0.1:0", "SLUICE_ADMIN_TOKEN="+adminToken, "SLUICE_STATE_DIR="+t.TempDir(),
 		"SLUICE_PUBLISH_AUTH=key", "SLUICE_PUBLISH_KEYS=** "+publishKey, "SLUICE_WATCH_AUTH=key", "SLUICE_WATCH_KEYS=** "+watchKey,
 		"SLUICE_EVENT_URL="+receiver.URL+"/?token=S3CRET", "SLUICE_EVENT_SECRET=S3CRETevent", "SLUICE_PUBLISHER_GRACE=1m")
-	o := operator{t, svc.listeners.admin.Addr().String()}
+	o := operator{t, svc.listeners.addr("admin")}
 	join := func(a asker, want string) *asked {
 		query := "cam?key=" + watchKey
 		if a.role == hub.RolePublish {
@@ -377,7 +377,7 @@ func TestOperatorsListRecordings(t *testing.T) {
 	dir := t.TempDir()
 	svc, p := permitted(t, io.Discard, "SLUICE_PUBLIC_LIST=false", "SLUICE_RECORD_DIR="+dir,
 		"SLUICE_ADMIN_ADDR=127.0.0.1:0", "SLUICE_ADMIN_TOKEN="+adminToken)
-	o := operator{t, svc.listeners.admin.Addr().String()}
+	o := operator{t, svc.listeners.addr("admin")}
 	list := func() (recordings []any) {
 		status, answer := o.do(http.MethodGet, "/api/v1/recordings?stream=live/*", "")
 		require.Equal(t, http.StatusOK, status, answer)

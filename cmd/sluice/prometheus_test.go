@@ -30,7 +30,7 @@ func TestPrometheus(t *testing.T) {
 	defer resp.Body.Close()
 	go io.Copy(io.Discard, resp.Body)
 
-	db := startPrometheus(t, path, svc.listeners.admin.Addr().String())
+	db := startPrometheus(t, path, svc.listeners.addr("admin"))
 	for query, want := range map[string]string{
 		`up{job="sluice"}`: "1",
 		`sum(sluice_sessions{role="watch", protocol="http-flv"})`: "1",

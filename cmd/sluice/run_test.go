@@ -198,6 +198,31 @@ func TestAnnouncesURLsAndDrains(t *testing.T) {
 	assert.Error(t, err, "the port is still open")
 }
 
+// Each of several addresses is told, and serves; what is off is neither.
+func TestAnnouncesSeveralAddresses(t *testing.T) {
+	out, _ := start(t, "SLUICE_RTMP_ADDR=off", "SLUICE_HTTP_ADDR=127.0.0.1:0;localhost:0", "SLUICE_METRICS_ADDR=127.0.0.1:0;127.0.0.1:0")
+	out.find(t, `is ready\.\n\n(  .+\n)+\n`)
+	first := out.find(t, `  Watch     (http://127\.0\.0\.1:\d+)/\n`)[1]
+	second := out.find(t, `\n            (http://localhost:\d+)/ in a browser\n`)[1]
+	for _, base := range []string{first, second} {
+		ws := strings.Replace(base, "http", "ws", 1)
+		out.find(t, `\n            `+regexp.QuoteMeta(base)+`/live/NAME\.flv\n`)
+		out.find(t, `\n            `+regexp.QuoteMeta(ws)+`/live/NAME\.flv\n`)
+		res, err := http.Get(base + "/readyz")
+		require.NoError(t, err)
+		res.Body.Close()
+		assert.Equal(t, http.StatusOK, res.StatusCode)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	for _, metrics := range regexp.MustCompile(`  Metrics   http://(.+)/metrics`).FindAllStringSubmatch(out.String(), -1) {
+		_, said := fetch(t, "GET", metrics[1], "/metrics", "")
+		assert.True(t, strings.Contains(said, `sluice_connections_admitted_total{protocol="http"} 2`), "both count")
+	}
+	assert.NotContains(t, out.String(), "rtmp")
+	assert.NotContains(t, out.String(), "Publish")
+	assert.NotContains(t, out.String(), "anybody")
+}
+
 func TestAnnouncesInJSON(t *testing.T) {
 	out, stop := start(t, "SLUICE_LOG_FORMAT=json", "SLUICE_LOG_LEVEL=debug")
 	out.find(t, `"msg":"ready"`)
@@ -210,6 +235,8 @@ func TestAnnouncesInJSON(t *testing.T) {
 			ready = true
 			assert.Regexp(t, `^rtmp://127\.0\.0\.1:\d+/live/NAME$`, record["publish"])
 			assert.Regexp(t, `^http://127\.0\.0\.1:\d+/$`, record["page"])
+			assert.Regexp(t, `^127\.0\.0\.1:\d+$`, record["http_addr"])
+			assert.Empty(t, record["https_addr"])
 		}
 		if record["msg"] == "shutting down" {
 			assert.Equal(t, "signal: test", record["reason"])

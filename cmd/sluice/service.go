@@ -72,9 +72,8 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 		Trusted:        cfg.TrustedProxies.has,
 		Logger:         log,
 	})
-	s.listeners = listeners{
-		rtmp: newGate(s.admit("rtmp", behind(l.rtmp, "rtmp", &cfg, log), nil), s.admission.Overloaded),
-		http: newGate(s.admit("http", behind(l.http, "http", &cfg, log), onlyHTTP(log, l.rtmp)), s.admission.Overloaded),
+	for _, open := range l.of(kindRTMP, kindHTTP) {
+		s.listeners = append(s.listeners, s.admit(open, l, &cfg, log))
 	}
 	s.hub = s.newHub(&cfg, log)
 	notifier, err := openNotifier(s, &cfg, log)
@@ -142,13 +141,25 @@ func newPool(cfg *config) *fanout.Pool {
 	})
 }
 
-// admit returns a listener of the connections that are admitted, whose figures go by a protocol.
-// first looks at what they send first; it may be nil.
-func (s *service) admit(protocol string, l net.Listener, first admission.First) net.Listener {
-	admitted := s.admission.Listen(l, protocol == "http")
-	admitted.First = first
-	s.connections[protocol] = admitted.Figures
-	return admitted
+// admit returns a listener of the connections that are admitted, whose figures go by its kind.
+func (s *service) admit(l listener, all listeners, cfg *config, log *slog.Logger) listener {
+	admitted := s.admission.Listen(behind(l, cfg, log), l.kind == kindHTTP)
+	if l.kind == kindHTTP {
+		admitted.First = onlyHTTP(log, all)
+	}
+	s.count(l.kind, admitted)
+	l.Listener = newGate(admitted, s.admission.Overloaded)
+	return l
+}
+
+// count counts the connections of a listener among those of a kind.
+func (s *service) count(kind string, l *admission.Listener) {
+	others := s.connections[kind]
+	if others == nil {
+		s.connections[kind] = l.Figures
+		return
+	}
+	s.connections[kind] = func() admission.Figures { return others().Plus(l.Figures()) }
 }
 
 // observer returns who is told what happens in the hub, nil for nobody.
@@ -199,7 +210,7 @@ func orNever(d time.Duration) time.Duration {
 
 // Start begins to serve; see server.
 func (s *service) Start() <-chan error {
-	failed := make(chan error, 4)
+	failed := make(chan error, len(s.listeners))
 	serve := func(serve func(net.Listener) error, l net.Listener) {
 		s.running.Go(func() {
 			if err := serve(l); !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
@@ -207,13 +218,17 @@ func (s *service) Start() <-chan error {
 			}
 		})
 	}
-	serve(s.rtmp.Serve, s.listeners.rtmp)
-	serve(s.http.Serve, s.listeners.http)
-	if s.admin != nil {
-		serve(s.admin.Serve, s.listeners.admin)
-	}
-	if s.scraped != nil {
-		serve(s.scraped.Serve, s.listeners.metrics)
+	for _, l := range s.listeners {
+		switch l.kind {
+		case kindRTMP:
+			serve(s.rtmp.Serve, l.Listener)
+		case kindHTTP:
+			serve(s.http.Serve, l.Listener)
+		case kindAdmin:
+			serve(s.admin.Serve, l.Listener)
+		case kindMetrics:
+			serve(s.scraped.Serve, l.Listener)
+		}
 	}
 
 	ctx, cancel := context.WithCancel(context.Background())

@@ -290,7 +290,7 @@ func startConfigured(t *testing.T, deadline time.Duration, log io.Writer, cfg co
 		assert.Empty(t, failed)
 	})
 	t.Cleanup(s.stop)
-	return s, &process{rtmp: open.rtmp.Addr().String(), http: open.http.Addr().String()}
+	return s, &process{rtmp: open.addr("rtmp"), http: open.addr("http")}
 }
 
 // openDescriptors returns how many descriptors this process has open, 0 where that

@@ -80,7 +80,7 @@ func TestReadyWhileDraining(t *testing.T) {
 	}
 	svc, p := startConfigured(t, floodTimeout, io.Discard, cfg)
 	defer close(drained)
-	operators := svc.listeners.admin.Addr().String()
+	operators := svc.listeners.addr("admin")
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	status := func(address, path string) int {
 		resp, err := client.Get("http://" + address + path)
@@ -152,7 +152,7 @@ func TestShutdownTellsTheEndsOfThoseWhoAreCutOff(t *testing.T) {
 	for _, tag := range append(madeHeader(), stream2M.frames(time.Second)...) {
 		require.NoError(t, publisher.Write(tag))
 	}
-	viewer, err := net.Dial("tcp", open.http.Addr().String())
+	viewer, err := net.Dial("tcp", open.addr("http"))
 	require.NoError(t, err)
 	defer viewer.Close()
 	viewer.(*net.TCPConn).SetReadBuffer(4096)

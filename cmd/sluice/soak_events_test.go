@@ -97,7 +97,7 @@ func soakEvents(t *testing.T, format string, d time.Duration) {
 		environ = append(environ, "SLUICE_PUBLISH_AUTH=url", "SLUICE_WATCH_AUTH=url", "SLUICE_AUTH_URL="+e.server.URL, "SLUICE_AUTH_FORMAT="+format)
 	}
 	e.svc, e.p = permitted(t, log, environ...)
-	e.operator = operator{t, e.svc.listeners.admin.Addr().String()}
+	e.operator = operator{t, e.svc.listeners.addr("admin")}
 	e.over = time.Now().Add(d)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

@@ -187,7 +187,7 @@ func (w *soak) everyProtocolWatched() bool {
 
 // serve starts the service with a policy, an observer and metrics.
 func (w *soak) serve(cfg config) (failed <-chan error) {
-	cfg.MetricsAddr = "127.0.0.1:0"
+	cfg.MetricsAddr = addresses{"127.0.0.1:0"}
 	cfg.authorize, cfg.observe = soakPolicy, w.observer.observe
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
@@ -197,7 +197,7 @@ func (w *soak) serve(cfg config) (failed <-chan error) {
 	require.NoError(w.t, err)
 	l, err := listen(w.t.Context(), cfg)
 	require.NoError(w.t, err)
-	w.rtmpAddr, w.httpAddr = l.rtmp.Addr().String(), l.http.Addr().String()
+	w.rtmpAddr, w.httpAddr = l.addr("rtmp"), l.addr("http")
 	w.svc = mustService(cfg, l, log)
 	return w.svc.Start()
 }

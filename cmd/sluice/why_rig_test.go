@@ -62,7 +62,7 @@ func startWhy(t *testing.T, environ ...string) *whyRig {
 // ask asks the operators' API.
 func (r *whyRig) ask(path string, answer any) {
 	r.t.Helper()
-	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, "http://"+r.listeners.admin.Addr().String()+path, nil)
+	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, "http://"+r.listeners.addr("admin")+path, nil)
 	require.NoError(r.t, err)
 	req.Header.Set("Authorization", "Bearer "+adminToken)
 	req.Close = true

@@ -133,6 +133,15 @@ type Figures struct {
 	TurnedByAddress uint64 `json:"turned_by_address"` // turned away: there were enough from their address
 }
 
+// Plus returns the sums of two Figures, those of several listeners.
+func (f Figures) Plus(other Figures) Figures {
+	return Figures{
+		Open: f.Open + other.Open, Pending: f.Pending + other.Pending, Asking: f.Asking + other.Asking, Idle: f.Idle + other.Idle,
+		Admitted: f.Admitted + other.Admitted, GivenUp: f.GivenUp + other.GivenUp,
+		TurnedFull: f.TurnedFull + other.TurnedFull, TurnedByAddress: f.TurnedByAddress + other.TurnedByAddress,
+	}
+}
+
 // New returns an admission control. It must be closed.
 func New(cfg Config) *Control {
 	if cfg.Patience <= 0 {

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// endpoint is a listener as a client names it: a host that works in a URL, and
+// the port that was really opened.
+type endpoint struct {
+	host string // name or IP address, without brackets
+	port int
+	any  bool // the listener takes connections on every interface
+}
+
+// endpointOf looks at an open listener; addr is the address that was asked for,
+// since its host may be a name.
+func endpointOf(l net.Listener, addr string) endpoint {
+	tcp := l.Addr().(*net.TCPAddr)
+	e := endpoint{host: tcp.IP.String(), port: tcp.Port}
+	if tcp.IP.IsUnspecified() {
+		e.host, e.any = "localhost", true
+	} else if host, _, err := splitAddr(addr); err == nil && !wildcard(host) {
+		e.host = host
+	}
+	return e
+}
+
+// ports are the ports that the schemes of URLs have anyway.
+var ports = map[string]int{"rtmp": 1935, "rtmps": 443, "http": 80, "ws": 80, "https": 443, "wss": 443}
+
+// url returns scheme://host[:port]path, without the port that the scheme has
+// anyway.
+func (e endpoint) url(scheme, path string) string {
+	host := e.host
+	switch {
+	case e.port != ports[scheme]:
+		host = net.JoinHostPort(host, strconv.Itoa(e.port))
+	case strings.Contains(host, ":"):
+		host = "[" + host + "]"
+	}
+	return scheme + "://" + host + path
+}
+
+// urls returns URLs at all listeners of some kinds, each once. schemes are those of the kinds.
+func (l listeners) urls(path string, schemes map[string]string) (urls []string) {
+	for _, open := range l {
+		if scheme, ok := schemes[open.kind]; ok {
+			if url := endpointOf(open, open.asked).url(scheme, path); !slices.Contains(urls, url) {
+				urls = append(urls, url)
+			}
+		}
+	}
+	return urls
+}
+
+// Schemes of URLs, by the kind of the listener.
+var (
+	ofRTMP      = map[string]string{kindRTMP: "rtmp", kindRTMPS: "rtmps"}
+	ofHTTP      = map[string]string{kindHTTP: "http", kindHTTPS: "https"}
+	ofWebSocket = map[string]string{kindHTTP: "ws", kindHTTPS: "wss"}
+)
+
+// first returns the first of some URLs, empty if there is none.
+func first(urls []string) string {
+	if len(urls) == 0 {
+		return ""
+	}
+	return urls[0]
+}
+
+// announce tells where to publish and where to watch: in words, or as one line of JSON
+// where that is the form of the log. It does so at every log level, since nothing else
+// tells a port that was chosen freely.
+func announce(w io.Writer, cfg config, l listeners) {
+	if cfg.LogForm == "json" {
+		said := []any{
+			"version", versionText(), "publish", first(l.urls("/live/NAME", ofRTMP)), "page", first(l.urls("/", ofHTTP)),
+		}
+		for _, of := range cfg.listening() {
+			said = append(said, of.kind+"_addr", l.addr(of.kind))
+		}
+		newLogger(w, cfg.LogForm, slog.LevelInfo).Info("ready", said...)
+		return
+	}
+	fmt.Fprintf(w, "Sluice %s is ready.\n\n", versionText())
+	publish := l.urls("/live/NAME", ofRTMP)
+	if len(publish) > 0 {
+		publish = append(publish, "in OBS: server "+first(l.urls("/live", ofRTMP))+", stream key NAME")
+	}
+	tell(w, "Publish", publish)
+	pages := l.urls("/", ofHTTP)
+	if len(pages) > 0 {
+		pages[len(pages)-1] += " in a browser"
+	}
+	tell(w, "Watch", slices.Concat(pages, l.urls("/live/NAME", ofRTMP),
+		l.urls("/live/NAME.flv", ofHTTP), l.urls("/live/NAME.flv", ofWebSocket)))
+	if cfg.Demo {
+		tell(w, "Demo", l.urls("/?stream=live/demo", ofHTTP))
+	}
+	for _, open := range l.of(kindAdmin) {
+		tell(w, "Operators", []string{"http://" + open.Addr().String() + "/admin in a browser, with the token"})
+	}
+	for _, open := range l.of(kindMetrics) {
+		tell(w, "Metrics", []string{"http://" + open.Addr().String() + "/metrics"})
+	}
+	tellOutward(w, l)
+	fmt.Fprintln(w)
+}
+
+// tell writes lines under a title.
+func tell(w io.Writer, title string, lines []string) {
+	for i, line := range lines {
+		if i > 0 {
+			title = ""
+		}
+		fmt.Fprintf(w, "  %-9s %s\n", title, line)
+	}
+}
+
+// tellOutward tells what other machines call this one, where that is so for all that was told.
+func tellOutward(w io.Writer, l listeners) {
+	for _, open := range l.of(kindRTMP, kindRTMPS, kindHTTP, kindHTTPS) {
+		if !endpointOf(open, open.asked).any {
+			return
+		}
+	}
+	if ip := outwardIP(); ip != nil {
+		fmt.Fprintf(w, "  From other machines: %s in place of localhost\n", ip)
+	}
+}
+
+// outwardIP returns an address by which other machines may reach this one: the
+// first IPv4 address that isn't loopback or link-local, or nil.
+func outwardIP() net.IP {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && n.IP.IsGlobalUnicast() {
+			return n.IP
+		}
+	}
+	return nil
+}
