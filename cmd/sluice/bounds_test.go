@@ -28,6 +28,8 @@ var bounds = []struct{ what, bound, beyond string }{
 	{"a PROXY header: bytes of version 1; of version 2; time for it", "{cmd/sluice/proxied.maxV1 bytes}; {cmd/sluice/proxied.maxV2 bytes}; {cmd/sluice/proxied.headerTimeout}", "closed"},
 	{"PROXY headers of a port that have not come with their connections", "{cmd/sluice/proxied.maxHeaders}", "the oldest are closed, none younger than {cmd/sluice/proxied.slowHeader}; until then the port waits"},
 	{"X-Forwarded-For: addresses; bytes", "{cmd/sluice/proxied.maxHops}; {cmd/sluice/proxied.maxForwarded bytes}", "what stands further left is not looked at"},
+	{"pairs of files with certificates, or names for which they are obtained; bytes of a file", "{cmd/sluice/certificate.MaxCertificates}; {cmd/sluice/certificate.maxFile bytes}",
+		"an error at the start; the same, and later the old one is served"},
 	{"streams", "{hub.defaultMaxStreams}; as many more may be published when viewers wait for that many", "refused, \"too many\""},
 	{"viewers of a stream", "none; {SLUICE_MAX_VIEWERS}", "refused, \"too many\""},
 	{"bitrate of a publisher", "none; {SLUICE_MAX_BITRATE}, of which twice as much passes for {hub.allowanceWindow}", "ended, `NetStream.Publish.Rejected`"},

@@ -15,6 +15,7 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
+	"sluice/cmd/sluice/certificate"
 	"sluice/httpflv/answer"
 	"sluice/hub"
 	"sluice/hub/archive"
@@ -69,6 +70,7 @@ type config struct {
 
 	AccessSettings
 	ControlSettings
+	TLSSettings
 
 	memory int64 // bytes that there are, 0 if unknown; from setUpMemory
 
@@ -77,6 +79,7 @@ type config struct {
 	observe          func(hub.Event)                                        // nil for nobody
 	archive          *archive.Archive                                       // of RecordDir; nil for none
 	permission       *permission                                            // nil permits everything
+	certificates     *certificate.Source                                    // nil for none
 	state            io.Closer                                              // keeps StateDir for this process; nil for none
 }
 
@@ -91,7 +94,7 @@ type settings interface {
 
 // parts returns the parts that check themselves.
 func (c *config) parts() []settings {
-	return []settings{&c.AccessSettings, &c.ControlSettings}
+	return []settings{&c.AccessSettings, &c.ControlSettings, tlsNeeds{&c.TLSSettings, c}}
 }
 
 // variable is one line of the help text: a field of config as its tags tell it.

@@ -264,6 +264,12 @@ var badSettings = []struct{ set, want string }{
 	{"METRICS_STREAMS=all", "whole number"},
 	{"TRUSTED_PROXIES=proxy.example", "neither an address nor a network"},
 	{"PROXY_PROTOCOL=smtp", `"smtp" is not one of off, rtmp, http`},
+	{"TLS_CERT=/a b.pem", "a space in a path is written %20"},
+	{"TLS_KEY=/a%b.pem", "two hexadecimal digits"},
+	{"TLS_DOMAINS=media.example.com 192.0.2.1", `"192.0.2.1" is an address`},
+	{"TLS_DOMAINS=*.example.com", "only be obtained by way of the DNS"},
+	{"TLS_DOMAINS=localhost", "a name that the world knows"},
+	{"ACME_URL=http://acme.example.com/directory", "must be a URL like https://"},
 }
 
 // anyText are variables that may hold any text: what is wrong with a folder shows when it
@@ -329,7 +335,7 @@ func TestConfigUnknownNames(t *testing.T) {
 		"SLUICE_GOP_MAXBYTES":                 "SLUICE_GOP_MAX_BYTES",
 		"sluice_demo":                         "SLUICE_DEMO",
 		"Sluice_Max_Lag":                      "SLUICE_MAX_LAG",
-		"SLUICE_TLS_CERT":                     "",
+		"SLUICE_TLS_CERTS":                    "SLUICE_TLS_CERT",
 		"SLUICE_":                             "",
 		"SLUICE_PORT":                         "",
 		"SLUICE_X_SERVICE_HOSE":               "",
@@ -440,5 +446,6 @@ func TestVariableNames(t *testing.T) {
 		"SLUICE_ADMIN_ADDR", "SLUICE_ADMIN_TOKEN", "SLUICE_ADMIN_PLAINTEXT",
 		"SLUICE_METRICS_ADDR", "SLUICE_METRICS_TOKEN", "SLUICE_METRICS_STREAMS",
 		"SLUICE_TRUSTED_PROXIES", "SLUICE_PROXY_PROTOCOL", "SLUICE_STATE_DIR",
+		"SLUICE_TLS_CERT", "SLUICE_TLS_KEY", "SLUICE_TLS_DOMAINS", "SLUICE_ACME_URL",
 	}, names)
 }

@@ -186,8 +186,12 @@ func forwarded(srv *http.Server, cfg *config) {
 	}
 }
 
-// reload reads the secrets that stand in files anew. What is wrong changes nothing.
+// reload reads the secrets and the certificates that stand in files anew. What is wrong changes
+// nothing.
 func (s *service) reload(environ []string) {
+	if s.certificates != nil {
+		s.certificates.Reload()
+	}
 	cfg, err := loadConfig(environ)
 	if err != nil {
 		s.log.Error("the secrets are not read again: the configuration has mistakes", "error", err)

@@ -83,6 +83,9 @@ func (c *config) open(log *slog.Logger) (err error) {
 	if c.permission, err = openPermission(c, log); err != nil {
 		return err
 	}
+	if c.certificates, err = openCertificates(c, log); err != nil {
+		return err
+	}
 	c.archive, err = openArchive(*c, log)
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sluice/cmd/sluice/admission"
+	"sluice/cmd/sluice/certificate"
 	"sluice/cmd/sluice/demo"
 	"sluice/cmd/sluice/event"
 	"sluice/cmd/sluice/metrics"
@@ -41,11 +42,12 @@ type service struct {
 	demo      bool
 	recordings
 
-	permission     *permission      // nil permits everything
-	notifier       *event.Notifier  // nil if nobody is told
-	monitor        *monitor.Monitor // nil if nobody is told, and nobody can ask
-	admin          *http.Server     // operators' address; nil without
-	scraped        *http.Server     // metrics on their own address; nil without
+	permission     *permission         // nil permits everything
+	certificates   *certificate.Source // nil for none
+	notifier       *event.Notifier     // nil if nobody is told
+	monitor        *monitor.Monitor    // nil if nobody is told, and nobody can ask
+	admin          *http.Server        // operators' address; nil without
+	scraped        *http.Server        // metrics on their own address; nil without
 	operators      *admission.Control
 	metrics        *metrics.Metrics // nil without either
 	connections    map[string]func() admission.Figures
@@ -62,7 +64,7 @@ type service struct {
 func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 	s := &service{
 		log: log, demo: cfg.Demo, permission: cfg.permission, maxConnections: cfg.MaxConnections, started: time.Now(),
-		state: cfg.state, connections: make(map[string]func() admission.Figures),
+		certificates: cfg.certificates, state: cfg.state, connections: make(map[string]func() admission.Figures),
 	}
 	cfg.authorizeTimeout = cmp.Or(cfg.authorizeTimeout, max(defaultAuthorizeTimeout, cfg.AuthTimeout+answeredGrace))
 	s.admission = admission.New(admission.Config{
@@ -235,6 +237,9 @@ func (s *service) Start() <-chan error {
 	s.stop = cancel
 	if s.permission != nil && s.permission.remote != nil {
 		s.running.Go(func() { s.permission.remote.Run(ctx) })
+	}
+	if s.certificates != nil {
+		s.running.Go(func() { s.certificates.Run(ctx) })
 	}
 	if s.notifier != nil {
 		s.notifier.Started()
