@@ -3,6 +3,7 @@ package rtmp
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -22,10 +23,16 @@ import (
 // URLs are rtmp://host[:port]/app[/app…]/name[?query], where port is 1935 by
 // default, the last segment of the path is the name and everything before it the
 // app; the query goes with the name. Percent escapes are sent as they are, as
-// ffmpeg does.
+// ffmpeg does. With rtmps:// the connection is encrypted by TLS, and port is 443.
 type Client struct {
 	// Dial opens the connection; a net.Dialer does if nil.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// TLS is how a connection to an rtmps URL is encrypted. Its ServerName is the URL's
+	// host if empty, and nil the zero configuration.
+	TLS *tls.Config
+	// DialTLS opens the connection to an rtmps URL and makes its handshake; if nil, Dial
+	// does the one and TLS tells the other.
+	DialTLS func(ctx context.Context, network, address string) (net.Conn, error)
 	// FlashVer is the client's name for itself: "FMLE/3.0 (compatible; Sluice)" for
 	// publishing and "LNX 9,0,124,2" for playing if empty, which every server
 	// takes.
@@ -51,6 +58,7 @@ const (
 	defaultOpenTimeout = 10 * time.Second
 	defaultReadTimeout = 60 * time.Second
 	defaultPort        = "1935"
+	defaultTLSPort     = "443"
 	// closeTimeout is how long a Publisher that closes waits for the server to take
 	// its last words, and then to have taken everything and close as well; and how
 	// long one whose server has closed waits for that server's last words.
@@ -67,6 +75,7 @@ type target struct {
 	address   string // host:port
 	app, name string // as sent
 	tcURL     string
+	secure    bool // rtmps
 }
 
 // parseURL divides a URL.
@@ -76,8 +85,13 @@ func parseURL(rawURL string) (target, error) {
 		// The error of net/url repeats the URL, which may hold a stream key.
 		return target{}, errors.New("rtmp: malformed URL")
 	}
-	if u.Scheme != "rtmp" || u.Hostname() == "" {
-		return target{}, errors.New("rtmp: URL is not rtmp://HOST/APP/NAME")
+	secure := u.Scheme == "rtmps"
+	if u.Scheme != "rtmp" && !secure || u.Hostname() == "" {
+		return target{}, errors.New("rtmp: URL is not rtmp://HOST/APP/NAME or rtmps://HOST/APP/NAME")
+	}
+	port := defaultPort
+	if secure {
+		port = defaultTLSPort
 	}
 	path := strings.TrimPrefix(u.EscapedPath(), "/")
 	i := strings.LastIndexByte(path, '/')
@@ -85,10 +99,11 @@ func parseURL(rawURL string) (target, error) {
 		return target{}, errors.New("rtmp: URL without app and name: rtmp://HOST/APP/NAME")
 	}
 	t := target{
-		address: net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), defaultPort)),
+		address: net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), port)),
 		app:     path[:i],
 		name:    path[i+1:],
-		tcURL:   "rtmp://" + u.Host + "/" + path[:i],
+		tcURL:   u.Scheme + "://" + u.Host + "/" + path[:i],
+		secure:  secure,
 	}
 	if u.RawQuery != "" {
 		t.name += "?" + u.RawQuery
@@ -131,13 +146,9 @@ func (c *Client) open(ctx context.Context, rawURL, flashVer string, prepare func
 	limit := time.Now().Add(orDefault(c.OpenTimeout, defaultOpenTimeout))
 	dialCtx, cancel := context.WithDeadline(ctx, limit)
 	defer cancel()
-	dial := c.Dial
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
-	}
-	nc, err := dial(dialCtx, "tcp", t.address)
+	nc, err := c.dial(dialCtx, t)
 	if err != nil {
-		return nil, nil, fmt.Errorf("rtmp: dialing: %w", err)
+		return nil, nil, err
 	}
 	cc = &clientConn{
 		conn:   newConn(nc, orDefault(c.WriteTimeout, defaultWriteTimeout)),
@@ -152,6 +163,38 @@ func (c *Client) open(ctx context.Context, rawURL, flashVer string, prepare func
 		return nil, nil, cc.abandon(ctx, stop, err)
 	}
 	return cc, stop, nil
+}
+
+// dial opens a connection, and makes its TLS handshake where it has one.
+func (c *Client) dial(ctx context.Context, t target) (net.Conn, error) {
+	dial := c.Dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	handshake := t.secure && c.DialTLS == nil
+	if t.secure && c.DialTLS != nil {
+		dial = c.DialTLS
+	}
+	nc, err := dial(ctx, "tcp", t.address)
+	if err != nil {
+		return nil, fmt.Errorf("rtmp: dialing: %w", err)
+	}
+	if !handshake {
+		return nc, nil
+	}
+	config := c.TLS.Clone()
+	if config == nil {
+		config = new(tls.Config)
+	}
+	if config.ServerName == "" {
+		config.ServerName, _, _ = net.SplitHostPort(t.address)
+	}
+	tc := tls.Client(nc, config)
+	if err := tc.HandshakeContext(ctx); err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("rtmp: TLS handshake: %w", err)
+	}
+	return tc, nil
 }
 
 // abandon closes a connection whose opening failed and returns why.

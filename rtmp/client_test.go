@@ -187,7 +187,7 @@ func TestClientIsToldWhyItWasEnded(t *testing.T) {
 
 func TestClientRefusesURLs(t *testing.T) {
 	var c Client
-	for _, u := range []string{"", "http://h/a/b", "rtmp://h", "rtmp://h/a", "rtmp://h/a/", "rtmp:///a/b", "rtmp://h:x/a/b?key=secret", "rtmp://h/%zz/b?key=secret"} {
+	for _, u := range []string{"", "http://h/a/b", "rtmp://h", "rtmp://h/a", "rtmp://h/a/", "rtmp:///a/b", "rtmps://h/a", "rtmp://h:x/a/b?key=secret", "rtmp://h/%zz/b?key=secret"} {
 		_, err := c.Publish(t.Context(), u)
 		require.Error(t, err, u)
 		assert.NotContains(t, err.Error(), "secret")
@@ -199,9 +199,11 @@ func TestClientURLs(t *testing.T) {
 		url  string
 		want target
 	}{
-		{"rtmp://h/live/a", target{"h:1935", "live", "a", "rtmp://h/live"}},
-		{"rtmp://u:p@h:9/a/b/c?x=/y", target{"h:9", "a/b", "c?x=/y", "rtmp://h:9/a/b"}},
-		{"rtmp://[::1]/live/a%20b", target{"[::1]:1935", "live", "a%20b", "rtmp://[::1]/live"}},
+		{"rtmp://h/live/a", target{"h:1935", "live", "a", "rtmp://h/live", false}},
+		{"rtmp://u:p@h:9/a/b/c?x=/y", target{"h:9", "a/b", "c?x=/y", "rtmp://h:9/a/b", false}},
+		{"rtmp://[::1]/live/a%20b", target{"[::1]:1935", "live", "a%20b", "rtmp://[::1]/live", false}},
+		{"rtmps://h/live/a", target{"h:443", "live", "a", "rtmps://h/live", true}},
+		{"rtmps://h:1/live/a", target{"h:1", "live", "a", "rtmps://h:1/live", true}},
 	} {
 		got, err := parseURL(tt.url)
 		require.NoError(t, err)
