@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"sluice/cmd/sluice/websocket"
 )
 
 // counter holds the viewers that only count the bytes they are sent. Its methods
@@ -51,7 +53,7 @@ func (p protocol) tell(received, spoke int64, silent time.Duration) []byte {
 	case p == rtmpPlay && (received-spoke >= ackEvery || silent >= speakEvery):
 		return appendAck(nil, uint32(received))
 	case p == wsFLV && silent >= speakEvery:
-		return appendControlFrame(nil, opPong, nil)
+		return websocket.AppendPong(nil, nil)
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"sluice/cmd/sluice/websocket"
 	"sluice/flv"
 	"sluice/rtmp"
 )
@@ -161,6 +162,16 @@ func (v *viewer) get(u *url.URL, from int64) error {
 	return nil
 }
 
+// upgrade makes the opening handshake of a WebSocket. What came after it is in rest.
+func upgrade(conn net.Conn, u *url.URL) (rest []byte, err error) {
+	key := websocket.NewKey()
+	answer, rest, err := ask(conn, websocket.Request(u, "sluice-bench", key))
+	if err != nil {
+		return nil, err
+	}
+	return rest, websocket.Accept(answer, key)
+}
+
 // ask writes a request and reads the head of the answer, and rest, what came of
 // its body at the same time.
 func ask(conn net.Conn, request string) (answer *http.Response, rest []byte, err error) {
@@ -210,7 +221,7 @@ func (v *viewer) reader() tagReader {
 	var body io.Reader = bufio.NewReaderSize(io.MultiReader(bytes.NewReader(v.rest), v.conn), readBuffer)
 	switch {
 	case v.protocol == wsFLV:
-		body = &messages{in: body, out: v.conn}
+		body = &websocket.Reader{In: body, Out: v.conn}
 	case v.chunked:
 		body = httputil.NewChunkedReader(body)
 	}

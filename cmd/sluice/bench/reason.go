@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"sluice/cmd/sluice/websocket"
 	"sluice/rtmp"
 )
 
@@ -24,10 +25,19 @@ func (e refusedError) Error() string { return e.text }
 func reason(err error) string {
 	var status *rtmp.StatusError
 	var refused refusedError
+	var notUpgraded *websocket.StatusError
+	var closed *websocket.CloseError
+	var broken *websocket.ProtocolError
 	var errno syscall.Errno
 	switch {
 	case errors.As(err, &refused):
 		return refused.text
+	case errors.As(err, &notUpgraded):
+		return notUpgraded.Error()
+	case errors.As(err, &closed):
+		return closed.Error()
+	case errors.As(err, &broken):
+		return broken.Error()
 	case errors.As(err, &status):
 		return "refused: " + status.Code
 	case errors.Is(err, context.Canceled):
