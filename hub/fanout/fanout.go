@@ -14,7 +14,7 @@
 // An Outlet is the write half of one connection and keeps what goes out through
 // it in order, whether a viewer's media or a session's own messages. One that
 // can't take everything at once, and one whose connection has no file descriptor
-// to write to directly (TLS, HTTP/2), is written to by a goroutine of its own, by
+// to write to directly (HTTP/2), is written to by a goroutine of its own, by
 // the same code on the same cursors.
 package fanout
 

@@ -30,8 +30,9 @@ func BenchmarkPass(b *testing.B) {
 		"audio": func(int) (uint64, hub.WatchOptions) { return 1, hub.WatchOptions{NoVideo: true} },
 	}
 	for _, kind := range []string{"one", "mix", "audio"} {
-		b.Run(kind, func(b *testing.B) { benchmarkPass(b, 1000, kinds[kind]) })
+		b.Run(kind, func(b *testing.B) { benchmarkPass(b, 1000, kinds[kind], false) })
 	}
+	b.Run("encrypted", func(b *testing.B) { benchmarkPass(b, 1000, kinds["one"], true) })
 }
 
 // threadTime is what the thread has used of a processor: other programs take turns from
@@ -42,7 +43,7 @@ func threadTime() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-func benchmarkPass(b *testing.B, viewers int, kind func(i int) (uint64, hub.WatchOptions)) {
+func benchmarkPass(b *testing.B, viewers int, kind func(i int) (uint64, hub.WatchOptions), seal bool) {
 	h := hub.New(hub.Config{PublisherGrace: -1})
 	pool := New(Config{Workers: 1, Coalesce: time.Hour})
 	defer pool.Close()
@@ -80,7 +81,11 @@ func benchmarkPass(b *testing.B, viewers int, kind func(i int) (uint64, hub.Watc
 		require.NoError(b, err)
 		defer v.Close()
 		require.NoError(b, v.Wait(b.Context()))
-		pool.NewOutlet(near).Attach(Feed{Viewer: v, Framer: &formed{form: form}})
+		out := Conn(near)
+		if seal {
+			out, _ = encrypted(b, near, far)
+		}
+		pool.NewOutlet(out).Attach(Feed{Viewer: v, Framer: &formed{form: form}})
 		sent[i] = v
 	}
 	w := pool.workers[0]
