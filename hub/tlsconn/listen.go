@@ -297,6 +297,15 @@ type Figures struct {
 	Rejected int64 // anything else: no common version or cipher, no certificate for the name, broken records
 }
 
+// Plus returns the sums of two Figures, those of several listeners.
+func (f Figures) Plus(other Figures) Figures {
+	return Figures{
+		Pending: f.Pending + other.Pending, Done: f.Done + other.Done, Resumed: f.Resumed + other.Resumed,
+		TimedOut: f.TimedOut + other.TimedOut, NotTLS: f.NotTLS + other.NotTLS,
+		Left: f.Left + other.Left, Rejected: f.Rejected + other.Rejected,
+	}
+}
+
 // Figures returns the figures of now.
 func (t *Listener) Figures() Figures {
 	t.mu.Lock()
