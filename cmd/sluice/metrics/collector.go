@@ -12,6 +12,7 @@ import (
 	"sluice/hub/access/token"
 	"sluice/hub/fanout"
 	"sluice/hub/record"
+	"sluice/hub/tlsconn"
 )
 
 // moment is what one scrape has read.
@@ -22,6 +23,7 @@ type moment struct {
 	watched     []hub.Watched
 	pool        fanout.Figures
 	connections map[string]admission.Figures
+	handshakes  map[string]tlsconn.Figures
 	keys        token.RemoteState
 	events      map[string]event.QueueTotals // by receiver
 	recordings  record.Totals
@@ -31,10 +33,13 @@ type moment struct {
 func read(c *Config) *moment {
 	m := &moment{
 		cfg: c, sessions: c.Hub.Totals(), streams: c.Hub.StreamTotals(), pool: c.Pool.Figures(),
-		connections: make(map[string]admission.Figures), events: make(map[string]event.QueueTotals),
+		connections: make(map[string]admission.Figures), handshakes: make(map[string]tlsconn.Figures), events: make(map[string]event.QueueTotals),
 	}
 	for protocol, figures := range c.Connections {
 		m.connections[known(protocol, listeners)] = figures()
+	}
+	for protocol, figures := range c.Handshakes {
+		m.handshakes[known(protocol, listeners)] = figures()
 	}
 	if c.Keys != nil {
 		m.keys = c.Keys()
@@ -107,6 +112,9 @@ func figuresOf(c *Config) []figure {
 	all = append(all, sessionFigures()...)
 	all = append(all, streamFigures()...)
 	all = append(all, fanoutFigures()...)
+	if c.Handshakes != nil {
+		all = append(all, handshakeFigures()...)
+	}
 	if c.Keys != nil {
 		all = append(all, keyFigures()...)
 	}
@@ -180,7 +188,7 @@ func connectionFigures() []figure {
 					emit(float64(f.Open-f.Pending-f.Asking-f.Idle), protocol, "active")
 				}
 			}},
-		{"sluice_connections_limit", "How many connections of rtmp and http together may be open; 0 for no bound.", gauge, nil,
+		{"sluice_connections_limit", "How many connections of clients may be open, those of operators aside; 0 for no bound.", gauge, nil,
 			one(func(m *moment) int { return m.cfg.MaxConnections })},
 		{"sluice_connections_admitted_total", "Connections that were admitted.", counter, []string{"protocol"},
 			each(func(f admission.Figures) uint64 { return f.Admitted })},
@@ -191,6 +199,30 @@ func connectionFigures() []figure {
 				for protocol, f := range m.connections {
 					emit(float64(f.TurnedFull), protocol, "full")
 					emit(float64(f.TurnedByAddress), protocol, "address")
+				}
+			}},
+	}
+}
+
+// handshakeFigures are those of TLS.
+func handshakeFigures() []figure {
+	return []figure{
+		{"sluice_tls_handshakes", "Handshakes of TLS under way.", gauge, []string{"protocol"},
+			func(m *moment, emit func(float64, ...string)) {
+				for protocol, f := range m.handshakes {
+					emit(float64(f.Pending), protocol)
+				}
+			}},
+		{"sluice_tls_handshakes_total", "Handshakes of TLS: full ones, those resumed by a ticket at a fraction of the cost, and those that failed: timeout, " +
+			"not tls, client left, and rejected (no version or cipher in common, no certificate, broken).", counter, []string{"protocol", "result"},
+			func(m *moment, emit func(float64, ...string)) {
+				for protocol, f := range m.handshakes {
+					emit(float64(f.Done-f.Resumed), protocol, "full")
+					emit(float64(f.Resumed), protocol, "resumed")
+					emit(float64(f.TimedOut), protocol, "timeout")
+					emit(float64(f.NotTLS), protocol, "not tls")
+					emit(float64(f.Left), protocol, "client left")
+					emit(float64(f.Rejected), protocol, "rejected")
 				}
 			}},
 	}

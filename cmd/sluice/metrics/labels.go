@@ -12,7 +12,7 @@ import (
 const other = "other"
 
 // listeners are those of connections; admin are those of operators and for metrics.
-var listeners = []string{"rtmp", "http", "admin"}
+var listeners = []string{"rtmp", "rtmps", "http", "https", "admin"}
 
 // receivers are those of events.
 var receivers = []string{"webhook", "exec"}

@@ -3,7 +3,7 @@
 // Grafana and rules for alerts.
 //
 // Nothing that a client chose is a label, but for the names of the most watched streams where an
-// operator wants those (Config.Streams). Without them there are 300 series at the most, Go's own
+// operator wants those (Config.Streams). Without them there are 350 series at the most, Go's own
 // included. Counters never decrease while the process runs.
 //
 // Most figures are read from the parts when somebody scrapes, which looks at each viewer once, for
@@ -31,6 +31,7 @@ import (
 	"sluice/hub/access/token"
 	"sluice/hub/fanout"
 	"sluice/hub/record"
+	"sluice/hub/tlsconn"
 )
 
 // Bounds on scrapes.
@@ -50,9 +51,12 @@ type Config struct {
 	Hub     Hub
 	Pool    interface{ Figures() fanout.Figures }
 
-	// Connections are the figures of connections by what they are for: rtmp, http and admin.
+	// Connections are the figures of connections by what they are for: rtmp, rtmps, http, https and
+	// admin.
 	Connections map[string]func() admission.Figures
-	// MaxConnections bounds those of rtmp and http together; 0 for no bound.
+	// Handshakes are those of TLS, likewise.
+	Handshakes map[string]func() tlsconn.Figures
+	// MaxConnections bounds the connections of all but admin together; 0 for no bound.
 	MaxConnections int
 	// Memory is what there is for the process, in bytes; 0 if it is not known.
 	Memory int64

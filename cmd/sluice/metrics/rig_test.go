@@ -18,6 +18,7 @@ import (
 	"sluice/hub/access/token"
 	"sluice/hub/fanout"
 	"sluice/hub/record"
+	"sluice/hub/tlsconn"
 )
 
 // said is a hub and a pool that say what they are told to.
@@ -69,8 +70,14 @@ func everything(t testing.TB) (*Metrics, *said) {
 			return admission.Figures{Open: 10, Pending: 1, Asking: 2, Idle: 3, Admitted: 4, GivenUp: 5, TurnedFull: 6, TurnedByAddress: 7}
 		}
 	}
+	handshakes := make(map[string]func() tlsconn.Figures)
+	for _, protocol := range []string{"rtmps", "https", "admin"} {
+		handshakes[protocol] = func() tlsconn.Figures {
+			return tlsconn.Figures{Pending: 1, Done: 20, Resumed: 8, TimedOut: 3, NotTLS: 4, Left: 5, Rejected: 6}
+		}
+	}
 	m := New(Config{
-		Version: "v1", Hub: s, Pool: s, Connections: connections, MaxConnections: 100, Memory: 1 << 30,
+		Version: "v1", Hub: s, Pool: s, Connections: connections, Handshakes: handshakes, MaxConnections: 100, Memory: 1 << 30,
 		Ready: func() error { return errors.New("full") },
 		Methods: map[hub.Role][]string{
 			hub.RolePublish: {"open", "key", "streamkey", "sign", "jwt", "url", "none"},
