@@ -96,18 +96,22 @@ func announce(w io.Writer, cfg config, l listeners) {
 	tell(w, "Publish", publish)
 	pages := l.urls("/", ofHTTP)
 	if len(pages) > 0 {
-		pages[len(pages)-1] += " in a browser"
+		pages[0] += " in a browser"
 	}
 	tell(w, "Watch", slices.Concat(pages, l.urls("/live/NAME", ofRTMP),
 		l.urls("/live/NAME.flv", ofHTTP), l.urls("/live/NAME.flv", ofWebSocket)))
 	if cfg.Demo {
 		tell(w, "Demo", l.urls("/?stream=live/demo", ofHTTP))
 	}
+	scheme := "http://"
+	if cfg.AdminTLS {
+		scheme = "https://"
+	}
 	for _, open := range l.of(kindAdmin) {
-		tell(w, "Operators", []string{"http://" + open.Addr().String() + "/admin in a browser, with the token"})
+		tell(w, "Operators", []string{scheme + open.Addr().String() + "/admin in a browser, with the token"})
 	}
 	for _, open := range l.of(kindMetrics) {
-		tell(w, "Metrics", []string{"http://" + open.Addr().String() + "/metrics"})
+		tell(w, "Metrics", []string{scheme + open.Addr().String() + "/metrics"})
 	}
 	tellOutward(w, l)
 	fmt.Fprintln(w)

@@ -61,7 +61,7 @@ func TestConfigRelations(t *testing.T) {
 		{[]string{"METRICS_STREAMS=1"}, "SLUICE_METRICS_STREAMS is set, but neither"},
 		{[]string{"METRICS_ADDR=:0"}, "beyond loopback it needs SLUICE_METRICS_TOKEN"},
 		{[]string{"METRICS_ADDR=:0", "ADMIN_PLAINTEXT=true"}, "beyond loopback it needs SLUICE_METRICS_TOKEN"},
-		{[]string{"METRICS_ADDR=192.0.2.1:0", scraper}, "set SLUICE_ADMIN_PLAINTEXT=true"},
+		{[]string{"METRICS_ADDR=192.0.2.1:0", scraper}, "SLUICE_ADMIN_PLAINTEXT=true where"},
 		{[]string{"METRICS_ADDR=192.0.2.1:0", scraper, "ADMIN_PLAINTEXT=true"}, ""},
 		{[]string{token, "ADMIN_ADDR=[::1]:0", "METRICS_TOKEN=" + strings.TrimPrefix(token, "ADMIN_TOKEN=")}, "are one"},
 		{[]string{token, "ADMIN_ADDR=localhost:0"}, ""},

@@ -24,6 +24,7 @@ type ControlSettings struct {
 
 	AdminAddr      addresses `env:"ADMIN_ADDR" doc:"Addresses of the operators' API and console, listed as in SLUICE_RTMP_ADDR. Empty: there are none."`
 	AdminToken     secret    `env:"ADMIN_TOKEN" doc:"What operators show there (Authorization: Bearer), 16 characters or more."`
+	AdminTLS       bool      `env:"ADMIN_TLS" envDefault:"false" doc:"true serves the operators' API and console, and metrics, over https only, with the certificates of SLUICE_TLS_CERT or SLUICE_TLS_DOMAINS."`
 	AdminPlaintext bool      `env:"ADMIN_PLAINTEXT" envDefault:"false" doc:"true lets the operators' API, and metrics, be on other addresses than loopback although their tokens would cross the network in clear."`
 
 	MetricsAddr    addresses `env:"METRICS_ADDR" doc:"Own addresses for /metrics, listed likewise: on loopback without a token, unless one is set. Empty: metrics are on the operators' addresses only."`
@@ -31,10 +32,13 @@ type ControlSettings struct {
 	MetricsStreams int       `env:"METRICS_STREAMS" envDefault:"0" min:"0" max:"1000" doc:"How many streams have metrics by name, those that are watched most; 0 for none."`
 
 	TrustedProxies networks `env:"TRUSTED_PROXIES" doc:"Networks or addresses of the proxies in front, whose word counts for the address of a client: X-Forwarded-For, and the PROXY protocol where it is on."`
-	ProxyProtocol  words    `env:"PROXY_PROTOCOL" envDefault:"off" doc:"Where trusted proxies begin each connection with the PROXY protocol, version 1 or 2: off, or rtmp, http or the two, separated by a space or ;."`
+	ProxyProtocol  words    `env:"PROXY_PROTOCOL" envDefault:"off" doc:"Where trusted proxies begin each connection with the PROXY protocol, version 1 or 2, before TLS: off, or some of rtmp, rtmps, http and https, separated by spaces or ;."`
 
 	StateDir string `env:"STATE_DIR" doc:"Folder for what outlasts a restart, such as bans, which is made if it is missing. One process has it at a time. Empty: it is kept in memory only."`
 }
+
+// proxyWords are what SLUICE_PROXY_PROTOCOL may name.
+var proxyWords = []string{"off", kindRTMP, kindRTMPS, kindHTTP, kindHTTPS}
 
 // check says what is wrong with each value by itself.
 func (s *ControlSettings) check(c *valueCheck) {
@@ -45,7 +49,7 @@ func (s *ControlSettings) check(c *valueCheck) {
 	}
 	_, err := s.eventProgram()
 	c.value("EVENT_EXEC", s.EventExec, err)
-	c.value("PROXY_PROTOCOL", joinWords(s.ProxyProtocol), s.ProxyProtocol.in("off", "rtmp", "http"))
+	c.value("PROXY_PROTOCOL", joinWords(s.ProxyProtocol), s.ProxyProtocol.in(proxyWords...))
 	if s.AdminToken != "" && len(s.AdminToken) < admin.MinToken {
 		c.secret("ADMIN_TOKEN", fmt.Errorf("must have %d characters or more", admin.MinToken))
 	}
@@ -70,9 +74,9 @@ func (s *ControlSettings) relations() (problems []error) {
 		problems = append(problems, errors.New("SLUICE_ADMIN_TOKEN is set, but SLUICE_ADMIN_ADDR is not"))
 	case len(s.AdminAddr) > 0 && s.AdminToken == "":
 		problems = append(problems, errors.New("SLUICE_ADMIN_ADDR needs SLUICE_ADMIN_TOKEN"))
-	case len(s.AdminAddr) > 0 && !s.AdminAddr.areLoopback() && !s.AdminPlaintext:
+	case len(s.AdminAddr) > 0 && !s.AdminAddr.areLoopback() && !s.AdminPlaintext && !s.AdminTLS:
 		problems = append(problems, fmt.Errorf("SLUICE_ADMIN_ADDR=%q: beyond loopback the token would cross the network in "+
-			"clear: put a server with TLS in front, or set SLUICE_ADMIN_PLAINTEXT=true", s.AdminAddr))
+			"clear: set SLUICE_ADMIN_TLS=true, or SLUICE_ADMIN_PLAINTEXT=true where a server with TLS is in front", s.AdminAddr))
 	}
 	return append(problems, s.metricsRelations()...)
 }
@@ -85,6 +89,9 @@ func (s *ControlSettings) metricsRelations() (problems []error) {
 				problems = append(problems, fmt.Errorf("SLUICE_METRICS_%s is set, but neither SLUICE_METRICS_ADDR nor SLUICE_ADMIN_ADDR", name))
 			}
 		}
+		if s.AdminTLS {
+			problems = append(problems, errors.New("SLUICE_ADMIN_TLS is set, but neither SLUICE_ADMIN_ADDR nor SLUICE_METRICS_ADDR"))
+		}
 		return problems
 	}
 	if s.MetricsToken != "" && s.MetricsToken == s.AdminToken {
@@ -96,9 +103,9 @@ func (s *ControlSettings) metricsRelations() (problems []error) {
 	if s.MetricsToken == "" {
 		problems = append(problems, fmt.Errorf("SLUICE_METRICS_ADDR=%q: beyond loopback it needs SLUICE_METRICS_TOKEN", s.MetricsAddr))
 	}
-	if !s.AdminPlaintext {
+	if !s.AdminPlaintext && !s.AdminTLS {
 		problems = append(problems, fmt.Errorf("SLUICE_METRICS_ADDR=%q: beyond loopback the token would cross the network in "+
-			"clear: put a server with TLS in front, or set SLUICE_ADMIN_PLAINTEXT=true", s.MetricsAddr))
+			"clear: set SLUICE_ADMIN_TLS=true, or SLUICE_ADMIN_PLAINTEXT=true where a server with TLS is in front", s.MetricsAddr))
 	}
 	return problems
 }
@@ -131,7 +138,7 @@ func (s *ControlSettings) eventProgram() ([]string, error) {
 
 // proxied returns which listeners expect the PROXY protocol.
 func (s *ControlSettings) proxied() (listeners []string, err error) {
-	if err := s.ProxyProtocol.in("off", "rtmp", "http"); err != nil {
+	if err := s.ProxyProtocol.in(proxyWords...); err != nil {
 		return nil, err
 	}
 	if slices.Contains(s.ProxyProtocol, "off") {

@@ -117,15 +117,39 @@ func (c *config) checkListening() (problems []error) {
 		problems = append(problems, fmt.Errorf("%s and %s are off: nobody could publish or watch", variableOf(kindRTMP), variableOf(kindHTTP)))
 	}
 	for _, l := range c.listening() {
-		if (l.kind == kindRTMPS || l.kind == kindHTTPS) && len(l.addresses) > 0 && !c.hasCertificates() {
-			problems = append(problems, fmt.Errorf("%s needs %[2]sTLS_CERT and %[2]sTLS_KEY, or %[2]sTLS_DOMAINS", l.variable, envPrefix))
+		if slices.Contains(c.ProxyProtocol, l.kind) && len(l.addresses) == 0 {
+			problems = append(problems, fmt.Errorf("%sPROXY_PROTOCOL names %s, but %s has no address", envPrefix, l.kind, l.variable))
 		}
+	}
+	return append(problems, c.checkSecure()...)
+}
+
+// checkSecure says where listeners with TLS lack certificates, and certificates listeners.
+func (c *config) checkSecure() (problems []error) {
+	var secure []string // variables that want TLS
+	for _, of := range []struct {
+		variable string
+		wants    bool
+	}{
+		{variableOf(kindRTMPS), len(c.RTMPSAddr) > 0}, {variableOf(kindHTTPS), len(c.HTTPSAddr) > 0}, {envPrefix + "ADMIN_TLS", c.AdminTLS},
+	} {
+		if of.wants {
+			secure = append(secure, of.variable)
+		}
+	}
+	switch {
+	case len(secure) > 0 && !c.hasCertificates():
+		problems = append(problems, fmt.Errorf("%s needs %[2]sTLS_CERT and %[2]sTLS_KEY, or %[2]sTLS_DOMAINS", secure[0], envPrefix))
+	case len(secure) == 0 && c.hasCertificates():
+		name := "TLS_CERT"
+		if len(c.TLSDomains) > 0 {
+			name = "TLS_DOMAINS"
+		}
+		problems = append(problems, fmt.Errorf("%s%s is set, but there is nothing with TLS: %s, %s or %sADMIN_TLS says what is",
+			envPrefix, name, variableOf(kindHTTPS), variableOf(kindRTMPS), envPrefix))
 	}
 	return problems
 }
-
-// hasCertificates reports whether there is something to encrypt with.
-func (c *config) hasCertificates() bool { return false }
 
 // clashes reports whether two addresses cannot both be listened on.
 func (l listening) clashes(other listening) bool {

@@ -257,13 +257,14 @@ var badSettings = []struct{ set, want string }{
 	{"EVENT_UPDATE=10", "with its unit"},
 	{"ADMIN_ADDR=8081", "HOST:PORT (did you mean :8081?)"},
 	{"ADMIN_TOKEN=geheim", "16 characters or more"},
+	{"ADMIN_TLS=yes", "true or false"},
 	{"ADMIN_PLAINTEXT=yes", "true or false"},
 	{"METRICS_ADDR=localhost", "HOST:PORT"},
 	{"METRICS_TOKEN=geheim", "16 characters or more"},
 	{"METRICS_STREAMS=1001", "between 0 and 1000"},
 	{"METRICS_STREAMS=all", "whole number"},
 	{"TRUSTED_PROXIES=proxy.example", "neither an address nor a network"},
-	{"PROXY_PROTOCOL=smtp", `"smtp" is not one of off, rtmp, http`},
+	{"PROXY_PROTOCOL=smtp", `"smtp" is not one of off, rtmp, rtmps, http, https`},
 	{"TLS_CERT=/a b.pem", "a space in a path is written %20"},
 	{"TLS_KEY=/a%b.pem", "two hexadecimal digits"},
 	{"TLS_DOMAINS=media.example.com 192.0.2.1", `"192.0.2.1" is an address`},
@@ -396,15 +397,49 @@ func TestConfigSamePort(t *testing.T) {
 	}
 }
 
+// What is encrypted needs certificates, certificates something to encrypt, and what proxies come to
+// an address.
+func TestConfigTLSRelations(t *testing.T) {
+	files := []string{"SLUICE_TLS_CERT=/c", "SLUICE_TLS_KEY=/k"}
+	operators := []string{"SLUICE_ADMIN_ADDR=:8443", "SLUICE_ADMIN_TOKEN=0123456789abcdef"}
+	const without = " needs SLUICE_TLS_CERT and SLUICE_TLS_KEY, or SLUICE_TLS_DOMAINS"
+	for _, c := range []struct {
+		environ []string
+		want    string // "" for nothing
+	}{
+		{[]string{"SLUICE_RTMPS_ADDR=:443"}, "SLUICE_RTMPS_ADDR" + without},
+		{[]string{"SLUICE_HTTPS_ADDR=:443"}, "SLUICE_HTTPS_ADDR" + without},
+		{append(operators, "SLUICE_ADMIN_TLS=true"), "SLUICE_ADMIN_TLS" + without},
+		{[]string{"SLUICE_RTMPS_ADDR=off"}, ""},
+		{files, "SLUICE_TLS_CERT is set, but there is nothing with TLS: SLUICE_HTTPS_ADDR, SLUICE_RTMPS_ADDR or SLUICE_ADMIN_TLS says what is"},
+		{[]string{"SLUICE_TLS_DOMAINS=a.example", "SLUICE_STATE_DIR=/s"}, "SLUICE_TLS_DOMAINS is set, but"},
+		{append(files, "SLUICE_HTTPS_ADDR=:443"), ""},
+		{append(files, "SLUICE_RTMPS_ADDR=:443;:1936", "SLUICE_RTMP_ADDR=off", "SLUICE_HTTP_ADDR=off"), ""},
+		{append(files, "SLUICE_RTMPS_ADDR=:443", "SLUICE_HTTPS_ADDR=:443"), "same port, 443"},
+		{append(files, "SLUICE_ADMIN_TLS=true"), "SLUICE_ADMIN_TLS is set, but neither"},
+		{append(files, append(operators, "SLUICE_ADMIN_TLS=true")...), ""},
+		{append(files, append(operators, "SLUICE_HTTPS_ADDR=:443")...), "set SLUICE_ADMIN_TLS=true"},
+		{append(files, "SLUICE_METRICS_ADDR=:9000", "SLUICE_METRICS_TOKEN=0123456789abcdef", "SLUICE_ADMIN_TLS=true"), ""},
+		{[]string{"SLUICE_METRICS_ADDR=:9000", "SLUICE_METRICS_TOKEN=0123456789abcdef"}, "set SLUICE_ADMIN_TLS=true"},
+		{append(files, "SLUICE_HTTPS_ADDR=:443", "SLUICE_PROXY_PROTOCOL=https rtmp", "SLUICE_TRUSTED_PROXIES=10.0.0.1"), ""},
+		{[]string{"SLUICE_PROXY_PROTOCOL=rtmps", "SLUICE_TRUSTED_PROXIES=10.0.0.1"}, "SLUICE_PROXY_PROTOCOL names rtmps, but SLUICE_RTMPS_ADDR has no address"},
+	} {
+		_, err := loadConfig(c.environ)
+		if c.want == "" {
+			assert.NoError(t, err, "%v", c.environ)
+		} else {
+			assert.ErrorContains(t, err, c.want, "%v", c.environ)
+		}
+	}
+}
+
 // What listens can be switched off, but not all of it.
 func TestConfigNothingListens(t *testing.T) {
 	for _, one := range []string{"RTMP", "HTTP"} {
 		_, err := loadConfig([]string{"SLUICE_" + one + "_ADDR=off"})
 		assert.NoError(t, err)
 	}
-	_, err := loadConfig([]string{"SLUICE_RTMPS_ADDR=:443"})
-	assert.EqualError(t, err, "SLUICE_RTMPS_ADDR needs SLUICE_TLS_CERT and SLUICE_TLS_KEY, or SLUICE_TLS_DOMAINS")
-	_, err = loadConfig([]string{"SLUICE_RTMP_ADDR=off", "SLUICE_HTTP_ADDR=off", "SLUICE_ADMIN_ADDR=127.0.0.1:0", "SLUICE_ADMIN_TOKEN=0123456789abcdef"})
+	_, err := loadConfig([]string{"SLUICE_RTMP_ADDR=off", "SLUICE_HTTP_ADDR=off", "SLUICE_ADMIN_ADDR=127.0.0.1:0", "SLUICE_ADMIN_TOKEN=0123456789abcdef"})
 	assert.EqualError(t, err, "SLUICE_RTMP_ADDR and SLUICE_HTTP_ADDR are off: nobody could publish or watch")
 }
 
@@ -443,7 +478,7 @@ func TestVariableNames(t *testing.T) {
 		"SLUICE_ALLOW_PUBLISH", "SLUICE_DENY_PUBLISH", "SLUICE_ALLOW_WATCH", "SLUICE_DENY_WATCH", "SLUICE_AUTH_FAILURES",
 		"SLUICE_EXPIRE_SESSIONS", "SLUICE_MAX_SESSIONS_PER_IDENTITY", "SLUICE_PUBLIC_LIST",
 		"SLUICE_EVENT_URL", "SLUICE_EVENT_FORMAT", "SLUICE_EVENT_SECRET", "SLUICE_EVENT_EXEC", "SLUICE_EVENT_UPDATE",
-		"SLUICE_ADMIN_ADDR", "SLUICE_ADMIN_TOKEN", "SLUICE_ADMIN_PLAINTEXT",
+		"SLUICE_ADMIN_ADDR", "SLUICE_ADMIN_TOKEN", "SLUICE_ADMIN_TLS", "SLUICE_ADMIN_PLAINTEXT",
 		"SLUICE_METRICS_ADDR", "SLUICE_METRICS_TOKEN", "SLUICE_METRICS_STREAMS",
 		"SLUICE_TRUSTED_PROXIES", "SLUICE_PROXY_PROTOCOL", "SLUICE_STATE_DIR",
 		"SLUICE_TLS_CERT", "SLUICE_TLS_KEY", "SLUICE_TLS_DOMAINS", "SLUICE_ACME_URL",

@@ -32,7 +32,7 @@ func TestTLSRelations(t *testing.T) {
 		{[]string{"TLS_DOMAINS=" + strings.Join(many, " "), "STATE_DIR=/s"}, "are 101, and may be 100"},
 		{[]string{"TLS_CERT=" + strings.Repeat("/a;", 101)}, "are 101, and may be 100"},
 	} {
-		var environ []string
+		environ := []string{"SLUICE_HTTPS_ADDR=:0"}
 		for _, set := range c.set {
 			environ = append(environ, envPrefix+set)
 		}
@@ -47,13 +47,13 @@ func TestTLSRelations(t *testing.T) {
 
 func TestTLSLists(t *testing.T) {
 	cfg, err := loadConfig([]string{
-		"SLUICE_TLS_CERT=/etc/my%20cert.pem; relative.pem\n", "SLUICE_TLS_KEY=/a%3Bb;\n/c",
+		"SLUICE_HTTPS_ADDR=:0", "SLUICE_TLS_CERT=/etc/my%20cert.pem; relative.pem\n", "SLUICE_TLS_KEY=/a%3Bb;\n/c",
 	})
 	require.NoError(t, err)
 	assert.Equal(t, paths{"/etc/my cert.pem", "relative.pem"}, cfg.TLSCert)
 	assert.Equal(t, paths{"/a;b", "/c"}, cfg.TLSKey)
 	assert.True(t, cfg.hasCertificates())
-	cfg, err = loadConfig([]string{"SLUICE_TLS_DOMAINS=Media.Example.com.; bücher.example\nmedia.example.com", "SLUICE_STATE_DIR=/s"})
+	cfg, err = loadConfig([]string{"SLUICE_HTTPS_ADDR=:0", "SLUICE_TLS_DOMAINS=Media.Example.com.; bücher.example\nmedia.example.com", "SLUICE_STATE_DIR=/s"})
 	require.NoError(t, err)
 	assert.Equal(t, domains{"media.example.com", "xn--bcher-kva.example"}, cfg.TLSDomains)
 	assert.True(t, cfg.hasCertificates())
@@ -62,7 +62,7 @@ func TestTLSLists(t *testing.T) {
 // What is wrong with a file is told at the start, with the name of its variable.
 func TestCertificateFilesAreRead(t *testing.T) {
 	var stderr strings.Builder
-	code := run(t.Context(), nil, []string{"SLUICE_TLS_CERT=/none/cert.pem", "SLUICE_TLS_KEY=/none/key.pem"}, io.Discard, &stderr)
+	code := run(t.Context(), nil, []string{"SLUICE_HTTPS_ADDR=127.0.0.1:0", "SLUICE_TLS_CERT=/none/cert.pem", "SLUICE_TLS_KEY=/none/key.pem"}, io.Discard, &stderr)
 	assert.Equal(t, exitUsage, code)
 	assert.Equal(t, "sluice: cannot start: SLUICE_TLS_CERT: /none/cert.pem: no such file or directory\n", stderr.String())
 }

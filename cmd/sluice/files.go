@@ -52,12 +52,16 @@ func (c *config) filesBesides(limit uint64) uint64 {
 		there bool
 		files int
 	}{
-		{slices.Contains(c.ProxyProtocol, "rtmp"), proxied.Files}, {slices.Contains(c.ProxyProtocol, "http"), proxied.Files},
 		{c.AuthURL != "", hook.Files}, {c.JWTJWKSURL != "", keysFiles}, {c.EventURL != "", event.WebhookFiles},
 		{c.EventExec != "", event.ExecFiles}, {c.measures(), maxAdminConnections},
 	} {
 		if part.there {
 			n += part.files
+		}
+	}
+	for _, l := range c.listening() {
+		if slices.Contains(c.ProxyProtocol, l.kind) {
+			n += len(l.addresses) * proxied.Files
 		}
 	}
 	own := uint64(n)

@@ -69,7 +69,10 @@ func TestConnectionsAreBoundedByFiles(t *testing.T) {
 // What is configured needs files of its own.
 func TestOwnFiles(t *testing.T) {
 	const limit = 1 << 20
-	control := func(c ControlSettings) config { return config{ControlSettings: c} }
+	control := func(c ControlSettings) config {
+		one := addresses{":0"}
+		return config{ControlSettings: c, ListenSettings: ListenSettings{RTMPAddr: one, HTTPAddr: one, HTTPSAddr: addresses{":0", ":0"}}}
+	}
 	for name, c := range map[string]struct {
 		cfg  config
 		want uint64
@@ -78,6 +81,7 @@ func TestOwnFiles(t *testing.T) {
 		"off":         {control(ControlSettings{ProxyProtocol: words{"off"}}), 100},
 		"a proxy":     {control(ControlSettings{ProxyProtocol: words{"http"}}), 100 + 65},
 		"two proxies": {control(ControlSettings{ProxyProtocol: words{"rtmp", "http"}}), 100 + 130},
+		"with TLS":    {control(ControlSettings{ProxyProtocol: words{"rtmp", "https"}}), 100 + 3*65},
 		"events":      {control(ControlSettings{EventURL: "x", EventExec: "y"}), 100 + 10 + 28},
 		"operators":   {control(ControlSettings{AdminAddr: addresses{":1"}}), 100 + 128},
 		"metrics":     {control(ControlSettings{AdminAddr: addresses{":1"}, MetricsAddr: addresses{":2"}}), 100 + 128},

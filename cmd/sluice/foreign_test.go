@@ -46,7 +46,7 @@ func TestOtherProtocolsOnHTTPPorts(t *testing.T) {
 		out.find(t, `level=INFO msg="RTMP was sent to a port of HTTP" remote=127\.0\.0\.1:\d+ port=`+addr+
 			` hint="RTMP is taken on port `+rtmp+`"\n`)
 		sendRaw(t, addr, tls)
-		out.find(t, `level=INFO msg="TLS was sent to a port of HTTP" remote=127\.0\.0\.1:\d+ port=`+addr+` hint="http:// and `)
+		out.find(t, `level=INFO msg="TLS was sent to a port of HTTP" remote=127\.0\.0\.1:\d+ port=`+addr+` hint="http:// `)
 		assert.Contains(t, sendRaw(t, addr, tls[:1]), "HTTP/1.1 400 ", "no byte is left that would reset the connection")
 	}
 
@@ -61,8 +61,9 @@ func TestOtherProtocolsOnHTTPPorts(t *testing.T) {
 	assert.Equal(t, before, strings.Count(out.String(), "was sent to"))
 
 	// And the other way round.
+	_, httpPort, _ := net.SplitHostPort(pages)
 	sendRaw(t, "127.0.0.1:"+rtmp, []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
-	out.find(t, `msg="rtmp connection ends" .*an HTTP request it seems`)
+	out.find(t, `level=INFO msg="HTTP was sent to a port of RTMP" remote=127\.0\.0\.1:\d+ port=127\.0\.0\.1:`+rtmp+` hint="HTTP is taken on port `+httpPort+`"\n`)
 	sendRaw(t, "127.0.0.1:"+rtmp, tls)
-	out.find(t, `msg="rtmp connection ends" .*TLS it seems`)
+	out.find(t, `level=INFO msg="TLS was sent to a port of RTMP" .*hint="rtmp:// in place of rtmps://`)
 }

@@ -36,6 +36,29 @@ const (
 	idleTimeout = 60 * time.Second
 )
 
+// Bounds on connections of HTTP/2, each of whose streams is a request.
+const (
+	// maxHTTP2Streams is how many requests a connection may have at a time, viewers among them. A
+	// further one waits in the browser, or takes another connection.
+	maxHTTP2Streams = 32
+	// http2Buffer bounds what a connection may send of the bodies of its requests that nobody has read,
+	// in bytes. It is the least that there can be.
+	http2Buffer = 64 << 10
+	// http2Ping is after how much silence a client is asked whether it is still there, and
+	// http2PingTimeout how long it has for the answer.
+	http2Ping, http2PingTimeout = 30 * time.Second, 15 * time.Second
+)
+
+// http2Config returns how HTTP/2 is spoken. A connection to which nothing at all can be written is
+// closed after as long as any viewer's.
+func http2Config(cfg *config) *http.HTTP2Config {
+	return &http.HTTP2Config{
+		MaxConcurrentStreams:          maxHTTP2Streams,
+		MaxReceiveBufferPerConnection: http2Buffer, MaxReceiveBufferPerStream: http2Buffer,
+		SendPingTimeout: http2Ping, PingTimeout: http2PingTimeout, WriteByteTimeout: cfg.StallTimeout,
+	}
+}
+
 // site is everything that is HTTP.
 type site struct {
 	streams http.Handler // serves the paths that end in .flv; checks origins itself
@@ -71,6 +94,10 @@ func (s *service) newHTTP(cfg *config, l listeners, log *slog.Logger) *http.Serv
 	})
 	site := site{streams: s.flv, recordings: recorded, page: page, origins: cfg.AllowOrigins, health: admin.Health(s.ready)}
 	srv := newHTTPServer(site, log)
+	srv.HTTP2 = http2Config(cfg)
+	if cfg.certificates != nil {
+		srv.Handler = cfg.certificates.Challenge(srv.Handler)
+	}
 	s.admission.Guard(srv, site.decides)
 	forwarded(srv, cfg)
 	return srv

@@ -73,8 +73,12 @@ func (s *service) openOperators(cfg *config, l listeners, log *slog.Logger) {
 		forwarded(srv, cfg)
 		for _, open := range l.of(kind) {
 			admitted := s.operators.Listen(open, false)
-			admitted.First = onlyHTTP(log, l)
 			open.Listener = admitted
+			if cfg.AdminTLS {
+				open = s.secure(open, l, cfg, log)
+			} else {
+				admitted.First = foreign{log, l}.plain(kind)
+			}
 			s.listeners = append(s.listeners, open)
 		}
 		return srv
@@ -140,6 +144,9 @@ func (s *service) newMetrics(cfg *config, guard *admin.Guard, log *slog.Logger) 
 	}
 	if p.asks {
 		config.Methods = map[hub.Role][]string{hub.RolePublish: cfg.PublishAuth, hub.RoleWatch: cfg.WatchAuth}
+	}
+	if cfg.certificates != nil {
+		config.Handshakes = s.handshakes
 	}
 	if p.remote != nil {
 		config.Keys = p.remote.State

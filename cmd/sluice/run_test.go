@@ -202,8 +202,8 @@ func TestAnnouncesURLsAndDrains(t *testing.T) {
 func TestAnnouncesSeveralAddresses(t *testing.T) {
 	out, _ := start(t, "SLUICE_RTMP_ADDR=off", "SLUICE_HTTP_ADDR=127.0.0.1:0;localhost:0", "SLUICE_METRICS_ADDR=127.0.0.1:0;127.0.0.1:0")
 	out.find(t, `is ready\.\n\n(  .+\n)+\n`)
-	first := out.find(t, `  Watch     (http://127\.0\.0\.1:\d+)/\n`)[1]
-	second := out.find(t, `\n            (http://localhost:\d+)/ in a browser\n`)[1]
+	first := out.find(t, `  Watch     (http://127\.0\.0\.1:\d+)/ in a browser\n`)[1]
+	second := out.find(t, `\n            (http://localhost:\d+)/\n`)[1]
 	for _, base := range []string{first, second} {
 		ws := strings.Replace(base, "http", "ws", 1)
 		out.find(t, `\n            `+regexp.QuoteMeta(base)+`/live/NAME\.flv\n`)

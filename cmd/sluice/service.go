@@ -22,6 +22,7 @@ import (
 	"sluice/hub/intake"
 	"sluice/hub/monitor"
 	"sluice/hub/record"
+	"sluice/hub/tlsconn"
 	"sluice/rtmp"
 )
 
@@ -49,8 +50,9 @@ type service struct {
 	admin          *http.Server        // operators' address; nil without
 	scraped        *http.Server        // metrics on their own address; nil without
 	operators      *admission.Control
-	metrics        *metrics.Metrics // nil without either
-	connections    map[string]func() admission.Figures
+	metrics        *metrics.Metrics                    // nil without either
+	connections    map[string]func() admission.Figures // by the kind of the listener
+	handshakes     map[string]func() tlsconn.Figures   // likewise
 	maxConnections int
 	started        time.Time
 	state          io.Closer // keeps the folder of state; nil without
@@ -65,6 +67,7 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 	s := &service{
 		log: log, demo: cfg.Demo, permission: cfg.permission, maxConnections: cfg.MaxConnections, started: time.Now(),
 		certificates: cfg.certificates, state: cfg.state, connections: make(map[string]func() admission.Figures),
+		handshakes: make(map[string]func() tlsconn.Figures),
 	}
 	cfg.authorizeTimeout = cmp.Or(cfg.authorizeTimeout, max(defaultAuthorizeTimeout, cfg.AuthTimeout+answeredGrace))
 	s.admission = admission.New(admission.Config{
@@ -74,7 +77,7 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 		Trusted:        cfg.TrustedProxies.has,
 		Logger:         log,
 	})
-	for _, open := range l.of(kindRTMP, kindHTTP) {
+	for _, open := range l.of(kindRTMP, kindRTMPS, kindHTTP, kindHTTPS) {
 		s.listeners = append(s.listeners, s.admit(open, l, &cfg, log))
 	}
 	s.hub = s.newHub(&cfg, log)
@@ -145,12 +148,13 @@ func newPool(cfg *config) *fanout.Pool {
 
 // admit returns a listener of the connections that are admitted, whose figures go by its kind.
 func (s *service) admit(l listener, all listeners, cfg *config, log *slog.Logger) listener {
-	admitted := s.admission.Listen(behind(l, cfg, log), l.kind == kindHTTP)
-	if l.kind == kindHTTP {
-		admitted.First = onlyHTTP(log, all)
-	}
+	admitted := s.admission.Listen(behind(l, cfg, log), l.kind == kindHTTP || l.kind == kindHTTPS)
 	s.count(l.kind, admitted)
 	l.Listener = newGate(admitted, s.admission.Overloaded)
+	if cfg.isSecure(l.kind) {
+		return s.secure(l, all, cfg, log)
+	}
+	admitted.First = foreign{log, all}.plain(l.kind)
 	return l
 }
 
@@ -222,9 +226,9 @@ func (s *service) Start() <-chan error {
 	}
 	for _, l := range s.listeners {
 		switch l.kind {
-		case kindRTMP:
+		case kindRTMP, kindRTMPS:
 			serve(s.rtmp.Serve, l.Listener)
-		case kindHTTP:
+		case kindHTTP, kindHTTPS:
 			serve(s.http.Serve, l.Listener)
 		case kindAdmin:
 			serve(s.admin.Serve, l.Listener)
