@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -27,6 +26,8 @@ type Config struct {
 	// Handshakes is how many handshakes compute at the same time: half as many as there are cores,
 	// and one at least, if 0. Those that wait for their peer do not count.
 	Handshakes int
+	// Bound takes the place of Handshakes where several listeners share one.
+	Bound Bound
 	// NotTLS is told of a client that begins with something else than TLS, with its first five bytes.
 	// What it returns is written to the client before the connection is closed. It may be nil.
 	NotTLS func(nc net.Conn, first []byte) []byte
@@ -84,8 +85,8 @@ type accepted struct {
 // closed, and closes l.
 func Listen(l net.Listener, cfg Config) *Listener {
 	cfg.Timeout = cmp.Or(cfg.Timeout, defaultTimeout)
-	if cfg.Handshakes <= 0 {
-		cfg.Handshakes = max(1, runtime.GOMAXPROCS(0)/2)
+	if cfg.Bound == nil {
+		cfg.Bound = NewBound(cfg.Handshakes)
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -94,7 +95,7 @@ func Listen(l net.Listener, cfg Config) *Listener {
 	t := &Listener{
 		Listener: l,
 		cfg:      cfg,
-		slots:    make(chan struct{}, cfg.Handshakes),
+		slots:    cfg.Bound,
 		accepted: make(chan accepted),
 		closing:  make(chan struct{}),
 		ended:    make(chan struct{}),

@@ -2,11 +2,13 @@ package tlsconn_test
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/tls"
 	"io"
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -242,6 +244,52 @@ func TestSlowCertificate(t *testing.T) {
 	connect(t, l, tlstest.Client())
 	close(answer)
 	assert.NoError(t, <-slow)
+}
+
+// slowKey is a key whose signature takes as long as it is told to.
+type slowKey struct {
+	crypto.Signer
+	began, goOn chan struct{}
+}
+
+func (k slowKey) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	close(k.began)
+	<-k.goOn
+	return k.Signer.Sign(random, digest, opts)
+}
+
+// Listeners may share the bound on what computes.
+func TestSharedBound(t *testing.T) {
+	bound := tlsconn.NewBound(1)
+	cfg := tlstest.Server()
+	key := slowKey{cfg.Certificates[0].PrivateKey.(crypto.Signer), make(chan struct{}), make(chan struct{})}
+	cfg.Certificates[0].PrivateKey = key
+	slow := listen(t, tlsconn.Config{TLS: cfg, Bound: bound})
+	other := listen(t, tlsconn.Config{Bound: bound})
+	var dialling sync.WaitGroup
+	defer dialling.Wait()
+	dial := func(l *tlsconn.Listener, then func()) {
+		dialling.Go(func() {
+			nc, err := tls.Dial("tcp", l.Addr().String(), tlstest.Client())
+			if assert.NoError(t, err) {
+				then()
+				nc.Close()
+			}
+		})
+	}
+	dial(slow, func() {})
+	<-key.began
+	var free atomic.Bool
+	dial(other, func() { assert.True(t, free.Load(), "two compute at a time") })
+	time.AfterFunc(50*time.Millisecond, func() {
+		free.Store(true)
+		close(key.goOn)
+	})
+	for _, l := range []*tlsconn.Listener{slow, other} {
+		nc, err := l.Accept()
+		require.NoError(t, err)
+		nc.Close()
+	}
 }
 
 func TestClose(t *testing.T) {
