@@ -27,7 +27,7 @@ func (s *service) secure(l listener, all listeners, cfg *config, log *slog.Logge
 	// client of RTMP is known to come back with one.
 	config.SessionTicketsDisabled = l.kind == kindRTMPS
 	secured := tlsconn.Listen(l.Listener, tlsconn.Config{
-		TLS: config, NotTLS: foreign{log, all}.notTLS(l.kind), Logger: log,
+		TLS: config, NotTLS: foreign{log, all}.notTLS(l.kind), Bound: s.computing, Logger: log,
 	})
 	s.countHandshakes(l.kind, secured)
 	l.Listener = secured

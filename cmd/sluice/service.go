@@ -53,6 +53,7 @@ type service struct {
 	metrics        *metrics.Metrics                    // nil without either
 	connections    map[string]func() admission.Figures // by the kind of the listener
 	handshakes     map[string]func() tlsconn.Figures   // likewise
+	computing      tlsconn.Bound                       // on handshakes of all listeners together
 	maxConnections int
 	started        time.Time
 	state          io.Closer // keeps the folder of state; nil without
@@ -67,7 +68,7 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 	s := &service{
 		log: log, demo: cfg.Demo, permission: cfg.permission, maxConnections: cfg.MaxConnections, started: time.Now(),
 		certificates: cfg.certificates, state: cfg.state, connections: make(map[string]func() admission.Figures),
-		handshakes: make(map[string]func() tlsconn.Figures),
+		handshakes: make(map[string]func() tlsconn.Figures), computing: tlsconn.NewBound(0),
 	}
 	cfg.authorizeTimeout = cmp.Or(cfg.authorizeTimeout, max(defaultAuthorizeTimeout, cfg.AuthTimeout+answeredGrace))
 	s.admission = admission.New(admission.Config{
