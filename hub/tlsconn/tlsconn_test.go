@@ -162,6 +162,8 @@ func TestHTTP2IsForNetHTTP(t *testing.T) {
 	require.NoError(t, err)
 	defer nc.Close()
 	require.IsType(t, &tls.Conn{}, nc)
+	below := nc.(*tls.Conn).NetConn().(interface{ NetConn() net.Conn })
+	assert.IsType(t, &net.TCPConn{}, below.NetConn(), "what was accepted can be found")
 	connect(t, l, tlstest.Client("http/1.1"))
 }
 

@@ -31,6 +31,9 @@ type wire struct {
 	flush      func() // see Conn.Direct
 }
 
+// NetConn returns the connection that carries the records, for whoever has the tls.Conn only (HTTP/2).
+func (w *wire) NetConn() net.Conn { return w.Conn }
+
 // Read reads encrypted bytes: for TryRead without blocking, and otherwise as the connection does.
 func (w *wire) Read(p []byte) (int, error) {
 	if w.tryRead != nil {
