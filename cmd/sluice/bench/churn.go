@@ -11,10 +11,17 @@ import (
 
 // churnReport is what came of viewers that came and went.
 type churnReport struct {
-	Joins  int64 `json:"joins"`
-	Failed tally `json:"failed"`
-	// First is the time from dialing to the first whole key frame.
-	First percentiles `json:"first_picture"`
+	Joins  int64   `json:"joins"`
+	Failed tally   `json:"failed"`
+	Rate   float64 `json:"joins_per_second"`
+	// First is the time from dialing to the first whole key frame. Its stages are the
+	// connection, the handshake of TLS where there is one, then until the server has agreed,
+	// and from then on.
+	First     percentiles `json:"first_picture"`
+	Connect   percentiles `json:"connect"`
+	Handshake percentiles `json:"handshake"`
+	Answer    percentiles `json:"answer"`
+	Picture   percentiles `json:"picture"`
 	// The server's figures before and after; zero if nobody asks.
 	Before held `json:"before"`
 	After  held `json:"after"`
@@ -41,11 +48,14 @@ func (u usage) held() held {
 type churn struct {
 	o       *options
 	running sync.WaitGroup
+	spent   time.Duration // on beginning visits; of run
 
 	mu     sync.Mutex
 	joins  int64
 	failed tally
 	first  histogram
+	// Stages of first.
+	connect, handshake, answer, picture histogram
 }
 
 // startChurn begins to churn until ctx ends; nil if that is not asked for.
@@ -63,6 +73,7 @@ func (c *churn) run(ctx context.Context) {
 	var visits sync.WaitGroup
 	defer visits.Wait()
 	start := time.Now()
+	defer func() { c.spent = time.Since(start) }() // before Wait
 	for i := 0; ; i++ {
 		sleepUntil(ctx, start.Add(time.Duration(float64(i)/c.o.churn*float64(time.Second))))
 		if ctx.Err() != nil {
@@ -81,7 +92,7 @@ func (c *churn) visit(ctx context.Context, i int) {
 	watch, stream := c.o.place(i)
 	t := c.o.watch[watch]
 	asked := time.Now()
-	v, err := opener{}.open(ctx, t.protocol, t.at(stream))
+	v, err := opener{tls: &c.o.tls}.open(ctx, t.target, stream)
 	if err == nil {
 		defer v.close()
 		err = v.firstPicture()
@@ -92,7 +103,7 @@ func (c *churn) visit(ctx context.Context, i int) {
 	if err != nil {
 		c.failed[reason(err)]++
 	} else {
-		c.first.add(took)
+		c.count(v, took)
 	}
 	c.mu.Unlock()
 	if err != nil {
@@ -110,6 +121,17 @@ func (c *churn) visit(ctx context.Context, i int) {
 		c.failed["while it stayed: "+reason(err)]++
 		c.mu.Unlock()
 	}
+}
+
+// count counts a viewer who saw a picture in time.
+func (c *churn) count(v *viewer, took time.Duration) {
+	c.first.add(took)
+	c.connect.add(v.took.connect)
+	if v.secure() {
+		c.handshake.add(v.took.handshake)
+	}
+	c.answer.add(v.took.answer)
+	c.picture.add(took - v.took.connect - v.took.handshake - v.took.answer)
 }
 
 // firstPicture reads until the first key frame is there.
@@ -136,7 +158,10 @@ func (c *churn) wait() *churnReport {
 		return nil
 	}
 	c.running.Wait()
-	return &churnReport{Joins: c.joins, Failed: c.failed, First: percentilesOf(&c.first)}
+	return &churnReport{
+		Joins: c.joins, Failed: c.failed, Rate: float64(c.joins) / max(c.spent, 1).Seconds(), First: percentilesOf(&c.first),
+		Connect: percentilesOf(&c.connect), Handshake: percentilesOf(&c.handshake), Answer: percentilesOf(&c.answer), Picture: percentilesOf(&c.picture),
+	}
 }
 
 // Waiting for a server after churn.

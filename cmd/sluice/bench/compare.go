@@ -160,18 +160,26 @@ func compareRecording(ctx context.Context, o *options, p *progress, with bool, c
 		defer os.RemoveAll(dir)
 	}
 	p.set("starting a server", nil)
-	s, err := startOwn(ctx, dir)
+	cfg := ownConfig{records: dir}
+	if o.secures() {
+		folder, err := os.MkdirTemp("", "sluice-bench-")
+		if err != nil {
+			return nil, err
+		}
+		defer os.RemoveAll(folder)
+		files, err := writeCertificate(folder)
+		if err != nil {
+			return nil, err
+		}
+		cfg.certificate = &files
+	}
+	s, err := startOwn(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	half := *o
+	half := o.at(&s.hosts)
 	half.rounds, half.pids = 1, []int{s.cmd.Process.Pid}
-	half.publish, half.watch = s.of(o.publish), nil
-	for _, w := range o.watch {
-		w.target = s.of(w.target)
-		half.watch = append(half.watch, w)
-	}
-	r, err := run(ctx, &half, p)
+	r, err := run(ctx, half, p)
 	p.set("ending the server", nil)
 	if err := errors.Join(err, s.close()); err != nil && ctx.Err() == nil {
 		return nil, err

@@ -47,12 +47,26 @@ const (
 )
 
 // tell returns what a viewer has to say after the given number of bytes, nil if
-// nothing; spoke is the number at which it spoke last.
-func (p protocol) tell(received, spoke int64, silent time.Duration) []byte {
+// nothing; spoke is the number at which it spoke last. An encrypted one says by time alone
+// what was prepared.
+func (p protocol) tell(received, spoke int64, silent time.Duration, prepared *words) []byte {
 	switch {
-	case p == rtmpPlay && (received-spoke >= ackEvery || silent >= speakEvery):
+	case prepared != nil && silent < speakEvery:
+		return nil
+	case prepared != nil:
+		return prepared.next()
+	case silent >= speakEvery, p == rtmpPlay && received-spoke >= ackEvery:
+		return p.word(received)
+	}
+	return nil
+}
+
+// word returns what a viewer has to say from time to time, nil if nothing.
+func (p protocol) word(received int64) []byte {
+	switch p {
+	case rtmpPlay:
 		return appendAck(nil, uint32(received))
-	case p == wsFLV && silent >= speakEvery:
+	case wsFLV:
 		return websocket.AppendPong(nil, nil)
 	}
 	return nil
@@ -123,7 +137,7 @@ func (r *readers) read(x *reading) {
 			r.alive.Add(-1)
 			return
 		}
-		if b := x.v.protocol.tell(total, spoke, time.Since(spokeAt)); b != nil {
+		if b := x.v.protocol.tell(total, spoke, time.Since(spokeAt), x.v.words); b != nil {
 			spoke, spokeAt = total, time.Now()
 			conn.SetWriteDeadline(spokeAt.Add(time.Second))
 			conn.Write(b) // a server that does not take it ends the connection

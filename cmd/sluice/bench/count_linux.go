@@ -63,6 +63,7 @@ type drained struct {
 	bytes    int64 // in the window
 	began    int64 // moment of the window's first byte
 	window   int64 // how long it was, once it is over
+	words    *words
 }
 
 // States of a window.
@@ -116,7 +117,7 @@ func (d *drain) add(v *viewer, watch, stream int) error {
 	received := v.conn.received.Load()
 	x := drained{
 		fd: int32(fd), watch: int16(watch), stream: int32(stream), protocol: uint8(v.protocol),
-		total: received, spoke: received, spokeAt: now, joined: now,
+		total: received, spoke: received, spokeAt: now, joined: now, words: v.words,
 	}
 	if d.state.Load() != notBegun {
 		x.phase = windowOver
@@ -173,7 +174,7 @@ func (d *drain) empty(slot int) {
 			d.finished(1)
 		}
 		if silent := time.Duration(now - v.spokeAt); silent >= time.Second {
-			if b := protocol(v.protocol).tell(v.total, v.spoke, silent); b != nil {
+			if b := protocol(v.protocol).tell(v.total, v.spoke, silent, v.words); b != nil {
 				v.spoke, v.spokeAt = v.total, now
 				unix.Send(int(v.fd), b, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 			}

@@ -51,9 +51,9 @@ func counters() map[string]func() counter {
 // dialed returns a viewer that is connected and asked for nothing.
 func dialed(t testing.TB, address string, p protocol) *viewer {
 	t.Helper()
-	conn, err := opener{}.dial(t.Context(), "tcp", address)
-	require.NoError(t, err)
-	return &viewer{conn: conn, protocol: p}
+	v := &viewer{protocol: p}
+	require.NoError(t, opener{}.dial(t.Context(), v, false, "tcp", address))
+	return v
 }
 
 // eventually waits for a condition.
@@ -164,10 +164,15 @@ func TestCountersAcknowledge(t *testing.T) {
 }
 
 func TestWordsToTheServer(t *testing.T) {
-	assert.Nil(t, httpFLV.tell(1<<40, 0, time.Hour))
-	assert.Nil(t, rtmpPlay.tell(ackEvery-1, 0, time.Second))
-	assert.NotNil(t, rtmpPlay.tell(ackEvery, 0, time.Second))
-	assert.NotNil(t, rtmpPlay.tell(1, 0, speakEvery), "servers end silent clients")
-	assert.Nil(t, wsFLV.tell(1<<40, 0, time.Second))
-	assert.Equal(t, []byte{0x8A, 0x80, 0, 0, 0, 0}, wsFLV.tell(1, 0, speakEvery))
+	assert.Nil(t, httpFLV.tell(1<<40, 0, time.Hour, nil))
+	assert.Nil(t, rtmpPlay.tell(ackEvery-1, 0, time.Second, nil))
+	assert.NotNil(t, rtmpPlay.tell(ackEvery, 0, time.Second, nil))
+	assert.NotNil(t, rtmpPlay.tell(1, 0, speakEvery, nil), "servers end silent clients")
+	assert.Nil(t, wsFLV.tell(1<<40, 0, time.Second, nil))
+	assert.Equal(t, []byte{0x8A, 0x80, 0, 0, 0, 0}, wsFLV.tell(1, 0, speakEvery, nil))
+	prepared := &words{left: [][]byte{{1}, {2}}}
+	assert.Nil(t, rtmpPlay.tell(1<<40, 0, time.Second, prepared), "what was prepared has its times")
+	assert.Equal(t, []byte{1}, rtmpPlay.tell(1, 0, speakEvery, prepared))
+	assert.Equal(t, []byte{2}, rtmpPlay.tell(1, 0, speakEvery, prepared))
+	assert.Nil(t, rtmpPlay.tell(1, 0, speakEvery, prepared))
 }

@@ -25,6 +25,7 @@ type crowd struct {
 	mu     sync.Mutex
 	failed tally
 	opened histogram // how long opening took
+	shaken histogram // of it the handshake, of encrypted viewers
 }
 
 // checking is a viewer that checks everything.
@@ -100,14 +101,18 @@ func (c *crowd) fail(err error) {
 func (c *crowd) joinOne(ctx context.Context, watch, stream int, check bool) error {
 	t := c.o.watch[watch]
 	asked := time.Now()
-	v, err := opener{}.open(ctx, t.protocol, t.at(stream))
+	v, err := opener{tls: &c.o.tls}.open(ctx, t.target, stream)
 	if err != nil {
 		return err
 	}
 	c.mu.Lock()
 	c.opened.add(time.Since(asked))
+	if t.secure {
+		c.shaken.add(v.took.handshake)
+	}
 	c.mu.Unlock()
 	if !check {
+		v.prepare(c.o.wordsFor())
 		if err := c.counter.add(v, watch, stream); err != nil {
 			return err
 		}

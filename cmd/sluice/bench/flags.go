@@ -59,6 +59,7 @@ type options struct {
 	noDelay  bool
 	untilEOF bool
 
+	tls  clientTLS
 	json bool
 }
 
@@ -71,8 +72,9 @@ const (
 
 Publishes streams to a media server and watches them with many viewers, checks
 what a few of the viewers get frame by frame, and reports what it cost. URLs are
-rtmp://HOST/APP/NAME, http://HOST/APP/NAME.flv and ws://HOST/APP/NAME.flv, of any
-server; %d in one (or %03d and the like) is the number of the stream, from 0.
+rtmp://HOST/APP/NAME, http://HOST/APP/NAME.flv and ws://HOST/APP/NAME.flv, or rtmps://,
+https:// and wss://, of any server; %d in one (or %03d and the like) is the number of the
+stream, from 0.
 
 `
 	helpEnd = `
@@ -112,7 +114,7 @@ mistake in the flags.
 func flagSet(o *options) *flag.FlagSet {
 	fs := flag.NewFlagSet("sluice bench", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	fs.Func("publish", "publish to this RTMP `URL`", func(s string) (err error) {
+	fs.Func("publish", "publish to this rtmp:// or rtmps:// `URL`", func(s string) (err error) {
 		o.publishes = true
 		o.publish, err = parseTarget(s)
 		return err
@@ -172,7 +174,7 @@ func flagSet(o *options) *flag.FlagSet {
 	})
 	fs.IntVar(&o.stillStreams, "still-streams", 60, "of how many streams -stills fetches them")
 	fs.DurationVar(&o.stillEvery, "still-every", 10*time.Second, "how often -stills fetches that of each stream")
-	fs.Func("seek", "seek in the file of this rtmp:// `URL`", func(s string) (err error) {
+	fs.Func("seek", "seek in the file of this rtmp:// or rtmps:// `URL`", func(s string) (err error) {
 		o.seeking = true
 		o.seek, err = parseTarget(s)
 		return err
@@ -185,6 +187,7 @@ func flagSet(o *options) *flag.FlagSet {
 	fs.DurationVar(&o.interval, "interval", 0, "how far apart the writes of the null server are")
 	fs.BoolVar(&o.noDelay, "nodelay", true, "TCP_NODELAY of the null server")
 	fs.BoolVar(&o.untilEOF, "until-eof", false, "end the null server with its standard input")
+	o.tls.flags(fs)
 	fs.BoolVar(&o.json, "json", false, "report as JSON")
 	return fs
 }
@@ -281,7 +284,7 @@ func (o *options) validate() error {
 	}
 	problems = append(problems,
 		wrong(!o.publishes && !measures && !o.plays, "nothing to do: give -publish, -watch, -play, -seek, -make or -null"),
-		wrong(o.publishes && o.publish.protocol != rtmpPlay, "-publish must be an rtmp:// URL"),
+		wrong(o.publishes && o.publish.protocol != rtmpPlay, "-publish must be an rtmp:// or rtmps:// URL"),
 		wrong(o.publishers > 1 && !(o.publishes && o.publish.numbered()), "-publishers needs a -publish URL with %d for the number of the stream"),
 		wrong(!measures && (o.churn > 0 || o.stalled > 0), "-churn and -stalled need -watch"),
 		wrong(o.floor && (len(o.pids) == 0 || !measures || o.viewers == 0), "-floor needs -watch, -viewers and -pid"),
@@ -309,10 +312,10 @@ func (o *options) validateFiles(wrong func(bad bool, text string) error) []error
 		wrong(o.plays && len(o.pids) == 0, "-play needs -pid"),
 		wrong(o.players < 1 || o.players > 1_000_000, "-players must be from 1 to 1000000"),
 		wrong(o.stills && (len(o.pids) == 0 || !o.publishes && len(o.watch) == 0), "-stills needs -pid, and -publish or -watch"),
-		wrong(o.stills && o.still.protocol != httpFLV, "-stills must be an http:// URL"),
+		wrong(o.stills && o.still.protocol != httpFLV, "-stills must be an http:// or https:// URL"),
 		wrong(o.stillStreams < 1 || o.stillStreams > 1_000_000, "-still-streams must be from 1 to 1000000"),
 		wrong(o.stillEvery < time.Millisecond, "-still-every must be 1ms at least"),
-		wrong(o.seeking && o.seek.protocol != rtmpPlay, "-seek must be an rtmp:// URL"),
+		wrong(o.seeking && o.seek.protocol != rtmpPlay, "-seek must be an rtmp:// or rtmps:// URL"),
 		wrong(o.seeks < 1 || o.seeks > 10_000_000, "-seeks must be from 1 to 10000000"),
 		wrong(o.length < time.Second || o.length > maxLength, "-length must be from 1s to 1000h"),
 	}

@@ -35,8 +35,11 @@ func (b *bench) floor(ctx context.Context, w *window, rate float64) error {
 	}
 	defer child.close()
 	o := *b.o
-	o.watch = []watched{{target: target{pattern: "http://" + child.address + "/floor.flv", protocol: httpFLV}}}
-	o.mix, _ = newMix([]int{0})
+	o.watch = nil
+	for _, w := range b.o.watch { // in the same mix
+		w.target = target{pattern: "http://" + child.address + "/floor.flv", protocol: httpFLV}.encrypted(w.secure)
+		o.watch = append(o.watch, w)
+	}
 	o.check = 0
 	c := newCrowd(&o, nil, nil)
 	defer c.leave()

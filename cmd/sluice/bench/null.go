@@ -3,6 +3,7 @@ package bench
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,8 @@ import (
 
 // The null server is the floor that servers are measured against: it frames
 // nothing, keeps nothing and decides nothing, and only writes prepared bytes to
-// every connection, at an interval.
+// every connection, at an interval. To a client that begins with TLS it writes them encrypted,
+// which is all that is done for each connection by itself.
 
 // nullConfig is how a null server works.
 type nullConfig struct {
@@ -33,6 +35,8 @@ const nullHead = "HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\nCache-Control:
 const (
 	nullRequestWait = 2 * time.Second // for a request; a client that sends none gets bytes all the same
 	maxNullWrite    = 4 << 20         // bytes a pass and connection
+
+	handshakeRecord = 22 // ContentType of the first record of TLS (RFC 8446 §5.1)
 )
 
 // runNull runs a null server until ctx ends. It prints its address first.
@@ -46,6 +50,12 @@ func runNull(ctx context.Context, cfg nullConfig, stdout io.Writer) error {
 		return err
 	}
 	defer pumps.close()
+	pair, err := selfSigned()
+	if err != nil {
+		return fmt.Errorf("making a certificate: %w", err)
+	}
+	// Records as long as they can be, whatever the connection has sent: no other way is cheaper.
+	encryption := &tls.Config{Certificates: []tls.Certificate{pair}, DynamicRecordSizingDisabled: true}
 	l, err := net.Listen("tcp", cfg.listen)
 	if err != nil {
 		return err
@@ -72,31 +82,61 @@ func runNull(ctx context.Context, cfg nullConfig, stdout io.Writer) error {
 			time.Sleep(time.Millisecond) // out of descriptors, mostly: some may be given back
 			continue
 		}
-		greeting.Go(func() { pumps.greet(conn, cfg.noDelay) })
+		conn.(*net.TCPConn).SetNoDelay(cfg.noDelay)
+		greeting.Go(func() { pumps.greet(conn, encryption) })
 	}
 }
 
-// greet reads a request, if there is one, and hands the connection to a pump.
-func (p *pumps) greet(conn net.Conn, noDelay bool) {
-	conn.(*net.TCPConn).SetNoDelay(noDelay)
+// nullClient is a connection to a null server.
+type nullClient struct {
+	net.Conn               // its bytes
+	in       *bufio.Reader // of Conn
+	out      *[]byte       // takes what is written in place of Conn, if set
+	secret   *tls.Conn     // over this, nil where nothing is encrypted
+}
+
+func (c *nullClient) Read(p []byte) (int, error) { return c.in.Read(p) }
+
+func (c *nullClient) Write(p []byte) (int, error) {
+	if c.out != nil {
+		*c.out = append(*c.out, p...)
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+// nullBuffer is for a request, or what begins a handshake.
+const nullBuffer = 512
+
+// greet shakes hands if the client encrypts, reads a request, if there is one, and hands the
+// connection to a pump.
+func (p *pumps) greet(conn net.Conn, encryption *tls.Config) {
 	conn.SetDeadline(time.Now().Add(nullRequestWait))
-	for in := bufio.NewReaderSize(conn, 512); ; {
+	c := &nullClient{Conn: conn, in: bufio.NewReaderSize(conn, nullBuffer)}
+	var plain io.ReadWriter = c
+	if first, err := c.in.Peek(1); err == nil && first[0] == handshakeRecord {
+		c.secret = tls.Server(c, encryption)
+		plain = c.secret
+	}
+	err := answer(plain)
+	if err != nil && !isTimeout(err) || c.secret != nil && !c.secret.ConnectionState().HandshakeComplete {
+		conn.Close()
+		return
+	}
+	p.add(c)
+}
+
+// answer reads a request and answers it.
+func answer(conn io.ReadWriter) error {
+	for in := bufio.NewReaderSize(conn, nullBuffer); ; {
 		line, err := in.ReadSlice('\n')
-		if isTimeout(err) {
-			break
-		}
 		if err != nil {
-			conn.Close()
-			return
+			return err
 		}
 		if len(line) > len("\r\n") {
 			continue
 		}
-		if _, err := io.WriteString(conn, nullHead); err != nil {
-			conn.Close()
-			return
-		}
-		break
+		_, err = io.WriteString(conn, nullHead)
+		return err
 	}
-	p.add(conn)
 }

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"net"
 	"sync"
 	"time"
 
@@ -27,7 +26,15 @@ type pumps struct {
 // shard is what a pump writes to.
 type shard struct {
 	mu      sync.Mutex
-	joining []int // descriptors, not yet among those of the pump
+	joining []nullSocket // not yet among those of the pump
+
+	sealed []byte // of the pump: what it has encrypted last
+}
+
+// nullSocket is a connection that a pump writes to.
+type nullSocket struct {
+	fd int
+	c  *nullClient // nil where nothing is encrypted
 }
 
 // maxBehind is how many passes are made good in one by a pump that comes late, so
@@ -45,10 +52,14 @@ func newPumps(n int, interval time.Duration, pass int) (*pumps, error) {
 }
 
 // add takes a connection over.
-func (p *pumps) add(conn net.Conn) {
-	fd, err := detach(conn)
+func (p *pumps) add(c *nullClient) {
+	fd, err := detach(c.Conn)
 	if err != nil {
 		return
+	}
+	socket := nullSocket{fd: fd}
+	if c.secret != nil {
+		socket.c, c.in = c, nil
 	}
 	p.mu.Lock()
 	s := &p.shards[p.next%len(p.shards)]
@@ -56,16 +67,32 @@ func (p *pumps) add(conn net.Conn) {
 	p.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.joining = append(s.joining, fd)
+	s.joining = append(s.joining, socket)
+}
+
+// Overhead of a record of TLS 1.3 with the ciphers that Go chooses: the header, the content's
+// type and the authentication tag (RFC 8446 §5.2), and what a record may hold beside.
+const (
+	recordOverhead = 5 + 1 + 16
+	maxRecord      = 16 << 10
+)
+
+// encrypt encrypts so much of data that it is as long on the wire as data is.
+func (s *shard) encrypt(c *nullClient, data []byte) []byte {
+	records := (len(data) + maxRecord - 1) / maxRecord
+	s.sealed = s.sealed[:0]
+	c.out = &s.sealed
+	c.secret.Write(data[:max(1, len(data)-records*recordOverhead)]) // into memory, which cannot fail
+	return s.sealed
 }
 
 // pump writes to its descriptors, at every tick, until close. What a socket does
 // not take is lost.
 func (p *pumps) pump(s *shard) {
-	var fds []int
+	var sockets []nullSocket
 	defer func() {
-		for _, fd := range append(fds, s.joining...) {
-			unix.Close(fd)
+		for _, socket := range append(sockets, s.joining...) {
+			unix.Close(socket.fd)
 		}
 	}()
 	start, done := time.Now(), int64(0) // before the ticker's: no tick comes early
@@ -84,18 +111,22 @@ func (p *pumps) pump(s *shard) {
 		done += passes
 		data := p.data[:p.pass*int(min(passes, maxBehind))]
 		s.mu.Lock()
-		fds = append(fds, s.joining...)
+		sockets = append(sockets, s.joining...)
 		s.joining = nil
 		s.mu.Unlock()
-		kept := fds[:0]
-		for _, fd := range fds {
-			if _, err := rawconn.SendNow(fd, data); err != nil {
-				unix.Close(fd)
+		kept := sockets[:0]
+		for _, socket := range sockets {
+			out := data
+			if socket.c != nil {
+				out = s.encrypt(socket.c, data)
+			}
+			if _, err := rawconn.SendNow(socket.fd, out); err != nil {
+				unix.Close(socket.fd)
 				continue
 			}
-			kept = append(kept, fd)
+			kept = append(kept, socket)
 		}
-		fds = kept
+		sockets = kept
 	}
 }
 

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"strings"
@@ -45,6 +46,24 @@ func TestNullServer(t *testing.T) {
 			conn.Close() // the others go on getting theirs
 		}
 	}
+	// An encrypted one gets as much on the wire.
+	conn, err := net.Dial("tcp", address)
+	require.NoError(t, err)
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	wire := &timedConn{Conn: conn}
+	secret := tls.Client(wire, new(clientTLS).config("127.0.0.1"))
+	_, err = io.WriteString(secret, "GET /x.flv HTTP/1.1\r\nHost: x\r\n\r\n")
+	require.NoError(t, err)
+	const each = 2000 - recordOverhead
+	got := make([]byte, len(nullHead)+3*each)
+	_, err = io.ReadFull(secret, got)
+	require.NoError(t, err)
+	assert.Equal(t, nullHead+strings.Repeat("\x00", 3*each), string(got))
+	before := wire.received.Load()
+	_, err = io.ReadFull(secret, got[:each])
+	require.NoError(t, err)
+	assert.Zero(t, (wire.received.Load()-before)%2000)
 	cancel()
 	assert.Equal(t, exitOK, <-ended)
 }

@@ -4,7 +4,6 @@ package bench
 
 import (
 	"errors"
-	"net"
 	"time"
 )
 
@@ -15,6 +14,6 @@ func newPumps(int, time.Duration, int) (*pumps, error) {
 	return nil, errors.New("-null and -floor need Linux")
 }
 
-func (p *pumps) add(conn net.Conn) { conn.Close() }
+func (p *pumps) add(c *nullClient) { c.Close() }
 
 func (p *pumps) close() {}

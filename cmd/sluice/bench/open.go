@@ -30,13 +30,22 @@ const (
 
 // viewer is a connection that a stream comes from.
 type viewer struct {
-	conn     *timedConn
+	conn     *timedConn // bytes on the wire
+	plain    net.Conn   // what the protocol is spoken over: conn, or TLS over it
 	protocol protocol
+	took     stages
+	words    *words       // for later, of an encrypted viewer that counts
 	head     int64        // bytes that came before the stream
 	rest     []byte       // came with the answer's head already
 	chunked  bool         // of HTTP
 	player   *rtmp.Player // of RTMP
 	tags     tagReader    // made by reader
+}
+
+// stages are how long it took to open a viewer.
+type stages struct {
+	connect, handshake time.Duration // of TCP, and of TLS
+	answer             time.Duration // from then until the server has agreed
 }
 
 // tagReader reads tags from a connection. The error at the stream's end is io.EOF
@@ -48,6 +57,15 @@ type timedConn struct {
 	net.Conn
 	received atomic.Int64
 	lastRead time.Time // of the goroutine that reads
+	kept     *[]byte   // takes what is written, if set
+}
+
+func (c *timedConn) Write(p []byte) (int, error) {
+	if c.kept != nil {
+		*c.kept = append(*c.kept, p...)
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
 }
 
 func (c *timedConn) Read(p []byte) (int, error) {
@@ -59,13 +77,14 @@ func (c *timedConn) Read(p []byte) (int, error) {
 
 // opener opens viewers.
 type opener struct {
+	tls    *clientTLS
 	buffer int           // SO_RCVBUF in bytes, 0 for the system's default
 	start  time.Duration // of a file, where to begin over RTMP and WebSocket
 	from   int64         // of a file, the byte where to begin over HTTP
 }
 
-// dial opens a connection.
-func (o opener) dial(ctx context.Context, network, address string) (*timedConn, error) {
+// connect opens a TCP connection.
+func (o opener) connect(ctx context.Context, network, address string) (*timedConn, error) {
 	var d net.Dialer
 	if o.buffer > 0 {
 		// Before the connection is made, since the window is agreed on then.
@@ -78,45 +97,56 @@ func (o opener) dial(ctx context.Context, network, address string) (*timedConn, 
 	return &timedConn{Conn: conn}, nil
 }
 
-// open begins to watch a stream. It returns when the server has agreed.
-func (o opener) open(ctx context.Context, p protocol, rawURL string) (*viewer, error) {
+// open begins to watch a stream of a target. It returns when the server has agreed.
+func (o opener) open(ctx context.Context, t target, stream int) (*viewer, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	if p == rtmpPlay {
-		return o.openRTMP(ctx, rawURL)
+	began := time.Now()
+	open := o.openHTTP
+	if t.protocol == rtmpPlay {
+		open = o.openRTMP
 	}
+	v := &viewer{protocol: t.protocol}
+	if err := open(ctx, v, t.secure, t.at(stream)); err != nil {
+		return nil, err
+	}
+	v.took.answer = time.Since(began) - v.took.connect - v.took.handshake
+	return v, nil
+}
+
+// openHTTP watches a stream over HTTP or WebSocket.
+func (o opener) openHTTP(ctx context.Context, v *viewer, secure bool, rawURL string) error {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		return nil, refusedError{"malformed URL"}
+		return refusedError{"malformed URL"}
 	}
-	if p == wsFLV && o.start > 0 {
+	if v.protocol == wsFLV && o.start > 0 {
 		query := u.Query()
 		query.Set("start", strconv.FormatFloat(o.start.Seconds(), 'f', -1, 64))
 		u.RawQuery = query.Encode()
 	}
-	conn, err := o.dial(ctx, "tcp", address(u))
-	if err != nil {
-		return nil, err
+	if err := o.dial(ctx, v, secure, "tcp", address(u), httpOnly); err != nil {
+		return err
 	}
 	deadline, _ := ctx.Deadline()
-	conn.SetDeadline(deadline)
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	v := &viewer{conn: conn, protocol: p}
-	if p == wsFLV {
-		v.rest, err = upgrade(conn, u)
+	v.conn.SetDeadline(deadline)
+	stop := context.AfterFunc(ctx, func() { v.conn.Close() })
+	opening := &timedConn{Conn: v.plain}
+	if v.protocol == wsFLV {
+		v.rest, err = upgrade(opening, u)
 	} else {
-		err = v.get(u, o.from)
+		err = v.get(opening, u, o.from)
 	}
 	if !stop() {
 		err = context.Cause(ctx) // the connection's own error is that it was closed
 	}
 	if err != nil {
-		conn.Close()
-		return nil, err
+		v.conn.Close()
+		return err
 	}
-	v.head = conn.received.Load() - int64(len(v.rest))
-	conn.SetDeadline(time.Time{})
-	return v, nil
+	v.head += opening.received.Load() - int64(len(v.rest))
+	v.conn.SetDeadline(time.Time{})
+	return nil
 }
 
 // rtmpHead is about what comes before a stream over RTMP: S0, S1 and S2 (RTMP 1.0
@@ -124,33 +154,27 @@ func (o opener) open(ctx context.Context, p protocol, rawURL string) (*viewer, e
 const rtmpHead = 1 + 2*1536 + 512
 
 // openRTMP plays an RTMP stream.
-func (o opener) openRTMP(ctx context.Context, rawURL string) (*viewer, error) {
-	v := &viewer{protocol: rtmpPlay, head: rtmpHead}
-	client := &rtmp.Client{ReadTimeout: -1, Capabilities: rtmp.AllCapabilities(), Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := o.dial(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		v.conn = conn
-		return conn, nil
-	}}
-	var err error
-	if v.player, err = client.PlayFrom(ctx, rawURL, rtmp.PlayOptions{Start: o.start}); err != nil {
-		return nil, err
+func (o opener) openRTMP(ctx context.Context, v *viewer, secure bool, rawURL string) (err error) {
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		err := o.dial(ctx, v, secure, network, address)
+		return v.plain, err
 	}
-	return v, nil
+	client := &rtmp.Client{ReadTimeout: -1, Capabilities: rtmp.AllCapabilities(), Dial: dial, DialTLS: dial}
+	v.player, err = client.PlayFrom(ctx, rawURL, rtmp.PlayOptions{Start: o.start})
+	v.head += rtmpHead
+	return err
 }
 
 // get sends a request for an HTTP-FLV stream, or for a file from some byte on, and reads the
 // head of the answer.
-func (v *viewer) get(u *url.URL, from int64) error {
+func (v *viewer) get(conn net.Conn, u *url.URL, from int64) error {
 	request := "GET " + u.RequestURI() + " HTTP/1.1\r\nHost: " + u.Host + "\r\nUser-Agent: sluice-bench\r\nAccept: */*\r\n"
 	want := http.StatusOK
 	if from > 0 {
 		request += "Range: bytes=" + strconv.FormatInt(from, 10) + "-\r\n"
 		want = http.StatusPartialContent
 	}
-	answer, rest, err := ask(v.conn, request+"\r\n")
+	answer, rest, err := ask(conn, request+"\r\n")
 	if err != nil {
 		return err
 	}
@@ -218,10 +242,10 @@ func (v *viewer) reader() tagReader {
 		v.tags = v.player
 		return v.tags
 	}
-	var body io.Reader = bufio.NewReaderSize(io.MultiReader(bytes.NewReader(v.rest), v.conn), readBuffer)
+	var body io.Reader = bufio.NewReaderSize(io.MultiReader(bytes.NewReader(v.rest), v.plain), readBuffer)
 	switch {
 	case v.protocol == wsFLV:
-		body = &websocket.Reader{In: body, Out: v.conn}
+		body = &websocket.Reader{In: body, Out: v.plain}
 	case v.chunked:
 		body = httputil.NewChunkedReader(body)
 	}
@@ -235,4 +259,4 @@ type flvTags struct{ *flv.Reader }
 func (r flvTags) ReadTag() (flv.Tag, error) { return r.Next() }
 
 // close leaves the stream. ReadTag may be under way and returns an error.
-func (v *viewer) close() { v.conn.Close() }
+func (v *viewer) close() { v.plain.Close() }

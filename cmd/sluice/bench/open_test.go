@@ -25,7 +25,7 @@ func TestUpgradeRefused(t *testing.T) {
 			conn.(*net.TCPConn).CloseWrite()
 			io.Copy(io.Discard, conn)
 		})
-		_, err := opener{}.open(t.Context(), wsFLV, "ws://"+l+"/live/a.flv")
+		_, err := opener{}.open(t.Context(), target{pattern: "ws://" + l + "/live/a.flv", protocol: wsFLV}, 0)
 		require.Error(t, err)
 		assert.Contains(t, reason(err), want)
 	}

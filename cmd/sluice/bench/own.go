@@ -9,7 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"strings"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -18,9 +18,9 @@ import (
 // ownServer is a server that the bench has started for itself, on ports of loopback that the
 // system has chosen.
 type ownServer struct {
-	cmd        *exec.Cmd
-	rtmp, http string // HOST:PORT
-	reading    sync.WaitGroup
+	cmd     *exec.Cmd
+	hosts   hosts
+	reading sync.WaitGroup
 }
 
 // Times of a server of one's own.
@@ -29,16 +29,31 @@ const (
 	ownGrace = 30 * time.Second // from when it is asked to end
 )
 
-// startOwn starts a server that records into a folder, or nothing where that is empty; close it.
-// It is this program, with the variables of this process otherwise. It ends with ctx as well.
-func startOwn(ctx context.Context, records string) (*ownServer, error) {
+// ownConfig is what a server of one's own is to do.
+type ownConfig struct {
+	records     string            // the folder that it records into; nothing is recorded if empty
+	certificate *certificateFiles // with which it listens for https and rtmps as well; nil: it does not
+}
+
+// env returns the variables that say so.
+func (c ownConfig) env() []string {
+	env := []string{"SLUICE_RTMP_ADDR=127.0.0.1:0", "SLUICE_HTTP_ADDR=127.0.0.1:0", "SLUICE_LOG_FORMAT=json", "SLUICE_RECORD_DIR=" + c.records}
+	if c.certificate != nil {
+		env = append(env, "SLUICE_RTMPS_ADDR=127.0.0.1:0", "SLUICE_HTTPS_ADDR=127.0.0.1:0",
+			"SLUICE_TLS_CERT="+c.certificate.cert, "SLUICE_TLS_KEY="+c.certificate.key)
+	}
+	return env
+}
+
+// startOwn starts a server; close it. It is this program, with the variables of this process
+// but for those of cfg. It ends with ctx as well.
+func startOwn(ctx context.Context, cfg ownConfig) (*ownServer, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, self)
-	cmd.Env = append(os.Environ(), "SLUICE_RTMP_ADDR=127.0.0.1:0", "SLUICE_HTTP_ADDR=127.0.0.1:0",
-		"SLUICE_LOG_FORMAT=json", "SLUICE_RECORD_DIR="+records)
+	cmd.Env = append(os.Environ(), cfg.env()...)
 	cmd.Stderr = os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = ownGrace
@@ -81,9 +96,11 @@ func (s *ownServer) read(log io.Reader, ready chan<- bool) {
 			Message string `json:"msg"`
 			RTMP    string `json:"rtmp_addr"`
 			HTTP    string `json:"http_addr"`
+			RTMPS   string `json:"rtmps_addr"`
+			HTTPS   string `json:"https_addr"`
 		}
 		if json.Unmarshal(line, &said) == nil && said.Message == "ready" {
-			s.rtmp, s.http = said.RTMP, said.HTTP
+			s.hosts = hosts{rtmp: [2]string{said.RTMP, said.RTMPS}, http: [2]string{said.HTTP, said.HTTPS}}
 			ready <- true
 			break
 		}
@@ -103,14 +120,30 @@ func (s *ownServer) close() error {
 	return nil
 }
 
-// of returns a URL with the server's address in place of its host and port.
-func (s *ownServer) of(t target) target {
-	scheme, rest, _ := strings.Cut(t.pattern, "://")
-	_, path, _ := strings.Cut(rest, "/")
-	host := s.http
+// hosts are the HOST:PORT of a server's listeners: plain ones and encrypted ones.
+type hosts struct{ rtmp, http [2]string }
+
+// of returns a URL with that of the server in place of its host and port.
+func (h *hosts) of(t target) target {
+	of := h.http
 	if t.protocol == rtmpPlay {
-		host = s.rtmp
+		of = h.rtmp
 	}
-	t.pattern = scheme + "://" + host + "/" + path
-	return t
+	return t.withHost(of[index(t.secure)])
+}
+
+// at returns options whose URLs lead to a server.
+func (o *options) at(h *hosts) *options {
+	moved := *o
+	moved.publish, moved.watch = h.of(o.publish), nil
+	for _, w := range o.watch {
+		w.target = h.of(w.target)
+		moved.watch = append(moved.watch, w)
+	}
+	return &moved
+}
+
+// secures reports whether one of the URLs is encrypted.
+func (o *options) secures() bool {
+	return o.publish.secure || slices.ContainsFunc(o.watch, func(w watched) bool { return w.secure })
 }

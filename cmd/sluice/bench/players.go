@@ -57,7 +57,7 @@ func joinPlayers(ctx context.Context, o *options) (*filePlayers, error) {
 	ps := &filePlayers{o: o, counter: newCounter(), failed: tally{}, ended: tally{}}
 	if o.play.protocol == httpFLV {
 		var err error
-		if ps.size, ps.rate, err = askFile(ctx, o.play.at(0)); err != nil {
+		if ps.size, ps.rate, err = askFile(ctx, &o.tls, o.play.at(0)); err != nil {
 			ps.counter.close()
 			return nil, fmt.Errorf("-play: %w", err)
 		}
@@ -79,14 +79,15 @@ func joinPlayers(ctx context.Context, o *options) (*filePlayers, error) {
 func (ps *filePlayers) join(ctx context.Context, i int) error {
 	t, start := ps.o.play, time.Duration(i%startSpread)*time.Second
 	if t.protocol != httpFLV {
-		v, err := opener{start: start}.open(ctx, t.protocol, t.at(i))
+		v, err := opener{tls: &ps.o.tls, start: start}.open(ctx, t, i)
 		if err != nil {
 			return err
 		}
+		v.prepare(ps.o.wordsFor())
 		return ps.counter.add(v, 0, i)
 	}
 	from := int64(start.Seconds() * ps.rate)
-	v, err := opener{buffer: pacedBuffer, from: from % ps.size}.open(ctx, t.protocol, t.at(i))
+	v, err := opener{tls: &ps.o.tls, buffer: pacedBuffer, from: from % ps.size}.open(ctx, t, i)
 	if err != nil {
 		return err
 	}
@@ -105,7 +106,7 @@ func (ps *filePlayers) read(x *pacedPlayer) {
 	defer tick.Stop()
 	for range tick.C {
 		x.v.conn.SetReadDeadline(time.Now().Add(openTimeout))
-		if _, err := io.ReadFull(x.v.conn, buf); err != nil {
+		if _, err := io.ReadFull(x.v.plain, buf); err != nil {
 			if !ps.leaving.Load() {
 				ps.mu.Lock()
 				ps.ended[reason(err)]++
@@ -206,14 +207,14 @@ func (p *playersReport) write(t *table) {
 var errNoLength = errors.New("the file's metadata has no duration")
 
 // askFile asks over HTTP for the size of a file, and how many bytes of it are a second.
-func askFile(ctx context.Context, rawURL string) (size int64, rate float64, err error) {
+func askFile(ctx context.Context, encryption *clientTLS, rawURL string) (size int64, rate float64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, rawURL, nil)
 	if err != nil {
 		return 0, 0, refusedError{"malformed URL"}
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: encryption.config(request.URL.Hostname())}}
 	answer, err := client.Do(request)
 	if err != nil {
 		var at *url.Error // which repeats the URL

@@ -257,7 +257,7 @@ func openPublishers(ctx context.Context, o *options, l *loop) (*publishers, tall
 	paced(ctx, len(list), o.joinRate, func(i int) {
 		ctx, cancel := context.WithTimeout(ctx, openTimeout)
 		defer cancel()
-		p, err := openPublication(ctx, o.publish.at(i), i, l)
+		p, err := openPublication(ctx, o, i, l)
 		mu.Lock()
 		defer mu.Unlock()
 		if list[i] = p; err != nil {
@@ -303,8 +303,9 @@ func (o *options) timed() map[int]bool {
 }
 
 // openPublication publishes a stream's headers.
-func openPublication(ctx context.Context, url string, number int, l *loop) (*publication, error) {
-	pub, err := new(rtmp.Client).Publish(ctx, url)
+func openPublication(ctx context.Context, o *options, number int, l *loop) (*publication, error) {
+	client := &rtmp.Client{TLS: o.tls.config(o.publish.host())}
+	pub, err := client.Publish(ctx, o.publish.at(number))
 	if err != nil {
 		return nil, err
 	}

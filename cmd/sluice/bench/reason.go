@@ -2,6 +2,8 @@ package bench
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -29,6 +31,9 @@ func reason(err error) string {
 	var closed *websocket.CloseError
 	var broken *websocket.ProtocolError
 	var errno syscall.Errno
+	var untrusted *tls.CertificateVerificationError
+	var unknown x509.UnknownAuthorityError
+	var plain tls.RecordHeaderError
 	switch {
 	case errors.As(err, &refused):
 		return refused.text
@@ -40,6 +45,12 @@ func reason(err error) string {
 		return broken.Error()
 	case errors.As(err, &status):
 		return "refused: " + status.Code
+	case errors.As(err, &unknown): // whose text tells of certificates like it
+		return "certificate not trusted: signed by an unknown authority"
+	case errors.As(err, &untrusted):
+		return "certificate not trusted: " + untrusted.Err.Error()
+	case errors.As(err, &plain):
+		return "no TLS: " + plain.Msg
 	case errors.Is(err, context.Canceled):
 		return "interrupted"
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), isTimeout(err):

@@ -33,6 +33,7 @@ type report struct {
 
 	o      *options
 	opened histogram
+	shaken histogram
 	groups []*group
 	cpu    []float64 // of the server, by round
 	others float64   // in the last window, as of floorRound
@@ -78,6 +79,8 @@ type viewerReport struct {
 	Failed tally       `json:"failed"`
 	Ended  tally       `json:"ended"`
 	Opened percentiles `json:"opened"`
+	// Handshakes are those of TLS, a part of it.
+	Handshakes percentiles `json:"handshakes"`
 }
 
 // watchReport is about the viewers of one URL.
@@ -148,7 +151,7 @@ func newReport(o *options) *report {
 		r.Viewers = &viewerReport{Failed: tally{}, Ended: tally{}}
 	}
 	for _, t := range o.watch {
-		r.Watch = append(r.Watch, &watchReport{URL: t.String(), Protocol: t.protocol.String(), Worst: 1})
+		r.Watch = append(r.Watch, &watchReport{URL: t.String(), Protocol: t.kind(), Worst: 1})
 		r.groups = append(r.groups, &group{})
 	}
 	return r

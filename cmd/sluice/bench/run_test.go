@@ -47,7 +47,7 @@ func TestProcessFigures(t *testing.T) {
 	}
 	t.Parallel()
 	g := startGateway(t, hub.Config{})
-	code, r := benched(t, t.Context(), g.publish(t, "1"), g.watch()[:2], quick,
+	code, r := benched(t, t.Context(), g.publish(t, "1"), g.watch()[:2], g.watchTLS()[:2], quick,
 		[]string{"-viewers", "4", "-floor", "-rounds", "2", "-interval", "50ms", "-pid", strconv.Itoa(os.Getpid())})
 	assert.Equal(t, exitOK, code, "%v", r.Problems)
 	assert.Positive(t, r.Server.PSSWindow)

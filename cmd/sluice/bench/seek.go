@@ -50,7 +50,7 @@ func seek(ctx context.Context, o *options, p *progress) (*report, error) {
 	s := r.Seek
 	opening, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	client := &rtmp.Client{ReadTimeout: seekSilent, Capabilities: rtmp.AllCapabilities()}
+	client := &rtmp.Client{ReadTimeout: seekSilent, Capabilities: rtmp.AllCapabilities(), TLS: o.tls.config(o.seek.host())}
 	player, err := client.Play(opening, o.seek.at(0))
 	if err != nil {
 		return nil, fmt.Errorf("-seek: %s", reason(err))

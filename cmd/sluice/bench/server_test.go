@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,6 +37,9 @@ import (
 type gatewayAt struct {
 	hub        *hub.Hub
 	rtmp, http string // HOST:PORT
+
+	rtmps, https string      // likewise
+	encryption   *tls.Config // of both
 }
 
 // startGateway serves on loopback until the test ends.
@@ -82,17 +86,23 @@ func newGateway(cfg hub.Config, dir string) (g *gatewayAt, stop func() error, er
 	}
 	server := &rtmp.Server{Handler: &gateway.Handler{Hub: h, Pool: pool, Archive: recordings}}
 	pages := &http.Server{Handler: mux}
-	rtmpAt, err := net.Listen("tcp", "127.0.0.1:0")
+	pair, err := selfSigned()
 	if err != nil {
 		return nil, nil, err
 	}
-	httpAt, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, nil, err
-	}
+	g = &gatewayAt{hub: h, encryption: &tls.Config{Certificates: []tls.Certificate{pair}}}
 	var serving sync.WaitGroup
-	serving.Go(func() { server.Serve(rtmpAt) })
-	serving.Go(func() { pages.Serve(httpAt) })
+	for at, serve := range map[*string]func(net.Listener) error{&g.rtmp: server.Serve, &g.rtmps: server.Serve, &g.http: pages.Serve, &g.https: pages.Serve} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, nil, err
+		}
+		*at = l.Addr().String()
+		if at == &g.rtmps || at == &g.https {
+			l = tls.NewListener(l, g.encryption)
+		}
+		serving.Go(func() { serve(l) })
+	}
 	stop = func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
@@ -109,7 +119,7 @@ func newGateway(cfg hub.Config, dir string) (g *gatewayAt, stop func() error, er
 		}
 		return err
 	}
-	return &gatewayAt{hub: h, rtmp: rtmpAt.Addr().String(), http: httpAt.Addr().String()}, stop, nil
+	return g, stop, nil
 }
 
 // serveOwn is the server that a comparison starts, as far as it needs one. It returns an exit
@@ -122,7 +132,7 @@ func serveOwn() int {
 		fmt.Fprintln(os.Stderr, err)
 		return exitFailure
 	}
-	slog.New(slog.NewJSONHandler(os.Stdout, nil)).Info("ready", "rtmp_addr", g.rtmp, "http_addr", g.http)
+	slog.New(slog.NewJSONHandler(os.Stdout, nil)).Info("ready", "rtmp_addr", g.rtmp, "http_addr", g.http, "rtmps_addr", g.rtmps, "https_addr", g.https)
 	<-asked
 	if err := stop(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -166,6 +176,15 @@ func (g *gatewayAt) watch() []string {
 		"-watch", "http://" + g.http + "/live/s%d.flv?key=secret",
 		"-watch", "ws://" + g.http + "/live/s%d.flv?key=secret",
 		"-watch", "rtmp://" + g.rtmp + "/live/s%d?key=secret",
+	}
+}
+
+// watchTLS returns the flags that watch over all encrypted protocols.
+func (g *gatewayAt) watchTLS() []string {
+	return []string{
+		"-watch", "https://" + g.https + "/live/s%d.flv?key=secret",
+		"-watch", "wss://" + g.https + "/live/s%d.flv?key=secret",
+		"-watch", "rtmps://" + g.rtmps + "/live/s%d?key=secret",
 	}
 }
 

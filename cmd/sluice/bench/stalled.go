@@ -56,7 +56,7 @@ func startStalled(ctx context.Context, c *crowd) *stalled {
 func (s *stalled) join(ctx context.Context, i int) {
 	watch, stream := s.c.o.place(i)
 	t := s.c.o.watch[watch]
-	v, err := opener{buffer: s.c.o.stalledBuffer}.open(ctx, t.protocol, t.at(stream))
+	v, err := opener{tls: &s.c.o.tls, buffer: s.c.o.stalledBuffer}.open(ctx, t.target, stream)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {

@@ -42,7 +42,7 @@ type stillsReport struct {
 func openStillPage(ctx context.Context, o *options) *stillPage {
 	ctx, cancel := context.WithCancel(ctx)
 	p := &stillPage{
-		o: o, cancel: cancel, client: &http.Client{Transport: &http.Transport{MaxConnsPerHost: maxStillsAtATime}, Timeout: openTimeout},
+		o: o, cancel: cancel, client: &http.Client{Transport: &http.Transport{MaxConnsPerHost: maxStillsAtATime, TLSClientConfig: o.tls.config(o.still.host())}, Timeout: openTimeout},
 		r: stillsReport{URL: o.still.String(), Streams: o.stillStreams, Every: o.stillEvery.Seconds(), Failed: tally{}},
 	}
 	began := time.Now()

@@ -87,7 +87,8 @@ func (r *report) viewers(c *crowd, w *window) {
 		v.Failed[why] += n
 	}
 	r.opened.merge(&c.opened)
-	v.Opened = percentilesOf(&r.opened)
+	r.shaken.merge(&c.shaken)
+	v.Opened, v.Handshakes = percentilesOf(&r.opened), percentilesOf(&r.shaken)
 	for _, x := range c.checks {
 		g := r.groups[x.watch]
 		g.checking++

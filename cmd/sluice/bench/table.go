@@ -42,6 +42,9 @@ func (r *report) writeTable(w io.Writer) error {
 	if v := r.Viewers; v != nil {
 		t.section("viewers: %d, %d joined", v.Asked, v.Joined)
 		t.row("time to open", "%v", v.Opened)
+		if v.Handshakes.Count > 0 {
+			t.row("of it TLS", "%v", v.Handshakes)
+		}
 		t.counts("failed", v.Failed)
 		t.counts("ended", v.Ended)
 	}
@@ -169,8 +172,14 @@ func (r *report) writeModes(t *table) {
 		r.Seek.write(t)
 	}
 	if c := r.Churn; c != nil {
-		t.section("churn: %s joined and left", numbered(c.Joins, "viewer"))
+		t.section("churn: %s joined and left, %.1f a second", numbered(c.Joins, "viewer"), c.Rate)
 		t.row("first picture", "%v", c.First)
+		t.row("of it connecting", "%v", c.Connect)
+		if c.Handshake.Count > 0 {
+			t.row("... TLS", "%v", c.Handshake)
+		}
+		t.row("... the answer", "%v", c.Answer)
+		t.row("... the picture", "%v", c.Picture)
 		t.counts("failed", c.Failed)
 		if c.Before.Descriptors > 0 {
 			t.row("descriptors", "%d before, %d after (%.1f s)", c.Before.Descriptors, c.After.Descriptors, c.Settled)

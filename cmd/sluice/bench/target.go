@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -17,18 +18,36 @@ const (
 	rtmpPlay
 )
 
-// String returns the protocol's name.
-func (p protocol) String() string { return [...]string{"http-flv", "ws-flv", "rtmp"}[p] }
+// names are those of the protocols, plain and encrypted.
+var names = [...][2]string{httpFLV: {"http-flv", "https-flv"}, wsFLV: {"ws-flv", "wss-flv"}, rtmpPlay: {"rtmp", "rtmps"}}
+
+// schemes are those of their URLs, likewise.
+var schemes = [...][2]string{httpFLV: {"http", "https"}, wsFLV: {"ws", "wss"}, rtmpPlay: {"rtmp", "rtmps"}}
 
 // target is a URL to publish to or to watch, perhaps with a verb such as %d or
 // %03d in the place of the stream's number.
 type target struct {
 	pattern  string
 	protocol protocol
+	secure   bool // by TLS
 }
 
-// defaultHTTPPort goes with http and ws.
-const defaultHTTPPort = "80"
+// kind returns the name of the target's protocol.
+func (t target) kind() string { return names[t.protocol][index(t.secure)] }
+
+// index returns 1 for true.
+func index(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Default ports of HTTP and WebSocket.
+const (
+	defaultHTTPPort  = "80"
+	defaultHTTPSPort = "443"
+)
 
 // parseTarget checks a URL. Its errors do not repeat the URL, which may hold a
 // stream key.
@@ -41,17 +60,29 @@ func parseTarget(pattern string) (target, error) {
 	if err != nil || u.Host == "" {
 		return target{}, errors.New("malformed URL (rtmp://HOST/APP/NAME, http://HOST/APP/NAME.flv or ws://HOST/APP/NAME.flv)")
 	}
-	switch u.Scheme {
-	case "rtmp":
-		t.protocol = rtmpPlay
-	case "http":
-		t.protocol = httpFLV
-	case "ws":
-		t.protocol = wsFLV
-	default:
-		return target{}, fmt.Errorf("scheme %q is not one of rtmp, http and ws", u.Scheme)
+	for p, pair := range schemes {
+		if i := slices.Index(pair[:], u.Scheme); i >= 0 {
+			t.protocol, t.secure = protocol(p), i == 1
+			return t, nil
+		}
 	}
-	return t, nil
+	return target{}, fmt.Errorf("scheme %q is not one of rtmp, http and ws, or rtmps, https and wss", u.Scheme)
+}
+
+// encrypted returns the target over TLS, or without.
+func (t target) encrypted(secure bool) target {
+	_, rest, _ := strings.Cut(t.pattern, "://")
+	t.secure = secure
+	t.pattern = schemes[t.protocol][index(secure)] + "://" + rest
+	return t
+}
+
+// withHost returns the target at another HOST:PORT.
+func (t target) withHost(host string) target {
+	scheme, rest, _ := strings.Cut(t.pattern, "://")
+	_, path, _ := strings.Cut(rest, "/")
+	t.pattern = scheme + "://" + host + "/" + path
+	return t
 }
 
 // numbered reports whether each stream has a URL of its own.
@@ -63,6 +94,15 @@ func (t target) at(number int) string {
 		return t.pattern
 	}
 	return fmt.Sprintf(t.pattern, number)
+}
+
+// host returns the name or address of the target's host.
+func (t target) host() string {
+	u, err := url.Parse(t.at(0))
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }
 
 // String returns the URL for reports: without user and query, which may be secret.
@@ -79,7 +119,11 @@ func (t target) String() string {
 // address returns the HOST:PORT of an HTTP or WebSocket URL.
 func address(u *url.URL) string {
 	port := u.Port()
-	if port == "" {
+	switch {
+	case port != "":
+	case u.Scheme == "https" || u.Scheme == "wss":
+		port = defaultHTTPSPort
+	default:
 		port = defaultHTTPPort
 	}
 	return net.JoinHostPort(u.Hostname(), port)
