@@ -56,6 +56,8 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	p := newProgress(stderr)
 	measure := run
 	switch {
+	case len(o.ways) > 0:
+		measure = compareWays
 	case o.compares():
 		measure = compare
 	case o.seeking:

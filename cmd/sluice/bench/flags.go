@@ -59,8 +59,11 @@ type options struct {
 	noDelay  bool
 	untilEOF bool
 
-	tls  clientTLS
-	json bool
+	tls   clientTLS
+	ways  []way
+	nginx string // the program
+	front []int  // those of pids that stand in front of the server
+	json  bool
 }
 
 // automatic is the publishInterval that is chosen by the load.
@@ -101,8 +104,9 @@ share all URLs need theirs, and they add up to 100. The floor of -floor is one n
 server for all of them that writes the mean of their rates.
 
 -record, -play and -stills compare the same load without something and with it, in turn,
--rounds times. -record starts servers of its own, this program with the variables of its
-environment and ports of its own: their address takes the place of that in the URLs.
+-rounds times, and -ways the same load by different ways. -record and -ways start servers
+of their own, this program with the variables of its environment, ports of its own and a
+certificate of its own: their address takes the place of that in the URLs.
 
 Exit codes: 0 when everything that was published came, 1 when something was lost,
 wrong, late by more than 2 %, refused or ended, or the run was interrupted, 2 for a
@@ -188,6 +192,7 @@ func flagSet(o *options) *flag.FlagSet {
 	fs.BoolVar(&o.noDelay, "nodelay", true, "TCP_NODELAY of the null server")
 	fs.BoolVar(&o.untilEOF, "until-eof", false, "end the null server with its standard input")
 	o.tls.flags(fs)
+	o.wayFlags(fs)
 	fs.BoolVar(&o.json, "json", false, "report as JSON")
 	return fs
 }
@@ -298,17 +303,19 @@ const maxLength = 1000 * time.Hour
 // validateFiles says what is wrong with the flags about recordings.
 func (o *options) validateFiles(wrong func(bad bool, text string) error) []error {
 	modes := 0
-	for _, on := range []bool{o.record != "", o.plays, o.stills, o.seeking, o.make != "", o.floor} {
+	for _, on := range []bool{o.record != "", o.plays, o.stills, o.seeking, o.make != "", o.floor, len(o.ways) > 0} {
 		if on {
 			modes++
 		}
 	}
 	alone := o.seeking || o.make != ""
 	return []error{
-		wrong(modes > 1, "-record, -play, -stills, -seek, -make and -floor go one at a time"),
+		wrong(modes > 1, "-record, -play, -stills, -seek, -make, -ways and -floor go one at a time"),
 		wrong(alone && (o.publishes || len(o.watch) > 0), "-seek and -make go without -publish and -watch"),
 		wrong(o.record != "" && runtime.GOOS != "linux", "-record needs Linux"),
 		wrong(o.record != "" && (!o.publishes || len(o.pids) > 0), "-record needs -publish, and goes without -pid"),
+		wrong(len(o.ways) > 0 && runtime.GOOS != "linux", "-ways needs Linux"),
+		wrong(len(o.ways) > 0 && (!o.publishes || len(o.watch) == 0 || len(o.pids) > 0), "-ways needs -publish and -watch, and goes without -pid"),
 		wrong(o.plays && len(o.pids) == 0, "-play needs -pid"),
 		wrong(o.players < 1 || o.players > 1_000_000, "-players must be from 1 to 1000000"),
 		wrong(o.stills && (len(o.pids) == 0 || !o.publishes && len(o.watch) == 0), "-stills needs -pid, and -publish or -watch"),

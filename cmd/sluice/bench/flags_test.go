@@ -90,6 +90,12 @@ func TestFlagMistakes(t *testing.T) {
 		{"-seek " + pubURL + " -watch " + watchURL, "without -publish and -watch"},
 		{"-make /tmp -length 0s", "-length must be"},
 		{"-make /tmp -length 2000h", "-length must be"},
+		{"-ways plain,ssl -publish " + pubURL, "some of plain, tls and nginx"},
+		{"-ways tls,tls -publish " + pubURL, "each once"},
+		{"-ways tls -publish " + pubURL, "-ways needs -publish and -watch"},
+		{"-ways tls -watch " + watchURL, "-ways needs -publish and -watch"},
+		{"-ways tls -publish " + pubURL + " -watch " + watchURL + " -pid 1", "without -pid"},
+		{"-ways tls -publish " + pubURL + " -watch " + watchURL + " -record /tmp", "one at a time"},
 		{"-null -interval 100ms", "needs a -bitrate"},
 		{"-null -bitrate 1M", "-interval"},
 		{"-null -bitrate 1M -interval 1s -watch " + watchURL, "without -publish and -watch"},
@@ -147,7 +153,7 @@ func TestHelpNamesEveryFlag(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	assert.Equal(t, exitOK, Run(t.Context(), []string{"-h"}, &stdout, &stderr))
 	assert.Empty(t, stderr.String())
-	for _, name := range []string{"publish", "watch", "viewers", "churn", "stalled", "pid", "null", "floor", "record", "play", "players", "stills", "still-streams", "still-every", "seek", "make", "json"} {
+	for _, name := range []string{"publish", "watch", "viewers", "churn", "stalled", "pid", "null", "floor", "record", "play", "players", "stills", "still-streams", "still-every", "seek", "make", "ways", "nginx", "ca", "insecure", "resume", "json"} {
 		assert.Contains(t, stdout.String(), "\n  -"+name)
 	}
 }

@@ -48,13 +48,13 @@ func (b *bench) floor(ctx context.Context, w *window, rate float64) error {
 	sleepUntil(ctx, time.Now().Add(floorWarmup))
 	b.p.set("the floor: measuring", c.status)
 	pids := []int{child.cmd.Process.Pid}
-	from, toolFrom, err := processes{pids}.look()
+	from, toolFrom, err := processes{pids: pids}.look()
 	if err != nil {
 		return err
 	}
 	c.begin(o.duration)
 	sleepUntil(ctx, time.Now().Add(o.duration))
-	to, toolTo, err := processes{pids}.look()
+	to, toolTo, err := processes{pids: pids}.look()
 	if err != nil {
 		return fmt.Errorf("null server: %w", err)
 	}

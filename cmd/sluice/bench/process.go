@@ -19,6 +19,9 @@ type usage struct {
 	descriptors int
 	threads     int
 	machine     time.Duration // used by everything that runs on the machine; 0 if unknown
+
+	frontCPU time.Duration // what is of those in front of the server, of cpu and pss
+	frontPSS int64
 }
 
 // errNoProc is the error where the kernel tells nothing about processes.
@@ -150,9 +153,16 @@ func cores(from, to usage) float64 {
 	return 0
 }
 
+// frontCores is cores of what stands in front of the server.
+func frontCores(from, to usage) float64 {
+	from.cpu, to.cpu = from.frontCPU, to.frontCPU
+	return cores(from, to)
+}
+
 // processes watches over the server's processes, and this one.
 type processes struct {
-	pids []int // the server's; may be empty
+	pids  []int // the server's; may be empty
+	front []int // those of them that stand in front of it
 }
 
 // look returns the usage of the server, and of the tool; the zero usage where it
@@ -162,6 +172,13 @@ func (p processes) look() (server, tool usage, err error) {
 		if server, err = usageOf(p.pids); err != nil {
 			return usage{}, usage{}, err
 		}
+	}
+	if len(p.front) > 0 {
+		front, err := usageOf(p.front)
+		if err != nil {
+			return usage{}, usage{}, err
+		}
+		server.frontCPU, server.frontPSS = front.cpu, front.pss
 	}
 	tool, _ = usageOf([]int{os.Getpid()})
 	if stat, err := os.ReadFile("/proc/stat"); err == nil {

@@ -26,6 +26,7 @@ type report struct {
 	Players    *playersReport   `json:"players,omitempty"` // of files
 	Stills     *stillsReport    `json:"stills,omitempty"`
 	Compared   *comparedReport  `json:"compared,omitempty"`
+	Ways       *waysReport      `json:"compared_ways,omitempty"`
 	Seek       *seekReport      `json:"seek,omitempty"`
 	// Problems say what was not as it should be; the exit code is 1 if there are
 	// any.
@@ -119,6 +120,9 @@ type serverReport struct {
 	PerPublisher float64 `json:"pss_per_publisher_bytes,omitempty"`
 	Descriptors  int     `json:"descriptors"`
 	Threads      int     `json:"threads"`
+	// Of CPU and PSSWindow, what is of those in front of the server.
+	FrontCPU float64 `json:"front_cpu_cores,omitempty"`
+	FrontPSS int64   `json:"front_pss_bytes,omitempty"`
 }
 
 // toolReport is about this process.

@@ -26,7 +26,7 @@ type bench struct {
 
 // run does what the options say and reports it.
 func run(ctx context.Context, o *options, p *progress) (*report, error) {
-	b := &bench{o: o, p: p, procs: processes{o.pids}, r: newReport(o)}
+	b := &bench{o: o, p: p, procs: processes{pids: o.pids, front: o.front}, r: newReport(o)}
 	var err error
 	if b.start, _, err = b.procs.look(); err != nil {
 		return nil, err

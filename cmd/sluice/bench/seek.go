@@ -63,7 +63,7 @@ func seek(ctx context.Context, o *options, p *progress) (*report, error) {
 		return nil, fmt.Errorf("-seek: %w", err)
 	}
 	s.Length = length.Seconds()
-	procs := processes{o.pids}
+	procs := processes{pids: o.pids}
 	from, toolFrom, err := procs.look()
 	if err != nil {
 		return nil, err

@@ -51,6 +51,7 @@ func (r *report) server(w *window, viewers int) {
 		PIDs: r.o.pids, CPU: median(r.cpu),
 		PSSStart: w.start.pss, PSSBefore: w.before.pss, PSSBegin: w.server[0].pss, PSSWindow: w.server[1].pss,
 		PSSPeak: max(w.peak.pss, w.server[1].pss), Descriptors: w.server[1].descriptors, Threads: w.server[1].threads,
+		FrontCPU: frontCores(w.server[0], w.server[1]), FrontPSS: w.server[1].frontPSS,
 	}
 	if viewers > 0 {
 		held := s.PSSWindow

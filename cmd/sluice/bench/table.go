@@ -168,6 +168,9 @@ func (r *report) writeModes(t *table) {
 	if r.Compared != nil {
 		r.Compared.write(t)
 	}
+	if r.Ways != nil {
+		r.Ways.write(t)
+	}
 	if r.Seek != nil {
 		r.Seek.write(t)
 	}
