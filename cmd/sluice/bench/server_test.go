@@ -28,6 +28,7 @@ import (
 	"sluice/hub/archive"
 	"sluice/hub/fanout"
 	"sluice/hub/record"
+	"sluice/hub/tlsconn"
 	"sluice/rtmp"
 	"sluice/rtmp/gateway"
 	"sluice/web"
@@ -99,7 +100,7 @@ func newGateway(cfg hub.Config, dir string) (g *gatewayAt, stop func() error, er
 		}
 		*at = l.Addr().String()
 		if at == &g.rtmps || at == &g.https {
-			l = tls.NewListener(l, g.encryption)
+			l = tlsconn.Listen(l, tlsconn.Config{TLS: g.encryption, Logger: quiet})
 		}
 		serving.Go(func() { serve(l) })
 	}
