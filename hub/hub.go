@@ -16,8 +16,6 @@ package hub
 import (
 	"context"
 	"log/slog"
-	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -112,6 +110,7 @@ type Hub struct {
 	asker   *asker
 	ledger  ledger
 	repeats repeats
+	refuses atomic.Bool // RefuseNew was called; set with mu held
 
 	// mu guards what follows. It may be taken before a stream's mutex, never after.
 	mu       sync.Mutex
@@ -245,7 +244,7 @@ func (h *Hub) roomLocked(v *Viewer, key Key) (*Stream, error) {
 // there are not as many as most already. It is not ended: a stream ends and is
 // forgotten under h.mu, or is replaced here.
 func (h *Hub) streamLocked(key Key, most int) (*Stream, error) {
-	if h.closing {
+	if h.refuses.Load() {
 		return nil, errShuttingDown
 	}
 	if s := h.streams[key]; s != nil {
@@ -314,57 +313,6 @@ func (h *Hub) stream(key Key) *Stream {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.streams[key]
-}
-
-// errShuttingDown refuses and ends everybody when the hub shuts down.
-var errShuttingDown = refuse(ReasonShuttingDown, "the server is shutting down")
-
-// all returns the streams that there are.
-func (h *Hub) all() []*Stream {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return slices.Collect(maps.Values(h.streams))
-}
-
-// Shutdown refuses everybody who comes from now on, ends every publisher and every
-// viewer with ReasonShuttingDown, and waits until the last viewer is closed, the policy
-// has returned from every question, and all of it has been told (Config.Observe), or ctx
-// ends, whose error it then returns if viewers are left.
-func (h *Hub) Shutdown(ctx context.Context) error {
-	h.mu.Lock()
-	if !h.closing {
-		h.closing = true
-		close(h.ending)
-		for _, p := range h.playing {
-			p.dismiss(errShuttingDown)
-		}
-		if h.viewers == 0 {
-			close(h.idle)
-		}
-	}
-	h.mu.Unlock()
-
-	h.asker.close()
-	for _, s := range h.all() {
-		s.update(func() {
-			s.dismissLocked(errShuttingDown)
-			if s.state != stateEnded {
-				s.endLocked(ReasonShuttingDown)
-			}
-		})
-	}
-	select {
-	case <-h.idle:
-	case <-ctx.Done():
-	}
-	h.asker.wait(ctx) // a policy that hangs has held up nobody
-	h.ledger.wait(ctx)
-	select {
-	case <-h.idle: // as well, and that is what counts
-		return nil
-	default:
-		return ctx.Err()
-	}
 }
 
 // Close is End for a viewer that left.

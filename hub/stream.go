@@ -33,7 +33,8 @@ const (
 //	           ended            ended                                  ended
 //
 // While live, another publisher is refused, or replaces the present one without
-// the state changing. An ended stream never comes back: the hub has forgotten
+// the state changing. Once nobody new is let in (Hub.RefuseNew), there is neither waiting
+// nor grace: those end at once. An ended stream never comes back: the hub has forgotten
 // it, its viewers drain what its log holds and end, and viewers that had not
 // started yet go on waiting at a new stream of the same key.
 type state uint8
@@ -204,7 +205,11 @@ func (s *Stream) leaveLocked() {
 	s.stopTimersLocked()
 	s.pub, s.left = nil, time.Now()
 	wait := s.hub.cfg.PublisherGrace
-	if wait <= 0 {
+	switch {
+	case s.hub.refuses.Load(): // it cannot come back
+		s.endLocked(ReasonShuttingDown)
+		return
+	case wait <= 0:
 		s.endLocked(ReasonUnpublished)
 		return
 	}
