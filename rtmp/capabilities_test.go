@@ -23,7 +23,7 @@ var announced = amf.Object{
 		{Name: "*", Value: 4.0}, {Name: ".mp3", Value: 4.0}, {Name: "Opus", Value: 4.0}, {Name: "ac-3", Value: 4.0},
 		{Name: "ec-3", Value: 4.0}, {Name: "fLaC", Value: 4.0}, {Name: "mp4a", Value: 4.0},
 	}},
-	{Name: "capsEx", Value: 14.0}, // multitrack, ModEx, nanosecond offsets
+	{Name: "capsEx", Value: 15.0}, // reconnect, multitrack, ModEx, nanosecond offsets
 }
 
 func TestConnectTakesCapabilities(t *testing.T) {

@@ -41,6 +41,10 @@ type Client struct {
 	// players of the classic sort do, to which a server may send less than was
 	// published. AllCapabilities asks for everything.
 	Capabilities Capabilities
+	// CanReconnect announces CapsReconnect as well: the owner of a Publisher or Player heeds
+	// what its Reconnects says. A player that announces it is taken for one that knows
+	// Enhanced RTMP v2, and may be sent what a classic one is not.
+	CanReconnect bool
 	// ChunkSize is the size of the chunks sent: 60000 if 0, 128 to 0xFFFFFF.
 	ChunkSize int
 	// OpenTimeout bounds the opening: dialing, handshake and commands, without the
@@ -119,6 +123,8 @@ type clientConn struct {
 	caps     Capabilities
 	size     int // of outgoing chunks
 	streamID uint32
+	// reconnects has room for one request.
+	reconnects chan Reconnect
 	// limit is when the opening has to be over, zero afterwards; then silence is
 	// how long a read may take, 0 forever. Of the reading goroutine.
 	limit   time.Time
@@ -156,6 +162,11 @@ func (c *Client) open(ctx context.Context, rawURL, flashVer string, prepare func
 		caps:   c.Capabilities,
 		size:   chunkSizeOf(c.ChunkSize),
 		limit:  limit,
+
+		reconnects: make(chan Reconnect, 1),
+	}
+	if c.CanReconnect {
+		cc.caps.CapsEx |= CapsReconnect
 	}
 	cc.conn.pace = cc.pace
 	stop = context.AfterFunc(ctx, func() { nc.Close() })
@@ -292,6 +303,9 @@ func (cc *clientConn) next() (chunk.Message, error) {
 	m, err := cc.readMessage()
 	if errors.Is(err, io.EOF) {
 		err = fmt.Errorf("rtmp: reading: %w", io.ErrUnexpectedEOF)
+	}
+	if err == nil {
+		cc.heedReconnect(m)
 	}
 	return m, err
 }

@@ -80,6 +80,8 @@ type Server struct {
 	isClosing bool           // Shutdown or Close was called
 	work      sync.WaitGroup // a session each
 
+	reconnecting []*Reconnecting // not all have left
+
 	held atomic.Int64 // bytes of sessions that are asking
 }
 
@@ -237,6 +239,7 @@ func (s *Server) start(nc net.Conn) {
 func (s *Server) over(ss *session) {
 	s.mu.Lock()
 	delete(s.sessions, ss)
+	s.leaveLocked(ss)
 	s.mu.Unlock()
 	s.work.Done()
 }

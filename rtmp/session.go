@@ -62,7 +62,10 @@ type session struct {
 	skipped    int       // messages that meant nothing
 	history    []string  // what the streams did, for the log
 
-	inbox inbox
+	requested *Reconnect // what the client was asked for last
+
+	inbox     inbox
+	reconnect atomic.Pointer[Reconnect] // to ask the client for; posted if not nil
 	// forced is why another goroutine closed the connection under the session.
 	forced atomic.Pointer[error]
 }

@@ -140,6 +140,7 @@ func (s *session) onConnect(c *command) error {
 // ffmpeg 5 and 7, OBS 30, librtmp, VLC, mpv and both of GStreamer's clients).
 var serverCapabilities = func() amf.Object {
 	all := AllCapabilities()
+	all.CapsEx |= CapsReconnect // we may ask for it; some clients heed it only then
 	return all.properties()
 }()
 

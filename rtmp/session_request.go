@@ -16,6 +16,7 @@ type connectInfo struct {
 	pageURL, swfURL string // as sent, cut to maxURL
 	flashVer        string // for logs
 	secure          bool
+	reconnects      bool   // it has announced CapsReconnect
 	caps            string // its Capabilities as AMF0, "" if it said nothing
 }
 
@@ -29,7 +30,9 @@ func (s *session) readConnect(object props) connectInfo {
 		flashVer: shown(object.str("flashVer")),
 		secure:   isSecure(s.nc),
 	}
-	if caps := object.capabilities(); caps.Announced() {
+	caps := object.capabilities()
+	c.reconnects = caps.CapsEx&CapsReconnect != 0
+	if caps.Announced() {
 		c.caps = string(amf.AppendAMF0(nil, caps.properties()))
 	}
 	if c.app == "" {
