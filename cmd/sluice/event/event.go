@@ -27,7 +27,7 @@ type Type string
 // events are missing.
 const (
 	TypeStarted  Type = "server.started"
-	TypeDraining Type = "draining" // the server is told to end: nobody comes in any more
+	TypeDraining Type = "draining" // the server is told to end: soon nobody comes in any more
 
 	TypePublish   Type = "publish"
 	TypeUnpublish Type = "unpublish" // the stream may go on for its grace time

@@ -136,11 +136,10 @@ func (n *Notifier) Started() {
 	n.resume()
 }
 
-// Draining tells that the server is told to end. Nobody waits for events from then on (Ring.Wait).
+// Draining tells that the server is told to end.
 func (n *Notifier) Draining() {
 	e := n.newEvent(TypeDraining)
 	n.emit(&e)
-	n.ring.end()
 }
 
 // Observe is told what happens in the hub (hub.Config.Observe).

@@ -25,8 +25,8 @@ func newRing() *Ring { return &Ring{more: make(chan struct{}), ending: make(chan
 // errEnding says that the server is about to end.
 var errEnding = errors.New("the server is shutting down")
 
-// end lets nobody wait any more.
-func (r *Ring) end() {
+// End lets nobody wait any more: the server is about to end.
+func (r *Ring) End() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	select {
