@@ -190,6 +190,9 @@ func TestHealth(t *testing.T) {
 		r.ready = fmt.Errorf("the server is full: 10 of 10 connections")
 		is("GET", "/healthz", 200, `{"status":"ok"}`)
 		is("GET", "/readyz", 503, `{"error":"not ready","reason":"the server is full: 10 of 10 connections"}`)
+		r.ready = fmt.Errorf("now: %w", Draining("nobody new comes in"))
+		is("GET", "/healthz", 200, `{"status":"ok"}`)
+		is("GET", "/readyz", 503, `{"error":"draining","reason":"now: nobody new comes in"}`)
 		is("POST", "/healthz", 405, `{"error":"method not allowed","reason":"this path takes GET and HEAD"}`)
 	}
 	w := httptest.NewRecorder()

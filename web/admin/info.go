@@ -75,7 +75,8 @@ type ServerInfo struct {
 	Started   *web.Time         `json:"started"`
 	Now       web.Time          `json:"now"`
 	Ready     bool              `json:"ready"`
-	Reason    string            `json:"reason"` // why it is not ready
+	Draining  bool              `json:"draining"` // it is told to end, and therefore not ready
+	Reason    string            `json:"reason"`   // why it is not ready
 	Addresses map[string]string `json:"addresses"`
 	Limits    map[string]int64  `json:"limits"`
 	Parts     map[string]any    `json:"parts"`
@@ -109,7 +110,7 @@ func (a *api) info(r *http.Request) (reply, error) {
 	}
 	if a.Ready != nil {
 		if err := a.Ready(); err != nil {
-			said.Ready, said.Reason = false, text(err.Error())
+			said.Ready, said.Draining, said.Reason = false, isDraining(err), text(err.Error())
 		}
 	}
 	for _, t := range a.Hub.Totals() {

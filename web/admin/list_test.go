@@ -218,12 +218,17 @@ func TestInfo(t *testing.T) {
 	assert.Equal(t, "1.2.3", said.Version)
 	assert.False(t, said.Ready)
 	assert.Equal(t, errDisk.Error(), said.Reason)
+	assert.False(t, said.Draining)
 	assert.Equal(t, map[string]any{"events": map[string]any{"Waiting": 3.0}}, said.Parts)
 	require.Len(t, said.Totals, 1)
 	assert.Equal(t, Totals{
 		Protocol: "rtmp", Role: "publish", Running: 1, Begun: 1, Bytes: published,
 		Ended: map[string]uint64{}, Refused: map[string]uint64{},
 	}, said.Totals[0])
+
+	r.ready = Draining("nobody new comes in")
+	said = get[ServerInfo](r, "/api/v1/info")
+	assert.Equal(t, []any{false, true, "nobody new comes in"}, []any{said.Ready, said.Draining, said.Reason})
 }
 
 func TestQueriesThatMakeNoSense(t *testing.T) {

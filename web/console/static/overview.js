@@ -60,7 +60,7 @@ export function overview(feed) {
 
   function heardInfo(info) {
     words.setClock(info.now);
-    text(pill, info.ready ? 'Ready' : 'Not ready');
+    text(pill, info.ready ? 'Ready' : info.draining ? 'Draining' : 'Not ready');
     pill.dataset.state = info.ready ? 'playing' : 'grace';
     text(about, info.ready ? `Runs for ${words.since(info.started)}.` : `${words.spaced(info.reason)}.`);
     rows(server, {
