@@ -71,6 +71,7 @@ type config struct {
 	AccessSettings
 	ControlSettings
 	TLSSettings
+	DrainSettings
 
 	memory int64 // bytes that there are, 0 if unknown; from setUpMemory
 
@@ -94,7 +95,7 @@ type settings interface {
 
 // parts returns the parts that check themselves.
 func (c *config) parts() []settings {
-	return []settings{&c.AccessSettings, &c.ControlSettings, tlsNeeds{&c.TLSSettings, c}}
+	return []settings{&c.AccessSettings, &c.ControlSettings, &c.DrainSettings, tlsNeeds{&c.TLSSettings, c}}
 }
 
 // variable is one line of the help text: a field of config as its tags tell it.

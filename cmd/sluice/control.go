@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -151,10 +150,8 @@ func (s *service) info(cfg *config) admin.Info {
 
 // ready says why nobody more should be sent to this server, nil if somebody may.
 func (s *service) ready() error {
-	select {
-	case <-s.hub.Closing():
-		return errors.New("the server is shutting down")
-	default:
+	if err := s.draining(); err != nil {
+		return err
 	}
 	if f := s.admission.Figures(); s.maxConnections > 0 && f.Open >= s.maxConnections {
 		return fmt.Errorf("the server is full: %d connections are open", f.Open)

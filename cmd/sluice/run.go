@@ -21,7 +21,7 @@ const (
 )
 
 // drainTimeout bounds how long viewers and publishers get to end properly after
-// the first signal.
+// the first signal and SLUICE_DRAIN_DELAY.
 const drainTimeout = 10 * time.Second
 
 // run is the program: it reads arguments and environment, serves until ctx ends,
@@ -106,6 +106,12 @@ type server interface {
 	// Start begins to serve and returns at once. A part that cannot go on
 	// sends its error.
 	Start() <-chan error
+	// BeginDrain says to all who ask that the server is about to end, and returns for how long
+	// everybody is served as ever all the same.
+	BeginDrain() time.Duration
+	// Move lets nobody in any more, asks those to go who can go on elsewhere, and returns when they
+	// have gone, or ctx ends.
+	Move(ctx context.Context)
 	// Shutdown ends everybody properly, cuts off those who have not ended when ctx does,
 	// and returns when nothing runs any more.
 	Shutdown(ctx context.Context) error
@@ -126,15 +132,7 @@ func serve(ctx context.Context, svc server, log *slog.Logger) int {
 		log.Error("cannot go on", "error", err)
 		code = exitFailure
 	}
-	began := time.Now()
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-	defer cancel()
-	if err := svc.Shutdown(drain); err != nil {
-		log.Warn("stopped, not everybody ended in time", "error", err, "after", time.Since(began))
-	} else {
-		log.Info("stopped", "after", time.Since(began))
-	}
-	return code
+	return leave(ctx, svc, failed, code, log)
 }
 
 // newLogger returns the logger of the whole program.

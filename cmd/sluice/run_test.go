@@ -285,10 +285,20 @@ type fakeListener struct {
 
 func (l fakeListener) Addr() net.Addr { return l.addr }
 
-// fakeServer takes drain to end everybody, or is cut off before.
+// fakeServer takes drain to end everybody, or is cut off before; moving takes move of it.
 type fakeServer struct {
-	failed chan error
-	drain  time.Duration
+	failed      chan error
+	drain       time.Duration
+	delay, move time.Duration
+}
+
+func (f fakeServer) BeginDrain() time.Duration { return f.delay }
+
+func (f fakeServer) Move(ctx context.Context) {
+	select {
+	case <-time.After(f.move):
+	case <-ctx.Done():
+	}
 }
 
 func (f fakeServer) Start() <-chan error { return f.failed }
@@ -302,37 +312,47 @@ func (f fakeServer) Shutdown(ctx context.Context) error {
 	}
 }
 
+var errBroken = errors.New("broken listener")
+
 func TestServeDrainsWithinABound(t *testing.T) {
 	for _, c := range []struct {
 		name     string
-		drain    time.Duration
+		svc      fakeServer
 		fail     error
+		failAt   time.Duration // after the signal
 		code     int
 		took     time.Duration
 		lastLine string
 	}{
-		{"in time", 3 * time.Second, nil, exitOK, 3 * time.Second, "msg=stopped after=3s"},
-		{"cut off", time.Hour, nil, exitOK, drainTimeout, "not everybody ended in time"},
-		{"a part fails", time.Second, errors.New("broken listener"), exitFailure, time.Second, "msg=stopped after=1s"},
+		{"in time", fakeServer{drain: 3 * time.Second}, nil, 0, exitOK, 3 * time.Second, "msg=stopped after=3s"},
+		{"cut off", fakeServer{drain: time.Hour}, nil, 0, exitOK, drainTimeout, "not everybody ended in time"},
+		{"a part fails", fakeServer{drain: time.Second}, errBroken, -time.Minute, exitFailure, time.Second, "msg=stopped after=1s"},
+		{"who can move has", fakeServer{drain: time.Second, move: 2 * time.Second}, nil, 0, exitOK, 3 * time.Second, "msg=stopped after=3s"},
+		{"nobody moves", fakeServer{drain: time.Second, move: time.Hour}, nil, 0, exitOK, drainTimeout/2 + time.Second, "msg=stopped after=6s"},
+		{"nobody does anything", fakeServer{drain: time.Hour, move: time.Hour}, nil, 0, exitOK, drainTimeout, "not everybody ended in time"},
+		{"after a delay", fakeServer{drain: time.Second, delay: time.Minute}, nil, 0, exitOK, 61 * time.Second, "msg=stopped after=1s"},
+		{"a part fails meanwhile", fakeServer{drain: time.Second, delay: time.Minute}, errBroken, 10 * time.Second, exitFailure, 11 * time.Second, "msg=stopped after=1s"},
+		{"a part fails, a delay", fakeServer{drain: time.Second, delay: time.Minute}, errBroken, -time.Minute, exitFailure, time.Second, "msg=stopped after=1s"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var out bytes.Buffer
 				ctx, cancel := context.WithCancelCause(t.Context())
 				defer cancel(nil)
-				svc := fakeServer{make(chan error, 1), c.drain}
-				if c.fail != nil {
-					svc.failed <- c.fail
-				} else {
-					time.AfterFunc(time.Minute, func() { cancel(errors.New("signal: terminated")) })
-				}
+				svc := c.svc
+				svc.failed = make(chan error, 1)
 				began := time.Now()
+				if c.fail != nil {
+					time.AfterFunc(time.Minute+c.failAt, func() { svc.failed <- c.fail })
+				}
+				time.AfterFunc(time.Minute, func() { cancel(errors.New("signal: terminated")) })
 				code := serve(ctx, svc, newLogger(&out, "text", slog.LevelInfo))
 				took := time.Since(began)
-				if c.fail == nil {
+				if c.failAt >= 0 {
 					took -= time.Minute
 					assert.Contains(t, out.String(), "signal: terminated")
-				} else {
+				}
+				if c.fail != nil {
 					assert.Contains(t, out.String(), c.fail.Error())
 				}
 				assert.Equal(t, c.code, code)

@@ -41,6 +41,7 @@ type service struct {
 	flv       *httpflv.Handler
 	http      *http.Server // page and flv
 	demo      bool
+	drain     drain
 	recordings
 
 	permission     *permission         // nil permits everything
@@ -69,6 +70,7 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 		log: log, demo: cfg.Demo, permission: cfg.permission, maxConnections: cfg.MaxConnections, started: time.Now(),
 		certificates: cfg.certificates, state: cfg.state, connections: make(map[string]func() admission.Figures),
 		handshakes: make(map[string]func() tlsconn.Figures), computing: tlsconn.NewBound(0),
+		drain: drain{DrainSettings: cfg.DrainSettings},
 	}
 	cfg.authorizeTimeout = cmp.Or(cfg.authorizeTimeout, max(defaultAuthorizeTimeout, cfg.AuthTimeout+answeredGrace))
 	s.admission = admission.New(admission.Config{
@@ -277,9 +279,7 @@ var errStuck = errors.New("a part of the server did not end")
 // is written and told.
 func (s *service) Shutdown(ctx context.Context) error {
 	s.stop()
-	if s.notifier != nil {
-		s.notifier.Draining()
-	}
+	s.endDrain()
 	var errs [4]error
 	var wg sync.WaitGroup
 	wg.Go(func() {

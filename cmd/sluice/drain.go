@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/web/admin"
+)
+
+// drain is what the end of a server by the book has come to.
+//
+//	serving ──BeginDrain──▶ unready ──SLUICE_DRAIN_DELAY──▶ Move: nobody new ──▶ Shutdown
+//	                                                         all who can move have left,
+//	                                                         half of drainTimeout at the most
+//
+// From Move on it takes drainTimeout at the most. Unready means that /readyz says no, so that a load
+// balancer sends nobody more: all is served as ever until it has noticed.
+type drain struct {
+	DrainSettings
+	once    sync.Once
+	began   atomic.Bool
+	refuses atomic.Bool // nobody new comes in
+
+	// onBegin are called when it begins, one after the other, before anything else of it: they must
+	// be set before the service starts, and return at once.
+	onBegin []func()
+}
+
+// BeginDrain begins the drain; see server.
+func (s *service) BeginDrain() time.Duration {
+	s.drain.once.Do(func() {
+		s.drain.began.Store(true)
+		for _, f := range s.drain.onBegin {
+			f()
+		}
+		if s.notifier != nil {
+			s.notifier.Draining()
+		}
+	})
+	return s.drain.DrainDelay
+}
+
+// Move lets nobody in any more and waits for those who can move; see server.
+func (s *service) Move(ctx context.Context) {
+	s.BeginDrain()
+	s.drain.refuses.Store(true)
+	s.hub.RefuseNew()
+	moving := s.rtmp.RequestReconnect(s.drain.reconnect)
+	select {
+	case <-moving.Left():
+	case <-ctx.Done():
+	}
+	if asked, there := moving.Figures(); asked > 0 {
+		s.log.Info("clients were asked to reconnect", "asked", asked, "left", asked-min(asked, there))
+	}
+}
+
+// endDrain is for Shutdown, where it may not even have begun: nobody waits for events any more.
+func (s *service) endDrain() {
+	s.BeginDrain()
+	if s.notifier != nil {
+		s.notifier.Ring().End()
+	}
+}
+
+// draining says how far the drain has come, nil if it has not begun.
+func (s *service) draining() error {
+	select {
+	case <-s.hub.Closing():
+		return admin.Draining("the server is shutting down")
+	default:
+	}
+	switch {
+	case s.drain.refuses.Load():
+		return admin.Draining("the server is about to end: nobody new comes in, and who can reconnect elsewhere is asked to")
+	case s.drain.began.Load():
+		return admin.Draining("the server is about to end: everybody is still served")
+	}
+	return nil
+}
+
+// leave drains svc, which has been told to end, or of which a part has failed already. Who can move has
+// half of drainTimeout for that.
+func leave(ctx context.Context, svc server, failed <-chan error, code int, log *slog.Logger) int {
+	if delay := svc.BeginDrain(); delay > 0 && code == exitOK {
+		log.Info("everything is served as ever until the delay is over", "delay", delay)
+		wait := time.NewTimer(delay)
+		defer wait.Stop()
+		select {
+		case <-wait.C:
+		case err := <-failed:
+			log.Error("cannot go on", "error", err)
+			code = exitFailure
+		}
+	}
+	began := time.Now()
+	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	moving, stop := context.WithTimeout(bound, drainTimeout/2)
+	svc.Move(moving)
+	stop()
+	if err := svc.Shutdown(bound); err != nil {
+		log.Warn("stopped, not everybody ended in time", "error", err, "after", time.Since(began))
+	} else {
+		log.Info("stopped", "after", time.Since(began))
+	}
+	return code
+}
