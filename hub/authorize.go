@@ -90,12 +90,15 @@ func (s *Session) check() error {
 }
 
 // recheck takes the policy's second look (Config.Recheck). A session that Hub.Dismiss found
-// asking, and that was granted all the same, ends here.
+// asking, and that was granted all the same, ends here, as does one that comes too late
+// (Hub.RefuseNew).
 func (s *Session) recheck() *Refusal {
-	if why := s.dismissed.Load(); why != nil {
+	switch why := s.dismissed.Load(); {
+	case why != nil:
 		return why
-	}
-	if s.hub.cfg.Recheck == nil {
+	case s.hub.refuses.Load():
+		return errShuttingDown
+	case s.hub.cfg.Recheck == nil:
 		return nil
 	}
 	err := s.hub.cfg.Recheck(s)
@@ -106,27 +109,6 @@ func (s *Session) recheck() *Refusal {
 		return refusal
 	}
 	return refuse(ReasonKicked, "%v", err)
-}
-
-// expire has end called when the session's grant ends, where sessions end with their grants.
-func (s *Session) expire(end func(*Refusal)) {
-	g := s.grant.Load()
-	if !s.hub.cfg.ExpireSessions || g == nil || g.Until.IsZero() {
-		return
-	}
-	s.expiry.Store(time.AfterFunc(time.Until(g.Until), func() {
-		end(refuse(ReasonExpired, "the permission has ended"))
-	}))
-	if s.stage.Load() == stageOver { // before there was a timer to stop
-		s.stopExpiry()
-	}
-}
-
-// stopExpiry undoes expire.
-func (s *Session) stopExpiry() {
-	if t := s.expiry.Load(); t != nil {
-		t.Stop()
-	}
 }
 
 // Why questions end without the policy's answer.

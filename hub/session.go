@@ -290,6 +290,27 @@ func (s *Session) refused(err error) error {
 	return err
 }
 
+// expire has end called when the session's grant ends, where sessions end with their grants.
+func (s *Session) expire(end func(*Refusal)) {
+	g := s.grant.Load()
+	if !s.hub.cfg.ExpireSessions || g == nil || g.Until.IsZero() {
+		return
+	}
+	s.expiry.Store(time.AfterFunc(time.Until(g.Until), func() {
+		end(refuse(ReasonExpired, "the permission has ended"))
+	}))
+	if s.stage.Load() == stageOver { // before there was a timer to stop
+		s.stopExpiry()
+	}
+}
+
+// stopExpiry undoes expire.
+func (s *Session) stopExpiry() {
+	if t := s.expiry.Load(); t != nil {
+		t.Stop()
+	}
+}
+
 // identity returns what the session has proved of itself: what its grant says, or where
 // there is no policy, that it knows the secrets in its address. An address without a query
 // proves nothing.

@@ -22,6 +22,7 @@ func refusesAll(t *testing.T, h *hub.Hub) {
 		assert.Equal(t, hub.ReasonShuttingDown, reasonOf(t, err))
 		_, err = h.Publish(publisher(h, k), hub.PublishOptions{})
 		assert.Equal(t, hub.ReasonShuttingDown, reasonOf(t, err))
+		assert.Equal(t, hub.ReasonShuttingDown, reasonOf(t, viewer(h, k).AskAndWait(t.Context())))
 		_, err = viewer(h, k).Begin()
 		assert.Equal(t, hub.ReasonShuttingDown, reasonOf(t, err))
 	}
