@@ -1,0 +1,316 @@
+//go:build unix
+
+//lint:file-ignore SA1019 the WebSocket library is given, and final at this version.
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"nhooyr.io/websocket"
+
+	"sluice/hub"
+	"sluice/rtmp"
+)
+
+// What a client of an app is asked.
+func TestReconnectURL(t *testing.T) {
+	for _, tt := range []struct {
+		drain, app string
+		secure     bool
+		want       string
+	}{
+		{"", "live", false, ""},
+		{"rtmp://b", "live", false, "rtmp://b/live"},
+		{"rtmp://b:1936/", "live/a", false, "rtmp://b:1936/live/a"},
+		{"rtmps://b", "live", false, "rtmps://b/live"},
+		{"rtmps://b", "live", true, "rtmps://b/live"},
+		{"rtmp://b", "live", true, ""},
+		{"rtmp://b", "/live", false, "rtmp://b/live"},
+		{"rtmp://b", "//c/live", false, "rtmp://b/c/live"},
+		{"rtmp://b", "live?token=x&y", false, "rtmp://b/live?token=x&y"},
+		{"rtmp://b", "li ve", false, "rtmp://b/li%20ve"},
+		{"rtmp://b", "live%zz", false, ""},
+		{"rtmp://[::1]:1935", "live", false, "rtmp://[::1]:1935/live"},
+	} {
+		s := &DrainSettings{DrainURL: tt.drain}
+		require.NoError(t, checkDrainURL(tt.drain))
+		assert.Equal(t, rtmp.Reconnect{TcURL: tt.want, Description: drainDescription}, s.reconnect(tt.app, tt.secure), tt)
+	}
+}
+
+// readiness is what /readyz says.
+func readiness(t *testing.T, address string) (status int, what string) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	res, err := client.Get("http://" + address + "/readyz")
+	require.NoError(t, err)
+	defer res.Body.Close()
+	var said struct{ Error, Status, Reason string }
+	require.NoError(t, json.NewDecoder(res.Body).Decode(&said))
+	return res.StatusCode, said.Error + said.Status
+}
+
+// nameFor returns the name that an asker asks for where name is published: to publish another one.
+func nameFor(role hub.Role, name string) string {
+	if role == hub.RolePublish {
+		return name + "2"
+	}
+	return name
+}
+
+// From the signal on /readyz says no, and during the delay all are served as ever; then nobody new
+// comes in over any protocol, and what runs goes on; then the end.
+func TestDrainStepByStep(t *testing.T) {
+	cfg, err := loadConfig([]string{
+		"SLUICE_RTMP_ADDR=127.0.0.1:0", "SLUICE_HTTP_ADDR=127.0.0.1:0", "SLUICE_DRAIN_DELAY=1m",
+		"SLUICE_ADMIN_ADDR=127.0.0.1:0", "SLUICE_ADMIN_TOKEN=" + adminToken,
+	})
+	require.NoError(t, err)
+	require.NoError(t, cfg.open(newLogger(io.Discard, "text", 0)))
+	svc, p := startConfigured(t, floodTimeout, io.Discard, cfg)
+	var hooks []string
+	svc.drain.onBegin = append(svc.drain.onBegin, func() {
+		status, _ := readiness(t, p.http)
+		hooks = append(hooks, fmt.Sprint("stopping, ready ", status))
+	})
+	operators := operator{t, svc.listeners.admin.Addr().String()}
+	info := func() []any {
+		_, answer := operators.do(http.MethodGet, "/api/v1/info", "")
+		return []any{answer["ready"], answer["draining"], answer["reason"]}
+	}
+	publisher := publishMoving(t, "rtmp://"+p.rtmp+"/live/x")
+	until(t, "it is live", func() bool { return svc.hub.Live(hub.Key{App: "live", Name: "x"}) })
+	lets := func(name string) (answers []string) {
+		for _, a := range askers {
+			asked := a.ask(t, p, nil, nameFor(a.role, name))
+			said, err := asked.answer()
+			if err != nil {
+				said = "closed"
+			}
+			answers = append(answers, said)
+			asked.Close()
+		}
+		return answers
+	}
+	assert.Equal(t, []any{true, false, ""}, info())
+
+	assert.Equal(t, time.Minute, svc.BeginDrain())
+	assert.Equal(t, time.Minute, svc.BeginDrain(), "again")
+	status, what := readiness(t, p.http)
+	assert.Equal(t, "503 draining", fmt.Sprint(status, " ", what))
+	assert.Equal(t, []string{"stopping, ready 503"}, hooks)
+	assert.Equal(t, []any{false, true, "the server is about to end: everybody is still served"}, info())
+	assert.Equal(t, []string{in, in, in, in, in}, lets("x"), "as ever")
+	waited := make(chan int, 1)
+	go func() {
+		code, _ := operators.do(http.MethodGet, "/api/v1/events?after=999&wait=30s", "")
+		waited <- code
+	}()
+
+	running := playMoving(t, "rtmp://"+p.rtmp+"/live/x")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	svc.Move(ctx)
+	assert.Equal(t, []string{"NetStream.Unpublish.Success", "NetStream.Play.UnpublishNotify", "503 shutting down", "503", "1001"}, lets("x"))
+	_, what = readiness(t, p.http)
+	assert.Equal(t, "draining", what)
+	assert.Contains(t, info()[2], "nobody new comes in")
+	before, _ := running.frames()
+	until(t, "it goes on", func() bool { now, _ := running.frames(); return now > before+3 })
+
+	svc.stop()
+	assert.Error(t, <-publisher.ended)
+	assert.True(t, isClosed(<-running.ended), "it was asked to come back, and was refused")
+	<-waited
+	assert.Len(t, hooks, 1)
+}
+
+// Who is asking for permission to publish is refused when nobody new comes in, whatever the policy
+// says afterwards.
+func TestDrainWhileAPublishIsAsked(t *testing.T) {
+	cfg, err := loadConfig([]string{"SLUICE_RTMP_ADDR=127.0.0.1:0", "SLUICE_HTTP_ADDR=127.0.0.1:0"})
+	require.NoError(t, err)
+	require.NoError(t, cfg.open(newLogger(io.Discard, "text", 0)))
+	asking, say := make(chan struct{}, len(askers)), make(chan struct{})
+	cfg.authorize = func(context.Context, *hub.Session) (hub.Grant, error) {
+		asking <- struct{}{}
+		<-say
+		return hub.Grant{}, nil
+	}
+	svc, p := startConfigured(t, floodTimeout, io.Discard, cfg)
+	var all []*asked
+	for _, a := range askers {
+		all = append(all, a.ask(t, p, nil, "x"))
+		<-asking
+	}
+	go svc.Move(t.Context())
+	for i, want := range []string{"NetStream.Unpublish.Success", "NetStream.Play.UnpublishNotify", "503 shutting down", "503", "1001"} {
+		said, err := all[i].answer()
+		require.NoError(t, err)
+		assert.Equal(t, want, said)
+		all[i].Close()
+	}
+	close(say)
+	svc.stop()
+	assert.Empty(t, svc.hub.Streams())
+}
+
+// One that has announced that it can move and does not is ended when the time for that is over. It is
+// asked once, however often that is begun.
+func TestDrainOfOneThatNeverLeaves(t *testing.T) {
+	log := newOutput()
+	svc, p := startService(t, floodTimeout, log)
+	c := rtmp.Client{CanReconnect: true}
+	publisher, err := c.Publish(t.Context(), "rtmp://"+p.rtmp+"/live/x")
+	require.NoError(t, err)
+	defer publisher.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	for range 100 {
+		svc.Move(ctx)
+	}
+	assert.ErrorIs(t, ctx.Err(), context.DeadlineExceeded, "it was waited for")
+	asked := <-publisher.Reconnects()
+	assert.Equal(t, rtmp.Reconnect{TcURL: "rtmp://" + p.rtmp + "/live", URL: "rtmp://" + p.rtmp + "/live/x", Description: drainDescription}, asked)
+	assert.Empty(t, publisher.Reconnects())
+	require.NoError(t, publisher.WriteTags(madeHeader()), "it goes on")
+	svc.stop()
+	for err == nil {
+		err = publisher.WriteTags(madeHeader())
+	}
+	assert.True(t, isClosed(err), err)
+	assert.Contains(t, log.String(), `msg="clients were asked to reconnect" asked=1 left=0`)
+}
+
+// Two servers: who can has moved to the second without a gap, the rest is ended properly, and all
+// within the bound.
+func TestDrainUnderLoad(t *testing.T) {
+	second, stopSecond := start(t, "SLUICE_LOG_LEVEL=warn")
+	drain := second.find(t, `(rtmp://127\.0\.0\.1:\d+)/live/NAME\n`)[1]
+	first, stop := start(t, "SLUICE_DRAIN_URL="+drain, "SLUICE_DRAIN_DELAY=200ms")
+	p := &process{
+		rtmp: first.find(t, `rtmp://(127\.0\.0\.1:\d+)/live/NAME\n`)[1],
+		http: first.find(t, `http://(127\.0\.0\.1:\d+)/ in a browser`)[1],
+	}
+	const movers, others = 40, 10
+	publisher := publishMoving(t, "rtmp://"+p.rtmp+"/live/x?k=v")
+	var moving []*movingPlayer
+	for range movers {
+		moving = append(moving, playMoving(t, "rtmp://"+p.rtmp+"/live/x"))
+	}
+	type staying struct {
+		name   string
+		frames []int
+		end    error
+	}
+	var viewers []*staying
+	var reading sync.WaitGroup
+	for _, protocol := range protocols {
+		for range others {
+			v, err := protocol.join(t.Context(), p, "x")
+			require.NoError(t, err)
+			s := &staying{name: protocol.name}
+			viewers = append(viewers, s)
+			reading.Go(func() {
+				defer v.close()
+				for {
+					tag, err := v.next()
+					if err != nil {
+						s.end = err
+						return
+					}
+					if n, ok := countOf(tag); ok {
+						s.frames = append(s.frames, n)
+					}
+				}
+			})
+		}
+	}
+	until(t, "all show something", func() bool {
+		return !slices.ContainsFunc(moving, func(m *movingPlayer) bool { old, _ := m.frames(); return old < 10 })
+	})
+
+	began := time.Now()
+	code := make(chan int, 1)
+	go func() { code <- stop() }()
+	assert.Equal(t, exitOK, <-code)
+	took := time.Since(began)
+	assert.Less(t, took, drainTimeout)
+	reading.Wait()
+	until(t, "all show something of the second", func() bool {
+		return !slices.ContainsFunc(moving, func(m *movingPlayer) bool { _, new := m.frames(); return new < 10 })
+	})
+	require.NoError(t, publisher.end())
+	assert.Equal(t, 1, publisher.moved)
+	assert.Equal(t, exitOK, stopSecond())
+
+	var gaps, stalls []time.Duration
+	last := 0 // of the first server
+	for _, m := range moving {
+		<-m.ended
+		media, stall := m.gap(t)
+		gaps, stalls = append(gaps, media), append(stalls, stall)
+		assert.LessOrEqual(t, media, countedGOP*countedStep*time.Millisecond, "it goes on within a GOP")
+		last = max(last, m.old[len(m.old)-1].n)
+	}
+	slices.Sort(gaps)
+	slices.Sort(stalls)
+	for _, v := range viewers {
+		if v.name == "ws-flv" {
+			assert.Equal(t, websocket.StatusGoingAway, websocket.CloseStatus(v.end), v.end)
+		} else {
+			assert.ErrorIs(t, v.end, io.EOF, v.name)
+			assert.NotErrorIs(t, v.end, io.ErrUnexpectedEOF, v.name)
+		}
+		assert.Equal(t, last, v.frames[len(v.frames)-1], "the whole stream")
+	}
+	assert.Contains(t, first.String(), fmt.Sprintf(`msg="clients were asked to reconnect" asked=%d left=%[1]d`, movers+1))
+	assert.NotContains(t, first.String(), "not everybody ended in time")
+	assert.NotContains(t, first.String()+second.String(), "k=v")
+	t.Logf("ended after %v; media missing: median %v, most %v; without a frame: median %v, longest %v", took,
+		gaps[len(gaps)/2], gaps[len(gaps)-1], stalls[len(stalls)/2], stalls[len(stalls)-1])
+}
+
+// During the delay, too, the second signal ends the process at once.
+func TestProcessExitsDuringTheDelay(t *testing.T) {
+	cmd := command(t, "SLUICE_DRAIN_DELAY=5m")
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	defer cmd.Process.Kill()
+	page := regexp.MustCompile(`http://(\S+)/ in a browser`)
+	address := ""
+	for lines := bufio.NewScanner(stdout); lines.Scan(); {
+		if m := page.FindStringSubmatch(lines.Text()); m != nil {
+			address = m[1]
+		}
+		if strings.HasPrefix(lines.Text(), "  Watch ") {
+			require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+		}
+		if strings.Contains(lines.Text(), "until the delay is over") {
+			_, what := readiness(t, address)
+			assert.Equal(t, "draining", what)
+			require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+		}
+		assert.NotContains(t, lines.Text(), "msg=stopped")
+	}
+	var exit *exec.ExitError
+	require.ErrorAs(t, cmd.Wait(), &exit)
+	assert.Equal(t, exitFailure, exit.ExitCode())
+}
