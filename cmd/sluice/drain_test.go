@@ -89,7 +89,7 @@ func TestDrainStepByStep(t *testing.T) {
 		status, _ := readiness(t, p.http)
 		hooks = append(hooks, fmt.Sprint("stopping, ready ", status))
 	})
-	operators := operator{t, svc.listeners.admin.Addr().String()}
+	operators := operator{t, svc.listeners.addr("admin")}
 	info := func() []any {
 		_, answer := operators.do(http.MethodGet, "/api/v1/info", "")
 		return []any{answer["ready"], answer["draining"], answer["reason"]}
