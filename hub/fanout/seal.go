@@ -173,10 +173,11 @@ func (s *sealing) setBusyLocked(busy bool) {
 }
 
 // lastLocked returns the record that tells the peer of an outlet which closes with err that nothing
-// follows: nil if it would follow the beginning of another, or if the connection failed.
+// follows: nil if it would follow the beginning of another, or if the outlet did not close because its
+// owner wanted it. Then the peer learns that something is missing.
 func (o *Outlet) lastLocked(err error) []byte {
 	s := o.seal
-	if s == nil || s.busy || len(s.rest) > 0 || !errors.Is(err, net.ErrClosed) && !errors.Is(err, errBrokenOff) {
+	if s == nil || s.busy || len(s.rest) > 0 || !errors.Is(err, net.ErrClosed) {
 		return nil
 	}
 	record := s.AppendClose(nil)
