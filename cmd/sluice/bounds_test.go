@@ -30,6 +30,8 @@ var bounds = []struct{ what, bound, beyond string }{
 	{"X-Forwarded-For: addresses; bytes", "{cmd/sluice/proxied.maxHops}; {cmd/sluice/proxied.maxForwarded bytes}", "what stands further left is not looked at"},
 	{"pairs of files with certificates, or names for which they are obtained; bytes of a file", "{cmd/sluice/certificate.MaxCertificates}; {cmd/sluice/certificate.maxFile bytes}",
 		"an error at the start; the same, and later the old one is served"},
+	{"orders of certificates at a time; time for one; for one of the authority's answers; its size", "{cmd/sluice/certificate.maxOrders}; {cmd/sluice/certificate.orderTimeout}; {cmd/sluice/certificate.requestTimeout}; {cmd/sluice/certificate.maxAnswer bytes}",
+		"others wait; it has failed and is made anew, after an hour at the latest; the same; the same"},
 	{"streams", "{hub.defaultMaxStreams}; as many more may be published when viewers wait for that many", "refused, \"too many\""},
 	{"viewers of a stream", "none; {SLUICE_MAX_VIEWERS}", "refused, \"too many\""},
 	{"bitrate of a publisher", "none; {SLUICE_MAX_BITRATE}, of which twice as much passes for {hub.allowanceWindow}", "ended, `NetStream.Publish.Rejected`"},

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"sluice/cmd/sluice/certificate"
 	"sluice/cmd/sluice/event"
 	"sluice/cmd/sluice/hook"
 	"sluice/cmd/sluice/proxied"
@@ -53,7 +54,7 @@ func (c *config) filesBesides(limit uint64) uint64 {
 		files int
 	}{
 		{c.AuthURL != "", hook.Files}, {c.JWTJWKSURL != "", keysFiles}, {c.EventURL != "", event.WebhookFiles},
-		{c.EventExec != "", event.ExecFiles}, {c.measures(), maxAdminConnections},
+		{c.EventExec != "", event.ExecFiles}, {c.measures(), maxAdminConnections}, {len(c.TLSDomains) > 0, certificate.OpenFiles},
 	} {
 		if part.there {
 			n += part.files

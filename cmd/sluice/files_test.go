@@ -85,6 +85,7 @@ func TestOwnFiles(t *testing.T) {
 		"events":      {control(ControlSettings{EventURL: "x", EventExec: "y"}), 100 + 10 + 28},
 		"operators":   {control(ControlSettings{AdminAddr: addresses{":1"}}), 100 + 128},
 		"metrics":     {control(ControlSettings{AdminAddr: addresses{":1"}, MetricsAddr: addresses{":2"}}), 100 + 128},
+		"ACME":        {config{TLSSettings: TLSSettings{TLSDomains: domains{"a.example"}}}, 100 + 12},
 		"questions":   {config{AccessSettings: AccessSettings{AuthURL: "x", JWTJWKSURL: "y"}}, 100 + 66 + 2},
 		"recordings":  {config{RecordDir: "x"}, 100 + limit/16},
 	} {

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/crypto/acme"
 )
 
 // MaxCertificates bounds the pairs of files, and the names for which certificates are obtained.
@@ -34,6 +36,8 @@ type Config struct {
 	// where there are Domains.
 	StateDir string
 	Logger   *slog.Logger // nil discards
+
+	client *http.Transport // asks the authority; of tests, nil for the network
 }
 
 // Files are the paths of a certificate, with those of its issuers behind it, and of its key, both
@@ -60,6 +64,7 @@ func (i Info) Left(now time.Time) time.Duration {
 type Source struct {
 	log    *slog.Logger
 	pairs  []*pair                // those of Open, and then of Run
+	acme   *authority             // nil without Domains
 	served atomic.Pointer[served] // from pairs
 	again  chan struct{}          // asks Run to look at once
 	warned map[[32]byte]int       // Run's: how few days were warned of, by certificate
@@ -81,7 +86,12 @@ func Open(c Config) (*Source, error) {
 		s.pairs = append(s.pairs, p)
 	}
 	s.served.Store(serve(s.pairs))
-	return s, nil
+	if len(c.Domains) == 0 {
+		return s, nil
+	}
+	var err error
+	s.acme, err = openAuthority(c)
+	return s, err
 }
 
 // Config returns the configuration of a TLS server with the certificates, in which they change while
@@ -93,15 +103,28 @@ func (s *Source) Config() *tls.Config {
 }
 
 // ALPN returns the protocols that listeners offer for the sake of the certificates.
-func (s *Source) ALPN() []string { return nil }
+func (s *Source) ALPN() []string {
+	if s.acme == nil {
+		return nil
+	}
+	return []string{acme.ALPNProto}
+}
 
 // Challenge returns the handler that stands on plain HTTP in front of next: it answers the questions
-// of an authority and passes on everything else.
-func (s *Source) Challenge(next http.Handler) http.Handler { return next }
+// of an authority and passes on everything else. Without it an authority asks over TLS only.
+func (s *Source) Challenge(next http.Handler) http.Handler {
+	if s.acme == nil {
+		return next
+	}
+	return s.acme.challenge(next)
+}
 
-// Reload has the files looked at by Run at once, and what is wrong with them told once more. It does
-// not wait.
+// Reload has the files looked at by Run at once, and what is wrong with them told once more; what
+// could not be obtained is tried anew. It does not wait.
 func (s *Source) Reload() {
+	if s.acme != nil {
+		s.acme.reload()
+	}
 	select {
 	case s.again <- struct{}{}:
 	default: // Run is about to look
@@ -113,6 +136,9 @@ func (s *Source) Reload() {
 func (s *Source) Run(ctx context.Context) {
 	var working sync.WaitGroup
 	defer working.Wait()
+	if s.acme != nil {
+		working.Go(func() { s.acme.run(ctx) })
+	}
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
 	for {
@@ -142,16 +168,24 @@ func (s *Source) look(now time.Time, asked bool) {
 	if len(s.pairs) > 0 {
 		s.served.Store(serve(s.pairs))
 	}
-	if asked {
+	if asked && s.acme == nil {
 		s.log.Info("the certificates were read again", "changed", changed)
 	}
 }
 
 // Certificates returns what is known of each certificate, in the order of the configuration.
-func (s *Source) Certificates() []Info { return s.served.Load().infos }
+func (s *Source) Certificates() []Info {
+	if s.acme != nil {
+		return s.acme.infos()
+	}
+	return s.served.Load().infos
+}
 
 // get returns the certificate for a handshake; none for a name that none may have.
 func (s *Source) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if s.acme != nil {
+		return s.acme.get(hello)
+	}
 	return s.served.Load().get(hello), nil
 }
 

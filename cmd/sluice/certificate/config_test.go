@@ -11,24 +11,24 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// client is a TLS client with a store of tickets.
-type client struct {
+// viewer is a TLS client with a store of tickets.
+type viewer struct {
 	config *tls.Config
 }
 
-func newClient(name string, trusted ...made) *client {
+func newViewer(name string, trusted ...made) *viewer {
 	roots := x509.NewCertPool()
 	for _, m := range trusted {
 		roots.AddCert(m.leaf)
 	}
-	return &client{&tls.Config{
+	return &viewer{&tls.Config{
 		ServerName: name, RootCAs: roots, ClientSessionCache: tls.NewLRUClientSessionCache(4),
 		NextProtos: []string{"h2", "http/1.1"},
 	}}
 }
 
 // shake makes a handshake and lets a byte follow, behind which the tickets of TLS 1.3 have come.
-func (c *client) shake(t testing.TB, server *tls.Config) (tls.ConnectionState, error) {
+func (c *viewer) shake(t testing.TB, server *tls.Config) (tls.ConnectionState, error) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -71,7 +71,7 @@ func TestTicketsOutlastCertificates(t *testing.T) {
 			old, next := makeCert(t, "a.example"), makeCert(t, "a.example")
 			s := openFiles(t, &log, old.filesIn(t, dir))
 			server := serverOf(s)
-			known, stranger := newClient("a.example", old, next), newClient("a.example", next)
+			known, stranger := newViewer("a.example", old, next), newViewer("a.example", next)
 			known.config.MaxVersion, stranger.config.MaxVersion = version, version
 
 			state, err := known.shake(t, server)
@@ -101,7 +101,7 @@ func TestTicketKeysRotate(t *testing.T) {
 	var log logged
 	m := template{names: []string{"a.example"}, notAfter: time.Now().Add(365 * day)}.make(t)
 	server := serverOf(openFiles(t, &log, m.filesIn(t, t.TempDir())))
-	client := newClient("a.example", m)
+	client := newViewer("a.example", m)
 	now := time.Now()
 	server.Time = func() time.Time { return now }
 	client.config.Time = server.Time
@@ -127,10 +127,10 @@ func TestConfigIsUsable(t *testing.T) {
 	m := makeCert(t, "a.example")
 	s := openFiles(t, &log, m.filesIn(t, t.TempDir()))
 	server := serverOf(s)
-	_, err := newClient("other.example", m).shake(t, server)
+	_, err := newViewer("other.example", m).shake(t, server)
 	assert.ErrorContains(t, err, "is valid for a.example, not other.example", "the client can tell what is wrong")
 
-	old := newClient("a.example", m)
+	old := newViewer("a.example", m)
 	old.config.MinVersion, old.config.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
 	_, err = old.shake(t, server)
 	assert.Error(t, err)

@@ -3,6 +3,7 @@ package certificate
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/idna"
@@ -18,7 +19,8 @@ func Domain(text string) (string, error) {
 		return "", errors.New("is a wildcard, which can only be obtained by way of the DNS: another program can, and its files are taken")
 	}
 	name, err := idna.Lookup.ToASCII(strings.TrimSuffix(text, "."))
-	if err != nil || len(name) > maxDomain || strings.ContainsAny(name, ":/@") || !strings.Contains(strings.Trim(name, "."), ".") {
+	labels := strings.Split(name, ".")
+	if err != nil || len(name) > maxDomain || len(labels) < 2 || slices.Contains(labels, "") || strings.ContainsAny(name, ":/@") {
 		return "", errors.New("must be a name that the world knows, like media.example.com")
 	}
 	return name, nil

@@ -11,6 +11,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"io"
+	"log"
 	"log/slog"
 	"math/big"
 	"os"
@@ -118,3 +120,6 @@ func (m made) isServed(t testing.TB, s *Source, name string) bool {
 	require.NoError(t, err)
 	return cert != nil && bytes.Equal(cert.Leaf.Raw, m.leaf.Raw)
 }
+
+// quietLog discards what net/http logs.
+var quietLog = log.New(io.Discard, "", 0)

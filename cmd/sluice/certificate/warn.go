@@ -53,6 +53,13 @@ func dueWarning(leaf *x509.Certificate, now time.Time) (days int, due bool) {
 
 // leaves returns the certificates that are served.
 func (s *Source) leaves() (leaves []*x509.Certificate) {
+	if s.acme != nil {
+		for _, d := range s.acme.domains {
+			if cert := d.cert.Load(); cert != nil {
+				leaves = append(leaves, cert.Leaf)
+			}
+		}
+	}
 	for _, cert := range s.served.Load().all {
 		leaves = append(leaves, cert.Leaf)
 	}
