@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"sluice/httpflv/answer"
 	"sluice/hub"
 	"sluice/hub/fanout"
 )
@@ -94,8 +95,13 @@ func (h *Handler) serveWriter(w http.ResponseWriter, r *http.Request, s *bodyVie
 			close(done)
 		},
 	})
-	// A client that leaves a stream that sends nothing shows here only.
-	stop := context.AfterFunc(r.Context(), sub.Close)
+	// A client that leaves a stream that sends nothing shows here only. Over HTTP/2 so does one that is
+	// late, of which the write that it is late for tells more.
+	stop := context.AfterFunc(r.Context(), func() {
+		if !out.overdue() {
+			sub.Close()
+		}
+	})
 	defer stop()
 	<-done
 	whole = whole && outlet.Flush(time.Now().Add(time.Second)) == nil // it has not failed meanwhile
@@ -115,23 +121,54 @@ type responseWriter struct {
 
 	writing sync.Mutex // held during Write
 	mu      sync.Mutex // may be taken after writing
-	closed  bool       // guarded by mu
+
+	// Guarded by mu.
+	closed, busy bool      // busy during Write
+	deadline     time.Time // for writing; zero for none
 }
 
+// Write writes p by the deadline. net/http knows of that only meanwhile: over HTTP/2 it would reset a
+// stream on which nothing is written when the deadline of the last write passes.
 func (o *responseWriter) Write(p []byte) (int, error) {
 	o.writing.Lock()
 	defer o.writing.Unlock()
-	o.mu.Lock()
-	closed := o.closed
-	o.mu.Unlock()
-	if closed {
-		return 0, net.ErrClosed
+	if err := o.begin(); err != nil {
+		return 0, err
 	}
 	n, err := o.w.Write(p)
 	if err == nil {
 		err = o.c.Flush()
 	}
-	return n, err
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.busy = false
+	if err != nil {
+		return n, answer.Overdue(err, o.deadline)
+	}
+	if !o.deadline.IsZero() {
+		o.setWriteDeadlineLocked(time.Time{})
+	}
+	return n, nil
+}
+
+func (o *responseWriter) begin() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return net.ErrClosed
+	}
+	o.busy = true
+	if o.deadline.IsZero() {
+		return nil
+	}
+	return o.setWriteDeadlineLocked(o.deadline)
+}
+
+// overdue reports whether a Write takes longer than it may.
+func (o *responseWriter) overdue() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.busy && !o.deadline.IsZero() && !time.Now().Before(o.deadline)
 }
 
 func (o *responseWriter) SetWriteDeadline(t time.Time) error {
@@ -139,6 +176,10 @@ func (o *responseWriter) SetWriteDeadline(t time.Time) error {
 	defer o.mu.Unlock()
 	if o.closed {
 		return net.ErrClosed
+	}
+	o.deadline = t
+	if !o.busy {
+		return nil
 	}
 	return o.setWriteDeadlineLocked(t)
 }
@@ -156,8 +197,7 @@ func (o *responseWriter) Close() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closed = true
-	if o.writing.TryLock() {
-		o.writing.Unlock()
+	if !o.busy {
 		return nil
 	}
 	return o.setWriteDeadlineLocked(time.Unix(1, 0))

@@ -132,9 +132,29 @@ func TestGenericStalledViewer(t *testing.T) {
 			s := h.publish()
 			s.send("meta:v vc:h264 K:" + strings.Repeat("x", 12<<20))
 			res := h.get("/live/demo.flv")
-			h.log.wait(t, "session ends")
+			h.log.wait(t, "session ends", "reason=stalled")
 			_, err := io.ReadAll(res.Body)
 			assert.Error(t, err, "the body must not end properly")
+		})
+	}
+}
+
+// A stream that sends nothing for longer than a viewer has for what it is sent, loses none.
+func TestGenericSilence(t *testing.T) {
+	const timeout = 500 * time.Millisecond
+	for name, server := range servers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newRig(t, server, func(c *configs) { c.pool.WriteTimeout = timeout })
+			s := h.publish()
+			s.send(start)
+			p := newTape(t, h.get("/live/demo.flv").Body)
+			p.expect(started)
+			time.Sleep(timeout * 3 / 2) // a clock of the server's has to run down
+			s.send("P:4@5080")
+			p.expect("P:4@80")
+			s.Close()
+			p.expectEnd(io.EOF)
 		})
 	}
 }

@@ -5,7 +5,10 @@ package answer
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
+	"os"
 	"strconv"
 	"time"
 )
@@ -80,8 +83,18 @@ func bound(w http.ResponseWriter, r *http.Request, timeout time.Duration) {
 	boundBody(w, r, body)
 }
 
+// Overdue returns the error of a write to an answer, as os.ErrDeadlineExceeded where its deadline has
+// passed: over HTTP/2, net/http resets the stream then and tells the writer only that it is closed. A
+// zero deadline is none.
+func Overdue(err error, deadline time.Time) error {
+	if err == nil || deadline.IsZero() || time.Now().Before(deadline) || errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err)
+}
+
 // BoundBody sets the deadline of a request's body, if it has one, and lets the connection
-// end with the answer. What no handler reads of a body, net/http reads: without a
+// end with the answer, unless it is one of HTTP/2. What no handler reads of a body, net/http reads: without a
 // deadline it would wait for that as long as it takes, and where the connection goes on,
 // it would do so before it answers.
 func BoundBody(w http.ResponseWriter, r *http.Request) { boundBody(w, r, BodyTimeout) }
@@ -91,5 +104,7 @@ func boundBody(w http.ResponseWriter, r *http.Request, timeout time.Duration) {
 		return
 	}
 	http.NewResponseController(w).SetReadDeadline(time.Now().Add(timeout))
-	w.Header().Set("Connection", "close")
+	if r.ProtoMajor < 2 { // where the body is a stream's, the connection has others
+		w.Header().Set("Connection", "close")
+	}
 }

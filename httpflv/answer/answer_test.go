@@ -1,8 +1,10 @@
 package answer
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -94,6 +96,29 @@ func TestRefuseByOrigin(t *testing.T) {
 }
 
 // An answer that is no refusal has the same bounds.
+// Over HTTP/2 the connection is not the body's to end.
+func TestBodyOverHTTP2(t *testing.T) {
+	r := httptest.NewRequest(http.MethodPost, "/x", strings.NewReader("hello"))
+	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/2.0", 2, 0
+	synctest.Test(t, func(t *testing.T) {
+		w := newRecorder()
+		BoundBody(w, r)
+		assert.Equal(t, BodyTimeout, w.read)
+		assert.Empty(t, w.Header())
+	})
+}
+
+func TestOverdue(t *testing.T) {
+	broken := errors.New("the stream is closed")
+	past, future := time.Now().Add(-time.Second), time.Now().Add(time.Hour)
+	assert.NoError(t, Overdue(nil, past))
+	assert.Equal(t, broken, Overdue(broken, time.Time{}))
+	assert.Equal(t, broken, Overdue(broken, future))
+	assert.ErrorIs(t, Overdue(broken, past), os.ErrDeadlineExceeded)
+	assert.ErrorIs(t, Overdue(broken, past), broken)
+	assert.Equal(t, os.ErrDeadlineExceeded, Overdue(os.ErrDeadlineExceeded, past))
+}
+
 func TestBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newRecorder()

@@ -46,9 +46,10 @@ type transfer struct {
 	err     error  // the first one
 	discard bool   // the answer was made here; what follows is not wanted
 
-	mu    sync.Mutex
-	until time.Time // by when it has to end; zero while that is open
-	over  bool      // the handler has returned: the connection is not its any more
+	mu       sync.Mutex
+	deadline time.Time // of the write that is under way
+	until    time.Time // by when it has to end; zero while that is open
+	over     bool      // the handler has returned: the connection is not its any more
 }
 
 func (h *Handler) newTransfer(w http.ResponseWriter, r *http.Request) *transfer {
@@ -72,7 +73,8 @@ func (t *transfer) renew() error {
 		}
 		return errEnded
 	}
-	if err := t.control.SetWriteDeadline(time.Now().Add(t.stall)); !errors.Is(err, http.ErrNotSupported) {
+	t.deadline = time.Now().Add(t.stall)
+	if err := t.control.SetWriteDeadline(t.deadline); !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
 	return nil
@@ -86,6 +88,7 @@ func (t *transfer) end(in time.Duration) {
 		return
 	}
 	t.until = time.Now().Add(in)
+	t.deadline = t.until
 	t.control.SetWriteDeadline(t.until)
 }
 
@@ -137,8 +140,10 @@ func (t *transfer) flush() error {
 
 func (t *transfer) note(n int, err error) {
 	t.sent += uint64(n)
-	if t.err == nil {
-		t.err = err
+	if t.err == nil && err != nil {
+		t.mu.Lock()
+		t.err = answer.Overdue(err, t.deadline)
+		t.mu.Unlock()
 	}
 }
 
