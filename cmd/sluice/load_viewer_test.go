@@ -76,7 +76,12 @@ func (b *httpBody) Read(p []byte) (int, error) {
 }
 
 func joinWebSocket(ctx context.Context, p *process, name string) (testViewer, error) {
-	ws, _, err := websocket.Dial(ctx, "ws://"+p.http+"/live/"+name+".flv", nil)
+	return joinSocket(ctx, "ws://"+p.http+"/live/"+name+".flv", nil)
+}
+
+// joinSocket is joinWebSocket by a URL, with a client for the request; nil is any.
+func joinSocket(ctx context.Context, url string, client *http.Client) (testViewer, error) {
+	ws, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: client})
 	if err != nil {
 		return testViewer{}, err
 	}
