@@ -108,6 +108,7 @@ var bounds = []struct{ what, bound, beyond string }{
 	{"recordings on a page of the list; streams of it about which the policy is asked at a time", "{web.maxRecordings}; {httpflv/vod.maxAsking}", "400; the rest waits"},
 	{"log lines of viewers of one address that are refused again since nobody publishes their stream; how many of these are known", "1 in {hub.repeatsWindow}; {hub.maxRepeats}", "counted in the next line; each has its line"},
 	{"log lines of one kind", "{cmd/sluice.logBurst} at once, {cmd/sluice.logRate} a second", "left out, and a line says how many"},
+	{"at shutdown: the time that those have who can reconnect elsewhere; requests that wait for one of them, and that its client has not taken", "{cmd/sluice.moveTimeout}; 1, the last one", "ended with the rest"},
 	{"the end of all sessions at shutdown", "{cmd/sluice.drainTimeout}", "cut off"},
 }
 

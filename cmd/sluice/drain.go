@@ -14,7 +14,7 @@ import (
 //
 //	serving ──BeginDrain──▶ unready ──SLUICE_DRAIN_DELAY──▶ Move: nobody new ──▶ Shutdown
 //	                                                         all who can move have left,
-//	                                                         half of drainTimeout at the most
+//	                                                         or moveTimeout is over
 //
 // From Move on it takes drainTimeout at the most. Unready means that /readyz says no, so that a load
 // balancer sends nobody more: all is served as ever until it has noticed.
@@ -82,8 +82,10 @@ func (s *service) draining() error {
 	return nil
 }
 
-// leave drains svc, which has been told to end, or of which a part has failed already. Who can move has
-// half of drainTimeout for that.
+// moveTimeout bounds how long those have who can move: it is a part of drainTimeout.
+const moveTimeout = drainTimeout / 2
+
+// leave drains svc, which has been told to end, or of which a part has failed already.
 func leave(ctx context.Context, svc server, failed <-chan error, code int, log *slog.Logger) int {
 	if delay := svc.BeginDrain(); delay > 0 && code == exitOK {
 		log.Info("everything is served as ever until the delay is over", "delay", delay)
@@ -99,7 +101,7 @@ func leave(ctx context.Context, svc server, failed <-chan error, code int, log *
 	began := time.Now()
 	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
-	moving, stop := context.WithTimeout(bound, drainTimeout/2)
+	moving, stop := context.WithTimeout(bound, moveTimeout)
 	svc.Move(moving)
 	stop()
 	if err := svc.Shutdown(bound); err != nil {

@@ -328,7 +328,7 @@ func TestServeDrainsWithinABound(t *testing.T) {
 		{"cut off", fakeServer{drain: time.Hour}, nil, 0, exitOK, drainTimeout, "not everybody ended in time"},
 		{"a part fails", fakeServer{drain: time.Second}, errBroken, -time.Minute, exitFailure, time.Second, "msg=stopped after=1s"},
 		{"who can move has", fakeServer{drain: time.Second, move: 2 * time.Second}, nil, 0, exitOK, 3 * time.Second, "msg=stopped after=3s"},
-		{"nobody moves", fakeServer{drain: time.Second, move: time.Hour}, nil, 0, exitOK, drainTimeout/2 + time.Second, "msg=stopped after=6s"},
+		{"nobody moves", fakeServer{drain: time.Second, move: time.Hour}, nil, 0, exitOK, moveTimeout + time.Second, "msg=stopped after=6s"},
 		{"nobody does anything", fakeServer{drain: time.Hour, move: time.Hour}, nil, 0, exitOK, drainTimeout, "not everybody ended in time"},
 		{"after a delay", fakeServer{drain: time.Second, delay: time.Minute}, nil, 0, exitOK, 61 * time.Second, "msg=stopped after=1s"},
 		{"a part fails meanwhile", fakeServer{drain: time.Second, delay: time.Minute}, errBroken, 10 * time.Second, exitFailure, 11 * time.Second, "msg=stopped after=1s"},
