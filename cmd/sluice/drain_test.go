@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -74,6 +75,19 @@ func nameFor(role hub.Role, name string) string {
 	return name
 }
 
+// eventTypes returns the types of events in their order, with the reasons why sessions were refused.
+func eventTypes(answer map[string]any) string {
+	var types strings.Builder
+	for _, e := range answer["events"].([]any) {
+		e := e.(map[string]any)
+		fmt.Fprint(&types, e["type"], " ")
+		if e["type"] == "denied" {
+			fmt.Fprint(&types, e["reason"], " ")
+		}
+	}
+	return types.String()
+}
+
 // From the signal on /readyz says no, and during the delay all are served as ever; then nobody new
 // comes in over any protocol, and what runs goes on; then the end.
 func TestDrainStepByStep(t *testing.T) {
@@ -95,7 +109,8 @@ func TestDrainStepByStep(t *testing.T) {
 		return []any{answer["ready"], answer["draining"], answer["reason"]}
 	}
 	publisher := publishMoving(t, "rtmp://"+p.rtmp+"/live/x")
-	until(t, "it is live", func() bool { return svc.hub.Live(hub.Key{App: "live", Name: "x"}) })
+	early := playMoving(t, "rtmp://"+p.rtmp+"/live/x")
+	until(t, "it is live", func() bool { now, _ := early.frames(); return now > 0 })
 	lets := func(name string) (answers []string) {
 		for _, a := range askers {
 			asked := a.ask(t, p, nil, nameFor(a.role, name))
@@ -116,12 +131,14 @@ func TestDrainStepByStep(t *testing.T) {
 	assert.Equal(t, "503 draining", fmt.Sprint(status, " ", what))
 	assert.Equal(t, []string{"stopping, ready 503"}, hooks)
 	assert.Equal(t, []any{false, true, "the server is about to end: everybody is still served"}, info())
-	assert.Equal(t, []string{in, in, in, in, in}, lets("x"), "as ever")
-	waited := make(chan int, 1)
+	_, events := operators.do(http.MethodGet, "/api/v1/events", "")
+	waited := make(chan any, 1)
 	go func() {
-		code, _ := operators.do(http.MethodGet, "/api/v1/events?after=999&wait=30s", "")
-		waited <- code
+		_, answer := operators.do(http.MethodGet, fmt.Sprintf("/api/v1/events?after=%v&wait=30s", events["next"]), "")
+		waited <- answer["events"]
 	}()
+	assert.Equal(t, []string{in, in, in, in, in}, lets("x"), "as ever")
+	assert.NotEmpty(t, <-waited, "who waits for events does so")
 
 	running := playMoving(t, "rtmp://"+p.rtmp+"/live/x")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -134,10 +151,15 @@ func TestDrainStepByStep(t *testing.T) {
 	before, _ := running.frames()
 	until(t, "it goes on", func() bool { now, _ := running.frames(); return now > before+3 })
 
+	_, events = operators.do(http.MethodGet, "/api/v1/events?limit=1000", "")
+	assert.Regexp(t, `^server.started .*play .*draining .*publish .*play .*(denied shutting down )`, eventTypes(events))
+	assert.NotRegexp(t, `denied.*draining|draining.*draining`, eventTypes(events))
+
 	svc.stop()
 	assert.Error(t, <-publisher.ended)
-	assert.True(t, isClosed(<-running.ended), "it was asked to come back, and was refused")
-	<-waited
+	for _, m := range []*movingPlayer{early, running} {
+		assert.True(t, isClosed(<-m.ended), "it was asked to come back, and was refused")
+	}
 	assert.Len(t, hooks, 1)
 }
 
@@ -208,7 +230,10 @@ func TestDrainUnderLoad(t *testing.T) {
 		rtmp: first.find(t, `rtmp://(127\.0\.0\.1:\d+)/live/NAME\n`)[1],
 		http: first.find(t, `http://(127\.0\.0\.1:\d+)/ in a browser`)[1],
 	}
-	const movers, others = 40, 10
+	movers, others := 40, 10
+	if os.Getenv("SLUICE_TEST_LONG") != "" {
+		movers, others = 1000, 200
+	}
 	publisher := publishMoving(t, "rtmp://"+p.rtmp+"/live/x?k=v")
 	var moving []*movingPlayer
 	for range movers {
