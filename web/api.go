@@ -24,7 +24,8 @@ import (
 //	{
 //	  "version": "1.2.0",
 //	  "now": "2026-11-21T09:30:00.123Z",
-//	  "rtmp_port": 1935,
+//	  "rtmp_port": 1935, "rtmps_port": 443,
+//	  "public": {"http": "https://live.example.com", "rtmp": ["rtmps://live.example.com"]},
 //	  "streams": [{
 //	    "app": "live", "name": "demo", "key": "live/demo",
 //	    "state": "live", "protocol": "rtmp", "uptime_ms": 61234,
@@ -37,14 +38,19 @@ import (
 //	  }]
 //	}
 //
-// Where the streams are nobody's business, the list is empty and "private" is true.
+// There is "rtmps_port" only where there is RTMP over TLS, and "public" only where the server was
+// told how the world reaches it. Where the streams are nobody's business, the list is empty and
+// "private" is true.
 //
 // Fields may be added; the present ones keep their meaning for all of /api/v1.
 type Streams struct {
 	Version  string    `json:"version"`   // of the server
 	Now      time.Time `json:"now"`       // the server's clock, UTC
-	RTMPPort int       `json:"rtmp_port"` // where to publish
+	RTMPPort int       `json:"rtmp_port"` // where to publish; 0 for nowhere
 	Streams  []Stream  `json:"streams"`   // sorted by key; never null
+
+	RTMPSPort int     `json:"rtmps_port,omitempty"` // where to publish over TLS
+	Public    *Public `json:"public,omitempty"`     // how the world reaches the server
 
 	// Private says that the list is empty because it is not for the public.
 	Private bool `json:"private,omitempty"`
@@ -197,10 +203,15 @@ func (a *api) take() (*snapshot, error) {
 	s := &snapshot{taken: now, streams: Streams{
 		Version:  a.config.Version,
 		Now:      now.UTC().Truncate(time.Millisecond),
-		RTMPPort: a.config.RTMPPort,
+		RTMPPort: a.config.rtmpPort("rtmp"),
 		Streams:  []Stream{},
 		Private:  a.config.Private,
+
+		RTMPSPort: a.config.rtmpPort("rtmps"),
 	}}
+	if !a.config.Public.isEmpty() {
+		s.streams.Public = &a.config.Public
+	}
 	if a.config.Streams != nil && !a.config.Private {
 		s.streams.Streams = slices.DeleteFunc(append(s.streams.Streams, a.config.Streams()...), isWaiting)
 	}

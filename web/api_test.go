@@ -48,7 +48,7 @@ func TestStreamsForm(t *testing.T) {
 		App: "live", Name: "made up", State: "waiting", Viewers: 1,
 	}}
 	h := Handler(Config{
-		RTMPPort: 19350, Version: "1.2.0", Logger: quiet, assets: files(t, true),
+		RTMP: []string{"rtmp://:19350"}, Version: "1.2.0", Logger: quiet, assets: files(t, true),
 		Now:     func() time.Time { return now },
 		Streams: func() []Stream { return FromHub(infos, now) },
 	})

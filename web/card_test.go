@@ -38,6 +38,8 @@ func TestCards(t *testing.T) {
 	secure.Embed = answer.Ancestors{"https://a.example"}
 	both := any
 	secure.Secure = func(*http.Request) bool { return true }
+	public := any
+	public.Public = Public{HTTP: "https://live.example"}
 	both.Secure = secure.Secure
 	const evil = `"><script>alert(1)</script>`
 	permission := "&" + everyPermission
@@ -66,6 +68,13 @@ func TestCards(t *testing.T) {
 			"og:video": "https://live.example:8443/embed/live/demo", "og:video:secure_url": "https://live.example:8443/embed/live/demo",
 		}},
 		{"over TLS, for all", "/?stream=live/demo", "live.example", both, map[string]string{
+			"title": "live/demo · Sluice", "og:title": "live/demo", "og:url": "https://live.example/?stream=live/demo",
+			"og:description": "Live stream", "og:video:type": "text/html",
+			"og:video": "https://live.example/embed/live/demo", "og:video:secure_url": "https://live.example/embed/live/demo",
+			"twitter:card": "player", "twitter:player": "https://live.example/embed/live/demo",
+			"twitter:player:width": "1280", "twitter:player:height": "720",
+		}},
+		{"a server that was told its name", "/?stream=live/demo", "10.0.0.7:8080", public, map[string]string{
 			"title": "live/demo · Sluice", "og:title": "live/demo", "og:url": "https://live.example/?stream=live/demo",
 			"og:description": "Live stream", "og:video:type": "text/html",
 			"og:video": "https://live.example/embed/live/demo", "og:video:secure_url": "https://live.example/embed/live/demo",

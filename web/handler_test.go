@@ -61,14 +61,14 @@ func body(t *testing.T, r *http.Response) string {
 
 func TestPage(t *testing.T) {
 	a := files(t, true)
-	h := Handler(Config{RTMPPort: 19350, Version: "1.2 <3>", Logger: quiet, assets: a})
+	h := Handler(Config{RTMP: []string{"rtmp://:19350"}, Version: "1.2 <3>", Logger: quiet, assets: a})
 	r := ask(h, "GET", "/?stream=live/demo")
 	assert.Equal(t, 200, r.StatusCode)
 	assert.Equal(t, "text/html; charset=utf-8", r.Header.Get("Content-Type"))
 	assert.Equal(t, "no-cache", r.Header.Get("Cache-Control"))
 	assert.Equal(t, "nosniff", r.Header.Get("X-Content-Type-Options"))
 	page := body(t, r)
-	assert.Contains(t, page, `data-rtmp-port="19350"`)
+	assert.Contains(t, page, `data-rtmp="rtmp://:19350" data-origin=""`)
 	assert.Contains(t, page, "1.2 &lt;3&gt;")
 	assert.Contains(t, page, `data-player="/assets/`+a.Hash()+`/npm/mpegts.js"`)
 	assert.NotContains(t, page, "not in this build")

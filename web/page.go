@@ -23,8 +23,10 @@ var templates = template.Must(template.ParseFS(pages, "pages/*.html"))
 // document is what a page has to know before its script runs.
 type document struct {
 	Assets, Version, Generate string
-	RTMPPort                  int
-	Player, QR                bool // whether go generate has brought them
+	RTMP                      string // addresses, separated by spaces
+	RTMPS                     bool   // one of them is over TLS
+	Origin                    string // under which the world reaches the page; "" is that of the browser
+	Player, QR                bool   // whether go generate has brought them
 	PublishPrivate            bool
 	Embed                     string // whose pages may frame a stream: "" (our own), "some" or "any"
 	Title                     string
@@ -53,7 +55,8 @@ type renderer struct {
 // newRenderer returns the pages of a server; c has its defaults.
 func newRenderer(c Config, files *asset.Files) *renderer {
 	r := &renderer{config: c, common: document{
-		Assets: "/assets/" + files.Hash(), Version: c.Version, Generate: generateCommand, RTMPPort: c.RTMPPort,
+		Assets: "/assets/" + files.Hash(), Version: c.Version, Generate: generateCommand,
+		RTMP: strings.Join(c.rtmpAddresses(), " "), RTMPS: c.rtmpPort("rtmps") != 0, Origin: c.Public.HTTP,
 		Player: files.Has(playerFile), QR: files.Has(qrFile), PublishPrivate: c.PublishPrivate, Title: siteName,
 	}}
 	switch {
@@ -125,13 +128,10 @@ func (p *renderer) streamCard(r *http.Request, key hub.Key, path string) *card {
 }
 
 func (p *renderer) cardOf(r *http.Request, title, description, path, player string) *card {
-	c := &card{Title: title, Description: description, Secure: p.config.Secure(r), Open: p.config.Embed.Any()}
-	if !plainHost.MatchString(r.Host) {
+	origin, secure := p.config.origin(r.Host, p.config.Secure(r))
+	c := &card{Title: title, Description: description, Secure: secure, Open: p.config.Embed.Any()}
+	if origin == "" {
 		return c
-	}
-	origin := "http://" + r.Host
-	if c.Secure {
-		origin = "https://" + r.Host
 	}
 	c.URL, c.Image = origin+path, origin+"/assets/icon.png"
 	if player != "" {

@@ -38,9 +38,6 @@ import (
 
 //go:generate go run ./internal/fetch
 
-// DefaultRTMPPort is the port that RTMP URLs need not name.
-const DefaultRTMPPort = 1935
-
 // Config says what the page shows. Its zero value is a page without streams.
 type Config struct {
 	// Streams returns the present streams in the order in which they are to be
@@ -65,10 +62,15 @@ type Config struct {
 	// Stills are the newest pictures of streams.
 	Stills StillsConfig
 
-	// RTMPPort is where publishers and RTMP players connect; 0 means
-	// [DefaultRTMPPort]. The host, and the port of everything else, are those
-	// under which the browser reached the page.
-	RTMPPort int
+	// RTMP is where publishers and RTMP players connect, one address of each scheme at the most:
+	// rtmp://:PORT, rtmps://:PORT or both. The host is that under which the browser reached the
+	// page. nil means rtmp and [DefaultRTMPPort]; an empty list, that there is no RTMP.
+	RTMP []string
+
+	// Public is how the world reaches the server. It stands in the addresses that are shown,
+	// shared and copied in place of RTMP, and of the host under which the browser reached the
+	// page, from where the page still plays.
+	Public Public
 
 	// Version is shown at the foot of the page; empty means "devel".
 	Version string
@@ -99,7 +101,6 @@ type Config struct {
 // for use by many goroutines, and starts none.
 func Handler(c Config) http.Handler {
 	c.Version = cmp.Or(c.Version, "devel")
-	c.RTMPPort = cmp.Or(c.RTMPPort, DefaultRTMPPort)
 	if c.Now == nil {
 		c.Now = time.Now
 	}

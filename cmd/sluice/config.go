@@ -72,6 +72,7 @@ type config struct {
 	ControlSettings
 	TLSSettings
 	DrainSettings
+	PublicSettings
 
 	memory int64 // bytes that there are, 0 if unknown; from setUpMemory
 
@@ -95,7 +96,7 @@ type settings interface {
 
 // parts returns the parts that check themselves.
 func (c *config) parts() []settings {
-	return []settings{&c.AccessSettings, &c.ControlSettings, &c.DrainSettings, tlsNeeds{&c.TLSSettings, c}}
+	return []settings{&c.AccessSettings, &c.ControlSettings, &c.DrainSettings, tlsNeeds{&c.TLSSettings, c}, &c.PublicSettings}
 }
 
 // variable is one line of the help text: a field of config as its tags tell it.

@@ -14,7 +14,6 @@ import (
 	"sluice/cmd/sluice/hook"
 	"sluice/cmd/sluice/proxied"
 	"sluice/hub"
-	"sluice/web"
 	"sluice/web/admin"
 )
 
@@ -165,15 +164,6 @@ func behind(l listener, cfg *config, log *slog.Logger) listener {
 		l.Listener = proxied.Listen(l.Listener, proxied.Config{Trusted: cfg.TrustedProxies.has, Logger: log})
 	}
 	return l
-}
-
-// publicRTMPPort returns the port that the page tells people for RTMP. Behind the PROXY protocol
-// clients come to the proxy, which is taken to have the usual one.
-func publicRTMPPort(cfg *config, l listeners) int {
-	if slices.Contains(cfg.ProxyProtocol, kindRTMP) {
-		return web.DefaultRTMPPort
-	}
-	return l.port(kindRTMP)
 }
 
 // forwarded puts a server behind proxies that tell the addresses of their clients.

@@ -103,16 +103,3 @@ func rawEvents(events []json.RawMessage) (raw [][]byte) {
 	}
 	return raw
 }
-
-// The page tells people the port of the proxy, where they would be turned away at our own.
-func TestPortBehindProxies(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	own := l.Addr().(*net.TCPAddr).Port
-	for protocol, want := range map[string]int{"off": own, "http": own, "rtmp": 1935, "http rtmp": 1935} {
-		cfg, err := loadConfig([]string{"SLUICE_TRUSTED_PROXIES=127.0.0.1", "SLUICE_PROXY_PROTOCOL=" + protocol})
-		require.NoError(t, err)
-		assert.Equal(t, want, publicRTMPPort(&cfg, listeners{{l, kindRTMP, ""}}), protocol)
-	}
-}

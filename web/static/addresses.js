@@ -1,8 +1,17 @@
 // Where a stream is published and watched. Only the page knows under which host
 // it was reached, so the addresses are made here.
 
-const rtmpPort = Number(document.documentElement.dataset.rtmpPort);
-const secure = location.protocol === 'https:';
+const { rtmp: told, origin: given } = document.documentElement.dataset;
+
+// origin is under which others reach the server, as it was told or as this browser does.
+export const origin = given || location.origin;
+
+// Where RTMP is: 'rtmp://host:port', 'rtmps://…' or both, encrypted first if the page is.
+const servers = told.split(' ').filter(Boolean).map((at) => at.replace('//:', `//${location.hostname}:`)
+  .replace(/^(rtmp:.+):1935$|^(rtmps:.+):443$/, '$1$2'));
+if (location.protocol === 'https:') servers.sort((a, b) => b.startsWith('rtmps') - a.startsWith('rtmps'));
+const over = (server) => server.split(':')[0].toUpperCase();
+const isRTMP = (line) => /rtmps?:\/\//.test(line);
 
 // path writes a key for a URL. What a URL may hold but a shell would read is
 // escaped as well: these lines are made for pasting into one, and names come
@@ -65,11 +74,10 @@ export function withBack(wishes, seconds) {
   return asked.size ? `?${asked}` : '';
 }
 
-// Addresses of a stream, for a viewer with wishes where it watches.
-export const rtmp = (rest, wishes = '') =>
-  `rtmp://${location.hostname}${rtmpPort === 1935 ? '' : ':' + rtmpPort}/${path(rest)}${wishes}`;
-export const http = (key, wishes = '') => `${location.origin}/${path(key)}.flv${wishes}`;
-export const ws = (key, wishes = '') => `${secure ? 'wss' : 'ws'}://${location.host}/${path(key)}.flv${wishes}`;
+// Addresses of a stream, for a viewer with wishes where it watches: over HTTP and WebSocket on
+// this page's server unless they are for others.
+export const http = (key, wishes = '', at = location.origin) => `${at}/${path(key)}.flv${wishes}`;
+export const ws = (...of) => http(...of).replace(/^http/, 'ws');
 export const page = (key, wishes = '') => `/?stream=${path(key)}${wishes.replace('?', '&')}`;
 
 // wallMost is how many streams a wall shows at the most (maxWall of the server).
@@ -83,7 +91,7 @@ export const wallPage = (keys) => `/?${keys.map((key) => `wall=${path(key)}`).jo
 export const clean = (key) => key.trim().replace(/\/{2,}/g, '/').replace(/^\/|\/$/g, '').replace(/\.(flv|m3u8)$/, '');
 
 // framed is the page of a stream for other pages to frame.
-export const framed = (key, wishes = '') => `${location.origin}/embed/${path(key)}${wishes}`;
+export const framed = (key, wishes = '') => `${origin}/embed/${path(key)}${wishes}`;
 
 // split takes a key apart: the name is what follows the last slash.
 export function split(key) {
@@ -99,24 +107,29 @@ const quoted = (url) => (url.includes('?') ? `"${url}"` : url);
 export function watching(key, asked = '', permission = '') {
   const wishes = permitted(asked, permission);
   const file = split(key).name.replace(/[^A-Za-z0-9_]+/g, '-').replace(/^-/, '') || 'stream';
+  const flv = http(key, wishes, origin);
   return [
-    ['This page', location.origin + page(key, wishes)],
-    ['ffplay, RTMP', `ffplay -fflags nobuffer ${quoted(rtmp(key, wishes))}`],
-    ['ffplay, HTTP-FLV', `ffplay -fflags nobuffer ${quoted(http(key, wishes))}`],
-    ['VLC, OBS media source', http(key, wishes)],
-    ['curl, into a file', `curl -f -o ${file}.flv ${quoted(http(key, wishes))}`],
-    ['WebSocket-FLV', ws(key, wishes)],
-  ].filter(([, value]) => !inPath(permission) || !value.includes('rtmp://'));
+    ['This page', origin + page(key, wishes)],
+    ...servers.map((at) => [`ffplay, ${over(at)}`, `ffplay -fflags nobuffer ${quoted(`${at}/${path(key)}${wishes}`)}`]),
+    ['ffplay, HTTP-FLV', `ffplay -fflags nobuffer ${quoted(flv)}`],
+    ['VLC, OBS media source', flv],
+    ['curl, into a file', `curl -f -o ${file}.flv ${quoted(flv)}`],
+    ['WebSocket-FLV', ws(key, wishes, origin)],
+  ].filter(([, value]) => !inPath(permission) || !isRTMP(value));
 }
 
-export function obs(key) {
+// each returns a line for each server of RTMP, which is named where there are several.
+const each = (label, line) =>
+  servers.map((at) => [servers.length > 1 ? `${label}, ${over(at)}` : label, line(at)]);
+
+// obs returns what OBS is to be told, under these labels; ffmpeg, what to run.
+export function obs(key, server = 'OBS server', streamKey = 'OBS stream key') {
   const { app, name } = split(key);
-  return [['OBS server', rtmp(app)], ['OBS stream key', name]];
+  return [...each(server, (at) => `${at}/${path(app)}`), [streamKey, name]];
 }
 
-export function ffmpeg(key) {
-  return [['ffmpeg', `ffmpeg -re -i video.mp4 -c:v libx264 -preset veryfast -g 60 -c:a aac -f flv ${rtmp(key)}`]];
-}
+export const ffmpeg = (key, label = 'ffmpeg') => each(label, (at) =>
+  `ffmpeg -re -i video.mp4 -c:v libx264 -preset veryfast -g 60 -c:a aac -f flv ${at}/${path(key)}`);
 
 // stillAsk is where the newest key frame of a stream is.
 export const stillAsk = (key, permission = '') => permitted(`/api/v1/still?stream=${path(key)}`, permission);
@@ -135,14 +148,14 @@ export const fileName = ({ stream, id }) =>
 // playing returns what to do elsewhere to play a recording, with the permission in it.
 export function playing(recording, permission) {
   const { stream, id } = recording;
-  const flv = location.origin + flvFile(recording, permission), rtmpFile = rtmp(`rec/${stream}/${id}`, permitted('', permission));
+  const flv = origin + flvFile(recording, permission), own = permitted(`/${path(`rec/${stream}/${id}`)}`, permission);
   const all = [
-    ['This page', location.origin + permitted(recordingPage(recording), permission)],
-    ['ffplay, RTMP', `ffplay ${quoted(rtmpFile)}`],
+    ['This page', origin + permitted(recordingPage(recording), permission)],
+    ...servers.map((at) => [`ffplay, ${over(at)}`, `ffplay ${quoted(at + own)}`]),
     ['ffplay, HTTP-FLV', `ffplay ${quoted(flv)}`],
     ['curl, into a file', `curl -f -o ${fileName(recording)}.flv ${quoted(flv)}`],
     ['VLC, OBS media source', flv],
-    ['RTMP', rtmpFile],
+    ...servers.map((at) => [over(at), at + own]),
   ];
-  return all.filter(([, value]) => !inPath(permission) || !value.includes('rtmp://'));
+  return all.filter(([, value]) => !inPath(permission) || !isRTMP(value));
 }

@@ -36,14 +36,13 @@ export class List {
   #wanted = null;       // key of the stream that is to have the focus
 
   constructor() {
-    const [server, key] = obs('live/demo');
     $('how').append(
       el('section', {}, el('h2', {}, 'OBS Studio'),
         el('p', {}, 'Settings → Stream → Service: Custom'),
-        copyable('Server', server[1]), copyable('Stream key', key[1])),
+        ...obs('live/demo', 'Server', 'Stream key').map((line) => copyable(...line))),
       el('section', {}, el('h2', {}, 'ffmpeg'),
         el('p', {}, 'Any video file, as if it were live'),
-        copyable('Command', ffmpeg('live/demo')[0][1])),
+        ...ffmpeg('live/demo', 'Command').map((line) => copyable(...line))),
     );
     $('filter').addEventListener('input', () => {
       this.#filter = $('filter').value;

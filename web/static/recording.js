@@ -1,7 +1,7 @@
 // The view of one recording: the player with its bar, and what there is to know.
 
 import { $, el, text, show, copyables, rows } from './dom.js';
-import { page, permitted, playing, recordingPage, flvFile, mp4File, fileName } from './addresses.js';
+import { origin, page, permitted, playing, recordingPage, flvFile, mp4File, fileName } from './addresses.js';
 import { load } from './library.js';
 import { refusalOf } from './ends.js';
 import { Denied, recorded, Recordings } from './recordings.js';
@@ -127,7 +127,7 @@ export class Recording {
 
   // share offers the link of the recording, and of the place that is shown.
   #share() {
-    const recording = this.#recording, link = () => location.origin + permitted(recordingPage(recording), this.#permission);
+    const recording = this.#recording, link = () => origin + permitted(recordingPage(recording), this.#permission);
     share($('share'), {
       signal: this.#quiet.signal, title: `${recording.stream}, ${say.when(recording)}`, secret: () => this.#permission, link,
       now: () => {

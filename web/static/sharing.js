@@ -2,6 +2,7 @@
 // the lines by which another page shows it.
 
 import { el, show, text, copyable } from './dom.js';
+import { origin } from './addresses.js';
 import { sheet } from './sheet.js';
 
 const root = document.documentElement;
@@ -84,7 +85,7 @@ export class Sharing {
     }
     const hints = [];
     if (embed === 'some') hints.push('It works on the sites that this server lets show it (SLUICE_EMBED_ORIGINS).');
-    if (location.protocol === 'http:') hints.push('A page under https:// shows it only if this server has https, too.');
+    if (origin.startsWith('http:')) hints.push('A page under https:// shows it only if this server has https, too.');
     return [title, copyable('Lines for a page', snippet(this.#what.title, this.#what.frame()), quoted(this.#secret)),
       ...hints.map((words) => el('p', { class: 'share-hint' }, words))];
   }

@@ -1,7 +1,7 @@
 // Several streams side by side, without sound but for one: /?wall=APP/NAME&wall=APP/NAME
 
 import { $, el, text, show } from './dom.js';
-import { permission, permitted, wallMost, wallPage, wishes } from './addresses.js';
+import { origin, permission, permitted, wallMost, wallPage, wishes } from './addresses.js';
 import { load } from './library.js';
 import { recall } from './prefs.js';
 import { sheet } from './sheet.js';
@@ -198,7 +198,7 @@ export class Wall {
     const keys = () => this.#tiles.map((tile) => tile.key), secret = () => permission(location.search);
     share($('wall-share'), {
       signal, title: 'Wall', secret,
-      link: () => location.origin + permitted(wallPage(keys()) + wishes(location.search).replace('?', '&'), secret()),
+      link: () => origin + permitted(wallPage(keys()) + wishes(location.search).replace('?', '&'), secret()),
     });
   }
 

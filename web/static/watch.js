@@ -1,7 +1,7 @@
 // The view of one stream: the player, its controls, and what there is to know.
 
 import { $, text, show, copyables, rows } from './dom.js';
-import { watching, obs, ffmpeg, framed, page, permitted, wishes, withBack } from './addresses.js';
+import { origin, watching, obs, ffmpeg, framed, page, permitted, wishes, withBack } from './addresses.js';
 import { Choices } from './choices.js';
 import { hopeless, load } from './library.js';
 import { Player } from './player.js';
@@ -157,7 +157,7 @@ export class Watch {
 
   // share offers the link of the stream, and of how it is watched now.
   #share() {
-    const link = (wishes) => location.origin + page(this.#key, permitted(wishes, this.#permission));
+    const link = (wishes) => origin + page(this.#key, permitted(wishes, this.#permission));
     share($('share'), {
       signal: this.#quiet.signal, title: this.#key, secret: () => this.#permission,
       link: () => link(''), frame: () => framed(this.#key, permitted('', this.#permission)),
