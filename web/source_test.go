@@ -81,6 +81,11 @@ func newSource(t *testing.T, live bool) *source { return newSourceOf(t, live, Co
 
 // newSourceOf is newSource with a page of its own kind.
 func newSourceOf(t *testing.T, live bool, c Config) *source {
+	return newSourceOn(t, live, c, httptest.NewServer)
+}
+
+// newSourceOn is newSourceOf on a server of its own kind.
+func newSourceOn(t *testing.T, live bool, c Config, start func(http.Handler) *httptest.Server) *source {
 	tags, err := clip()
 	require.NoError(t, err, "ffmpeg makes the clip")
 	s := &source{
@@ -107,7 +112,7 @@ func newSourceOf(t *testing.T, live bool, c Config) *source {
 	}
 	c.Streams, c.Version = s.infos, "test"
 	page := Handler(c)
-	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.Server = start(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if text, _ := s.nonsense.Load().(string); text != "" && strings.HasPrefix(r.URL.Path, "/api/") {
 			w.Write([]byte(text))
 			return
