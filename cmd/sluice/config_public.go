@@ -70,7 +70,10 @@ func rtmpAddresses(cfg *config, l listeners) []string {
 		if len(open) == 0 {
 			continue
 		}
-		shown := max(0, slices.IndexFunc(open, func(o listener) bool { return !isLoopback(endpointOf(o, "").host) }))
+		shown := max(0, slices.IndexFunc(open, func(o listener) bool {
+			at := endpointOf(o, "")
+			return at.any || !isLoopback(at.host)
+		}))
 		port := endpointOf(open[shown], "").port
 		if slices.Contains(cfg.ProxyProtocol, kind) {
 			port = rtmpSchemes[kind]
