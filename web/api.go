@@ -49,8 +49,8 @@ type Streams struct {
 	RTMPPort int       `json:"rtmp_port"` // where to publish; 0 for nowhere
 	Streams  []Stream  `json:"streams"`   // sorted by key; never null
 
-	RTMPSPort int     `json:"rtmps_port,omitempty"` // where to publish over TLS
-	Public    *Public `json:"public,omitempty"`     // how the world reaches the server
+	RTMPSPort int    `json:"rtmps_port,omitempty"` // where to publish over TLS
+	Public    Public `json:"public,omitzero"`      // how the world reaches the server
 
 	// Private says that the list is empty because it is not for the public.
 	Private bool `json:"private,omitempty"`
@@ -208,10 +208,8 @@ func (a *api) take() (*snapshot, error) {
 		Private:  a.config.Private,
 
 		RTMPSPort: a.config.rtmpPort("rtmps"),
+		Public:    a.config.Public,
 	}}
-	if !a.config.Public.isEmpty() {
-		s.streams.Public = &a.config.Public
-	}
 	if a.config.Streams != nil && !a.config.Private {
 		s.streams.Streams = slices.DeleteFunc(append(s.streams.Streams, a.config.Streams()...), isWaiting)
 	}

@@ -19,8 +19,8 @@ type Public struct {
 	RTMP []string `json:"rtmp,omitempty"` // rtmp://HOST[:PORT], rtmps://HOST[:PORT] or both
 }
 
-// isEmpty reports whether nothing is known.
-func (p Public) isEmpty() bool { return p.HTTP == "" && len(p.RTMP) == 0 }
+// IsZero reports whether nothing is known.
+func (p Public) IsZero() bool { return p.HTTP == "" && len(p.RTMP) == 0 }
 
 // rtmpAddresses returns what the page is given: where publishers and RTMP players connect.
 func (c Config) rtmpAddresses() []string {

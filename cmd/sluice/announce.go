@@ -78,9 +78,16 @@ func first(urls []string) string {
 // where that is the form of the log. It does so at every log level, since nothing else
 // tells a port that was chosen freely.
 func announce(w io.Writer, cfg config, l listeners) {
+	public := cfg.public()
+	urls := func(path string, schemes map[string]string) []string {
+		if known := publicURLs(public, path, schemes); len(known) > 0 {
+			return known
+		}
+		return l.urls(path, schemes)
+	}
 	if cfg.LogForm == "json" {
 		said := []any{
-			"version", versionText(), "publish", first(l.urls("/live/NAME", ofRTMP)), "page", first(l.urls("/", ofHTTP)),
+			"version", versionText(), "publish", first(urls("/live/NAME", ofRTMP)), "page", first(urls("/", ofHTTP)),
 		}
 		for _, of := range cfg.listening() {
 			said = append(said, of.kind+"_addr", l.addr(of.kind))
@@ -89,19 +96,19 @@ func announce(w io.Writer, cfg config, l listeners) {
 		return
 	}
 	fmt.Fprintf(w, "Sluice %s is ready.\n\n", versionText())
-	publish := l.urls("/live/NAME", ofRTMP)
+	publish := urls("/live/NAME", ofRTMP)
 	if len(publish) > 0 {
-		publish = append(publish, "in OBS: server "+first(l.urls("/live", ofRTMP))+", stream key NAME")
+		publish = append(publish, "in OBS: server "+first(urls("/live", ofRTMP))+", stream key NAME")
 	}
 	tell(w, "Publish", publish)
-	pages := l.urls("/", ofHTTP)
+	pages := urls("/", ofHTTP)
 	if len(pages) > 0 {
 		pages[0] += " in a browser"
 	}
-	tell(w, "Watch", slices.Concat(pages, l.urls("/live/NAME", ofRTMP),
-		l.urls("/live/NAME.flv", ofHTTP), l.urls("/live/NAME.flv", ofWebSocket)))
+	tell(w, "Watch", slices.Concat(pages, urls("/live/NAME", ofRTMP),
+		urls("/live/NAME.flv", ofHTTP), urls("/live/NAME.flv", ofWebSocket)))
 	if cfg.Demo {
-		tell(w, "Demo", l.urls("/?stream=live/demo", ofHTTP))
+		tell(w, "Demo", urls("/?stream=live/demo", ofHTTP))
 	}
 	scheme := "http://"
 	if cfg.AdminTLS {
@@ -113,7 +120,11 @@ func announce(w io.Writer, cfg config, l listeners) {
 	for _, open := range l.of(kindMetrics) {
 		tell(w, "Metrics", []string{scheme + open.Addr().String() + "/metrics"})
 	}
-	tellOutward(w, l)
+	if !public.IsZero() {
+		tell(w, "Listens", l.urls("", map[string]string{kindRTMP: "rtmp", kindRTMPS: "rtmps", kindHTTP: "http", kindHTTPS: "https"}))
+	} else {
+		tellOutward(w, l)
+	}
 	fmt.Fprintln(w)
 }
 

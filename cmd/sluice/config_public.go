@@ -60,6 +60,18 @@ func (s *PublicSettings) public() (p web.Public) {
 	return p
 }
 
+// publicURLs returns URLs at the public addresses. schemes are those of the kinds of listeners, which
+// are called as the schemes of public URLs.
+func publicURLs(public web.Public, path string, schemes map[string]string) (urls []string) {
+	for _, origin := range append(slices.Clone(public.RTMP), public.HTTP) {
+		kind, host, _ := strings.Cut(origin, "://")
+		if scheme, ok := schemes[kind]; ok {
+			urls = append(urls, scheme+"://"+host+path)
+		}
+	}
+	return urls
+}
+
 // rtmpAddresses returns where the page says that RTMP is taken (web.Config.RTMP): of each scheme the
 // first port that others than this machine reach, if there is one. Behind the PROXY protocol clients
 // come to the proxy, which is taken to have the usual port; at our own they are turned away.

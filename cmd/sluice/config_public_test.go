@@ -87,3 +87,25 @@ func FuzzPublicURL(f *testing.F) {
 		}
 	})
 }
+
+// A server that was told how the world reaches it announces that, and where it listens.
+func TestAnnouncesPublicURLs(t *testing.T) {
+	out, _ := start(t, "SLUICE_PUBLIC_RTMP_URL=rtmps://in.example.com;rtmp://in.example.com:1936", "SLUICE_PUBLIC_HTTP_URL=https://live.example.com")
+	said := out.find(t, `is ready\.\n\n((?:  .+\n)+)\n`)[1]
+	assert.Regexp(t, `^  Publish   rtmps://in\.example\.com/live/NAME
+            rtmp://in\.example\.com:1936/live/NAME
+            in OBS: server rtmps://in\.example\.com/live, stream key NAME
+  Watch     https://live\.example\.com/ in a browser
+            rtmps://in\.example\.com/live/NAME
+            rtmp://in\.example\.com:1936/live/NAME
+            https://live\.example\.com/live/NAME\.flv
+            wss://live\.example\.com/live/NAME\.flv
+  Listens   rtmp://127\.0\.0\.1:\d+
+            http://127\.0\.0\.1:\d+
+$`, said)
+	out, _ = start(t, "SLUICE_PUBLIC_HTTP_URL=https://live.example.com", "SLUICE_LOG_FORMAT=json")
+	said = out.find(t, `.*"msg":"ready".*`)[0]
+	assert.Contains(t, said, `"page":"https://live.example.com/"`)
+	assert.Regexp(t, `"publish":"rtmp://127\.0\.0\.1:\d+/live/NAME"`, said)
+	assert.Regexp(t, `"http_addr":"127\.0\.0\.1:\d+"`, said)
+}

@@ -120,7 +120,7 @@ func (s *service) endNotifier(ctx context.Context, cut <-chan struct{}) {
 func (s *service) info(cfg *config) admin.Info {
 	info := admin.Info{
 		Version: versionText(), Started: s.started,
-		Addresses: map[string]string{},
+		Addresses: map[string]string{}, Public: cfg.public(),
 		Limits:    map[string]int64{},
 		Parts:     map[string]any{"connections": s.admission.Figures()},
 	}

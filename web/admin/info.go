@@ -65,6 +65,7 @@ type Info struct {
 	Version   string
 	Started   time.Time
 	Addresses map[string]string // at which it listens, by what for: "rtmp", "http"
+	Public    web.Public        // how the world reaches it, as far as it was told
 	Limits    map[string]int64  // as they are set, by name; what has none is left out
 	Parts     map[string]any    // figures of other parts of the server, by name; must encode as JSON
 }
@@ -78,6 +79,7 @@ type ServerInfo struct {
 	Draining  bool              `json:"draining"` // it is told to end, and therefore not ready
 	Reason    string            `json:"reason"`   // why it is not ready
 	Addresses map[string]string `json:"addresses"`
+	Public    web.Public        `json:"public,omitzero"`
 	Limits    map[string]int64  `json:"limits"`
 	Parts     map[string]any    `json:"parts"`
 	Totals    []Totals          `json:"totals"` // never null
@@ -103,7 +105,7 @@ func (a *api) info(r *http.Request) (reply, error) {
 	of := a.Info()
 	said := ServerInfo{
 		Version: of.Version, Now: web.Time(time.Now()), Ready: true,
-		Addresses: orEmpty(of.Addresses), Limits: orEmpty(of.Limits), Parts: orEmpty(of.Parts), Totals: []Totals{},
+		Addresses: orEmpty(of.Addresses), Public: of.Public, Limits: orEmpty(of.Limits), Parts: orEmpty(of.Parts), Totals: []Totals{},
 	}
 	if !of.Started.IsZero() {
 		said.Started = new(web.Time(of.Started))

@@ -27,6 +27,7 @@ import (
 	"sluice/hub"
 	"sluice/hub/archive"
 	"sluice/hub/monitor"
+	"sluice/web"
 )
 
 const token = "0123456789abcdef-secret"
@@ -65,6 +66,7 @@ func newRig(t testing.TB, cfg hub.Config) *rig {
 		Info: func() Info {
 			return Info{
 				Version: "1.2.3", Started: time.Unix(1_800_000_000, 0), Addresses: map[string]string{"rtmp": ":1935"},
+				Public: web.Public{HTTP: "https://live.example.com", RTMP: []string{"rtmps://live.example.com"}},
 				Limits: map[string]int64{"viewers": 5}, Parts: map[string]any{"events": struct{ Waiting int }{3}},
 			}
 		},
