@@ -83,6 +83,7 @@ type config struct {
 	permission       *permission                                            // nil permits everything
 	certificates     *certificate.Source                                    // nil for none
 	state            io.Closer                                              // keeps StateDir for this process; nil for none
+	passed           listeners                                              // that systemd has opened
 }
 
 // settings are a part of config, in a file of their own.

@@ -121,8 +121,8 @@ func (s *service) info(cfg *config) admin.Info {
 	info := admin.Info{
 		Version: versionText(), Started: s.started,
 		Addresses: map[string]string{}, Public: cfg.public(),
-		Limits:    map[string]int64{},
-		Parts:     map[string]any{"connections": s.admission.Figures()},
+		Limits: map[string]int64{},
+		Parts:  map[string]any{"connections": s.admission.Figures()},
 	}
 	for _, kind := range []string{kindRTMP, kindRTMPS, kindHTTP, kindHTTPS} {
 		if addr := s.listeners.addr(kind); addr != "" {
@@ -189,11 +189,11 @@ func (s *service) reload(environ []string) {
 }
 
 // reloads reloads whenever told to, until ctx ends.
-func (s *service) reloads(ctx context.Context, told <-chan os.Signal, environ []string) {
+func reloads(ctx context.Context, told <-chan os.Signal, reload func()) {
 	for {
 		select {
 		case <-told:
-			s.reload(environ)
+			reload()
 		case <-ctx.Done():
 			return
 		}

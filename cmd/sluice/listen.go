@@ -57,12 +57,16 @@ func (l listeners) port(kinds ...string) int {
 	return 0
 }
 
-// listen opens the ports. For each port that cannot be opened the error says why, in one
-// line, and which variable moves it.
+// listen opens the ports, but for those of kinds that systemd has opened. For each port that cannot
+// be opened the error says why, in one line, and which variable moves it.
 func listen(ctx context.Context, cfg config) (listeners, error) {
 	var all listeners
 	var errs []error
 	for _, of := range cfg.listening() {
+		if passed := cfg.passed.of(of.kind); len(passed) > 0 {
+			all = append(all, passed...)
+			continue
+		}
 		for _, addr := range of.addresses {
 			l, err := listenOn(ctx, of.kind, addr)
 			if err != nil {

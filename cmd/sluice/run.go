@@ -31,11 +31,18 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if code, done := runWord(ctx, args, environ, stdout, stderr); done {
 		return code
 	}
+	passed, supervisor, environ, err := activate(environ)
+	if err != nil {
+		fmt.Fprintf(stderr, "sluice: cannot start as systemd says:\n%s\n", indent(err.Error()))
+		return exitUsage
+	}
 	cfg, err := loadConfig(environ)
 	if err != nil {
+		passed.close()
 		fmt.Fprintf(stderr, "sluice: cannot start, the configuration has mistakes:\n%s\n", indent(err.Error()))
 		return exitUsage
 	}
+	cfg.passed = passed
 	log := newLogger(stdout, cfg.LogForm, slog.Level(cfg.LogLevel))
 	if err := cfg.open(log); err != nil {
 		cfg.close()
@@ -62,17 +69,24 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	}
 	announce(stdout, cfg, listeners)
 	cfg.permission.tellOpen(&cfg, log)
+	return operate(ctx, notified{svc, supervisor.With(log)}, environ, log)
+}
+
+// operate serves until ctx ends, reads what stands in files again whenever it is told to, and
+// drains. It returns the exit code.
+func operate(ctx context.Context, svc notified, environ []string, log *slog.Logger) int {
 	told := make(chan os.Signal, 1)
 	signal.Notify(told, syscall.SIGHUP)
 	defer signal.Stop(told)
+	var beside sync.WaitGroup
+	defer beside.Wait()
 	serving, end := context.WithCancel(ctx)
 	defer end()
-	var reloading sync.WaitGroup
-	defer reloading.Wait()
-	reloading.Go(func() { svc.reloads(serving, told, environ) })
-	code := serve(ctx, svc, log)
-	end()
-	return code
+	beside.Go(func() { reloads(serving, told, func() { svc.reload(environ) }) })
+	running, ended := context.WithCancel(context.WithoutCancel(ctx)) // while it drains, too
+	defer ended()
+	beside.Go(func() { svc.watch(running) })
+	return serve(ctx, svc, log)
 }
 
 // open opens what the configuration keeps on disk.
@@ -92,6 +106,7 @@ func (c *config) open(log *slog.Logger) (err error) {
 
 // close closes what open opened, where there is to be no service.
 func (c *config) close() {
+	c.passed.close()
 	c.permission.close()
 	if c.archive != nil {
 		c.archive.Close()

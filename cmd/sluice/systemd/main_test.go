@@ -2,15 +2,12 @@ package systemd
 
 import (
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"testing"
 
 	"go.uber.org/goleak"
 )
-
-var quiet = slog.New(slog.DiscardHandler)
 
 // asChild makes the test binary a program that was started with sockets.
 const asChild = "GO_TEST_AS_CHILD"

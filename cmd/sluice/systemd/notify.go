@@ -29,8 +29,9 @@ type Notifier struct {
 	now      func() (time.Duration, bool) // CLOCK_MONOTONIC, if there is one
 }
 
-// NewNotifier returns the Notifier of what environ (os.Environ) says, nil if it says nothing.
-func NewNotifier(environ []string, log *slog.Logger) (*Notifier, error) {
+// NewNotifier returns the Notifier of what environ (os.Environ) says, nil if it says nothing. It
+// logs to slog.Default.
+func NewNotifier(environ []string) (*Notifier, error) {
 	path := lookup(environ, "NOTIFY_SOCKET")
 	if path == "" {
 		return nil, nil
@@ -39,7 +40,7 @@ func NewNotifier(environ []string, log *slog.Logger) (*Notifier, error) {
 		return nil, fmt.Errorf("NOTIFY_SOCKET=%.40q: must be a path, or an abstract name that begins with @", path)
 	}
 	// An abstract name's @ is for net to turn into a zero byte.
-	n := &Notifier{socket: &net.UnixAddr{Name: path, Net: "unixgram"}, log: log, now: monotonic}
+	n := &Notifier{socket: &net.UnixAddr{Name: path, Net: "unixgram"}, log: slog.Default(), now: monotonic}
 	mine, err := isMine(environ, "WATCHDOG_PID", true)
 	if err != nil {
 		return nil, err
@@ -52,6 +53,16 @@ func NewNotifier(environ []string, log *slog.Logger) (*Notifier, error) {
 		n.watchdog = time.Duration(every) * time.Microsecond
 	}
 	return n, nil
+}
+
+// With returns a Notifier that logs to log, nil if n is.
+func (n *Notifier) With(log *slog.Logger) *Notifier {
+	if n == nil {
+		return nil
+	}
+	with := *n
+	with.log = log
+	return &with
 }
 
 // Ready tells that the service serves, at its start and after [Notifier.Reloading]. status is a

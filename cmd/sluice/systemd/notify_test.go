@@ -55,7 +55,7 @@ func TestNotify(t *testing.T) {
 	for kind, name := range names {
 		t.Run(kind, func(t *testing.T) {
 			hear := listen(t, name)
-			n, err := NewNotifier([]string{"NOTIFY_SOCKET=" + name}, quiet)
+			n, err := NewNotifier([]string{"NOTIFY_SOCKET=" + name})
 			require.NoError(t, err)
 			n.Ready("serves\nat two ports")
 			assert.Equal(t, "READY=1\nSTATUS=serves at two ports", hear())
@@ -75,9 +75,9 @@ func TestNotify(t *testing.T) {
 
 // Nobody is told where nobody asks.
 func TestNoNotifier(t *testing.T) {
-	n, err := NewNotifier([]string{"WATCHDOG_USEC=1000"}, quiet)
+	n, err := NewNotifier([]string{"WATCHDOG_USEC=1000"})
 	require.NoError(t, err)
-	require.Nil(t, n)
+	require.Nil(t, n.With(slog.Default()))
 	n.Ready("")
 	n.Status("")
 	n.Reloading()
@@ -91,10 +91,10 @@ func TestBadNotifyVariables(t *testing.T) {
 		`WATCHDOG_USEC="soon": must be a number from 0 to 31536000000000`:                      {"NOTIFY_SOCKET=/x", "WATCHDOG_USEC=soon"},
 		`WATCHDOG_PID="me": must be a number from 0 to 2147483647`:                             {"NOTIFY_SOCKET=/x", "WATCHDOG_PID=me"},
 	} {
-		_, err := NewNotifier(environ, quiet)
+		_, err := NewNotifier(environ)
 		assert.EqualError(t, err, want)
 	}
-	n, err := NewNotifier([]string{"NOTIFY_SOCKET=/x", "WATCHDOG_USEC=1", "WATCHDOG_PID=1"}, quiet)
+	n, err := NewNotifier([]string{"NOTIFY_SOCKET=/x", "WATCHDOG_USEC=1", "WATCHDOG_PID=1"})
 	require.NoError(t, err)
 	assert.Zero(t, n.watchdog, "it is another process that is to answer")
 }
@@ -102,8 +102,9 @@ func TestBadNotifyVariables(t *testing.T) {
 // Where systemd cannot be told, the service goes on and the log says so.
 func TestNotifyNobodyHears(t *testing.T) {
 	var logged bytes.Buffer
-	n, err := NewNotifier([]string{"NOTIFY_SOCKET=" + socketPath(t)}, slog.New(slog.NewTextHandler(&logged, nil)))
+	n, err := NewNotifier([]string{"NOTIFY_SOCKET=" + socketPath(t)})
 	require.NoError(t, err)
+	n = n.With(slog.New(slog.NewTextHandler(&logged, nil)))
 	n.Ready("")
 	assert.Contains(t, logged.String(), `level=WARN msg="cannot tell systemd" what="READY=1"`)
 }
@@ -112,7 +113,7 @@ func TestNotifyNobodyHears(t *testing.T) {
 func TestWatchdog(t *testing.T) {
 	path := socketPath(t)
 	hear := listen(t, path)
-	n, err := NewNotifier([]string{"NOTIFY_SOCKET=" + path, "WATCHDOG_USEC=20000", "WATCHDOG_PID=" + strconv.Itoa(os.Getpid())}, quiet)
+	n, err := NewNotifier([]string{"NOTIFY_SOCKET=" + path, "WATCHDOG_USEC=20000", "WATCHDOG_PID=" + strconv.Itoa(os.Getpid())})
 	require.NoError(t, err)
 	assert.Equal(t, 20*time.Millisecond, n.watchdog)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -127,6 +128,7 @@ func TestWatchdog(t *testing.T) {
 	for hear() != "STATUS=end" { // what was told meanwhile
 	}
 
+	n = n.With(slog.New(slog.DiscardHandler))
 	ctx, cancel = context.WithCancel(t.Context())
 	asked := 0
 	n.Watch(ctx, func() error {
