@@ -38,11 +38,11 @@ type browser struct {
 }
 
 // browse starts Chromium with an empty profile.
-func browse(t *testing.T) *browser {
+func browse(t *testing.T, options ...chromedp.ExecAllocatorOption) *browser {
 	t.Helper()
 	needPlayers(t)
 	path := need(t, "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path),
 		chromedp.UserDataDir(t.TempDir()),
 		chromedp.NoSandbox, // which root may not have
@@ -56,7 +56,7 @@ func browse(t *testing.T) *browser {
 		chromedp.Flag("no-proxy-server", true),
 		chromedp.Flag("autoplay-policy", "no-user-gesture-required"),
 		chromedp.WSURLReadTimeout(patience),
-	)...)
+	), options...)...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	b := &browser{t: t, ctx: ctx}

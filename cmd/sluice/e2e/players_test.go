@@ -108,7 +108,12 @@ type players struct {
 
 func openPlayers(t *testing.T) *players {
 	t.Helper()
-	b := browse(t)
+	return openPlayersOn(t, httptest.NewServer, browse(t))
+}
+
+// openPlayersOn is openPlayers in a browser, with a server that start starts.
+func openPlayersOn(t *testing.T, start func(http.Handler) *httptest.Server, b *browser) *players {
+	t.Helper()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
@@ -119,7 +124,7 @@ func openPlayers(t *testing.T) *players {
 			http.ServeFile(w, r, filepath.Join(webFolder, path))
 		})
 	}
-	page := httptest.NewServer(mux)
+	page := start(mux)
 	t.Cleanup(page.Close)
 	b.open(page.URL)
 	return &players{browser: b}
