@@ -30,6 +30,7 @@ func TestRTMPAddresses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c.config.assets, c.config.Logger = a, quiet
 			h := Handler(c.config)
+			assert.Equal(t, c.page == "", strings.Contains(body(t, ask(h, "GET", "/")), "nobody can publish"))
 			for _, path := range []string{"/", "/?stream=live/demo", "/embed/live/demo"} {
 				page := body(t, ask(h, "GET", path))
 				assert.Contains(t, page, `data-rtmp="`+c.page+`" data-origin="`+c.config.Public.HTTP+`"`, path)

@@ -98,3 +98,20 @@ func TestPageKnowsItsPublicAddresses(t *testing.T) {
 	assert.Equal(t, "rtmps://in.example.com/rec/live/demo/20261128T170500.000Z", lines["RTMPS"])
 	assert.Equal(t, world+"/rec/live/demo/20261128T170500.000Z.flv", lines["VLC, OBS media source"])
 }
+
+// Where RTMP is off, the page says so in place of how to publish.
+func TestPageWithoutRTMP(t *testing.T) {
+	s, p := newSourceOf(t, false, Config{RTMP: []string{}}), browser(t)
+	p.open(s.URL)
+	p.until(state("empty"))
+	assert.Contains(t, content(p, "#empty"), "nobody can publish")
+	s.publish()
+	p.until(state("streams"))
+	assert.False(t, eval[bool](p, "!!document.getElementById('publishing').getClientRects().length"))
+	p.click(".card summary")
+	p.until("document.querySelectorAll('.card .copyable').length > 3")
+	assert.NotRegexp(t, "rtmp|OBS s", content(p, ".card .lines"))
+	p.open(s.URL + "/?stream=live/demo")
+	p.until(state("playing"))
+	assert.NotContains(t, content(p, "#addresses"), "rtmp")
+}

@@ -125,7 +125,7 @@ const each = (label, line) =>
 // obs returns what OBS is to be told, under these labels; ffmpeg, what to run.
 export function obs(key, server = 'OBS server', streamKey = 'OBS stream key') {
   const { app, name } = split(key);
-  return [...each(server, (at) => `${at}/${path(app)}`), [streamKey, name]];
+  return servers.length ? [...each(server, (at) => `${at}/${path(app)}`), [streamKey, name]] : [];
 }
 
 export const ffmpeg = (key, label = 'ffmpeg') => each(label, (at) =>

@@ -36,7 +36,7 @@ export class List {
   #wanted = null;       // key of the stream that is to have the focus
 
   constructor() {
-    $('how').append(
+    $('how')?.append(
       el('section', {}, el('h2', {}, 'OBS Studio'),
         el('p', {}, 'Settings → Stream → Service: Custom'),
         ...obs('live/demo', 'Server', 'Stream key').map((line) => copyable(...line))),
@@ -117,7 +117,7 @@ export class List {
     show($('empty'), !some && !isPrivate);
     show($('private'), isPrivate);
     show($('some'), some);
-    show($('publishing'), some);
+    show($('publishing'), some && !!$('how'));
     show($('tools'), streams.length > 1 || this.#filter !== '');
     const help = $(some ? 'publishing' : 'empty');
     if ($('how-to').parentElement !== help) help.append($('how-to'));

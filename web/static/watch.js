@@ -41,7 +41,7 @@ export class Watch {
     $('elsewhere').replaceChildren(copyables('Addresses to watch at',
       watching(this.#key, this.#wishes, this.#permission), this.#permission));
     show($('permitted'), this.#permission !== '');
-    $('publish').replaceChildren(copyables('Addresses to publish at',
+    $('publish')?.replaceChildren(copyables('Addresses to publish at',
       [...obs(this.#key), ...ffmpeg(this.#key)], this.#permission));
     $('figures').replaceChildren();
     this.#listen();
