@@ -107,6 +107,7 @@ type Hub struct {
 	logged struct {
 		bytes, streams atomic.Int64 // in all logs, and how many hold something
 	}
+	checks  atomic.Int32 // self-tests that are published
 	asker   *asker
 	ledger  ledger
 	repeats repeats

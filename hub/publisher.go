@@ -63,6 +63,11 @@ func (h *Hub) Publish(who *Session, opts PublishOptions) (*Publisher, error) {
 			s.mu.Unlock()
 			return nil, who.refused(refuse(ReasonBusy, "%s is being published already", key))
 		}
+		if err := s.beginCheckLocked(); err != nil {
+			s.mu.Unlock()
+			h.forget(s)
+			return nil, who.refused(err)
+		}
 		s.updateLocked(func() {
 			s.dismissLocked(refuse(ReasonReplaced, "another publisher took %s over", key))
 			p.stream = s

@@ -71,8 +71,9 @@ type Stream struct {
 	readers  []*Reader
 	lead     uint64 // the first packet of the present publish session, or the last one
 	grace    *time.Timer
-	left     time.Time  // when the last publisher did; zero before one has
-	pub      *Publisher // nil unless live
+	selfTest *time.Timer // ends the stream of a self-test, nil unless it is one that is published
+	left     time.Time   // when the last publisher did; zero before one has
+	pub      *Publisher  // nil unless live
 	session  session
 	log      log
 	oldest   uint64 // no viewer starts before it: other tracks or codecs
@@ -209,7 +210,7 @@ func (s *Stream) leaveLocked() {
 	case s.hub.refuses.Load(): // it cannot come back
 		s.endLocked(ReasonShuttingDown)
 		return
-	case wait <= 0:
+	case wait <= 0 || s.selfTest != nil:
 		s.endLocked(ReasonUnpublished)
 		return
 	}
@@ -233,6 +234,7 @@ func (s *Stream) leaveLocked() {
 // endLocked is the end of the stream.
 func (s *Stream) endLocked(reason Reason) {
 	s.stopTimersLocked()
+	s.endCheckLocked()
 	s.state, s.reason, s.pub = stateEnded, reason, nil
 	s.recountLocked(0)
 	s.sumUpLocked()

@@ -109,14 +109,14 @@ type Watched struct {
 	Bitrate int64  // bits per second of tag bodies from its publisher, over the last seconds
 }
 
-// MostWatched returns the n live streams that have most viewers, the most watched first. It looks at
-// each stream once, and at no viewer.
+// MostWatched returns the n live streams that have most viewers, the most watched first, those of
+// self-tests left out. It looks at each stream once, and at no viewer.
 func (h *Hub) MostWatched(n int) []Watched {
 	now := time.Now()
 	var live []Watched
 	for _, s := range h.all() {
 		s.mu.RLock()
-		if s.pub != nil {
+		if s.pub != nil && !s.key.IsCheck() {
 			live = append(live, Watched{s.pub.session.Shown(), len(s.viewers), s.facts.rate.perSecond(now) * 8})
 		}
 		s.mu.RUnlock()

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"sluice/httpflv/answer"
+	"sluice/hub"
 )
 
 // Streams is the answer to GET /api/v1/streams. With ?stream=APP/NAME it has only the
@@ -211,7 +212,7 @@ func (a *api) take() (*snapshot, error) {
 		Public:    a.config.Public,
 	}}
 	if a.config.Streams != nil && !a.config.Private {
-		s.streams.Streams = slices.DeleteFunc(append(s.streams.Streams, a.config.Streams()...), isWaiting)
+		s.streams.Streams = slices.DeleteFunc(append(s.streams.Streams, a.config.Streams()...), isHidden)
 	}
 	for i := range s.streams.Streams {
 		stream := &s.streams.Streams[i]
@@ -234,8 +235,11 @@ func (a *api) take() (*snapshot, error) {
 	return s, err
 }
 
-// isWaiting reports whether there are only viewers of a stream.
-func isWaiting(s Stream) bool { return s.State == "waiting" }
+// isHidden reports whether the public is not told of a stream: there are only viewers of it, or it
+// is that of a self-test.
+func isHidden(s Stream) bool {
+	return s.State == "waiting" || hub.Key{App: s.App, Name: s.Name}.IsCheck()
+}
 
 // Finite returns v with a frame rate that JSON can express: one publisher's bad value must
 // not cost the others their answer. It leaves v itself alone.

@@ -162,6 +162,16 @@ func TestStreamsThatArePrivate(t *testing.T) {
 	assert.Equal(t, hub.Key{App: "live", Name: "demo"}, l.key)
 }
 
+// Self-tests are not streams that visitors look for.
+func TestStreamsOfSelfTests(t *testing.T) {
+	name := hub.CheckName([16]byte{1})
+	h := Handler(Config{Logger: quiet, assets: files(t, true), Streams: func() []Stream {
+		return []Stream{{App: "live", Name: name, State: "live"}, {App: "live", Name: "demo", State: "live"}}
+	}})
+	assert.NotContains(t, body(t, ask(h, "GET", "/api/v1/streams")), name)
+	assert.Contains(t, body(t, ask(h, "GET", "/api/v1/streams?stream=live/"+name)), `"streams":[]`)
+}
+
 // Names that only viewers know are shown to nobody, asked for or not.
 func TestStreamsThatAreOnlyWaitedFor(t *testing.T) {
 	h := Handler(Config{Logger: quiet, assets: files(t, true), Streams: func() []Stream {

@@ -34,6 +34,7 @@ var bounds = []struct{ what, bound, beyond string }{
 		"others wait; it has failed and is made anew, after an hour at the latest; the same; the same"},
 	{"streams", "{hub.defaultMaxStreams}; as many more may be published when viewers wait for that many", "refused, \"too many\""},
 	{"viewers of a stream", "none; {SLUICE_MAX_VIEWERS}", "refused, \"too many\""},
+	{"streams of self-tests (`sluice check`), published at a time; for how long", "{hub.maxChecks}; {hub.maxCheckTime}", "refused, \"too many\"; ended, `NetStream.Publish.Rejected`"},
 	{"bitrate of a publisher", "none; {SLUICE_MAX_BITRATE}, of which twice as much passes for {hub.allowanceWindow}", "ended, `NetStream.Publish.Rejected`"},
 	{"what a stream keeps", "{SLUICE_GOP_MAX_BYTES}", "the GOP is cut"},
 	{"what all streams keep", "1/{cmd/sluice.logsPart} of the memory", "those that keep more than their share are cut, to {hub.minLogBound bytes} at the least"},

@@ -51,8 +51,9 @@ func (c *config) webhook() *event.Webhook {
 	p := c.permission
 	return &event.Webhook{
 		URL: p.secrets.eventURL.text, Secrets: p.eventSecrets,
-		Encode: hook.Encoder{Format: c.EventFormat, Folder: c.recordFolder()}.Encode,
-		Skip:   func(e hub.Event) bool { return p.asksWhereTold(c) && p.question.Skip(e) },
+		Encode:   hook.Encoder{Format: c.EventFormat, Folder: c.recordFolder()}.Encode,
+		Skip:     func(e hub.Event) bool { return p.asksWhereTold(c) && p.question.Skip(e) },
+		Accounts: func(s *hub.Session) bool { return p.asksWhereTold(c) && s.Method() == "url" },
 		Knows: func(e hub.Event) (hub.Key, bool) {
 			if !p.asksWhereTold(c) {
 				return hub.Key{}, false

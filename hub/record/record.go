@@ -150,7 +150,7 @@ func (r *Recorder) Observe(e hub.Event) {
 }
 
 // Records reports whether a stream is recorded while it is live: as Start or Stop said last, or
-// else Config.Records.
+// else Config.Records. That of a self-test never is.
 func (r *Recorder) Records(key hub.Key) bool {
 	wanted := r.cfg.Records(key)
 	r.mu.Lock()
@@ -160,6 +160,9 @@ func (r *Recorder) Records(key hub.Key) bool {
 
 // recordsLocked is Records, where Config.Records says wanted.
 func (r *Recorder) recordsLocked(key hub.Key, wanted bool) bool {
+	if key.IsCheck() {
+		return false
+	}
 	if byHand, set := r.byHand[key]; set {
 		return byHand
 	}
@@ -167,8 +170,11 @@ func (r *Recorder) recordsLocked(key hub.Key, wanted bool) bool {
 }
 
 // Start records a stream from its newest key frame on, or when it is next published, whatever
-// Config.Records says. It has no effect on one that is recorded.
+// Config.Records says. It has no effect on one that is recorded, or is that of a self-test.
 func (r *Recorder) Start(key hub.Key) {
+	if key.IsCheck() {
+		return
+	}
 	live := r.cfg.Hub.Live(key)
 	r.mu.Lock()
 	defer r.mu.Unlock()

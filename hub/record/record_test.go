@@ -187,6 +187,22 @@ func TestWhatIsRecorded(t *testing.T) {
 	})
 }
 
+// A self-test is never recorded, whoever asks for it.
+func TestSelfTestIsNotRecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		check := hub.Key{App: "live", Name: hub.CheckName([16]byte{1})}
+		s := g.hub.NewSession(hub.RolePublish, check, hub.Client{Publishing: "record"})
+		p, err := g.hub.Publish(s, hub.PublishOptions{})
+		require.NoError(t, err)
+		defer p.Close()
+		g.rec.Start(check)
+		synctest.Wait()
+		assert.False(t, g.rec.Records(check))
+		assert.Zero(t, g.rec.Totals().Running)
+	})
+}
+
 // Sound without a picture is recorded as well, and what is short.
 func TestShortSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -14,6 +14,9 @@ type Health struct {
 
 // Watched is told what is wrong with publishers, and no longer is (monitor.Config.Observe).
 func (n *Notifier) Watched(w monitor.Event) {
+	if w.Session.Key().IsCheck() {
+		return
+	}
 	e := n.newEvent(TypeHealth)
 	e.Time = w.Time
 	e.Session, e.Stream = sessionOf(w.Session), w.Session.Shown()

@@ -157,6 +157,10 @@ func (n *Notifier) Observe(e hub.Event) {
 	if typ == "" {
 		return
 	}
+	quiet := e.Key.IsCheck() && e.Kind != hub.EventRefused
+	if quiet && !n.accounts(e.Session) {
+		return
+	}
 	var leftOut uint64
 	if typ == TypeDenied && e.Session != nil {
 		ok := false
@@ -168,6 +172,12 @@ func (n *Notifier) Observe(e hub.Event) {
 	told := n.newEvent(typ)
 	told.LeftOut = leftOut
 	fromHub(&told, &e)
+	if quiet {
+		if n.webhook.Skip == nil || !n.webhook.Skip(e) {
+			n.hooks.add(&told)
+		}
+		return
+	}
 	if e.Reason == hub.ReasonKicked && typ != TypeKicked {
 		kicked := told
 		kicked.Ended = nil
@@ -180,6 +190,11 @@ func (n *Notifier) Observe(e hub.Event) {
 		return
 	}
 	n.emit(&told)
+}
+
+// accounts reports whether the endpoint keeps account of a session.
+func (n *Notifier) accounts(s *hub.Session) bool {
+	return s != nil && n.webhook != nil && n.webhook.Accounts != nil && n.webhook.Accounts(s)
 }
 
 // endKnown tells the endpoint of the end of a session that never began. key is its stream as the

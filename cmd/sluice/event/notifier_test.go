@@ -14,6 +14,7 @@ import (
 
 	"sluice/flv"
 	"sluice/hub"
+	"sluice/hub/monitor"
 )
 
 // ringEvents returns what the ring holds.
@@ -152,6 +153,47 @@ func TestSkip(t *testing.T) {
 		events, _ := ringEvents(t, n)
 		assert.Equal(t, []string{"publish live/a", "unpublish live/a"}, types(events))
 	})
+}
+
+// Nobody is told of a self-test, but for its refusals; an endpoint that was asked about it, and keeps
+// account, is told its end, and its beginning where it does not know that.
+func TestSelfTestIsNotTold(t *testing.T) {
+	for _, c := range []struct {
+		accounts, asked bool
+		want            []string
+	}{
+		{false, false, []string{"denied"}},
+		{true, false, []string{"publish", "unpublish", "denied"}},
+		{true, true, []string{"unpublish", "denied"}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p := new(endpoint)
+			n, _ := begin(t, p, func(config *Config) {
+				config.Webhook.Accounts = func(*hub.Session) bool { return c.accounts }
+				config.Webhook.Skip = func(e hub.Event) bool { return c.asked && e.Kind == hub.EventPublished }
+			})
+			s := session(t, hub.RolePublish, "live/"+hub.CheckName([16]byte{1}))
+			for _, kind := range []hub.EventKind{hub.EventWanted, hub.EventPublished, hub.EventTracks, hub.EventUnpublished, hub.EventUnwanted} {
+				e := hub.Event{Kind: kind, Time: time.Now(), Key: s.Key()}
+				if kind == hub.EventPublished || kind == hub.EventUnpublished {
+					e.Session = s
+				}
+				n.Observe(e)
+			}
+			n.Observe(hub.Event{Kind: hub.EventRefused, Time: time.Now(), Key: s.Key(), Session: s, Reason: hub.ReasonDenied})
+			n.Watched(monitor.Event{Session: s})
+			end(n, time.Second)
+			told := func(events []Event) (list []string) {
+				for i := range events {
+					list = append(list, string(events[i].Type))
+				}
+				return list
+			}
+			assert.Equal(t, c.want, told(p.took()))
+			events, _ := ringEvents(t, n)
+			assert.Equal(t, []string{"denied"}, told(events))
+		})
+	}
 }
 
 // Denials of one address are told once a second; each is counted in the end.

@@ -1,5 +1,11 @@
 package event
 
+import (
+	"slices"
+
+	"sluice/hub"
+)
+
 // updateBatch is how many sessions one update holds at the most.
 const updateBatch = 500
 
@@ -15,7 +21,7 @@ func (n *Notifier) update() {
 	if len(to) == 0 {
 		return
 	}
-	sessions := n.cfg.Sessions()
+	sessions := slices.DeleteFunc(n.cfg.Sessions(), func(s hub.SessionInfo) bool { return s.Session.Key().IsCheck() })
 	for len(sessions) > 0 {
 		batch := sessions[:min(len(sessions), updateBatch)]
 		sessions = sessions[len(batch):]

@@ -61,6 +61,10 @@ type Webhook struct {
 	// since it was asked about it and said yes, and with which stream: it is told that it ended.
 	// nil for none.
 	Knows func(hub.Event) (hub.Key, bool)
+	// Accounts says whether the endpoint keeps account of a session, since it was asked about it as
+	// it is told: it is told of it even where nobody is, as of a self-test (hub.Key.IsCheck). nil
+	// for never.
+	Accounts func(*hub.Session) bool
 	// Transport is what sends requests, for tests; nil for one of its own.
 	Transport http.RoundTripper
 }
