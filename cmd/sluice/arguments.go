@@ -4,10 +4,15 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"sluice/cmd/sluice/bench"
+	"sluice/cmd/sluice/check"
 )
+
+// subcommands have a help of their own.
+var subcommands = []string{"bench", "check", "sign"}
 
 // runWord does what the arguments ask for, other than to serve. done is false where there
 // are none.
@@ -16,12 +21,14 @@ func runWord(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 		return exitOK, false
 	}
 	word, rest := args[0], args[1:]
-	if isHelp(word) && len(rest) > 0 && (rest[0] == "bench" || rest[0] == "sign") {
+	if isHelp(word) && len(rest) > 0 && slices.Contains(subcommands, rest[0]) {
 		word, rest = rest[0], []string{"-h"} // sluice help sign
 	}
 	switch {
 	case word == "bench":
 		return bench.Run(ctx, rest, stdout, stderr), true
+	case word == "check":
+		return check.Run(ctx, rest, environ, signer(environ), stdout, stderr), true
 	case word == "sign":
 		return runSign(rest, environ, stdout, stderr), true
 	case len(rest) > 0:
@@ -65,7 +72,7 @@ func notUnderstood(args []string) string {
 	if variable := inFront(wrong); strings.HasPrefix(variable, envPrefix) {
 		return fmt.Sprintf("variables stand in front of the command: %s=… sluice", variable)
 	}
-	return fmt.Sprintf("unknown argument %q; there are bench, sign, help and version, and without any of them it serves. "+
+	return fmt.Sprintf("unknown argument %q; there are bench, check, sign, help and version, and without any of them it serves. "+
 		"All else is set by environment variables, which sluice help lists", inFront(wrong))
 }
 

@@ -45,6 +45,7 @@ and as WebSocket-FLV.
 Usage:
   sluice                 run until SIGINT or SIGTERM
   sluice bench [flags]   measure a server under load, see sluice bench -h
+  sluice check URL…      test a running server, see sluice check -h
   sluice sign URL        sign the address of a stream, see sluice sign -h
   sluice help            print this text, like -h and --help
   sluice version         print the version, like -v and --version

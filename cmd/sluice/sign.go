@@ -12,6 +12,7 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
+	"sluice/cmd/sluice/check"
 	"sluice/hub"
 	"sluice/hub/access"
 	"sluice/hub/access/sign"
@@ -171,3 +172,29 @@ func readBounded(path string, limit int64) (string, error) {
 	}
 	return string(text), err
 }
+
+// signer returns what signs addresses of streams as sluice sign does, for who has secrets for them
+// in environ, and leaves others as they are.
+func signer(environ []string) check.Sign {
+	return func(role hub.Role, rawURL string) (string, error) {
+		name := envPrefix + strings.ToUpper(role.String()) + "_SECRETS"
+		if values := env.ToMap(environ); values[name] == "" && values[name+"_FILE"] == "" {
+			return rawURL, nil
+		}
+		secrets, err := signSecrets(environ, name)
+		if err != nil {
+			return "", err
+		}
+		key, err := sign.KeyOf(rawURL)
+		if err != nil {
+			return "", err
+		}
+		for secret := range secrets.For(key) {
+			return sign.URL(rawURL, role, secret, time.Now().Add(checkSignedFor).Unix(), netip.Addr{})
+		}
+		return rawURL, nil
+	}
+}
+
+// checkSignedFor is for how long a self-test signs its addresses.
+const checkSignedFor = 2 * time.Minute
