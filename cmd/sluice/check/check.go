@@ -17,6 +17,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"sluice/hub"
@@ -140,33 +141,27 @@ func (t *tester) run(ctx context.Context, ways []way, r *report) {
 			break // the first that takes it; the report has those that did not
 		}
 	}
-	if pub == nil {
+	if pub == nil || !pub.last(t.times.lead) {
 		for _, w := range ways {
-			r.Outputs = append(r.Outputs, &row{Protocol: w.protocol, URL: w.shown, NotTried: true})
+			if !slices.Contains(t.skip, w.protocol) {
+				r.Outputs = append(r.Outputs, &row{Protocol: w.protocol, URL: w.shown, NotTried: true})
+			}
 		}
-		return
+	} else {
+		r.Outputs = t.watchAll(ctx, ways, pub)
 	}
-	sleep(ctx, t.times.lead)
-	r.Outputs = t.watchAll(ctx, ways, pub)
 	for _, w := range ways {
 		if w.protocol == "http" || w.protocol == "https" {
 			t.recordings(ctx, w, r)
 		}
 	}
-	err := pub.end()
+	if pub == nil {
+		return
+	}
+	lasted, err := pub.end()
 	row := r.Publish[len(r.Publish)-1]
 	row.Frames = pub.frames()
 	if err != nil {
-		row.fail(t.publishEnded(err))
-	}
-}
-
-// sleep waits for d or the end of ctx.
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
+		row.fail(t.publishEnded(err, lasted))
 	}
 }

@@ -209,11 +209,14 @@ func (t *tester) closeFault(w *way, e *websocket.CloseError) fault {
 }
 
 // publishEnded returns why a publisher was ended.
-func (t *tester) publishEnded(err error) fault {
+func (t *tester) publishEnded(err error, lasted time.Duration) fault {
 	var status *rtmp.StatusError
 	said := last(err).Error()
-	if errors.As(err, &status) {
+	switch {
+	case errors.As(err, &status):
 		said = status.Code + ", \"" + status.Description + "\""
+	case lasted < t.times.lead && isEnd(err):
+		return faultf("denied-publish", "the server agreed, and closed the connection at once without a word, as some do that do not permit to publish (nginx-rtmp: deny publish): look at %s", permissions(true))
 	}
 	return faultf("publish-ended", "the server ended the publisher in its midst (%s): look at its log, and at its bound on the bitrate", t.clean(said))
 }
@@ -240,6 +243,8 @@ func (t *tester) streamFault(ctx context.Context, w *way, r *row, c *comparison,
 		return faultf("stalled", "the stream stood still for %v: look at the network, and at a proxy that buffers", t.times.silence)
 	case errors.Is(err, flv.ErrFormat):
 		return faultf("not-flv", "what is at %s/%s/….flv is no FLV: look at whether this leads to the server", w.shown, t.app)
+	case isEnd(err) && r.trace.first.IsZero():
+		return faultf("denied-watch", "the server agreed, and ended the stream at once without a word, as some do that do not permit to watch (nginx-rtmp: deny play): look at %s", permissions(false))
 	case err != nil:
 		return faultf("ended", "the stream ended after %v, although it was still being published (%s): look at the log of the server, and at the timeouts of a proxy in front", age, t.clean(last(err).Error()))
 	}

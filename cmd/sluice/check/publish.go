@@ -25,6 +25,7 @@ type publication struct {
 	sent   map[string]sent // by body
 	counts [bothTracks]int
 	failed error
+	lasted time.Duration // until then
 }
 
 // sent is one frame that was sent.
@@ -126,7 +127,7 @@ func (p *publication) write(tag flv.Tag) bool {
 		return true
 	}
 	p.mu.Lock()
-	p.failed = err
+	p.failed, p.lasted = err, time.Since(p.began)
 	p.mu.Unlock()
 	return false
 }
@@ -145,12 +146,24 @@ func (p *publication) frames() *frames {
 	return &frames{Video: p.counts[trackVideo], Audio: p.counts[trackAudio]}
 }
 
-// end ends the publication, and returns why it had ended already, if it had. It takes 4.5 s at the
+// last waits for d, and reports whether the publication still goes on then.
+func (p *publication) last(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-p.done:
+		return false
+	}
+}
+
+// end ends the publication, and returns why it had ended already, and how long it lasted, if it had. It takes 4.5 s at the
 // most (rtmp.Publisher.Close).
-func (p *publication) end() error {
+func (p *publication) end() (lasted time.Duration, err error) {
 	failed := p.over()
 	close(p.stop)
 	p.publisher.Close() // breaks a write that is under way
 	<-p.done
-	return failed
+	return p.lasted, failed
 }

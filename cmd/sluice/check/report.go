@@ -106,6 +106,10 @@ func (r *row) certificate(state tls.ConnectionState) {
 	}
 }
 
+// noGOP is how much later than the first byte the first key frame may come where it is kept for those
+// who come later.
+const noGOP = 200 * time.Millisecond
+
 // compared fills in what a comparison found.
 func (r *row) compared(c *comparison) {
 	c.finish()
@@ -114,7 +118,7 @@ func (r *row) compared(c *comparison) {
 		median, longest := c.delay()
 		r.Delay = &delay{ms(median), ms(longest)}
 	}
-	if c.live && !c.trace.picture.IsZero() {
+	if tr := c.trace; !tr.picture.IsZero() && (c.live || tr.picture.Sub(tr.first) > noGOP) {
 		r.Notes = append(r.Notes, "the server keeps no GOP for those who come later: the picture came with the next key frame, of which this test sends one each second, and encoders fewer")
 	}
 	if c.gap > lumps {
