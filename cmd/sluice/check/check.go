@@ -150,11 +150,7 @@ func (t *tester) run(ctx context.Context, ways []way, r *report) {
 	} else {
 		r.Outputs = t.watchAll(ctx, ways, pub)
 	}
-	for _, w := range ways {
-		if w.protocol == "http" || w.protocol == "https" {
-			t.recordings(ctx, w, r)
-		}
-	}
+	t.watchRecordings(ctx, ways, r)
 	if pub == nil {
 		return
 	}

@@ -66,7 +66,7 @@ type options struct {
 }
 
 // maxBases bounds the URLs.
-const maxBases = 16
+const maxBases = 32
 
 // newFlags returns the flags, the texts of those that parseFlags has to look at among them.
 func newFlags(o *options) (flags *flag.FlagSet, authority, skip *string) {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"sluice/flv"
@@ -28,35 +29,60 @@ type recorded struct {
 	Stream, ID, State, URL string
 }
 
-// recordings looks at the recordings of a server that lists some (GET /api/v1/recordings): the newest
-// finished one is read from its beginning, and by a range. Those of a test are never recorded. A
-// server without a list, or with an empty one, has no row.
-func (t *tester) recordings(ctx context.Context, w way, r *report) {
+// watchRecordings looks at the recordings of each server that answers over HTTP.
+func (t *tester) watchRecordings(ctx context.Context, ways []way, r *report) {
 	if ctx.Err() != nil || slices.Contains(t.skip, "recording") {
 		return
 	}
+	silent := func(w *way) bool {
+		return slices.ContainsFunc(r.Outputs, func(row *row) bool {
+			return row.URL == w.shown && !row.NotTried && row.trace.commanded.IsZero()
+		})
+	}
+	rows, notes := make([]*row, len(ways)), make([]string, len(ways))
+	var watching sync.WaitGroup
+	for i := range ways {
+		if w := &ways[i]; (w.protocol == "http" || w.protocol == "https") && !silent(w) {
+			watching.Go(func() { rows[i], notes[i] = t.recording(ctx, w) })
+		}
+	}
+	watching.Wait()
+	for i := range ways {
+		if rows[i] != nil {
+			r.Outputs = append(r.Outputs, rows[i])
+		}
+		if notes[i] != "" {
+			r.Notes = append(r.Notes, notes[i])
+		}
+	}
+}
+
+// recording looks at the recordings of a server that lists some (GET /api/v1/recordings): the newest
+// finished one is read from its beginning, and by a range. Those of a test are never recorded. A
+// server without a list, or with an empty one, has no row.
+func (t *tester) recording(ctx context.Context, w *way) (r *row, note string) {
 	ctx, cancel := context.WithTimeout(ctx, t.times.open)
 	defer cancel()
-	client := t.httpClient(&w)
+	client := t.httpClient(w)
 	defer client.CloseIdleConnections()
-	one, private := t.newest(ctx, client, &w)
-	if private {
-		r.Notes = append(r.Notes, w.shown+" lists its recordings to nobody, so that none was looked at")
+	one, private := t.newest(ctx, client, w)
+	switch {
+	case private:
+		return nil, w.shown + " lists its recordings to nobody, so that none was looked at"
+	case one == nil:
+		return nil, ""
 	}
-	if one == nil {
-		return
-	}
-	row := &row{Protocol: "recording", URL: w.shown, trace: trace{began: time.Now()}}
-	r.Outputs = append(r.Outputs, row)
+	r = &row{Protocol: "recording", URL: w.shown, trace: trace{began: time.Now()}}
 	path := one.URL
 	if q := query("key", t.watchKey, "token", t.watchToken); q != "" {
 		path += "?" + q
 	}
-	if err := readRecording(ctx, client, w.shown+path, row); err != nil {
-		row.fail(t.recordingFault(ctx, one, err))
-		return
+	if err := readRecording(ctx, client, w.shown+path, r); err != nil {
+		r.fail(t.recordingFault(ctx, one, err))
+		return r, ""
 	}
-	row.OK = true
+	r.OK = true
+	return r, ""
 }
 
 // httpClient returns a client of a way.

@@ -20,7 +20,7 @@ func (t *tester) secureFault(ctx context.Context, w *way, err error) fault {
 	var name x509.HostnameError
 	var authority x509.UnknownAuthorityError
 	var record tls.RecordHeaderError
-	var alert tls.AlertError
+	var alert *net.OpError
 	switch {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && time.Now().Before(invalid.Cert.NotBefore):
 		return faultf("certificate-early", "the certificate of %s begins on %s only: look at the clock of this machine", w.address, day(invalid.Cert.NotBefore))
@@ -41,8 +41,8 @@ func (t *tester) secureFault(ctx context.Context, w *way, err error) fault {
 			what = "other"
 		}
 		return t.foreign(w, what)
-	case errors.As(err, &alert):
-		return faultf("tls", "%s refuses the TLS handshake (%s): look at whether it has a certificate for %s", w.address, t.clean(alert.Error()), w.host())
+	case errors.As(err, &alert) && alert.Op == "remote error": // as crypto/tls tells the peer's alert
+		return faultf("tls", "%s refuses the TLS handshake (%s): look at whether it has a certificate for %s", w.address, t.clean(alert.Err.Error()), w.host())
 	case isTimeout(err) || isEnd(err):
 		if what := t.probe(ctx, w); what != "" && what != "tls" {
 			return t.foreign(w, what)
@@ -111,6 +111,8 @@ func found(head []byte) string {
 func (t *tester) foreign(w *way, what string) fault {
 	wanted := map[string]string{"rtmp": "RTMP", "http": "HTTP", "tls": "TLS"}
 	switch speaks := wanted[what]; {
+	case what == w.family():
+		return faultf("not-"+what, "what %s answers is malformed %s: look at what stands in front of the server", w.address, speaks)
 	case speaks == "":
 		return faultf("not-"+w.family(), "what answers on %s does not speak %s: look at the port", w.address, wanted[w.family()])
 	case what == "tls":

@@ -153,8 +153,8 @@ func (t *tester) request(ctx context.Context, w *way, rawURL string, r *row, con
 	*conn = l
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	body, err := ask(l, w, u, &r.trace)
-	if !stop() && err == nil {
-		err = context.Cause(ctx)
+	if !stop() {
+		err = context.Cause(ctx) // the connection's own error is that it was closed
 	}
 	if err != nil {
 		l.Close()
