@@ -82,6 +82,9 @@ func (c *comparison) take(tag flv.Tag, at time.Time) {
 	default:
 		return // servers write metadata anew
 	}
+	if len(tag.Data) == 0 {
+		return // an empty message is silence: nginx-rtmp sends one before the first key frame
+	}
 	if c.trace.first.IsZero() {
 		c.trace.first = at
 	}

@@ -41,6 +41,7 @@ func (t *tester) publish(ctx context.Context, w way) (*publication, *row) {
 	r := &row{Protocol: w.protocol, URL: w.shown, trace: trace{began: time.Now()}}
 	var conn *line
 	client := t.client(&w, &r.trace, r, &conn)
+	client.FlashVer = "FMLE/3.0 (compatible; " + agent + ")" // as encoders begin theirs
 	p, err := client.Publish(ctx, w.publish)
 	if err != nil {
 		r.fail(t.openFault(ctx, &w, r, conn, err, true))
