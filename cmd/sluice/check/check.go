@@ -74,7 +74,7 @@ func Run(ctx context.Context, args, environ []string, sign Sign, stdout, stderr 
 type times struct {
 	all     time.Duration // the whole test
 	lead    time.Duration // of the publisher before the watchers come
-	open    time.Duration // until a server has agreed to publish or to play
+	open    time.Duration // until a server has agreed to publish or to play; the first byte of a stream takes no longer
 	picture time.Duration // from there to the first key frame
 	watch   time.Duration // of frames that are compared
 	silence time.Duration // without a byte, while frames are sent
@@ -83,10 +83,11 @@ type times struct {
 	probe   time.Duration // to find out what answers in place of the protocol that was expected
 }
 
-// realTimes are those of a real test. They add up to less than all; key frames come each second,
-// so that a server without a cache shows a picture within a second.
+// realTimes are those of a real test. Key frames come each second, so that a server without a cache
+// shows a picture within a second; servers may wait for 10 s until they say that they do not know a
+// stream.
 var realTimes = times{
-	all: 30 * time.Second, lead: 1200 * time.Millisecond, open: 8 * time.Second, picture: 7 * time.Second,
+	all: 30 * time.Second, lead: 1200 * time.Millisecond, open: 11 * time.Second, picture: 7 * time.Second,
 	watch: 3 * time.Second, silence: 5 * time.Second, slow: 3 * time.Second, late: 1500 * time.Millisecond,
 	probe: 1500 * time.Millisecond,
 }

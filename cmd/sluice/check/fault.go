@@ -107,7 +107,7 @@ func (t *tester) protocolFault(ctx context.Context, w *way, r *row, conn *line, 
 		return faultf("closed", "%s closed the connection without a word when asked to %s: look at whether there is an app %q (-app), at whether it permits this, and at the server's log",
 			w.address, verb(publishing), t.app)
 	case opening:
-		return faultf("no-answer", "%s does not answer when asked to %s (%v): look at the server's log, and at whom it asks for permission", w.address, verb(publishing), t.clean(last(err).Error()))
+		return faultf("no-answer", "%s does not answer when asked to %s (%v): look at whether this leads to the same server as the publisher's address, at the server's log, and at whom it asks for permission", w.address, verb(publishing), t.clean(last(err).Error()))
 	case received > 0 && malformed || received > 0 && w.publishes() && head[0] != 3:
 		return t.foreign(w, found(head))
 	case isEnd(err) || isTimeout(err):
@@ -115,7 +115,7 @@ func (t *tester) protocolFault(ctx context.Context, w *way, r *row, conn *line, 
 			return t.foreign(w, what)
 		}
 		if isTimeout(err) {
-			return faultf("no-answer", "%s takes the connection, and then does not answer for %v: look at whether a proxy in front holds the answer back until it is whole (nginx: proxy_buffering off), and at the server's log", w.address, t.times.open)
+			return faultf("no-answer", "%s takes the connection, and then does not answer for %v: look at whether a proxy in front holds the answer back until it is whole (nginx: proxy_buffering off), whether this leads to the same server as the publisher's address, and at the server's log", w.address, t.times.open)
 		}
 		return faultf("closed", "%s closed the connection without an answer: look at the server's log, and at the log of a proxy in front", w.address)
 	}
@@ -236,7 +236,7 @@ func (t *tester) streamFault(ctx context.Context, w *way, r *row, c *comparison,
 	case errors.As(err, &status):
 		return t.statusFault(w, status, false)
 	case errors.Is(err, errSilent) && r.trace.first.IsZero():
-		return faultf("no-bytes", "%s agreed, and then nothing of the stream came for %v: something in between holds bytes back, as a rule a proxy that buffers (nginx: proxy_buffering off); otherwise look at the server's log", w.shown, age)
+		return faultf("no-bytes", "%s agreed, and then nothing of the stream came for %v: something in between holds bytes back, as a rule a proxy that buffers (nginx: proxy_buffering off); otherwise look at whether this leads to the same server as the publisher's address, and at the server's log", w.shown, age)
 	case errors.Is(err, errNoPicture), errors.Is(err, errSilent) && r.trace.picture.IsZero():
 		return pictureFault(c, age)
 	case errors.Is(err, errSilent):

@@ -68,7 +68,7 @@ func (t *tester) client(w *way, tr *trace, r *row, conn **line) *rtmp.Client {
 		return l, nil
 	}
 	return &rtmp.Client{
-		Dial: dial, DialTLS: dial, OpenTimeout: t.times.open, ReadTimeout: t.times.silence, WriteTimeout: t.times.silence,
+		Dial: dial, DialTLS: dial, OpenTimeout: t.times.open, ReadTimeout: t.times.open, WriteTimeout: t.times.silence,
 	}
 }
 

@@ -42,7 +42,7 @@ type stream struct {
 
 // watch watches over a way and fills in its row.
 func (t *tester) watch(ctx context.Context, w *way, pub *publication, r *row) {
-	bound := t.times.open + t.times.picture + t.times.watch + t.times.silence
+	bound := 2*t.times.open + t.times.picture + t.times.watch + t.times.silence
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	r.trace.began = time.Now()
@@ -76,7 +76,11 @@ var (
 func (t *tester) compare(ctx context.Context, s *stream, c *comparison) error {
 	limit := time.Now().Add(t.times.picture)
 	for {
-		s.conn.SetReadDeadline(time.Now().Add(t.times.silence))
+		patience := t.times.silence
+		if c.trace.first.IsZero() {
+			patience = t.times.open
+		}
+		s.conn.SetReadDeadline(time.Now().Add(patience))
 		tag, err := s.next()
 		now := time.Now()
 		switch {
