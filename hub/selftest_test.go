@@ -77,7 +77,7 @@ func TestSelfTestIsShort(t *testing.T) {
 		h := newHub(t, hub.Config{})
 		var ended []*hub.Refusal
 		began := time.Now()
-		for range 13 {
+		for round := range 13 {
 			s := client{Identity: "x"}.session(h, hub.RolePublish, checkKey(1))
 			p, err := h.Publish(s, hub.PublishOptions{End: func(why *hub.Refusal) { ended = append(ended, why) }})
 			require.NoError(t, err)
@@ -85,12 +85,13 @@ func TestSelfTestIsShort(t *testing.T) {
 			v, err := h.Watch(viewer(h, checkKey(1)), hub.WatchOptions{})
 			require.NoError(t, err)
 			defer v.Close()
-			if len(ended) == 12 {
+			if round == 12 {
 				break
 			}
 			time.Sleep(10*time.Second - time.Millisecond)
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		require.Len(t, ended, 13)
 		assert.Equal(t, hub.ReasonReplaced, ended[11].Reason)
 		assert.Equal(t, hub.ReasonTooMany, ended[12].Reason)

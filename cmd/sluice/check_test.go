@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -54,7 +56,9 @@ func TestCheck(t *testing.T) {
 		io.Copy(&told, r.Body)
 	}))
 	t.Cleanup(endpoint.Close)
-	open, stopOpen := start(t, "SLUICE_RECORD_DIR="+recs, "SLUICE_RECORD_MIN_FREE=0", "SLUICE_EVENT_URL="+endpoint.URL)
+	cert := certificateFile(t)
+	open, stopOpen := start(t, "SLUICE_RTMPS_ADDR=127.0.0.1:0", "SLUICE_HTTPS_ADDR=127.0.0.1:0", "SLUICE_TLS_CERT="+cert, "SLUICE_TLS_KEY="+cert,
+		"SLUICE_RECORD_DIR="+recs, "SLUICE_RECORD_MIN_FREE=0", "SLUICE_EVENT_URL="+endpoint.URL)
 	secrets := []string{"SLUICE_PUBLISH_SECRETS=live/** S3CRETpublish", "SLUICE_WATCH_SECRETS=live/** S3CRETwatch"}
 	guarded, stopGuarded := start(t, append(secrets,
 		"SLUICE_PUBLISH_AUTH=key;sign", "SLUICE_PUBLISH_KEYS=live/** S3CRETkey", "SLUICE_WATCH_AUTH=sign")...)
@@ -63,13 +67,15 @@ func TestCheck(t *testing.T) {
 	}
 	var checking sync.WaitGroup
 	checking.Go(func() {
-		code, c, out := runCheck(t, nil, urls(open)...)
+		args := append([]string{"-ca", cert}, urls(open)...)
+		args = append(args, open.find(t, `(rtmps://127\.0\.0\.1:\d+)/live/NAME\n`)[1], open.find(t, `(https://127\.0\.0\.1:\d+)/`)[1])
+		code, c, out := runCheck(t, nil, args...)
 		assert.Equal(t, exitOK, code, out)
 		var protocols []string
 		for _, o := range c.Outputs {
 			protocols = append(protocols, o.Protocol)
 		}
-		assert.Equal(t, []string{"rtmp", "http", "ws", "recording"}, protocols)
+		assert.Equal(t, []string{"rtmp", "http", "ws", "rtmps", "https", "wss", "recording", "recording"}, protocols)
 		assert.NotContains(t, open.String(), "level=WARN msg=session")
 	})
 	checking.Go(func() {

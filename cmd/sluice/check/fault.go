@@ -166,6 +166,9 @@ func (t *tester) statusFault(w *way, status *rtmp.StatusError, publishing bool) 
 // answerFault returns what an answer over HTTP means that is no stream.
 func (t *tester) answerFault(w *way, a *answerError) fault {
 	said := fmt.Sprintf("HTTP status %d", a.status)
+	if a.closed != 0 {
+		said = fmt.Sprintf("close code %d", a.closed)
+	}
 	if a.words != "" {
 		said += ", \"" + t.clean(a.words) + "\""
 	}
@@ -203,7 +206,7 @@ func (t *tester) closeFault(w *way, e *websocket.CloseError) fault {
 		status = 503
 	}
 	if status >= 300 && status < 600 {
-		return t.answerFault(w, &answerError{status: status, words: e.Reason})
+		return t.answerFault(w, &answerError{status: status, closed: e.Code, words: e.Reason})
 	}
 	return faultf("ended", "the server closed the WebSocket (%s): look at its log", t.clean(e.Error()))
 }

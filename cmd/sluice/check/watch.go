@@ -133,6 +133,7 @@ const (
 // An answerError is an answer that is no stream.
 type answerError struct {
 	status   int
+	closed   int    // the close code of a WebSocket that stands for it; 0 for an answer over HTTP
 	kind     string // Content-Type
 	location string // of a redirect, without its query
 	words    string // the beginning of the body, of a refusal
