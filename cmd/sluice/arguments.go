@@ -37,7 +37,7 @@ func runWord(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 		fmt.Fprint(stdout, helpText())
 		return exitOK, true
 	case isVersion(word):
-		fmt.Fprintln(stdout, "sluice", versionText())
+		fmt.Fprintln(stdout, "sluice", readOrigin())
 		return exitOK, true
 	}
 	fmt.Fprintf(stderr, "sluice: %s\n", notUnderstood(args))

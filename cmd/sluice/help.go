@@ -3,37 +3,8 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"runtime/debug"
 	"strings"
 )
-
-// version is set by a release build (-ldflags "-X main.version=v1.2.3");
-// otherwise versionText looks at what the Go tool has noted in the binary.
-var version string
-
-// versionText returns the version in one line, without a line end.
-func versionText() string {
-	if version != "" {
-		return version
-	}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
-	revision, dirty := "", ""
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			revision = "-" + s.Value[:min(12, len(s.Value))]
-		case s.Key == "vcs.modified" && s.Value == "true":
-			dirty = "-dirty"
-		}
-	}
-	return "devel" + revision + dirty
-}
 
 // helpText is what sluice -h prints: how to call it, and every variable with
 // default, bounds and meaning.
@@ -48,7 +19,7 @@ Usage:
   sluice check URL…      test a running server, see sluice check -h
   sluice sign URL        sign the address of a stream, see sluice sign -h
   sluice help            print this text, like -h and --help
-  sluice version         print the version, like -v and --version
+  sluice version         print version, commit and date, like -v and -version
 
 It needs no configuration. These environment variables change it:
 

@@ -69,14 +69,6 @@ func TestArguments(t *testing.T) {
 	}
 }
 
-func TestVersionCanBeSet(t *testing.T) {
-	defer func(v string) { version = v }(version)
-	version = "v1.2.3"
-	var out bytes.Buffer
-	assert.Equal(t, exitOK, run(t.Context(), []string{"-version"}, nil, &out, io.Discard))
-	assert.Equal(t, "sluice v1.2.3\n", out.String())
-}
-
 func TestBadConfigurationIsExit2(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	code := run(t.Context(), nil, []string{"SLUICE_MAX_LAG=never", "SLUICE_DEMO=maybe", "SLUICE_TYPO=1"}, &stdout, &stderr)
