@@ -283,6 +283,15 @@ func (b *behind) watched(p *rtmp.Publisher) {
 		assert.Equal(t, s.Role == "watch", s.Secure, s.Protocol)
 	}
 	assert.Equal(t, map[string]int{"publish rtmp": 1, "watch http-flv": 2, "watch ws-flv": 1}, protocols)
+	one.Body.Close()
+	two.Body.Close()
+	socket.CloseNow()
+	at := uint32(100)
+	until(t, "who has left is gone, as soon as something is sent", func() bool {
+		at += 23
+		require.NoError(t, p.WriteTag(flv.Tag{Type: flv.TypeAudio, Timestamp: at, Data: []byte("\xaf\x01frame")}))
+		return len(b.sessions()) == 2
+	})
 }
 
 // session is what the operators' API tells of one.
