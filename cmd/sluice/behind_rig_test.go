@@ -41,7 +41,7 @@ type front struct {
 	https   string // empty for none
 }
 
-// fronts are the proxies as proxied/README.md sets them up.
+// fronts are the proxies as proxied/README.md and the files in package set them up.
 var fronts = []struct {
 	name     string
 	protocol string // SLUICE_PROXY_PROTOCOL
@@ -67,6 +67,14 @@ func documented(t *testing.T, first string) string {
 	found := regexp.MustCompile("(?s)```[a-z]+\n(" + regexp.QuoteMeta(first) + ".*?)```").FindSubmatch(text)
 	require.NotNil(t, found, "no configuration begins with %q", first)
 	return string(found[1])
+}
+
+// packaged returns a file of those with which Sluice is installed.
+func packaged(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("package", path))
+	require.NoError(t, err)
+	return string(text)
 }
 
 // filled returns a configuration with what differs in a test: each old in place of its new.
@@ -144,10 +152,10 @@ func startNginx(t *testing.T, p *process) *front {
 	f.https, files[1] = listenForProxy(t)
 	f.rtmp, files[2] = listenForProxy(t)
 	cert := certificateFile(t)
-	http := filled(t, documented(t, "# /etc/nginx/conf.d/sluice.conf"),
-		"listen 80;", "listen "+f.http+";", "listen 443 ssl;", "listen "+f.https+" ssl;", "server 127.0.0.1:8080;", "server "+p.http+";",
+	http := filled(t, packaged(t, "nginx/sluice.conf"),
+		"listen 80;", "listen "+f.http+";", "listen 443 ssl ", "listen "+f.https+" ssl ", "/var/log/nginx/", dir+"/", "server 127.0.0.1:8080;", "server "+p.http+";",
 		"/etc/ssl/certs/sluice.pem", cert, "/etc/ssl/private/sluice.key", cert)
-	stream := filled(t, documented(t, "# at the end of /etc/nginx/nginx.conf"),
+	stream := filled(t, packaged(t, "nginx/sluice-stream.conf"),
 		"listen 1935;", "listen "+f.rtmp+";", "127.0.0.1:1936", p.rtmp)
 	var b strings.Builder
 	if os.Getuid() == 0 {

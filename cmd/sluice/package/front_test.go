@@ -51,6 +51,7 @@ type behind struct {
 	pool              *x509.CertPool
 	cert, key         string // files
 	addresses         front
+	log               string // a file in which the proxy logs requests; empty for none
 }
 
 // front is where a proxy listens, empty for what it does not.
@@ -120,9 +121,10 @@ func (b *behind) startNginx() {
 		return l.Addr().String()
 	}
 	b.addresses = front{http: listen(), https: listen(), rtmp: listen()}
+	b.log = filepath.Join(dir, "access.log")
 	site := filled(t, "nginx/sluice.conf", "listen 80;", "listen "+b.addresses.http+";", "listen 443 ssl", "listen "+b.addresses.https+" ssl",
 		"server 127.0.0.1:8080;", "server "+b.http+";", "/etc/ssl/certs/sluice.pem", b.cert, "/etc/ssl/private/sluice.key", b.key,
-		"/var/log/nginx/sluice.log", filepath.Join(dir, "access.log"))
+		"/var/log/nginx/sluice.log", b.log)
 	stream := filled(t, "nginx/sluice-stream.conf", "listen 1935;", "listen "+b.addresses.rtmp+";", "127.0.0.1:1936", b.rtmp)
 	user := ""
 	if os.Getuid() == 0 {
@@ -319,8 +321,10 @@ func TestNginx(t *testing.T) {
 	b.startNginx()
 	b.page()
 	b.watched(b.publish(b.addresses.rtmp))
-	res := b.get(b.client(false), "http://"+siteName+"/api/v1/streams")
+	res := b.get(b.client(false), "http://"+siteName+"/api/v1/streams?token=secret")
 	assert.Equal(t, http.StatusOK, res.StatusCode, "without TLS, too")
+	until(t, "it is logged", func() bool { return strings.Contains(read(t, b.log), "GET /api/v1/streams ") })
+	assert.NotContains(t, read(t, b.log), "secret")
 }
 
 // A real Caddy with the file for it does the same for HTTP.
