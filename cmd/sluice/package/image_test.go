@@ -150,10 +150,20 @@ func TestImageRuns(t *testing.T) {
 	until(t, "the demo is being recorded", func() bool {
 		return slices.ContainsFunc(written(), func(f string) bool { return strings.HasPrefix(f, "/recordings/live/demo/") })
 	})
+	assert.NoError(t, i.check(t, address), "healthy")
 	require.NoError(t, cmd.Process.Signal(terminate))
 	assert.NoError(t, <-ended)
+	assert.Error(t, i.check(t, address), "not healthy any more")
 	for _, file := range written() {
 		assert.True(t, strings.HasPrefix(file, "/state/") || strings.HasPrefix(file, "/recordings/"), file)
 	}
 	assert.NotContains(t, said.String(), "level=ERROR")
+}
+
+// check runs the check of health as an engine of containers does, and returns how that ended.
+func (i *image) check(t *testing.T, address string) error {
+	t.Helper()
+	out, err := i.within(t, []string{"SLUICE_HTTP_ADDR=" + address}, i.health...).CombinedOutput()
+	t.Logf("%s", out)
+	return err
 }
