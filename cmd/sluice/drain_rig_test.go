@@ -4,6 +4,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -43,6 +45,11 @@ func countOf(t flv.Tag) (n int, ok bool) {
 	return int(binary.BigEndian.Uint32(t.Data[10:])), true
 }
 
+// movingClient is a client that can reconnect.
+func movingClient(roots *x509.CertPool) rtmp.Client {
+	return rtmp.Client{CanReconnect: true, TLS: &tls.Config{RootCAs: roots}}
+}
+
 // movingPublisher publishes at the pace of its stream, and moves as it is asked to: it goes on
 // until the next key frame, which is the first that the new server gets.
 type movingPublisher struct {
@@ -52,9 +59,10 @@ type movingPublisher struct {
 	moved  int        // so often
 }
 
-func publishMoving(t *testing.T, url string) *movingPublisher {
+// publishMoving begins to publish; roots are for rtmps.
+func publishMoving(t *testing.T, url string, roots *x509.CertPool) *movingPublisher {
 	t.Helper()
-	m := &movingPublisher{client: rtmp.Client{CanReconnect: true}, stop: make(chan struct{}), ended: make(chan error, 1)}
+	m := &movingPublisher{client: movingClient(roots), stop: make(chan struct{}), ended: make(chan error, 1)}
 	p, err := m.client.Publish(t.Context(), url)
 	require.NoError(t, err)
 	go func() { m.ended <- m.run(p) }()
@@ -134,9 +142,9 @@ type movingPlayer struct {
 	ended    chan error
 }
 
-func playMoving(t *testing.T, url string) *movingPlayer {
+func playMoving(t *testing.T, url string, roots *x509.CertPool) *movingPlayer {
 	t.Helper()
-	m := &movingPlayer{client: rtmp.Client{CanReconnect: true}, ended: make(chan error, 1)}
+	m := &movingPlayer{client: movingClient(roots), ended: make(chan error, 1)}
 	p, err := m.client.Play(t.Context(), url)
 	require.NoError(t, err)
 	go func() { m.ended <- m.run(p) }()

@@ -7,6 +7,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -108,8 +109,8 @@ func TestDrainStepByStep(t *testing.T) {
 		_, answer := operators.do(http.MethodGet, "/api/v1/info", "")
 		return []any{answer["ready"], answer["draining"], answer["reason"]}
 	}
-	publisher := publishMoving(t, "rtmp://"+p.rtmp+"/live/x")
-	early := playMoving(t, "rtmp://"+p.rtmp+"/live/x")
+	publisher := publishMoving(t, "rtmp://"+p.rtmp+"/live/x", nil)
+	early := playMoving(t, "rtmp://"+p.rtmp+"/live/x", nil)
 	until(t, "it is live", func() bool { now, _ := early.frames(); return now > 0 })
 	lets := func(name string) (answers []string) {
 		for _, a := range askers {
@@ -140,7 +141,7 @@ func TestDrainStepByStep(t *testing.T) {
 	assert.Equal(t, []string{in, in, in, in, in}, lets("x"), "as ever")
 	assert.NotEmpty(t, <-waited, "who waits for events does so")
 
-	running := playMoving(t, "rtmp://"+p.rtmp+"/live/x")
+	running := playMoving(t, "rtmp://"+p.rtmp+"/live/x", nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	svc.Move(ctx)
@@ -234,10 +235,10 @@ func TestDrainUnderLoad(t *testing.T) {
 	if os.Getenv("SLUICE_TEST_LONG") != "" {
 		movers, others = 1000, 200
 	}
-	publisher := publishMoving(t, "rtmp://"+p.rtmp+"/live/x?k=v")
+	publisher := publishMoving(t, "rtmp://"+p.rtmp+"/live/x?k=v", nil)
 	var moving []*movingPlayer
 	for range movers {
-		moving = append(moving, playMoving(t, "rtmp://"+p.rtmp+"/live/x"))
+		moving = append(moving, playMoving(t, "rtmp://"+p.rtmp+"/live/x", nil))
 	}
 	type staying struct {
 		name   string
@@ -310,6 +311,64 @@ func TestDrainUnderLoad(t *testing.T) {
 	assert.NotContains(t, first.String()+second.String(), "k=v")
 	t.Logf("ended after %v; media missing: median %v, most %v; without a frame: median %v, longest %v", took,
 		gaps[len(gaps)/2], gaps[len(gaps)-1], stalls[len(stalls)/2], stalls[len(stalls)-1])
+}
+
+// Encrypted clients move as others do, from rtmps to rtmps, and those in clear with them.
+func TestDrainOfEncryptedClients(t *testing.T) {
+	second := startSecure(t, "SLUICE_LOG_LEVEL=warn")
+	first := startSecure(t, "SLUICE_DRAIN_URL=rtmps://"+second.rtmps)
+	roots := x509.NewCertPool()
+	for _, s := range []*secureServer{first, second} {
+		text, err := os.ReadFile(s.file)
+		require.NoError(t, err)
+		require.True(t, roots.AppendCertsFromPEM(text))
+	}
+	publisher := publishMoving(t, "rtmps://"+first.rtmps+"/live/x", roots)
+	var moving []*movingPlayer
+	for _, url := range []string{"rtmps://" + first.rtmps, "rtmps://" + first.rtmps, "rtmp://" + first.rtmp} {
+		moving = append(moving, playMoving(t, url+"/live/x", roots))
+	}
+	showing := func(second bool) func() bool {
+		return func() bool {
+			return !slices.ContainsFunc(moving, func(m *movingPlayer) bool {
+				old, new := m.frames()
+				return old < 10 || second && new < 10
+			})
+		}
+	}
+	until(t, "all show something", showing(false))
+	assert.Equal(t, exitOK, first.stop())
+	until(t, "all show something of the second", showing(true))
+	require.NoError(t, publisher.end())
+	assert.Equal(t, 1, publisher.moved)
+	assert.Equal(t, exitOK, second.stop())
+	for _, m := range moving {
+		<-m.ended
+		media, _ := m.gap(t)
+		assert.LessOrEqual(t, media, countedGOP*countedStep*time.Millisecond, "it goes on within a GOP")
+	}
+	assert.Contains(t, first.out.String(), "asked=4 left=4")
+}
+
+// One that came encrypted is sent to no address that is not.
+func TestDrainSendsNobodyIntoTheClear(t *testing.T) {
+	svc, s := startSecureService(t, nil, "SLUICE_DRAIN_URL=rtmp://b.example.com")
+	for url, want := range map[string]string{
+		"rtmps://" + s.rtmps: "rtmps://" + s.rtmps + "/live/x", "rtmp://" + s.rtmp: "rtmp://b.example.com/live/x2",
+	} {
+		c := movingClient(s.roots)
+		name := "/live/x"
+		if strings.HasPrefix(url, "rtmp:") {
+			name = "/live/x2"
+		}
+		p, err := c.Publish(t.Context(), url+name)
+		require.NoError(t, err)
+		defer p.Close()
+		defer func() { assert.Equal(t, want, (<-p.Reconnects()).URL) }()
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	svc.Move(ctx)
 }
 
 // During the delay, too, the second signal ends the process at once.
