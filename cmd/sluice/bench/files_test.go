@@ -67,7 +67,7 @@ func TestSeekRun(t *testing.T) {
 	t.Parallel()
 	dir, at := made(t, "2m")
 	g := startRecording(t, dir)
-	code, r := benched(t, t.Context(), []string{"-seek", "rtmp://" + g.rtmp + "/" + at + "?key=secret", "-seeks", "20", "-json"})
+	code, r := benched(t, t.Context(), []string{"-seek", "rtmps://" + g.rtmps + "/" + at + "?key=secret", "-seeks", "20", "-json"})
 	assert.Equal(t, exitOK, code, "%v", r.Problems)
 	assert.Equal(t, 20, r.Seek.Seeks)
 	assert.EqualValues(t, 20, r.Seek.First.Count)
@@ -87,7 +87,7 @@ func TestPlayRun(t *testing.T) {
 	t.Parallel()
 	dir, at := made(t, "15m")
 	g := startRecording(t, dir)
-	for _, url := range []string{"rtmp://" + g.rtmp + "/" + at, "http://" + g.http + "/" + at + ".flv?key=secret", "ws://" + g.http + "/" + at + ".flv"} {
+	for _, url := range []string{"rtmps://" + g.rtmps + "/" + at, "https://" + g.https + "/" + at + ".flv?key=secret", "ws://" + g.http + "/" + at + ".flv"} {
 		code, r := benched(t, t.Context(), g.publish(t, "1"), g.watch()[:2], quick,
 			[]string{"-viewers", "2", "-check", "2", "-play", url, "-players", "6", "-rounds", "2", "-duration", "2s", "-pid", strconv.Itoa(os.Getpid())})
 		assert.Equal(t, exitOK, code, "%s: %v", url, r.Problems)
@@ -112,7 +112,7 @@ func TestStillsRun(t *testing.T) {
 	}
 	t.Parallel()
 	g := startGateway(t, hub.Config{})
-	still := "http://" + g.http + "/api/v1/still?key=secret&stream=live/s%d"
+	still := "https://" + g.https + "/api/v1/still?key=secret&stream=live/s%d"
 	args := []string{"-viewers", "2", "-check", "2", "-stills", still, "-still-streams", "3", "-still-every", "300ms", "-rounds", "2", "-duration", "1s", "-pid", strconv.Itoa(os.Getpid())}
 	code, r := benched(t, t.Context(), g.publish(t, "3"), g.watch()[:2], quick, args)
 	assert.Equal(t, exitOK, code, "%v", r.Problems)
@@ -139,7 +139,7 @@ func TestRecordRun(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	args := []string{"-record", dir, "-publish", "rtmp://own/live/s%d?key=secret", "-publishers", "4", "-file", shortGOPs(t),
-		"-watch", "http://own/live/s%d.flv", "-viewers", "2", "-check", "2"}
+		"-watch", "https://own/live/s%d.flv", "-viewers", "2", "-check", "2"}
 	code, r := benched(t, t.Context(), args, quick)
 	assert.Equal(t, exitOK, code, "%v", r.Problems)
 	c := r.Compared

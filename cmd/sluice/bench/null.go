@@ -89,10 +89,10 @@ func runNull(ctx context.Context, cfg nullConfig, stdout io.Writer) error {
 
 // nullClient is a connection to a null server.
 type nullClient struct {
-	net.Conn               // its bytes
-	in       *bufio.Reader // of Conn
-	out      *[]byte       // takes what is written in place of Conn, if set
-	secret   *tls.Conn     // over this, nil where nothing is encrypted
+	net.Conn                // its bytes
+	in        *bufio.Reader // of Conn
+	out       *[]byte       // takes what is written in place of Conn, if set
+	encrypted *tls.Conn     // over this, nil where nothing is
 }
 
 func (c *nullClient) Read(p []byte) (int, error) { return c.in.Read(p) }
@@ -115,11 +115,11 @@ func (p *pumps) greet(conn net.Conn, encryption *tls.Config) {
 	c := &nullClient{Conn: conn, in: bufio.NewReaderSize(conn, nullBuffer)}
 	var plain io.ReadWriter = c
 	if first, err := c.in.Peek(1); err == nil && first[0] == handshakeRecord {
-		c.secret = tls.Server(c, encryption)
-		plain = c.secret
+		c.encrypted = tls.Server(c, encryption)
+		plain = c.encrypted
 	}
 	err := answer(plain)
-	if err != nil && !isTimeout(err) || c.secret != nil && !c.secret.ConnectionState().HandshakeComplete {
+	if err != nil && !isTimeout(err) || c.encrypted != nil && !c.encrypted.ConnectionState().HandshakeComplete {
 		conn.Close()
 		return
 	}

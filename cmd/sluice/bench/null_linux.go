@@ -58,7 +58,7 @@ func (p *pumps) add(c *nullClient) {
 		return
 	}
 	socket := nullSocket{fd: fd}
-	if c.secret != nil {
+	if c.encrypted != nil {
 		socket.c, c.in = c, nil
 	}
 	p.mu.Lock()
@@ -82,7 +82,7 @@ func (s *shard) encrypt(c *nullClient, data []byte) []byte {
 	records := (len(data) + maxRecord - 1) / maxRecord
 	s.sealed = s.sealed[:0]
 	c.out = &s.sealed
-	c.secret.Write(data[:max(1, len(data)-records*recordOverhead)]) // into memory, which cannot fail
+	c.encrypted.Write(data[:max(1, len(data)-records*recordOverhead)]) // into memory, which cannot fail
 	return s.sealed
 }
 

@@ -18,8 +18,8 @@ const (
 	rtmpPlay
 )
 
-// names are those of the protocols, plain and encrypted.
-var names = [...][2]string{httpFLV: {"http-flv", "https-flv"}, wsFLV: {"ws-flv", "wss-flv"}, rtmpPlay: {"rtmp", "rtmps"}}
+// kinds are the names of the protocols, plain and encrypted.
+var kinds = [...][2]string{httpFLV: {"http-flv", "https-flv"}, wsFLV: {"ws-flv", "wss-flv"}, rtmpPlay: {"rtmp", "rtmps"}}
 
 // schemes are those of their URLs, likewise.
 var schemes = [...][2]string{httpFLV: {"http", "https"}, wsFLV: {"ws", "wss"}, rtmpPlay: {"rtmp", "rtmps"}}
@@ -33,7 +33,7 @@ type target struct {
 }
 
 // kind returns the name of the target's protocol.
-func (t target) kind() string { return names[t.protocol][index(t.secure)] }
+func (t target) kind() string { return kinds[t.protocol][index(t.secure)] }
 
 // index returns 1 for true.
 func index(b bool) int {
