@@ -18,8 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"sluice/hub/tlsconn"
 )
 
@@ -61,10 +59,10 @@ func Certificate(valid time.Duration, names ...string) tls.Certificate {
 func Write(t testing.TB, dir, name string, c tls.Certificate) (certFile, keyFile string) {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
-	require.NoError(t, err)
+	must(t, err)
 	certFile, keyFile = filepath.Join(dir, name+".pem"), filepath.Join(dir, name+".key")
-	require.NoError(t, os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]}), 0o600))
-	require.NoError(t, os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600))
+	must(t, os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]}), 0o600))
+	must(t, os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600))
 	return certFile, keyFile
 }
 
@@ -90,10 +88,18 @@ func Pair(t testing.TB, near, far net.Conn) (server *tlsconn.Conn, client *tls.C
 	shaken := make(chan error, 1)
 	go func() { shaken <- client.HandshakeContext(t.Context()) }()
 	nc, err := l.Accept()
-	require.NoError(t, err)
-	require.NoError(t, <-shaken)
-	require.NoError(t, l.Close())
+	must(t, err)
+	must(t, <-shaken)
+	must(t, l.Close())
 	return nc.(*tlsconn.Conn), client
+}
+
+// must ends the test at an error.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // single is the listener of one connection.
