@@ -74,6 +74,9 @@ func (c *Conn) TryRead(p []byte, read func(p []byte) (int, error)) (int, error) 
 	c.wire.tryRead = read
 	n, err := c.secured.Read(p)
 	c.wire.tryRead = nil
+	if n == 0 && c.wire.isDirect() { // a viewer, who has said all that there is
+		trim(c.secured)
+	}
 	c.reading.Unlock()
 	c.wire.flushPending()
 	return n, err

@@ -228,6 +228,7 @@ func (c *Conn) handshake() error {
 	err := c.secured.HandshakeContext(context.Background()) // which the deadline bounds
 	c.wire.slots.leave()
 	c.wire.slots = nil
+	trim(c.secured)
 	return err
 }
 
