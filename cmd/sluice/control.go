@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"sluice/cmd/sluice/event"
 	"sluice/cmd/sluice/hook"
@@ -143,6 +144,9 @@ func (s *service) info(cfg *config) admin.Info {
 	}
 	if s.recorder != nil {
 		info.Parts["recordings"] = s.recorder.Totals()
+	}
+	if s.certificates != nil {
+		info.Parts["certificates"] = shownCertificates(s.certificates.Certificates(), time.Now())
 	}
 	s.addDisk(info.Parts, s.log)
 	return info

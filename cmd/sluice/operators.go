@@ -155,6 +155,9 @@ func (s *service) newMetrics(cfg *config, guard *admin.Guard, log *slog.Logger) 
 		config.Events = s.notifier.Totals
 		config.Receivers = receivers(cfg)
 	}
+	if s.certificates != nil {
+		config.Certificates = s.certificates.Certificates
+	}
 	if s.monitor != nil {
 		config.Unwell = s.monitor.Unwell
 	}

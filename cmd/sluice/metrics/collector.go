@@ -115,6 +115,9 @@ func figuresOf(c *Config) []figure {
 	if c.Handshakes != nil {
 		all = append(all, handshakeFigures()...)
 	}
+	if c.Certificates != nil {
+		all = append(all, certificateFigures()...)
+	}
 	if c.Keys != nil {
 		all = append(all, keyFigures()...)
 	}

@@ -3,8 +3,8 @@
 // Grafana and rules for alerts.
 //
 // Nothing that a client chose is a label, but for the names of the most watched streams where an
-// operator wants those (Config.Streams). Without them there are 350 series at the most, Go's own
-// included. Counters never decrease while the process runs.
+// operator wants those (Config.Streams). Without them, and two for each certificate, there are 350
+// series at the most, Go's own included. Counters never decrease while the process runs.
 //
 // Most figures are read from the parts when somebody scrapes, which looks at each viewer once, for
 // its bytes. Only the two histograms and the decisions of the policy are counted as they happen.
@@ -25,6 +25,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"sluice/cmd/sluice/admission"
+	"sluice/cmd/sluice/certificate"
 	"sluice/cmd/sluice/event"
 	"sluice/httpflv/answer"
 	"sluice/hub"
@@ -62,6 +63,9 @@ type Config struct {
 	Memory int64
 	// Ready returns why nobody more should be sent to this server.
 	Ready func() error
+
+	// Certificates are those for TLS, certificate.MaxCertificates at the most.
+	Certificates func() []certificate.Info
 
 	// Methods are those by which is permitted, by role.
 	Methods map[hub.Role][]string

@@ -108,6 +108,10 @@ func TestValues(t *testing.T) {
 		{1, "sluice_permission_decisions_total", []string{"jwt", "expired", "watch"}},
 		{1, "sluice_permission_decisions_total", []string{"streamkey", "wrong", "publish"}},
 		{2, "sluice_permission_decisions_total", []string{"other", "other", "publish"}},
+		{0, "sluice_certificate_good", []string{"a.example"}},
+		{0, "sluice_certificate_good", []string{"new.example"}},
+		{1, "sluice_certificate_good", []string{"none"}},
+		{0, "sluice_certificate_left_seconds", []string{"new.example"}},
 		{3, "sluice_jwks_keys", nil},
 		{1_800_000_000.5, "sluice_jwks_loaded_timestamp_seconds", nil},
 		{5, "sluice_jwks_fetches_total", nil},
@@ -135,6 +139,8 @@ func TestValues(t *testing.T) {
 	} {
 		assert.Equal(t, c.want, value(t, m, c.name, c.labels...), "%s %v", c.name, c.labels)
 	}
+	assert.InDelta(t, 50*86400, value(t, m, "sluice_certificate_left_seconds", "a.example"), 600, "the least of two")
+	assert.InDelta(t, -2*86400, value(t, m, "sluice_certificate_left_seconds", "none"), 600)
 	s.watched = []hub.Watched{{Stream: "live/café", Viewers: 5, Bitrate: 800}, {Stream: "live/\xff\"\n{x}", Viewers: 4}, {Stream: "live/\xff\"\n{x}", Viewers: 3}, {Stream: "live/fourth"}}
 	assert.Equal(t, 5., value(t, m, "sluice_stream_viewers", "live/café"))
 	assert.Equal(t, 100., value(t, m, "sluice_stream_received_bytes_per_second", "live/café"))

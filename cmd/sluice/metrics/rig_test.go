@@ -13,6 +13,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"sluice/cmd/sluice/admission"
+	"sluice/cmd/sluice/certificate"
 	"sluice/cmd/sluice/event"
 	"sluice/hub"
 	"sluice/hub/access/token"
@@ -79,6 +80,13 @@ func everything(t testing.TB) (*Metrics, *said) {
 	m := New(Config{
 		Version: "v1", Hub: s, Pool: s, Connections: connections, Handshakes: handshakes, MaxConnections: 100, Memory: 1 << 30,
 		Ready: func() error { return errors.New("full") },
+		Certificates: func() []certificate.Info {
+			in := func(days time.Duration) time.Time { return time.Now().Add(days*24*time.Hour + time.Minute) }
+			return []certificate.Info{
+				{Names: []string{"a.example", "b.example"}, NotAfter: in(60)}, {Names: []string{"a.example"}, NotAfter: in(50), Problem: "x"},
+				{Names: []string{"new.example"}, Problem: "x"}, {NotAfter: in(-2)},
+			}
+		},
 		Methods: map[hub.Role][]string{
 			hub.RolePublish: {"open", "key", "streamkey", "sign", "jwt", "url", "none"},
 			hub.RoleWatch:   {"open", "key", "sign", "jwt", "url", "none"},

@@ -4,7 +4,7 @@ import { el, text, show, rows } from './dom.js';
 import { eventTable, fits } from './events.js';
 import { bytes } from './format.js';
 import { Graph } from './graph.js';
-import { heading, section, HealthList, streamCell } from './parts.js';
+import { heading, section, HealthList, streamCell, clientCell, pillCell } from './parts.js';
 import { to } from './route.js';
 import { streamTable } from './streams.js';
 import { Table, plain } from './table.js';
@@ -36,6 +36,24 @@ function limits({ limits: set, parts }) {
   return { 'Open connections': open === undefined ? '' : words.n(open), ...shown };
 }
 
+// A certificate with fewer days is told of in the log, too.
+const fewDays = 14;
+
+// certificates lists those for TLS: how long each lasts, and why it is not replaced.
+function certificates() {
+  return new Table({
+    label: 'Certificates', empty: 'There are none.', key: (c) => c.key,
+    columns: [
+      { label: 'Name', kind: 'name', fill: (cell, c) => clientCell(cell, c.names.join(' ')) },
+      {
+        label: 'Left', fill: (cell, c) => pillCell(cell, c.days_left >= fewDays && !c.problem ? 'playing' : 'grace',
+          !c.not_after ? 'None yet' : c.days_left > 0 ? words.count(Math.floor(c.days_left), 'day') : 'Expired'),
+      },
+      { label: 'Problem', kind: 'text', fill: (cell, c) => clientCell(cell, c.problem) },
+    ],
+  });
+}
+
 export function overview(feed) {
   const pill = el('span', { class: 'pill' });
   const about = el('p', { class: 'hint' });
@@ -56,6 +74,8 @@ export function overview(feed) {
   });
   const disk = el('p', { class: 'disk' }), meter = el('meter', { min: '0', max: '1', 'aria-label': 'Disk in use' });
   const recorded = section('Recordings', recording.root, disk, meter, all('All recordings', to('recordings')));
+  const issued = certificates();
+  const secured = section('Certificates', issued.root);
   const sums = el('dl', { class: 'figures' }), server = el('dl', { class: 'figures' });
 
   function heardInfo(info) {
@@ -73,7 +93,9 @@ export function overview(feed) {
       'Sessions that ended': words.n(t.reduce((n, x) => n + every(x.ended), 0)), Refused: words.n(t.reduce((n, x) => n + every(x.refused), 0)),
       Received: bytes(sum(t, 'publish', (x) => x.bytes)), Sent: bytes(sum(t, 'watch', (x) => x.bytes)), 'Packets dropped': words.n(sum(t, 'watch', (x) => x.dropped)),
     });
-    const { disk: room, recordings } = info.parts;
+    const { disk: room, recordings, certificates: list } = info.parts;
+    issued.update((list ?? []).map((c, i) => ({ ...c, key: String(i) })));
+    show(secured, !!list);
     text(disk, [room && `${bytes(room.free)} of ${bytes(room.total)} free.`, recordings?.disk_full && 'The disk is full: nothing is recorded.'].filter(Boolean).join(' '));
     show(meter, !!room);
     if (room) meter.value = 1 - room.free / (room.total || 1);
@@ -89,6 +111,7 @@ export function overview(feed) {
   }
 
   show(troubles, false);
+  show(secured, false);
   return {
     title: 'Overview',
     feed: () => {
@@ -100,7 +123,7 @@ export function overview(feed) {
       el('div', { class: 'graphs' }, ...Object.values(plots).map((g) => g.root)),
       troubles, el('div', { class: 'columns' },
         el('div', {}, streams, happened),
-        el('div', {}, recorded, section('Since the start', sums), section('Server', server)))),
+        el('div', {}, recorded, section('Since the start', sums), section('Server', server), secured))),
     tasks: [
       { every: 2000, ask: () => '/api/v1/info', heard: heardInfo },
       {
