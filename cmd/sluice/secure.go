@@ -1,7 +1,9 @@
 package main
 
 import (
+	"crypto/tls"
 	"log/slog"
+	"net"
 	"slices"
 
 	"sluice/hub/tlsconn"
@@ -23,6 +25,9 @@ const (
 func (s *service) secure(l listener, all listeners, cfg *config, log *slog.Logger) listener {
 	config := cfg.certificates.Config()
 	config.NextProtos = nextProtos(l.kind, all, cfg.certificates.ALPN())
+	if l.kind == kindHTTPS {
+		oneAtATime(config, cfg)
+	}
 	// librtmp with GnuTLS takes a ticket that comes before the answer to its handshake for an error, and no
 	// client of RTMP is known to come back with one.
 	config.SessionTicketsDisabled = l.kind == kindRTMPS
@@ -62,6 +67,23 @@ func nextProtos(kind string, all listeners, certificates []string) []string {
 		return nil
 	}
 	return []string{alpnHTTP1}
+}
+
+// oneAtATime offers trusted proxies HTTP/1.1 only: of HTTP/2 one connection would carry requests of many
+// clients at a time, and what bounds an address could not bound each of them.
+func oneAtATime(config *tls.Config, cfg *config) {
+	if len(cfg.TrustedProxies) == 0 {
+		return
+	}
+	single := config.Clone()
+	single.DynamicRecordSizingDisabled = true // as hub/tlsconn has it
+	single.NextProtos = slices.DeleteFunc(slices.Clone(config.NextProtos), func(name string) bool { return name == alpnHTTP2 })
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if tcp, ok := hello.Conn.RemoteAddr().(*net.TCPAddr); ok && cfg.TrustedProxies.has(tcp.AddrPort().Addr()) {
+			return single, nil
+		}
+		return nil, nil
+	}
 }
 
 // isSecure reports whether the connections of listeners of a kind are encrypted.

@@ -4,8 +4,10 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"testing"
 
@@ -145,6 +147,17 @@ func TestHTTP2TurnedAway(t *testing.T) {
 	figures := svc.connections[kindHTTPS]()
 	assert.EqualValues(t, 2, figures.TurnedFull)
 	assert.Equal(t, 1, figures.Open)
+}
+
+// A trusted proxy is not offered HTTP/2, where its clients could not be told apart.
+func TestHTTP2NotForProxies(t *testing.T) {
+	_, s := startSecureService(t, nil, "SLUICE_TRUSTED_PROXIES=127.0.0.7")
+	for ip, want := range map[byte]string{7: alpnHTTP1, 8: alpnHTTP2} {
+		conn := tls.Client(dialFrom(t, net.IPv4(127, 0, 0, ip), s.https), &tls.Config{
+			RootCAs: s.roots, ServerName: "127.0.0.1", NextProtos: []string{alpnHTTP2, alpnHTTP1}})
+		require.NoError(t, conn.HandshakeContext(t.Context()))
+		assert.Equal(t, want, conn.ConnectionState().NegotiatedProtocol)
+	}
 }
 
 // The end of the server ends viewers over HTTP/2 properly, and well within its bound.
