@@ -179,7 +179,6 @@ func startNginx(t *testing.T, p *process) *front {
 
 // startHaproxy runs haproxy in front of a service, with the defaults of Debian.
 func startHaproxy(t *testing.T, p *process, conf string, https bool) *front {
-	path := needServer(t, "haproxy", "haproxy")
 	f := new(front)
 	files := make([]*os.File, 2, 3)
 	f.rtmp, files[0] = listenForProxy(t)
@@ -192,12 +191,19 @@ func startHaproxy(t *testing.T, p *process, conf string, https bool) *front {
 		files = append(files, file)
 		conf = filled(t, conf, "bind :443", "bind fd@5", "/etc/ssl/private/sluice.pem", certificateFile(t))
 	}
+	runHaproxy(t, conf, files...)
+	return f
+}
+
+// runHaproxy runs haproxy with the defaults of Debian and a configuration, and files as its descriptors.
+func runHaproxy(t *testing.T, conf string, files ...*os.File) {
+	t.Helper()
+	path := needServer(t, "haproxy", "haproxy")
 	conf = "defaults\n mode http\n option httplog\n option dontlognull\n" +
 		" timeout connect 5000\n timeout client 50000\n timeout server 50000\n timeout check 20000\n\n" + conf
 	name := filepath.Join(t.TempDir(), "haproxy.cfg")
 	require.NoError(t, os.WriteFile(name, []byte(conf), 0o600))
 	runProxy(t, exec.Command(path, "-db", "-f", name), files...)
-	return f
 }
 
 // certificateFile returns a file with a certificate and its key.

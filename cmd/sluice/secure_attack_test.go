@@ -201,7 +201,9 @@ func TestTLSUnderAttack(t *testing.T) {
 	}
 	watch := func(name string, join func(context.Context) (testViewer, error)) {
 		watching.Go(func() {
+			began := time.Now()
 			v, err := join(t.Context())
+			t.Logf("%s got in within %v", name, time.Since(began).Round(time.Millisecond))
 			if !assert.NoError(t, err, name) {
 				return
 			}
@@ -329,5 +331,47 @@ func TestSecureHeaderBounds(t *testing.T) {
 		}
 		res.Body.Close()
 		assert.Equal(t, http.StatusRequestHeaderFieldsTooLarge, res.StatusCode)
+	}
+}
+
+// Requests that HTTP/1.1 cannot have are refused, and cost the connection nothing.
+func TestHTTP2OddRequests(t *testing.T) {
+	s := startSecure(t, "SLUICE_VIEWER_WAIT=0")
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	a := &attacker{Context: ctx, secureServer: s, ip: net.IPv4(127, 0, 0, 3)}
+	f, conn := a.frames()
+	require.NotNil(t, f)
+	defer conn.Close()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+	f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	for i, fields := range [][]string{
+		{":method", "CONNECT", ":authority", "x:443"},
+		{":method", "OPTIONS", ":scheme", "https", ":authority", "x", ":path", "*"},
+		{":method", "GET", ":scheme", "https", ":authority", "x", ":path", "/live/x.flv", "connection", "upgrade"},
+		{":method", "GET", ":scheme", "https", ":authority", "x", ":path", "/live/x.flv", "upgrade", "websocket"},
+		{":method", "GET", ":scheme", "https", ":authority", "x", ":path", ""},
+		{":method", "GET", ":scheme", "https", ":path", "/live/x.flv"},
+		{":method", "CONNECT", ":protocol", "websocket", ":scheme", "https", ":authority", "x", ":path", "/live/x.flv"},
+		{":method", "BREW", ":scheme", "https", ":authority", "x", ":path", "/"},
+	} {
+		var b bytes.Buffer
+		e := hpack.NewEncoder(&b)
+		for n := 0; n < len(fields); n += 2 {
+			e.WriteField(hpack.HeaderField{Name: fields[n], Value: fields[n+1]})
+		}
+		id := uint32(2*i + 1)
+		require.NoError(t, f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: b.Bytes(), EndStream: true, EndHeaders: true}))
+		for answered := false; !answered; {
+			frame, err := f.ReadFrame()
+			require.NoError(t, err, "%v", fields)
+			switch frame := frame.(type) {
+			case *http2.MetaHeadersFrame:
+				answered = true
+				assert.Regexp(t, `^4\d\d$`, frame.PseudoValue("status"), "%v", fields)
+			case *http2.RSTStreamFrame:
+				answered = frame.StreamID == id
+			}
+		}
 	}
 }

@@ -11,9 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -171,7 +168,6 @@ func TestAdminTLS(t *testing.T) {
 // Behind a real haproxy that passes TLS on as it comes, behind a PROXY header, each client is known by
 // its own address.
 func TestHAProxyBeforeTLS(t *testing.T) {
-	path := needServer(t, "haproxy", "haproxy")
 	var mu sync.Mutex
 	seen := make(map[string]hub.Client)
 	svc, s := startSecureService(t, func(cfg *config) {
@@ -186,11 +182,10 @@ func TestHAProxyBeforeTLS(t *testing.T) {
 	until(t, "the demo is live", func() bool { return len(svc.hub.Streams()) == 1 })
 	https, file := listenForProxy(t)
 	rtmps, file2 := listenForProxy(t)
-	conf := "defaults\n mode tcp\n timeout connect 5s\n timeout client 50s\n timeout server 50s\n" +
-		"listen https\n bind fd@3\n server a " + s.https + " send-proxy-v2\nlisten rtmps\n bind fd@4\n server b " + s.rtmps + " send-proxy\n"
-	name := filepath.Join(t.TempDir(), "haproxy.cfg")
-	require.NoError(t, os.WriteFile(name, []byte(conf), 0o600))
-	runProxy(t, exec.Command(path, "-db", "-f", name), file, file2)
+	runHaproxy(t, filled(t, documented(t, "# TLS passed on, in place of sluice-http"),
+		"bind :443", "bind fd@3", "bind :1943", "bind fd@4", "127.0.0.1:8443", s.https, "127.0.0.1:1944", s.rtmps, "inter 2s", "inter 100ms fall 1000"),
+		file, file2)
+	until(t, "its checks of health were answered", func() bool { return svc.handshakes[kindHTTPS]().Done > 1 && svc.handshakes[kindRTMPS]().Left > 1 })
 
 	viewer := net.IPv4(127, 0, 0, 42)
 	d := &net.Dialer{LocalAddr: &net.TCPAddr{IP: viewer}}
@@ -215,6 +210,7 @@ func TestHAProxyBeforeTLS(t *testing.T) {
 	assert.Equal(t, viewer.String(), seen["rtmp"].Address.Addr().String())
 	assert.True(t, seen["rtmp"].Secure)
 	mu.Unlock()
+	assert.NotContains(t, string(s.log.bytes()), "WARN msg=\"connections of")
 }
 
 // A PROXY header within TLS is nobody's: neither a client's nor a proxy's that sent one before.
