@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -374,4 +375,29 @@ func TestHTTP2OddRequests(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A client of HTTP/2 that is gone without a word is found out by pings, though all that is sent to it
+// seems to arrive.
+func TestHTTP2DeadPeer(t *testing.T) {
+	if os.Getenv("SLUICE_TEST_LONG") == "" {
+		t.Skip("takes a minute; SLUICE_TEST_LONG=1 runs it")
+	}
+	svc, s := startSecureService(t, func(cfg *config) { cfg.Demo = true })
+	until(t, "the demo is live", func() bool { return len(svc.hub.Streams()) == 1 })
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	a := &attacker{Context: ctx, secureServer: s, ip: net.IPv4(127, 0, 0, 3)}
+	f, conn := a.frames(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
+	require.NotNil(t, f)
+	defer conn.Close()
+	require.NoError(t, f.WriteWindowUpdate(0, 1<<30))
+	require.NoError(t, f.WriteHeaders(http2.HeadersFrameParam{
+		StreamID: 1, BlockFragment: a.header("/live/demo.flv"), EndStream: true, EndHeaders: true}))
+	began := time.Now()
+	_, err := io.Copy(io.Discard, conn) // and answers nothing
+	t.Logf("%v after %v", err, time.Since(began))
+	assert.GreaterOrEqual(t, time.Since(began), http2Ping+http2PingTimeout-time.Second)
+	assert.Less(t, time.Since(began), http2Ping+http2PingTimeout+20*time.Second)
+	until(t, "the viewer has left", func() bool { return svc.hub.Streams()[0].Viewers == 0 })
 }
