@@ -86,11 +86,22 @@ func (n notified) reload(environ []string) {
 	n.ready()
 }
 
-// Shutdown tells that it ends, and for how long it may.
+// BeginDrain tells that it ends, and within which time.
+func (n notified) BeginDrain() time.Duration {
+	delay := n.service.BeginDrain()
+	n.systemd.Stopping("serves on, but is not ready any more", delay+drainTimeout+endingTime)
+	return delay
+}
+
+// Move tells that nobody new comes in.
+func (n notified) Move(ctx context.Context) {
+	n.systemd.Status("asks those to go who can go on elsewhere")
+	n.service.Move(ctx)
+}
+
+// Shutdown tells that it ends those who are left.
 func (n notified) Shutdown(ctx context.Context) error {
-	if deadline, ok := ctx.Deadline(); ok {
-		n.systemd.Stopping("ends publishers and viewers", time.Until(deadline)+endingTime)
-	}
+	n.systemd.Status("ends publishers and viewers")
 	return n.service.Shutdown(ctx)
 }
 

@@ -103,7 +103,7 @@ func TestActivation(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			u := startUnit(t, by, []string{"http", "rtmp", "http", "admin"},
-				"SLUICE_RTMP_ADDR=192.0.2.1:1", "SLUICE_HTTP_ADDR=192.0.2.1:2", "SLUICE_ADMIN_TOKEN="+adminToken)
+				"SLUICE_RTMP_ADDR=192.0.2.1:1", "SLUICE_HTTP_ADDR=192.0.2.1:2", "SLUICE_ADMIN_TOKEN="+adminToken, "SLUICE_DRAIN_DELAY=200ms")
 			rtmp, err := net.Dial("tcp", u.addrs[1])
 			require.NoError(t, err)
 			defer rtmp.Close()
@@ -125,7 +125,9 @@ func TestActivation(t *testing.T) {
 			assert.Regexp(t, regexp.MustCompile(`^RELOADING=1\nMONOTONIC_USEC=\d+$`), u.until("RELOADING"))
 			u.until("READY=1\nSTATUS=serves rtmp")
 			require.NoError(t, u.cmd.Process.Signal(syscall.SIGTERM))
-			assert.Regexp(t, regexp.MustCompile(`^STOPPING=1\nSTATUS=.+\nEXTEND_TIMEOUT_USEC=\d{8}$`), u.until("STOPPING"))
+			assert.Equal(t, "STOPPING=1\nSTATUS=serves on, but is not ready any more\nEXTEND_TIMEOUT_USEC=18200000", u.until("STOPPING"))
+			assert.Equal(t, "STATUS=asks those to go who can go on elsewhere", u.until("STATUS"))
+			assert.Equal(t, "STATUS=ends publishers and viewers", u.until("STATUS"))
 			assert.NoError(t, u.cmd.Wait(), "%s", &u.said)
 			assert.Contains(t, u.said.String(), "  Publish   rtmp://"+u.addrs[1]+"/live/NAME\n")
 			assert.NotRegexp(t, `level=(WARN|ERROR)`, u.said.String())
