@@ -62,6 +62,22 @@ func TestPages(t *testing.T) {
 	p.look(axe, "away")
 }
 
+// How long certificates last, and why they are not replaced, is on the first page.
+func TestCertificates(t *testing.T) {
+	r := newRig(t)
+	p := r.tab(t)
+	p.Open(r.URL + Path)
+	p.Until(state("login"))
+	p.login("#/")
+	p.Until("document.querySelectorAll('[aria-label=Certificates] tbody tr').length === 4")
+	assert.Equal(t, []string{
+		"media.example.com *.media.example.com|60 days|–", "<i>‹U+202E›&amp;|1 day|/etc/tls/key.pem: permission denied", "old.example.com|Expired|–",
+		"new.example.com|None yet|http-01: Fetching http://new.example.com/.well-known/acme-challenge/x: Connection refused <b>",
+	}, browsertest.Eval[[]string](p.Page, `[...document.querySelectorAll('[aria-label=Certificates] tbody tr')].map((r) => [...r.cells].map((c) => c.textContent).join('|'))`))
+	p.Run(desktop)
+	p.Screenshot("certificates")
+}
+
 // look looks at the page on all screens.
 func (p *tab) look(axe, name string) {
 	p.t.Helper()

@@ -62,6 +62,12 @@ func newRig(t testing.TB) *rig {
 				Parts: map[string]any{
 					"connections": map[string]int{"open": 20_320}, "recordings": map[string]any{"running": 1, "disk_full": false},
 					"disk": map[string]int64{"free": 312e9, "total": 1000e9},
+					"certificates": []map[string]any{
+						{"names": []string{"media.example.com", "*.media.example.com"}, "not_after": time.Now().Add(60 * 24 * time.Hour), "days_left": 60.5, "problem": ""},
+						{"names": []string{"<i>\u202e&amp;"}, "not_after": time.Now(), "days_left": 1.9, "problem": "/etc/tls/key.pem: permission denied"},
+						{"names": []string{"old.example.com"}, "not_after": time.Now(), "days_left": -3.0, "problem": ""},
+						{"names": []string{"new.example.com"}, "not_after": nil, "days_left": 0, "problem": "http-01: Fetching http://new.example.com/.well-known/acme-challenge/x: Connection refused <b>"},
+					},
 				},
 			}
 		},

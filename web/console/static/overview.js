@@ -1,6 +1,7 @@
 // The overview: what the server does, what is wrong, and what happens.
 
 import { el, text, show, rows } from './dom.js';
+import { said } from './client.js';
 import { eventTable, fits } from './events.js';
 import { bytes } from './format.js';
 import { Graph } from './graph.js';
@@ -46,10 +47,10 @@ function certificates() {
     columns: [
       { label: 'Name', kind: 'name', fill: (cell, c) => clientCell(cell, c.names.join(' ')) },
       {
-        label: 'Left', fill: (cell, c) => pillCell(cell, c.days_left >= fewDays && !c.problem ? 'playing' : 'grace',
+        label: 'Left', kind: 'trouble', fill: (cell, c) => pillCell(cell, c.days_left >= fewDays && !c.problem ? 'playing' : 'grace',
           !c.not_after ? 'None yet' : c.days_left > 0 ? words.count(Math.floor(c.days_left), 'day') : 'Expired'),
       },
-      { label: 'Problem', kind: 'text', fill: (cell, c) => clientCell(cell, c.problem) },
+      { label: 'Problem', fill: (cell, c) => said(cell, c.problem || words.none) },
     ],
   });
 }
@@ -122,8 +123,8 @@ export function overview(feed) {
       el('div', { class: 'titles' }, heading('Overview'), pill, about),
       el('div', { class: 'graphs' }, ...Object.values(plots).map((g) => g.root)),
       troubles, el('div', { class: 'columns' },
-        el('div', {}, streams, happened),
-        el('div', {}, recorded, section('Since the start', sums), section('Server', server), secured))),
+        el('div', {}, streams, secured, happened),
+        el('div', {}, recorded, section('Since the start', sums), section('Server', server)))),
     tasks: [
       { every: 2000, ask: () => '/api/v1/info', heard: heardInfo },
       {
