@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"sluice/cmd/sluice/certificate/acmetest"
 )
 
 // asMain makes the test binary be the program, so that signals and exit codes
@@ -27,7 +29,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(acmetest.Leaks))
 }
 
 func command(t testing.TB, environ ...string) *exec.Cmd {
