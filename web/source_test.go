@@ -227,6 +227,12 @@ func (s *source) isAway() bool {
 // unpublish ends the stream for everyone, as the gateway does after the grace.
 func (s *source) unpublish() {
 	s.set()
+	s.unpublishUntold()
+}
+
+// unpublishUntold is unpublish of a server that goes on to list the stream: the page does not wait
+// to hear of a publisher.
+func (s *source) unpublishUntold() {
 	s.mu.Lock()
 	s.live = make(chan struct{})
 	s.mu.Unlock()
