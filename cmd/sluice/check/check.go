@@ -80,6 +80,7 @@ type times struct {
 	silence time.Duration // without a byte, while frames are sent
 	slow    time.Duration // a first picture that takes longer is a fault, from the connect on
 	late    time.Duration // frames that are longer on their way are a fault
+	lumps   time.Duration // the same where they come in lumps: Sluice may gather for 1 s (SLUICE_COALESCE), half of it as a mean
 	probe   time.Duration // to find out what answers in place of the protocol that was expected
 }
 
@@ -89,6 +90,7 @@ type times struct {
 var realTimes = times{
 	all: 30 * time.Second, lead: 1200 * time.Millisecond, open: 11 * time.Second, picture: 7 * time.Second,
 	watch: 3 * time.Second, silence: 5 * time.Second, slow: 3 * time.Second, late: 1500 * time.Millisecond,
+	lumps: 700 * time.Millisecond,
 	probe: 1500 * time.Millisecond,
 }
 

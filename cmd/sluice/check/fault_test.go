@@ -384,7 +384,7 @@ func TestFaultsOfTime(t *testing.T) {
 	}
 	r := runTest(t, func(o *options) {
 		o.times.open, o.times.silence, o.times.picture, o.times.watch = 3*time.Second, 3*time.Second, 6*time.Second, 4*time.Second
-		o.times.slow, o.times.late = 500*time.Millisecond, 500*time.Millisecond
+		o.times.slow, o.times.lumps = 500*time.Millisecond, 500*time.Millisecond
 	}, args...)
 	for i, c := range cases {
 		if f := r.Outputs[i].Fault; assert.NotNil(t, f, c.name) {

@@ -41,7 +41,7 @@ func (t *tester) framesFault(c *comparison) fault {
 	if c.tracks[trackAudio].count == 0 {
 		return faultf("no-sound", "no sound came, although it is sent: look at what in between takes it out")
 	}
-	if median, _ := c.delay(); median > t.times.late {
+	if median, _ := c.delay(); median > t.times.late || median > t.times.lumps && c.gap > lumps {
 		return lateFault(median, c.gap)
 	}
 	if took := c.trace.picture.Sub(c.trace.began); took > t.times.slow {

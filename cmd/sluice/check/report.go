@@ -121,7 +121,11 @@ func (r *row) compared(c *comparison) {
 	if tr := c.trace; !tr.picture.IsZero() && (c.live || tr.picture.Sub(tr.first) > noGOP) {
 		r.Notes = append(r.Notes, "the server keeps no GOP for those who come later: the picture came with the next key frame, of which this test sends one each second, and encoders fewer")
 	}
-	if c.gap > lumps {
+}
+
+// worked notes what is odd of a stream that works.
+func (r *row) worked(c *comparison) {
+	if r.OK = true; c.gap > lumps {
 		r.Notes = append(r.Notes, fmt.Sprintf("frames come in lumps, up to %s apart: the server or a proxy gathers them", seconds(c.gap)))
 	}
 }

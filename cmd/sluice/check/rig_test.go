@@ -31,7 +31,7 @@ import (
 // testTimes are for tests: short, but for what would be a fault on a busy machine alone.
 var testTimes = times{
 	all: time.Minute, lead: 300 * time.Millisecond, open: 20 * time.Second, picture: 20 * time.Second, watch: 600 * time.Millisecond,
-	silence: 10 * time.Second, slow: time.Minute, late: time.Minute, probe: 2 * time.Second,
+	silence: 10 * time.Second, slow: time.Minute, late: time.Minute, lumps: time.Minute, probe: 2 * time.Second,
 }
 
 // runTest runs a test with arguments; change may be nil.

@@ -61,9 +61,9 @@ func (t *tester) watch(ctx context.Context, w *way, pub *publication, r *row) {
 	r.compared(c)
 	if f := t.streamFault(ctx, w, r, c, pub, err); f.Word != "" {
 		r.fail(f)
-		return
+	} else {
+		r.worked(c)
 	}
-	r.OK = true
 }
 
 // errs of a stream that is watched.
