@@ -123,7 +123,7 @@ type responseWriter struct {
 	mu      sync.Mutex // may be taken after writing
 
 	// Guarded by mu.
-	closed, busy bool      // busy during Write
+	closed, busy bool      // busy during Write, and after one that failed
 	deadline     time.Time // for writing; zero for none
 }
 
@@ -141,10 +141,10 @@ func (o *responseWriter) Write(p []byte) (int, error) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.busy = false
-	if err != nil {
+	if err != nil { // and it stays busy: nothing is written any more
 		return n, answer.Overdue(err, o.deadline)
 	}
+	o.busy = false
 	if !o.deadline.IsZero() {
 		o.setWriteDeadlineLocked(time.Time{})
 	}
@@ -164,7 +164,7 @@ func (o *responseWriter) begin() error {
 	return o.setWriteDeadlineLocked(o.deadline)
 }
 
-// overdue reports whether a Write takes longer than it may.
+// overdue reports whether a Write takes longer than it may, or has failed since it did.
 func (o *responseWriter) overdue() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -196,10 +196,11 @@ func (o *responseWriter) setWriteDeadlineLocked(t time.Time) error {
 func (o *responseWriter) Close() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.closed = true
-	if !o.busy {
+	if o.closed || !o.busy {
+		o.closed = true
 		return nil
 	}
+	o.closed = true
 	return o.setWriteDeadlineLocked(time.Unix(1, 0))
 }
 
