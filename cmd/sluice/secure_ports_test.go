@@ -26,6 +26,7 @@ import (
 // without https is answered.
 func TestWrongPortsOfTLS(t *testing.T) {
 	s := startSecure(t)
+	s.out.find(t, `anybody on this machine may publish`) // the last line of the start
 	port := func(addr string) string {
 		_, port, err := net.SplitHostPort(addr)
 		require.NoError(t, err)
