@@ -23,7 +23,7 @@ type moment struct {
 	watched     []hub.Watched
 	pool        fanout.Figures
 	connections map[string]admission.Figures
-	handshakes  map[string]tlsconn.Figures
+	handshakes  tlsconn.Figures
 	keys        token.RemoteState
 	events      map[string]event.QueueTotals // by receiver
 	recordings  record.Totals
@@ -33,13 +33,13 @@ type moment struct {
 func read(c *Config) *moment {
 	m := &moment{
 		cfg: c, sessions: c.Hub.Totals(), streams: c.Hub.StreamTotals(), pool: c.Pool.Figures(),
-		connections: make(map[string]admission.Figures), handshakes: make(map[string]tlsconn.Figures), events: make(map[string]event.QueueTotals),
+		connections: make(map[string]admission.Figures), events: make(map[string]event.QueueTotals),
 	}
 	for protocol, figures := range c.Connections {
 		m.connections[known(protocol, listeners)] = figures()
 	}
-	for protocol, figures := range c.Handshakes {
-		m.handshakes[known(protocol, listeners)] = figures()
+	for _, figures := range c.Handshakes {
+		m.handshakes = m.handshakes.Plus(figures())
 	}
 	if c.Keys != nil {
 		m.keys = c.Keys()
@@ -187,7 +187,9 @@ func connectionFigures() []figure {
 				for protocol, f := range m.connections {
 					emit(float64(f.Pending), protocol, "pending")
 					emit(float64(f.Asking), protocol, "asking")
-					emit(float64(f.Idle), protocol, "idle")
+					if !strings.HasPrefix(protocol, "rtmp") { // where there is a request or nothing
+						emit(float64(f.Idle), protocol, "idle")
+					}
 					emit(float64(f.Open-f.Pending-f.Asking-f.Idle), protocol, "active")
 				}
 			}},
@@ -207,26 +209,21 @@ func connectionFigures() []figure {
 	}
 }
 
-// handshakeFigures are those of TLS.
+// handshakeFigures are those of TLS, of all listeners together.
 func handshakeFigures() []figure {
 	return []figure{
-		{"sluice_tls_handshakes", "Handshakes of TLS under way.", gauge, []string{"protocol"},
-			func(m *moment, emit func(float64, ...string)) {
-				for protocol, f := range m.handshakes {
-					emit(float64(f.Pending), protocol)
-				}
-			}},
+		{"sluice_tls_handshakes", "Handshakes of TLS under way.", gauge, nil,
+			one(func(m *moment) int64 { return m.handshakes.Pending })},
 		{"sluice_tls_handshakes_total", "Handshakes of TLS: full ones, those resumed by a ticket at a fraction of the cost, and those that failed: timeout, " +
-			"not tls, client left, and rejected (no version or cipher in common, no certificate, broken).", counter, []string{"protocol", "result"},
+			"not tls, client left, and rejected (no version or cipher in common, no certificate, broken).", counter, []string{"result"},
 			func(m *moment, emit func(float64, ...string)) {
-				for protocol, f := range m.handshakes {
-					emit(float64(f.Done-f.Resumed), protocol, "full")
-					emit(float64(f.Resumed), protocol, "resumed")
-					emit(float64(f.TimedOut), protocol, "timeout")
-					emit(float64(f.NotTLS), protocol, "not tls")
-					emit(float64(f.Left), protocol, "client left")
-					emit(float64(f.Rejected), protocol, "rejected")
-				}
+				f := m.handshakes
+				emit(float64(f.Done-f.Resumed), "full")
+				emit(float64(f.Resumed), "resumed")
+				emit(float64(f.TimedOut), "timeout")
+				emit(float64(f.NotTLS), "not tls")
+				emit(float64(f.Left), "client left")
+				emit(float64(f.Rejected), "rejected")
 			}},
 	}
 }

@@ -3,7 +3,7 @@
 // Grafana and rules for alerts.
 //
 // Nothing that a client chose is a label, but for the names of the most watched streams where an
-// operator wants those (Config.Streams). Without them, and two for each certificate, there are 350
+// operator wants those (Config.Streams). Without them, and two for each certificate, there are 300
 // series at the most, Go's own included. Counters never decrease while the process runs.
 //
 // Most figures are read from the parts when somebody scrapes, which looks at each viewer once, for
@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -55,7 +56,7 @@ type Config struct {
 	// Connections are the figures of connections by what they are for: rtmp, rtmps, http, https and
 	// admin.
 	Connections map[string]func() admission.Figures
-	// Handshakes are those of TLS, likewise.
+	// Handshakes are those of TLS, likewise; they are told together.
 	Handshakes map[string]func() tlsconn.Figures
 	// MaxConnections bounds the connections of all but admin together; 0 for no bound.
 	MaxConnections int
@@ -102,6 +103,12 @@ type Metrics struct {
 	asked    map[hub.Role]prometheus.Observer
 }
 
+// memory is what is told of Go's heap: what is in use, garbage included, and what was given back. The
+// rest of some thirty figures is for a profile.
+var memory = collectors.GoRuntimeMetricsRule{
+	Matcher: regexp.MustCompile(`^/memory/classes/heap/(objects|released):bytes$`),
+}
+
 // New returns the figures of a server.
 func New(c Config) *Metrics {
 	if c.Logger == nil {
@@ -112,7 +119,8 @@ func New(c Config) *Metrics {
 	m.register()
 	m.registry.MustRegister(
 		newCollector(&m.cfg),
-		collectors.NewGoCollector(),
+		collectors.NewGoCollector(collectors.WithGoCollectorMemStatsMetricsDisabled(),
+			collectors.WithGoCollectorRuntimeMetrics(memory)),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -125,7 +133,7 @@ func (m *Metrics) register() {
 		Name: "sluice_hub_lost_events_total", Help: "Events that nobody was told, since too many waited inside the server.",
 	})
 	frames := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "sluice_first_frame_seconds", Buckets: []float64{.025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		Name: "sluice_first_frame_seconds", Buckets: []float64{.025, .05, .1, .25, .5, 1, 2.5, 5},
 		Help: "Time from a viewer's request to its first frame, the waits for permission and for a publisher included.",
 	}, []string{"protocol"})
 	m.frames = make(map[string]prometheus.Observer)
@@ -137,7 +145,7 @@ func (m *Metrics) register() {
 		Help: "Decisions on who may publish or watch: by which method it was granted, or the last that refused, and with what result.",
 	}, []string{"role", "method", "result"})
 	asked := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "sluice_permission_seconds", Buckets: []float64{.001, .01, .05, .25, .5, 1, 2.5, 5},
+		Name: "sluice_permission_seconds", Buckets: []float64{.01, .05, .25, .5, 1, 2.5},
 		Help: "Time that decisions took, those included for which a server was asked.",
 	}, []string{"role"})
 	m.asked = make(map[hub.Role]prometheus.Observer)
