@@ -28,6 +28,9 @@ type Sealer interface {
 	AppendRecords(dst, p []byte) ([]byte, error)
 	// AppendClose appends what tells the peer that nothing follows.
 	AppendClose(dst []byte) []byte
+	// Fetch brings into the processor's cache what AppendRecords will look at. It may be called at any
+	// time by anybody.
+	Fetch()
 }
 
 // sealing is what an outlet has of a Sealer. Records belong to one connection, so what was encrypted

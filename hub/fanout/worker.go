@@ -172,6 +172,9 @@ func fetch(subs []*Subscription) {
 	for _, sub := range subs {
 		// Nothing is read that changes once a viewer is served, so no lock is needed.
 		runtime.KeepAlive(sub.outlet.raw)
+		if s := sub.outlet.seal; s != nil {
+			s.Fetch()
+		}
 		sub.viewer.Fetch()
 	}
 }

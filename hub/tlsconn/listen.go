@@ -228,7 +228,10 @@ func (c *Conn) handshake() error {
 	err := c.secured.HandshakeContext(context.Background()) // which the deadline bounds
 	c.wire.slots.leave()
 	c.wire.slots = nil
-	trim(c.secured)
+	if err == nil {
+		trim(c.secured)
+		c.state, c.keys = outgoing(c.secured)
+	}
 	return err
 }
 

@@ -1,0 +1,76 @@
+package tlsconn
+
+import (
+	"bytes"
+	"crypto/tls"
+	"reflect"
+	"unsafe"
+)
+
+// What this file knows of crypto/tls is not promised by it. It looks whether that is so before it makes
+// use of it; where it is not, all goes on at a higher cost, and the tests of this file fail.
+
+// crypto/tls keeps two buffers of what came, which have grown with the handshake to some 3.5 KB and are
+// empty from then on with viewers, who say nothing: half of what such a connection costs. It has no way
+// to let go of them.
+var buffers = []uintptr{offsetOf[bytes.Buffer]("rawInput"), offsetOf[bytes.Buffer]("hand")}
+
+// offsetOf returns where a field of a type stands in a tls.Conn, 0 if there is none of that name and type.
+func offsetOf[T any](name string) uintptr {
+	field, ok := reflect.TypeFor[tls.Conn]().FieldByName(name)
+	if !ok || field.Type != reflect.TypeFor[T]() {
+		return 0
+	}
+	return field.Offset
+}
+
+// trim lets go of the buffers of a connection that are empty. Nothing may be reading from it. What was
+// decrypted and not yet read keeps its memory.
+func trim(c *tls.Conn) {
+	for _, offset := range buffers {
+		if offset == 0 {
+			continue
+		}
+		if b := (*bytes.Buffer)(unsafe.Add(unsafe.Pointer(c), offset)); b.Len() == 0 {
+			*b = bytes.Buffer{}
+		}
+	}
+}
+
+// area is some memory, of which nobody knows what it means.
+type area struct {
+	start unsafe.Pointer
+	size  uintptr
+}
+
+// cacheLine is how much memory comes into a processor's cache at once, in bytes.
+const cacheLine = 64
+
+// outgoing returns where a connection whose handshake is done keeps what it encrypts with: its state
+// within the tls.Conn, and the keys. They are empty where that can't be found.
+func outgoing(c *tls.Conn) (state, keys area) {
+	conn := reflect.ValueOf(c).Elem()
+	out := conn.FieldByName("out")
+	if out.Kind() != reflect.Struct {
+		return area{}, area{}
+	}
+	state = area{out.Addr().UnsafePointer(), out.Type().Size()}
+	cipher := pointedTo(out, "cipher") // which counts records, and has the cipher itself
+	aead := pointedTo(cipher, "aead")
+	if aead.IsValid() {
+		keys = area{aead.Addr().UnsafePointer(), aead.Type().Size()}
+	}
+	return state, keys
+}
+
+// pointedTo returns what the pointer points to that is in a field, which is an interface, of a struct.
+func pointedTo(v reflect.Value, field string) reflect.Value {
+	if v.Kind() != reflect.Struct {
+		return reflect.Value{}
+	}
+	f := v.FieldByName(field)
+	if f.Kind() != reflect.Interface || f.Elem().Kind() != reflect.Pointer {
+		return reflect.Value{}
+	}
+	return f.Elem().Elem()
+}
