@@ -47,16 +47,44 @@ func (e endpoint) url(scheme, path string) string {
 	return scheme + "://" + host + path
 }
 
-// urls returns URLs at all listeners of some kinds, each once. schemes are those of the kinds.
-func (l listeners) urls(path string, schemes map[string]string) (urls []string) {
+// urls returns URLs at all listeners of some kinds, each once. schemes are those of the kinds. Where
+// one with TLS takes connections on every interface, its host is secure, unless that is empty.
+func (l listeners) urls(path string, schemes map[string]string, secure string) (urls []string) {
 	for _, open := range l {
 		if scheme, ok := schemes[open.kind]; ok {
-			if url := endpointOf(open, open.asked).url(scheme, path); !slices.Contains(urls, url) {
+			at := endpointOf(open, open.asked)
+			if at.any && secure != "" && slices.Contains(withTLS, scheme) {
+				at.host = secure
+			}
+			if url := at.url(scheme, path); !slices.Contains(urls, url) {
 				urls = append(urls, url)
 			}
 		}
 	}
 	return urls
+}
+
+// withTLS are the schemes for which a certificate is shown.
+var withTLS = []string{"rtmps", "https", "wss"}
+
+// secureHost returns a name under which a client takes the certificate that is there: empty where
+// localhost is one, or no name is known.
+func (c *config) secureHost() string {
+	if c.certificates == nil {
+		return ""
+	}
+	found := ""
+	for _, of := range c.certificates.Certificates() {
+		for _, name := range of.Names {
+			if name == "localhost" {
+				return ""
+			}
+			if found == "" && !strings.HasPrefix(name, "*") {
+				found = name
+			}
+		}
+	}
+	return found
 }
 
 // Schemes of URLs, by the kind of the listener.
@@ -78,12 +106,12 @@ func first(urls []string) string {
 // where that is the form of the log. It does so at every log level, since nothing else
 // tells a port that was chosen freely.
 func announce(w io.Writer, cfg config, l listeners) {
-	public := cfg.public()
+	public, secure := cfg.public(), cfg.secureHost()
 	urls := func(path string, schemes map[string]string) []string {
 		if known := publicURLs(public, path, schemes); len(known) > 0 {
 			return known
 		}
-		return l.urls(path, schemes)
+		return l.urls(path, schemes, secure)
 	}
 	if cfg.LogForm == "json" {
 		said := []any{
@@ -110,18 +138,18 @@ func announce(w io.Writer, cfg config, l listeners) {
 	if cfg.Demo {
 		tell(w, "Demo", urls("/?stream=live/demo", ofHTTP))
 	}
-	scheme := "http://"
+	scheme := "http"
 	if cfg.AdminTLS {
-		scheme = "https://"
+		scheme = "https"
 	}
-	for _, open := range l.of(kindAdmin) {
-		tell(w, "Operators", []string{scheme + open.Addr().String() + "/admin in a browser, with the token"})
+	for _, url := range l.urls("/admin", map[string]string{kindAdmin: scheme}, secure) {
+		tell(w, "Operators", []string{url + " in a browser, with the token"})
 	}
-	for _, open := range l.of(kindMetrics) {
-		tell(w, "Metrics", []string{scheme + open.Addr().String() + "/metrics"})
+	for _, url := range l.urls("/metrics", map[string]string{kindMetrics: scheme}, secure) {
+		tell(w, "Metrics", []string{url})
 	}
 	if !public.IsZero() {
-		tell(w, "Listens", l.urls("", map[string]string{kindRTMP: "rtmp", kindRTMPS: "rtmps", kindHTTP: "http", kindHTTPS: "https"}))
+		tell(w, "Listens", l.urls("", map[string]string{kindRTMP: "rtmp", kindRTMPS: "rtmps", kindHTTP: "http", kindHTTPS: "https"}, ""))
 	} else {
 		tellOutward(w, l)
 	}
