@@ -374,6 +374,8 @@ func TestDrainSendsNobodyIntoTheClear(t *testing.T) {
 // During the delay, too, the second signal ends the process at once.
 func TestProcessExitsDuringTheDelay(t *testing.T) {
 	cmd := command(t, "SLUICE_DRAIN_DELAY=5m")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
 	stdout, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
@@ -397,4 +399,5 @@ func TestProcessExitsDuringTheDelay(t *testing.T) {
 	var exit *exec.ExitError
 	require.ErrorAs(t, cmd.Wait(), &exit)
 	assert.Equal(t, exitFailure, exit.ExitCode())
+	assert.Equal(t, "sluice: a second signal: ended at once\n", stderr.String(), "an exit code of 1 alone would say nothing")
 }

@@ -17,8 +17,9 @@ func main() {
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	go func() {
 		cancel(fmt.Errorf("signal: %v", <-signals)) // drain
-		<-signals
-		os.Exit(exitFailure) // somebody who asks twice won't wait
+		<-signals                                   // somebody who asks twice won't wait
+		fmt.Fprintln(os.Stderr, "sluice: a second signal: ended at once")
+		os.Exit(exitFailure)
 	}()
 	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }
