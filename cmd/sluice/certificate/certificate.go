@@ -83,6 +83,7 @@ func Open(c Config) (*Source, error) {
 			return nil, err
 		}
 		s.log.Info("certificate", p.attrs()...)
+		p.warnNames(s.log)
 		s.pairs = append(s.pairs, p)
 	}
 	s.served.Store(serve(s.pairs))

@@ -84,9 +84,33 @@ func (p *pair) look(now time.Time, log *slog.Logger) (replaced bool) {
 		p.refuse(read.digest, p.files.wrap(err).Error(), log)
 		return false
 	}
+	lost := lostNames(p.cert.Leaf, cert.Leaf)
 	p.cert, p.content, p.problem, p.told = cert, read.digest, "", [32]byte{}
 	log.Info("certificate replaced", p.attrs()...)
+	p.warnNames(log)
+	if len(lost) > 0 {
+		log.Warn("the new certificate is not for all names that the old one was for", "file", p.files.Cert,
+			"missing", strings.Join(lost, " "))
+	}
 	return true
+}
+
+// lostNames returns the names of a certificate that another one does not serve.
+func lostNames(old, next *x509.Certificate) (lost []string) {
+	for _, name := range namesOf(old) {
+		if next.VerifyHostname(name) != nil {
+			lost = append(lost, name)
+		}
+	}
+	return lost
+}
+
+// warnNames tells of a certificate that no client takes, since none looks at the common name any more.
+func (p *pair) warnNames(log *slog.Logger) {
+	if len(namesOf(p.cert.Leaf)) == 0 {
+		log.Warn("the certificate is for no name, and clients refuse it: it needs names in subjectAltName, the common name does not count",
+			"file", p.files.Cert, "common_name", p.cert.Leaf.Subject.CommonName)
+	}
 }
 
 // compare says whether the certificate that is served is better than the one in its files.
@@ -210,6 +234,7 @@ func readBounded(path string) ([]byte, error) {
 // Errors of files; crypto/tls has more.
 var (
 	errTruncated = errors.New("its end is missing, or damaged: a block of PEM has begun and is none")
+	errOtherKey  = errors.New("the key is that of another certificate, or one of them is still to be replaced")
 	errEncrypted = errors.New("its key is encrypted with a passphrase; it must be stored without one")
 )
 
@@ -221,6 +246,9 @@ func (c content) parse() (*tls.Certificate, error) {
 		}
 	}
 	cert, err := tls.X509KeyPair(c.cert, c.key)
+	if err != nil && strings.Contains(err.Error(), "does not match public key") {
+		return nil, errOtherKey
+	}
 	if err != nil {
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "tls: "))
 	}

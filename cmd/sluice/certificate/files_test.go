@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,8 +34,8 @@ var brokenFiles = []struct {
 	{"the key is missing", certOf, nil, "no such file"},
 	{"the certificate is empty", text(" \n"), keyOf, "is empty"},
 	{"the key is empty", certOf, text(""), "is empty"},
-	{"the key is that of another", certOf, func(_, other made) []byte { return other.key }, "does not match"},
-	{"the key is still the old one", func(_, other made) []byte { return other.cert }, keyOf, "does not match"},
+	{"the key is that of another", certOf, func(_, other made) []byte { return other.key }, "the key is that of another certificate"},
+	{"the key is still the old one", func(_, other made) []byte { return other.cert }, keyOf, "the key is that of another certificate"},
 	{"the certificate is half written", func(good, _ made) []byte { return good.cert[:len(good.cert)/2] }, keyOf, errTruncated.Error()},
 	{"an issuer is half written", func(good, other made) []byte {
 		return append(bytes.Clone(good.cert), other.cert[:100]...)
@@ -219,6 +220,7 @@ func TestExpiredFiles(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var log logged
 			dir := t.TempDir()
+			c.old.names, c.next.names = []string{"a.example"}, []string{"a.example"}
 			old, next := c.old.make(t), c.next.make(t)
 			s := openFiles(t, &log, old.filesIn(t, dir))
 			next.filesIn(t, dir)
@@ -247,6 +249,35 @@ func TestEachChangeIsTold(t *testing.T) {
 		s.look(time.Now(), false)
 	}
 	assert.Len(t, log.take(), 3)
+}
+
+// A certificate that clients will refuse is taken, for it may be meant, and told.
+func TestNamesThatAreMissing(t *testing.T) {
+	var log logged
+	good, fewer, none := makeCert(t, "a.example", "b.example", "c.example"), makeCert(t, "*.example"), makeCert(t)
+	files := good.filesIn(t, t.TempDir())
+	s := openFiles(t, &log, files)
+	for _, step := range []struct {
+		next made
+		want []string // of the lines behind "certificate replaced"
+	}{
+		{fewer, nil},
+		{makeCert(t, "b.example"), []string{`for all names`, `missing=*.example`}},
+		{none, []string{"is for no name", `common_name=test`, `for all names`, "missing=b.example"}},
+	} {
+		step.next.filesIn(t, filepath.Dir(files.Cert))
+		s.look(time.Now(), false)
+		assert.True(t, step.next.isServed(t, s, "b.example"))
+		lines := log.take()
+		assert.Contains(t, lines[0], "certificate replaced")
+		assert.Len(t, lines, 1+len(step.want)/2)
+		for _, want := range step.want {
+			assert.Contains(t, strings.Join(lines[1:], "\n"), want)
+		}
+	}
+	_, err := Open(Config{Files: []Files{files}, Logger: log.logger()})
+	require.NoError(t, err)
+	assert.Contains(t, strings.Join(log.take(), "\n"), "is for no name")
 }
 
 func TestServedByName(t *testing.T) {
