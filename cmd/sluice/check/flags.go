@@ -24,8 +24,9 @@ under a random name, watches it over every output, compares each frame, and prin
 what works, how long the first picture took, and where to look if something fails.
 The exit code is 0 if all works, 1 if not, 2 for a mistake in the arguments.
 
-The URLs are bases, without a stream: rtmp://HOST, rtmps://HOST, http://HOST:8080,
-https://HOST. The first of rtmp or rtmps that takes the clip is published to; all are
+The URLs are bases, without a stream: rtmp://HOST, rtmps://HOST:1936,
+http://HOST:8080, https://HOST. Without a port rtmp means 1935, http 80, rtmps and
+https 443. The first of rtmp or rtmps that takes the clip is published to; all are
 watched. http is watched over HTTP-FLV and WebSocket (ws), https likewise (wss), at
 /APP/NAME.flv; where /api/v1/recordings lists a finished recording, the beginning of
 the newest is read and checked as well.
@@ -38,15 +39,15 @@ nobody of it.
 `
 	end = `
 A secret that begins with @ is read from the file behind it, so that it does not stand
-in the list of processes. Where SLUICE_PUBLISH_SECRETS or SLUICE_WATCH_SECRETS (or …_FILE) are
-set as for sluice sign, addresses are signed.
+in the list of processes. Where SLUICE_PUBLISH_SECRETS or SLUICE_WATCH_SECRETS, or one
+of them with _FILE, are set as for sluice sign, addresses are signed.
 
 -health asks /healthz of one base and prints one line; without a URL, of the address in
 SLUICE_HTTP_ADDR, or SLUICE_HTTPS_ADDR where that is off, on this machine.
 
 Examples:
   sluice check rtmp://localhost http://localhost:8080
-  sluice check -key @publish-key -watch-key @watch-key rtmps://live.example https://live.example
+  sluice check -key @publish-key rtmps://live.example:1936 https://live.example
   sluice check -json rtmp://localhost | jq '.outputs[] | select(.ok | not)'
 `
 )
@@ -75,11 +76,11 @@ func newFlags(o *options) (flags *flag.FlagSet, authority, skip *string) {
 	flags.StringVar(&o.app, "app", "live", "the `APP` to publish to")
 	flags.StringVar(&o.publishKey, "key", "", "shown as ?key=`SECRET` when publishing")
 	flags.StringVar(&o.watchKey, "watch-key", "", "shown as ?key=`SECRET` when watching")
-	flags.StringVar(&o.token, "token", "", "shown as ?token=`TOKEN` when publishing, and when watching unless -watch-token is given")
+	flags.StringVar(&o.token, "token", "", "shown as ?token=`TOKEN` when publishing, and when watching\nunless -watch-token is given")
 	flags.StringVar(&o.watchToken, "watch-token", "", "shown as ?token=`TOKEN` when watching")
-	flags.StringVar(&o.streamKey, "stream-key", "", "published under this `SECRET` in place of the name (Sluice's streamkey); -name says which stream that is")
-	flags.StringVar(&o.name, "name", "", "with -stream-key: the `NAME` that is published, "+checkForm)
-	flags.StringVar(skipText(&skip), "skip", "", "`PROTOCOLS` that are not watched, of rtmp, rtmps, http, https, ws, wss and recording, separated by commas")
+	flags.StringVar(&o.streamKey, "stream-key", "", "published under this `SECRET` in place of the name\n(Sluice's streamkey); -name says which stream that is")
+	flags.StringVar(&o.name, "name", "", "with -stream-key: the `NAME` that is published,\n"+checkForm)
+	flags.StringVar(skipText(&skip), "skip", "", "`PROTOCOLS` that are not watched, of rtmp, rtmps, http, https,\nws, wss and recording, separated by commas")
 	flags.StringVar(skipText(&authority), "ca", "", "a `FILE` with certificates (PEM) to trust in place of the system's")
 	flags.BoolVar(&o.insecure, "insecure", false, "take any certificate")
 	flags.BoolVar(&o.json, "json", false, "print the report as JSON")

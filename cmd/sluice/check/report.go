@@ -92,7 +92,8 @@ func (tr *trace) stages() (all []stage) {
 	return all
 }
 
-// soon is how long before its end a certificate is noted.
+// soon is how long before its end a certificate is noted, at the most: one that is made for a few days
+// is renewed when a third of its time is left.
 const soon = 14 * 24 * time.Hour
 
 // certificate notes until when the server's certificate is good.
@@ -100,9 +101,13 @@ func (r *row) certificate(state tls.ConnectionState) {
 	if len(state.PeerCertificates) == 0 {
 		return
 	}
-	until := state.PeerCertificates[0].NotAfter
-	if r.Expires = &until; time.Until(until) < soon {
-		r.Notes = append(r.Notes, fmt.Sprintf("the certificate ends on %s: renew it", day(until)))
+	leaf := state.PeerCertificates[0]
+	r.Expires = &leaf.NotAfter
+	switch left := time.Until(leaf.NotAfter); {
+	case left <= 0: // and -insecure
+		r.Notes = append(r.Notes, fmt.Sprintf("the certificate has ended on %s, and others refuse it: renew it", day(leaf.NotAfter)))
+	case left < min(soon, leaf.NotAfter.Sub(leaf.NotBefore)/3):
+		r.Notes = append(r.Notes, fmt.Sprintf("the certificate ends on %s: renew it", day(leaf.NotAfter)))
 	}
 }
 
@@ -195,9 +200,14 @@ func (r *report) writeTable(w io.Writer) error {
 			fmt.Fprintf(&b, "\n%s %s: %s.\n", row.Protocol, row.URL, row.Fault.Sentence)
 		}
 	}
+	told := make(map[string]bool) // who publishes and who watches may note the same
 	for _, row := range append(append([]*row{}, r.Publish...), r.Outputs...) {
 		for _, note := range row.Notes {
-			fmt.Fprintf(&b, "\nnote, %s %s: %s.\n", row.Protocol, row.URL, note)
+			text := fmt.Sprintf("\nnote, %s %s: %s.\n", row.Protocol, row.URL, note)
+			if !told[text] {
+				b.WriteString(text)
+			}
+			told[text] = true
 		}
 	}
 	for _, note := range r.Notes {
@@ -208,6 +218,8 @@ func (r *report) writeTable(w io.Writer) error {
 		fmt.Fprintf(&b, "\ninterrupted after %.1f s\n", r.Seconds)
 	case r.OK:
 		fmt.Fprintf(&b, "\nall of it works, tested in %.1f s\n", r.Seconds)
+	case tried == len(r.Publish):
+		fmt.Fprintf(&b, "\nnothing could be published, so that no output was tried, tested in %.1f s\n", r.Seconds)
 	default:
 		fmt.Fprintf(&b, "\n%d of %d do not work, tested in %.1f s\n", failed, tried, r.Seconds)
 	}
