@@ -94,7 +94,7 @@ func listenOn(ctx context.Context, kind, addr string) (net.Listener, error) {
 	case errors.Is(err, syscall.EADDRINUSE):
 		why = "the port is in use"
 	case errors.Is(err, syscall.EACCES):
-		why = "this user may not open the port"
+		why = "this user may not open the port; below 1024 it takes root, or the capability CAP_NET_BIND_SERVICE"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		why = "this machine has no such address"
 	}
