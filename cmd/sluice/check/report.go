@@ -131,7 +131,7 @@ func (r *row) compared(c *comparison) {
 // worked notes what is odd of a stream that works.
 func (r *row) worked(c *comparison) {
 	if r.OK = true; c.gap > lumps {
-		r.Notes = append(r.Notes, fmt.Sprintf("frames come in lumps, up to %s apart: the server or a proxy gathers them", seconds(c.gap)))
+		r.Notes = append(r.Notes, fmt.Sprintf("frames come in lumps, up to %s apart: the server gathers them (Sluice: SLUICE_COALESCE), or a proxy does (nginx: proxy_buffering off)", seconds(c.gap)))
 	}
 }
 
