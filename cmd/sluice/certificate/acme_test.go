@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -314,6 +315,21 @@ func TestReasons(t *testing.T) {
 }
 
 // FuzzReasons reads what an authority may answer.
+// An authority of one's own that the system does not trust: the reason says what it can be trusted by.
+func TestAuthorityIsNotTrusted(t *testing.T) {
+	directory := httptest.NewUnstartedServer(http.NotFoundHandler())
+	directory.Config.ErrorLog = quietLog
+	directory.StartTLS()
+	defer directory.Close()
+	var log logged
+	s, err := Open(Config{Domains: []string{"a.example.com"}, Directory: directory.URL, StateDir: t.TempDir(), Logger: log.logger()})
+	require.NoError(t, err)
+	defer s.acme.client.CloseIdleConnections()
+	_, err = s.acme.order(t.Context(), s.acme.domains[0])
+	require.ErrorContains(t, err, "certificate signed by unknown authority")
+	assert.ErrorContains(t, err, "SSL_CERT_FILE")
+}
+
 func FuzzReasons(f *testing.F) {
 	f.Add([]byte(`{"detail":"x","challenges":[{"type":"http-01","error":{"detail":"refused","subproblems":[{"detail":"a"}]}}]}`))
 	f.Add([]byte(`{"error":null,"challenges":[null]}`))

@@ -3,6 +3,7 @@ package certificate
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -146,6 +147,10 @@ func (q *requests) explain(err error) error {
 	}
 	if errors.Is(q.ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("it took longer than %v: %w", orderTimeout, err)
+	}
+	var unknown x509.UnknownAuthorityError
+	if errors.As(err, &unknown) {
+		return fmt.Errorf("%w; where the authority is your own, SSL_CERT_FILE says which certificates are trusted", err)
 	}
 	return err
 }
