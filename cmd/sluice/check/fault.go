@@ -73,6 +73,8 @@ func connectFault(w *way, err error) fault {
 		return faultf("name", "the name %s could not be looked up: look at this machine's DNS", w.host())
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return faultf("refused-connection", "nothing listens on %s: look at whether the server runs, and whether this is its port", w.address)
+	case isEnd(err):
+		return faultf("closed", "%s ended the connection at once: look at the server's log; it may be full, or not let this address in", w.address)
 	case isTimeout(err):
 		return faultf("unreachable", "%s does not answer a connect: look at the firewall, and at whether the address is right", w.address)
 	}

@@ -10,7 +10,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -100,6 +102,13 @@ func TestFaultsOfOpening(t *testing.T) {
 			assert.Regexp(t, "look at|use |renew it|give that", f.Sentence, "%s: it says what to do", c.name)
 		}
 	}
+}
+
+// A full server resets connections as soon as it has accepted them: that is no matter of the network.
+func TestResetWhileConnecting(t *testing.T) {
+	f := connectFault(&way{address: "a.example:1935"}, &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNRESET)})
+	assert.Equal(t, "closed", f.Word)
+	assert.Contains(t, f.Sentence, "it may be full")
 }
 
 // What a WebSocket lacks is named.
