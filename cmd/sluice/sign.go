@@ -192,7 +192,7 @@ func signer(environ []string) check.Sign {
 		for secret := range secrets.For(key) {
 			return sign.URL(rawURL, role, secret, time.Now().Add(checkSignedFor).Unix(), netip.Addr{})
 		}
-		return rawURL, nil
+		return "", fmt.Errorf("%w: the patterns of %s, or of its file, fit others than %s", check.ErrNoSecret, name, key)
 	}
 }
 

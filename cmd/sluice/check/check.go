@@ -30,9 +30,12 @@ const (
 	exitUsage   = 2
 )
 
-// Sign returns the URL of a stream with a signature for a role, or the URL itself where there is
-// no secret for it.
+// Sign returns the URL of a stream with a signature for a role; the URL itself where there are no
+// secrets, and ErrNoSecret where there are some, and none for the stream.
 type Sign func(role hub.Role, rawURL string) (string, error)
+
+// ErrNoSecret is an error of Sign. Who shows something else needs no signature.
+var ErrNoSecret = errors.New("no secret is for the stream")
 
 // Run runs sluice check with the arguments after the word check, and returns its exit code. The
 // report goes to stdout, errors to stderr. environ are the environment's variables, of which

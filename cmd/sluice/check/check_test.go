@@ -149,6 +149,16 @@ func TestSigned(t *testing.T) {
 	r = runTest(t, nil, "rtmp://"+s.rtmp)
 	table, _ := r.texts(t)
 	assert.Contains(t, table, "bad sign=… there")
+
+	// Secrets for other streams are a mistake, unless something else is shown.
+	o, err := parseFlags([]string{"rtmp://" + s.rtmp})
+	require.NoError(t, err)
+	o.sign = func(hub.Role, string) (string, error) { return "", ErrNoSecret }
+	_, err = test(t.Context(), o)
+	require.ErrorIs(t, err, ErrNoSecret)
+	o.publishKey, o.watchToken, o.times = "k", "t", testTimes
+	_, err = test(t.Context(), o)
+	assert.NoError(t, err)
 }
 
 // Whoever interrupts the test gets what there is, soon.

@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/url"
 	"slices"
@@ -72,7 +73,7 @@ func (o *options) address(w *way, u url.URL) (err error) {
 		}
 		w.publish = published.String()
 		if o.streamKey == "" {
-			if w.publish, err = o.signed(hub.RolePublish, w.publish); err != nil {
+			if w.publish, err = o.signed(hub.RolePublish, w.publish, o.publishKey+o.token); err != nil {
 				return err
 			}
 		}
@@ -80,16 +81,21 @@ func (o *options) address(w *way, u url.URL) (err error) {
 		u.Path += ".flv"
 	}
 	u.RawQuery = query("key", o.watchKey, "token", o.watchToken)
-	w.watch, err = o.signed(hub.RoleWatch, u.String())
+	w.watch, err = o.signed(hub.RoleWatch, u.String(), o.watchKey+o.watchToken)
 	return err
 }
 
-// signed returns a URL with a signature where there is a secret for it.
-func (o *options) signed(role hub.Role, rawURL string) (string, error) {
+// signed returns a URL with a signature where there is a secret for it. shown is what it shows anyway,
+// empty for nothing.
+func (o *options) signed(role hub.Role, rawURL, shown string) (string, error) {
 	if o.sign == nil {
 		return rawURL, nil
 	}
-	return o.sign(role, rawURL)
+	signed, err := o.sign(role, rawURL)
+	if errors.Is(err, ErrNoSecret) && shown != "" {
+		return rawURL, nil
+	}
+	return signed, err
 }
 
 // query returns names and values, those without a value left out.
