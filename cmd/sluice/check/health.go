@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -34,6 +35,9 @@ func runHealth(ctx context.Context, o options, environ []string, stdout, stderr 
 	o.insecure = o.insecure || local
 	t := &tester{options: o}
 	client := t.httpClient(&way{protocol: base.Scheme, base: &base})
+	if local && isProxied(environ, &base) {
+		client.Transport.(*http.Transport).DialContext = dialAsProxy
+	}
 	defer client.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
@@ -75,4 +79,42 @@ func ownBase(environ []string) (*url.URL, error) {
 		}
 	}
 	return nil, errors.New("neither SLUICE_HTTP_ADDR nor SLUICE_HTTPS_ADDR says where the server listens: give its URL")
+}
+
+// isProxied reports whether the server takes this machine for a proxy, which has to begin with a PROXY
+// header, by the variables with which it runs.
+func isProxied(environ []string, base *url.URL) bool {
+	set := make(map[string][]string)
+	for _, pair := range environ {
+		name, value, _ := strings.Cut(pair, "=")
+		set[name] = strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune(" \t\r\n,;", r) })
+	}
+	own, err := netip.ParseAddr(base.Hostname())
+	if err != nil || !slices.Contains(set["SLUICE_PROXY_PROTOCOL"], base.Scheme) {
+		return false
+	}
+	return slices.ContainsFunc(set["SLUICE_TRUSTED_PROXIES"], func(text string) bool {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			address, err := netip.ParseAddr(text)
+			return err == nil && address == own
+		}
+		return network.Contains(own)
+	})
+}
+
+// dialAsProxy opens a connection that begins as one of a proxy which asks for itself (PROXY protocol,
+// version 1, UNKNOWN).
+func dialAsProxy(ctx context.Context, network, address string) (net.Conn, error) {
+	nc, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	nc.SetWriteDeadline(time.Now().Add(healthTimeout))
+	if _, err := io.WriteString(nc, "PROXY UNKNOWN\r\n"); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	nc.SetWriteDeadline(time.Time{})
+	return nc, nil
 }

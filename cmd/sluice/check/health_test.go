@@ -4,13 +4,18 @@ import (
 	"bytes"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"sluice/cmd/sluice/proxied"
 )
 
 func TestOwnBase(t *testing.T) {
@@ -76,4 +81,32 @@ func TestHealth(t *testing.T) {
 	code, line = check(nil, plain.URL)
 	assert.Equal(t, exitFailure, code)
 	assert.Contains(t, line, "503")
+}
+
+// A server that takes its own machine for a proxy is asked as one asks.
+func TestHealthBehindPROXY(t *testing.T) {
+	for _, c := range []struct {
+		protocol, trusted string
+		want              bool
+	}{
+		{"http", "127.0.0.1", true}, {"rtmp http", "10.0.0.0/8 127.0.0.0/8", true}, {"http", "10.0.0.0/8", false},
+		{"rtmp", "127.0.0.1", false}, {"off", "", false}, {"http", "::1", false},
+	} {
+		environ := []string{"SLUICE_PROXY_PROTOCOL=" + c.protocol, "SLUICE_TRUSTED_PROXIES=" + c.trusted}
+		assert.Equal(t, c.want, isProxied(environ, &url.URL{Scheme: "http", Host: "127.0.0.1:8080"}), "%v", environ)
+	}
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	l := proxied.Listen(inner, proxied.Config{Trusted: func(netip.Addr) bool { return true }})
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	defer func() {
+		server.Close()
+		<-served
+	}()
+	var out bytes.Buffer
+	environ := []string{"SLUICE_HTTP_ADDR=" + inner.Addr().String(), "SLUICE_PROXY_PROTOCOL=http", "SLUICE_TRUSTED_PROXIES=127.0.0.1"}
+	assert.Equal(t, 0, Run(t.Context(), []string{"-health"}, environ, nil, &out, &out), out.String())
+	assert.Equal(t, 1, Run(t.Context(), []string{"-health"}, environ[:1], nil, &out, &out), "without the header")
 }
