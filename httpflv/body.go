@@ -67,7 +67,11 @@ type bodyViewer struct {
 // done follows the last byte of the body.
 func (s *bodyViewer) done(why hub.Reason) {
 	s.viewer.End(&hub.Refusal{Reason: why}) // before the client sees the end
-	s.outlet.Close()
+	if why.Proper() {
+		s.outlet.Close()
+	} else {
+		s.outlet.Abort() // without chunks, this is what tells
+	}
 	s.end(why)
 }
 

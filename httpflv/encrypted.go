@@ -67,7 +67,7 @@ func (in *encryptedInput) run() {
 		in.mu.Lock()
 		outlet := in.outlet
 		in.mu.Unlock()
-		outlet.Break()
+		outlet.Fail(err)
 		return
 	}
 }

@@ -27,7 +27,7 @@ func pumpedTLS(c *configs) {
 		s.Listener = tlsconn.Listen(s.Listener, tlsconn.Config{TLS: tlstest.Server()})
 		s.Start()
 		s.URL = "https" + strings.TrimPrefix(s.URL, "http")
-		s.Client().Transport = &http.Transport{TLSClientConfig: tlstest.Client()}
+		s.Client().Transport = &http.Transport{TLSClientConfig: tlstest.Client(), DialContext: tlstest.Dial}
 	}
 }
 
@@ -185,8 +185,11 @@ func TestGenericBreakOff(t *testing.T) {
 
 // tcpOf returns the connection itself.
 func tcpOf(c net.Conn) *net.TCPConn {
-	if outer, ok := c.(interface{ NetConn() net.Conn }); ok {
+	for {
+		outer, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return c.(*net.TCPConn)
+		}
 		c = outer.NetConn()
 	}
-	return c.(*net.TCPConn)
 }

@@ -283,7 +283,7 @@ func (h *rig) dial(text string) net.Conn {
 	h.t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(20 * time.Second))
 	if _, encrypted := h.server.Listener.(*tlsconn.Listener); encrypted {
-		c = tls.Client(c, tlstest.Client())
+		c = tls.Client(tlstest.Strict(c), tlstest.Client())
 	}
 	_, err = io.WriteString(c, text)
 	require.NoError(h.t, err)

@@ -26,7 +26,7 @@ type Conn interface {
 var ErrCongested = errors.New("fanout: too much waits for a connection that takes nothing")
 
 // Outlet is the write half of one connection. Its methods may be called from any
-// goroutine, and but for Close never block on the connection.
+// goroutine, and but for Close and Abort never block on the connection.
 //
 //	            all of it taken
 //	              ┌─────┐
@@ -190,8 +190,18 @@ func (o *Outlet) Close() {
 	<-o.gone
 }
 
-// Break is Close without waiting for the connection.
-func (o *Outlet) Break() { o.close(net.ErrClosed) }
+// Abort is Close for a peer that has to learn that something is missing: an encrypted one is not told
+// that nothing follows (RFC 8446 §6.1).
+func (o *Outlet) Abort() {
+	o.close(errAborted)
+	<-o.gone
+}
+
+var errAborted = errors.New("fanout: aborted")
+
+// Fail ends everything that goes through the outlet because of err, such as that of whoever reads from
+// the connection. It does not wait for the connection.
+func (o *Outlet) Fail(err error) { o.close(err) }
 
 // close closes the outlet because of err.
 func (o *Outlet) close(err error) {

@@ -80,10 +80,13 @@ func encrypted(t testing.TB, near, far net.Conn) (Conn, net.Conn) {
 
 // tcpOf returns the connection itself.
 func tcpOf(c net.Conn) *net.TCPConn {
-	if outer, ok := c.(interface{ NetConn() net.Conn }); ok {
+	for {
+		outer, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return c.(*net.TCPConn)
+		}
 		c = outer.NetConn()
 	}
-	return c.(*net.TCPConn)
 }
 
 func TestTCP(t *testing.T) {

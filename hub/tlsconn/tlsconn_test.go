@@ -33,9 +33,11 @@ func listen(t *testing.T, cfg tlsconn.Config) *tlsconn.Listener {
 
 // connect returns the two ends of a connection whose handshake is done.
 func connect(t *testing.T, l *tlsconn.Listener, cfg *tls.Config) (*tlsconn.Conn, *tls.Conn) {
-	client, err := tls.Dial("tcp", l.Addr().String(), cfg)
+	below, err := tlstest.Dial(t.Context(), "tcp", l.Addr().String())
 	require.NoError(t, err)
+	client := tls.Client(below, cfg)
 	t.Cleanup(func() { client.Close() })
+	require.NoError(t, client.HandshakeContext(t.Context()))
 	nc, err := l.Accept()
 	require.NoError(t, err)
 	t.Cleanup(func() { nc.Close() })

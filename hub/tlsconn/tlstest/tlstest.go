@@ -3,6 +3,7 @@
 package tlstest
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -10,6 +11,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"os"
@@ -78,13 +81,42 @@ func Client(protocols ...string) *tls.Config {
 	return &tls.Config{RootCAs: pool, ServerName: "localhost", NextProtos: protocols}
 }
 
-// Pair makes a handshake between the two ends of a connection, which the ends of TLS close.
+// Strict returns a connection for a TLS client that is told of an end without close_notify: crypto/tls
+// itself takes one between two records for a proper end. It gets io.ErrUnexpectedEOF.
+func Strict(c net.Conn) net.Conn { return strict{c} }
+
+type strict struct{ net.Conn }
+
+var errTruncated = fmt.Errorf("no close_notify: %w", io.ErrUnexpectedEOF)
+
+func (s strict) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	if err == io.EOF {
+		err = errTruncated
+	}
+	return n, err
+}
+
+// NetConn returns the connection itself.
+func (s strict) NetConn() net.Conn { return s.Conn }
+
+// Dial connects for a strict client.
+func Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	c, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return Strict(c), nil
+}
+
+// Pair makes a handshake between the two ends of a connection, which the ends of TLS close. The client is
+// strict.
 func Pair(t testing.TB, near, far net.Conn) (server *tlsconn.Conn, client *tls.Conn) {
 	t.Helper()
 	one := &single{conn: make(chan net.Conn, 1), closed: make(chan struct{}), addr: near.LocalAddr()}
 	one.conn <- near
 	l := tlsconn.Listen(one, tlsconn.Config{TLS: Server()})
-	client = tls.Client(far, Client())
+	client = tls.Client(Strict(far), Client())
 	shaken := make(chan error, 1)
 	go func() { shaken <- client.HandshakeContext(t.Context()) }()
 	nc, err := l.Accept()
