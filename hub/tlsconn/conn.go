@@ -12,6 +12,7 @@
 package tlsconn
 
 import (
+	"cmp"
 	"crypto/tls"
 	"net"
 	"sync"
@@ -48,14 +49,23 @@ func newConn(nc net.Conn, cfg *tls.Config, slots *slots) *Conn {
 func (c *Conn) NetConn() net.Conn { return c.wire.Conn }
 
 // SetDeadline sets both deadlines of the connection that carries the records.
-func (c *Conn) SetDeadline(t time.Time) error { return c.wire.Conn.SetDeadline(t) }
+func (c *Conn) SetDeadline(t time.Time) error {
+	return cmp.Or(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
 
 // SetReadDeadline sets the deadline of Read.
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.wire.Conn.SetReadDeadline(t) }
 
 // SetWriteDeadline sets the deadline for writing to the connection that carries the records. A
 // Write that it ends leaves the connection of no more use.
-func (c *Conn) SetWriteDeadline(t time.Time) error { return c.wire.Conn.SetWriteDeadline(t) }
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.wire.setWriteDeadline(t) }
+
+// Write writes p and waits until the peer has taken it.
+func (c *Conn) Write(p []byte) (int, error) {
+	c.wire.setWriting(true)
+	defer c.wire.setWriting(false)
+	return c.secured.Write(p)
+}
 
 // Read reads what the peer sent, and waits for it.
 func (c *Conn) Read(p []byte) (int, error) {

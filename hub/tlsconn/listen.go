@@ -215,6 +215,7 @@ func (t *Listener) serve(nc net.Conn) {
 		c.Close()
 		return
 	case protocolHTTP2:
+		c.wire.setWriting(true) // by net/http, from now on
 		ready = c.secured
 	}
 	if !t.deliver(ready, nil) {

@@ -11,6 +11,9 @@ import (
 // peer sent for TLS alone, of which it sends few as long as it reads them.
 const maxPending = 4 << 10
 
+// answerTimeout is how long a peer has to take an answer that whoever reads makes, where no outlet writes.
+const answerTimeout = 10 * time.Second
+
 // errPending is the end of a peer that has us answer and does not read the answers.
 var errPending = errors.New("tlsconn: too many answers wait for a peer that does not read them")
 
@@ -25,10 +28,12 @@ type wire struct {
 	tryRead  func(p []byte) (int, error) // during Conn.TryRead; of the goroutine that reads
 
 	mu         sync.Mutex
-	direct     bool   // records are kept for AppendRecords
-	collecting bool   // between collect and collected
-	records    []byte // that are kept; while collecting in the caller's buffer, behind what that has
-	flush      func() // see Conn.Direct
+	direct     bool      // records are kept for AppendRecords
+	collecting bool      // between collect and collected
+	records    []byte    // that are kept; while collecting in the caller's buffer, behind what that has
+	flush      func()    // see Conn.Direct
+	writing    bool      // what comes is what somebody writes, and not only an answer of the reader's
+	deadline   time.Time // for writing; zero for none
 }
 
 // NetConn returns the connection that carries the records, for whoever has the tls.Conn only (HTTP/2).
@@ -67,6 +72,12 @@ func (w *wire) Write(p []byte) (int, error) {
 		w.records = append(w.records, p...)
 		return len(p), nil
 	}
+	// A write's deadline stays when it is done, and may have passed when the reader answers.
+	now := time.Now()
+	if !w.writing && w.slots == nil && !w.deadline.After(now) {
+		w.Conn.SetWriteDeadline(now.Add(answerTimeout))
+		defer w.restoreWriteDeadline()
+	}
 	// One that is under way when an outlet takes the connection over is the answer to what a peer
 	// sent that does not wait for answers; only that peer sees what becomes of it.
 	w.mu.Unlock()
@@ -76,12 +87,32 @@ func (w *wire) Write(p []byte) (int, error) {
 	return n, err
 }
 
+func (w *wire) restoreWriteDeadline() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.Conn.SetWriteDeadline(w.deadline)
+}
+
 // SetWriteDeadline is for the last record of a tls.Conn, which crypto/tls gives a deadline of its own.
 func (w *wire) SetWriteDeadline(t time.Time) error {
 	if w.isDirect() { // the deadline is that of another writer
 		return nil
 	}
+	return w.setWriteDeadline(t)
+}
+
+// setWriteDeadline sets the deadline of whoever writes.
+func (w *wire) setWriteDeadline(t time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.deadline = t
 	return w.Conn.SetWriteDeadline(t)
+}
+
+func (w *wire) setWriting(writing bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.writing = writing
 }
 
 func (w *wire) isDirect() bool {
