@@ -3,7 +3,6 @@ package httpflv
 import (
 	"errors"
 	"net"
-	"sync"
 	"time"
 
 	"sluice/hub/fanout"
@@ -18,10 +17,8 @@ const maxIgnored = 64 << 10
 // that TLS has to answer (a key update, RFC 8446 §4.6.3), and the client's end. Nobody reads from
 // viewers who are not encrypted: what becomes of them is seen when they are written to.
 type encryptedInput struct {
-	source *intake.Source
-
-	mu      sync.Mutex
-	outlet  *fanout.Outlet // from begin on
+	source  *intake.Source
+	outlet  *fanout.Outlet // set by begin, before anything is read
 	ignored int            // of the goroutine that runs the source
 }
 
@@ -44,9 +41,7 @@ func (in *encryptedInput) begin(outlet *fanout.Outlet) {
 	if in == nil {
 		return
 	}
-	in.mu.Lock()
 	in.outlet = outlet
-	in.mu.Unlock()
 	in.source.Wake() // TLS may have read more than the request
 	in.source.Wait(time.Time{})
 }
@@ -64,10 +59,7 @@ func (in *encryptedInput) run() {
 			in.source.Wait(time.Time{})
 			return
 		}
-		in.mu.Lock()
-		outlet := in.outlet
-		in.mu.Unlock()
-		outlet.Fail(err)
+		in.outlet.Fail(err)
 		return
 	}
 }
