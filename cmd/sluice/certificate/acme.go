@@ -288,9 +288,10 @@ func (a *authority) obtained(d *domain, cert *tls.Certificate) {
 
 // order obtains a certificate for a name. It takes orderTimeout at the most, and ends soon after ctx.
 func (a *authority) order(ctx context.Context, d *domain) (*tls.Certificate, error) {
+	// It is not cancelled when the order is done: autocert then still gives up what it did not use.
 	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
-	requests := &requests{ctx: ctx, to: a.client}
 	time.AfterFunc(orderTimeout, cancel)
+	requests := &requests{ctx: ctx, to: a.client}
 	manager := &autocert.Manager{
 		Prompt:     autocert.AcceptTOS, // its operator has set the names
 		HostPolicy: only(d.name),

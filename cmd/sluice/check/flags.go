@@ -80,18 +80,12 @@ func newFlags(o *options) (flags *flag.FlagSet, authority, skip *string) {
 	flags.StringVar(&o.watchToken, "watch-token", "", "shown as ?token=`TOKEN` when watching")
 	flags.StringVar(&o.streamKey, "stream-key", "", "published under this `SECRET` in place of the name\n(Sluice's streamkey); -name says which stream that is")
 	flags.StringVar(&o.name, "name", "", "with -stream-key: the `NAME` that is published,\n"+checkForm)
-	flags.StringVar(skipText(&skip), "skip", "", "`PROTOCOLS` that are not watched, of rtmp, rtmps, http, https,\nws, wss and recording, separated by commas")
-	flags.StringVar(skipText(&authority), "ca", "", "a `FILE` with certificates (PEM) to trust in place of the system's")
+	skip = flags.String("skip", "", "`PROTOCOLS` that are not watched, of rtmp, rtmps, http, https,\nws, wss and recording, separated by commas")
+	authority = flags.String("ca", "", "a `FILE` with certificates (PEM) to trust in place of the system's")
 	flags.BoolVar(&o.insecure, "insecure", false, "take any certificate")
 	flags.BoolVar(&o.json, "json", false, "print the report as JSON")
 	flags.BoolVar(&o.health, "health", false, "only ask /healthz")
 	return flags, authority, skip
-}
-
-// skipText makes a text for a flag.
-func skipText(p **string) *string {
-	*p = new(string)
-	return *p
 }
 
 // checkForm is how the name of a self-test's stream reads.

@@ -159,8 +159,8 @@ func (p *publication) last(d time.Duration) bool {
 	}
 }
 
-// end ends the publication, and returns why it had ended already, and how long it lasted, if it had. It takes 4.5 s at the
-// most (rtmp.Publisher.Close).
+// end ends the publication, and returns why it had ended already, and how long it lasted, if it had. It
+// takes 4.5 s at the most (rtmp.Publisher.Close).
 func (p *publication) end() (lasted time.Duration, err error) {
 	failed := p.over()
 	close(p.stop)

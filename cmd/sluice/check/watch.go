@@ -66,7 +66,7 @@ func (t *tester) watch(ctx context.Context, w *way, pub *publication, r *row) {
 	}
 }
 
-// errs of a stream that is watched.
+// Why a stream is not watched any more.
 var (
 	errNoPicture = errors.New("no key frame came")
 	errSilent    = errors.New("nothing came")
@@ -76,11 +76,11 @@ var (
 func (t *tester) compare(ctx context.Context, s *stream, c *comparison) error {
 	limit := time.Now().Add(t.times.picture)
 	for {
-		patience := t.times.silence
+		silence := t.times.silence
 		if c.trace.first.IsZero() {
-			patience = t.times.open
+			silence = t.times.open
 		}
-		s.conn.SetReadDeadline(time.Now().Add(patience))
+		s.conn.SetReadDeadline(time.Now().Add(silence))
 		tag, err := s.next()
 		now := time.Now()
 		switch {
