@@ -32,7 +32,7 @@ const insecure = `[document, ...performance.getEntriesByType("resource").map((e)
 // A page under https has nothing that is not: its player takes wss, or https over HTTP/2, and the
 // lines to copy are encrypted ones, RTMP's first. Mixed content would be an error on the console.
 func TestPageOverTLS(t *testing.T) {
-	certificate, trusts := browsertest.Certificate(t)
+	certificate, trusts := browsertest.Certificate()
 	s := newSourceOn(t, true, Config{RTMP: []string{"rtmp://:1935", "rtmps://:1936"}}, overTLS(certificate))
 	p := browser(t, trusts)
 	require.True(t, strings.HasPrefix(s.URL, "https://127.0.0.1:"))

@@ -4,15 +4,8 @@ package main
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -32,6 +25,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"sluice/flv"
+	"sluice/hub/tlsconn/tlstest"
 	"sluice/rtmp"
 )
 
@@ -206,24 +200,10 @@ func runHaproxy(t *testing.T, conf string, files ...*os.File) {
 	runProxy(t, exec.Command(path, "-db", "-f", name), files...)
 }
 
-// certificateFile returns a file with a certificate and its key.
+// certificateFile returns a file with a certificate for loopback and its key.
 func certificateFile(t *testing.T) string {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "sluice"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	require.NoError(t, err)
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	require.NoError(t, err)
-	text := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}),
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
-	path := filepath.Join(t.TempDir(), "sluice.pem")
-	require.NoError(t, os.WriteFile(path, text, 0o600))
-	return path
+	return tlstest.WriteBoth(t, tlstest.Certificate(time.Hour, "sluice"))
 }
 
 // hears is a server that is asked and told, and keeps which address each call has.

@@ -7,13 +7,14 @@ import (
 	"crypto/x509"
 	"log/slog"
 	"net/http"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"sluice/hub/tlsconn/tlstest"
 )
 
 // secureServer is the program with listeners of all kinds, HOST:PORT of each.
@@ -27,13 +28,16 @@ type secureServer struct {
 	roots        *x509.CertPool
 }
 
+// newSecureServer returns one that has a certificate and is still to be started.
+func newSecureServer(t *testing.T) *secureServer {
+	c := tlstest.Certificate(time.Hour, "sluice")
+	return &secureServer{file: tlstest.WriteBoth(t, c), roots: tlstest.Pool(c)}
+}
+
 // startSecure runs the program with TLS beside the plain ports.
 func startSecure(t *testing.T, environ ...string) *secureServer {
 	t.Helper()
-	s := &secureServer{file: certificateFile(t), roots: x509.NewCertPool()}
-	text, err := os.ReadFile(s.file)
-	require.NoError(t, err)
-	require.True(t, s.roots.AppendCertsFromPEM(text))
+	s := newSecureServer(t)
 	s.out, s.stop = start(t, append([]string{
 		"SLUICE_RTMPS_ADDR=127.0.0.1:0", "SLUICE_HTTPS_ADDR=127.0.0.1:0", "SLUICE_TLS_CERT=" + s.file, "SLUICE_TLS_KEY=" + s.file,
 	}, environ...)...)
@@ -80,10 +84,7 @@ func runs(t *testing.T, name, pkg string, args ...string) (stdout, stderr string
 // startSecureService runs a service with TLS beside the plain ports, in which a test can look.
 func startSecureService(t *testing.T, configure func(*config), environ ...string) (*runningService, *secureServer) {
 	t.Helper()
-	s := &secureServer{file: certificateFile(t), roots: x509.NewCertPool()}
-	text, err := os.ReadFile(s.file)
-	require.NoError(t, err)
-	require.True(t, s.roots.AppendCertsFromPEM(text))
+	s := newSecureServer(t)
 	cfg, err := loadConfig(append([]string{
 		"SLUICE_RTMP_ADDR=127.0.0.1:0", "SLUICE_HTTP_ADDR=127.0.0.1:0", "SLUICE_RTMPS_ADDR=127.0.0.1:0", "SLUICE_HTTPS_ADDR=127.0.0.1:0",
 		"SLUICE_TLS_CERT=" + s.file, "SLUICE_TLS_KEY=" + s.file,

@@ -3,13 +3,8 @@
 package fanout
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"io"
-	"math/big"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -21,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"sluice/hub"
+	"sluice/hub/tlsconn/tlstest"
 )
 
 // slowCloser is a connection that takes its time to close.
@@ -309,7 +305,7 @@ func TestPoolCloseWithTLS(t *testing.T) {
 func tlsPipe(t *testing.T) (near, far *tls.Conn) {
 	t.Helper()
 	a, b := net.Pipe()
-	near = tls.Server(a, &tls.Config{Certificates: []tls.Certificate{certificate(t)}})
+	near = tls.Server(a, &tls.Config{Certificates: []tls.Certificate{tlstest.Certificate(time.Hour, "localhost")}})
 	far = tls.Client(b, &tls.Config{InsecureSkipVerify: true})
 	t.Cleanup(func() { b.Close() })
 	shaken := make(chan error, 1)
@@ -318,15 +314,4 @@ func tlsPipe(t *testing.T) (near, far *tls.Conn) {
 	go far.Read(nil)
 	require.NoError(t, <-shaken)
 	return near, far
-}
-
-// certificate makes one that nobody has signed.
-func certificate(t *testing.T) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	template := x509.Certificate{SerialNumber: big.NewInt(1)}
-	der, err := x509.CreateCertificate(rand.Reader, &template, &template, key.Public(), key)
-	require.NoError(t, err)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }

@@ -7,16 +7,11 @@ package packaging
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -31,6 +26,7 @@ import (
 	"nhooyr.io/websocket"
 
 	"sluice/flv"
+	"sluice/hub/tlsconn/tlstest"
 	"sluice/rtmp"
 )
 
@@ -73,23 +69,9 @@ func startBehind(t *testing.T, environ ...string) *behind {
 
 // certificate makes one for the name of the sites.
 func (b *behind) certificate() {
-	t := b.t
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{siteName},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	require.NoError(t, err)
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	require.NoError(t, err)
-	dir := t.TempDir()
-	b.cert, b.key = filepath.Join(dir, "sluice.pem"), filepath.Join(dir, "sluice.key")
-	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	require.NoError(t, os.WriteFile(b.cert, text, 0o644))
-	require.NoError(t, os.WriteFile(b.key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
-	b.pool = x509.NewCertPool()
-	b.pool.AppendCertsFromPEM(text)
+	c := tlstest.Certificate(time.Hour, siteName)
+	b.cert, b.key = tlstest.Write(b.t, b.t.TempDir(), "sluice", c)
+	b.pool = tlstest.Pool(c)
 }
 
 // filled returns a file with what differs in a test: each old in place of its new.

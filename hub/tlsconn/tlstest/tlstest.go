@@ -57,16 +57,41 @@ func Certificate(valid time.Duration, names ...string) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 }
 
+// PEM returns a certificate and its key as PEM.
+func PEM(c tls.Certificate) (cert, key []byte) {
+	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	if err != nil {
+		panic(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+
 // Write writes a certificate and its key as PEM into a folder, as NAME.pem and NAME.key, and returns
 // their paths.
 func Write(t testing.TB, dir, name string, c tls.Certificate) (certFile, keyFile string) {
 	t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
-	must(t, err)
+	cert, key := PEM(c)
 	certFile, keyFile = filepath.Join(dir, name+".pem"), filepath.Join(dir, name+".key")
-	must(t, os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]}), 0o600))
-	must(t, os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600))
+	must(t, os.WriteFile(certFile, cert, 0o600))
+	must(t, os.WriteFile(keyFile, key, 0o600))
 	return certFile, keyFile
+}
+
+// WriteBoth writes a certificate and its key as PEM into one new file, and returns its path.
+func WriteBoth(t testing.TB, c tls.Certificate) (file string) {
+	t.Helper()
+	cert, key := PEM(c)
+	file = filepath.Join(t.TempDir(), "sluice.pem")
+	must(t, os.WriteFile(file, append(cert, key...), 0o600))
+	return file
+}
+
+// Pool returns what a client trusts that trusts a certificate of Certificate.
+func Pool(c tls.Certificate) *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(c.Leaf)
+	return pool
 }
 
 // Server returns a configuration with a certificate for localhost, and the given protocols.
@@ -76,9 +101,7 @@ func Server(protocols ...string) *tls.Config {
 
 // Client returns the configuration of a client that trusts that certificate.
 func Client(protocols ...string) *tls.Config {
-	pool := x509.NewCertPool()
-	pool.AddCert(certificate().Leaf)
-	return &tls.Config{RootCAs: pool, ServerName: "localhost", NextProtos: protocols}
+	return &tls.Config{RootCAs: Pool(certificate()), ServerName: "localhost", NextProtos: protocols}
 }
 
 // Strict returns a connection for a TLS client that is told of an end without close_notify: crypto/tls
