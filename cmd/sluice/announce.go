@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"sluice/web"
 )
 
 // endpoint is a listener as a client names it: a host that works in a URL, and
@@ -32,19 +34,25 @@ func endpointOf(l net.Listener, addr string) endpoint {
 }
 
 // ports are the ports that the schemes of URLs have anyway.
-var ports = map[string]int{"rtmp": 1935, "rtmps": 443, "http": 80, "ws": 80, "https": 443, "wss": 443}
+var ports = map[string]int{
+	"rtmp": web.DefaultRTMPPort, "rtmps": web.DefaultRTMPSPort, "http": 80, "ws": 80, "https": 443, "wss": 443,
+}
 
 // url returns scheme://host[:port]path, without the port that the scheme has
 // anyway.
 func (e endpoint) url(scheme, path string) string {
-	host := e.host
+	return scheme + "://" + hostPort(scheme, e.host, e.port) + path
+}
+
+// hostPort returns a host and a port as a URL has them, without the port that the scheme has anyway.
+func hostPort(scheme, host string, port int) string {
 	switch {
-	case e.port != ports[scheme]:
-		host = net.JoinHostPort(host, strconv.Itoa(e.port))
+	case port != ports[scheme]:
+		return net.JoinHostPort(host, strconv.Itoa(port))
 	case strings.Contains(host, ":"):
-		host = "[" + host + "]"
+		return "[" + host + "]"
 	}
-	return scheme + "://" + host + path
+	return host
 }
 
 // urls returns URLs at all listeners of some kinds, each once. schemes are those of the kinds. Where

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"sluice/hub/pattern"
 )
 
 // ListenSettings say where clients are taken. It is a part of config.
@@ -26,10 +28,8 @@ type addresses []string
 // UnmarshalText takes addresses that are separated by ; or line ends, or off for none.
 func (a *addresses) UnmarshalText(text []byte) error {
 	*a = nil
-	for entry := range strings.FieldsFuncSeq(string(text), func(r rune) bool { return strings.ContainsRune(";\r\n", r) }) {
-		if entry = strings.TrimSpace(entry); entry != "" {
-			*a = append(*a, entry)
-		}
+	for entry := range pattern.Split(string(text)) {
+		*a = append(*a, entry)
 	}
 	if slices.ContainsFunc(*a, isOff) {
 		if len(*a) > 1 {

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -11,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"sluice/hub/pattern"
 	"sluice/web"
 )
 
@@ -21,10 +21,10 @@ type PublicSettings struct {
 	PublicHTTPURL string `env:"PUBLIC_HTTP_URL" doc:"How the world reaches the page and the streams over HTTP and WebSocket, http://HOST[:PORT] or https://HOST[:PORT]: links that are shared, lines to copy and what others are told of links have it. Empty: the address under which the page was opened."`
 }
 
-// publicSchemes are those of each variable, with their default ports.
+// Schemes of the URLs in each variable.
 var (
-	rtmpSchemes = map[string]int{"rtmp": web.DefaultRTMPPort, "rtmps": web.DefaultRTMPSPort}
-	httpSchemes = map[string]int{"http": 80, "https": 443}
+	rtmpSchemes = []string{"rtmp", "rtmps"}
+	httpSchemes = []string{"http", "https"}
 )
 
 // check says what is wrong with each value by itself.
@@ -88,7 +88,7 @@ func rtmpAddresses(cfg *config, l listeners) []string {
 		}))
 		port := endpointOf(open[shown], "").port
 		if slices.Contains(cfg.ProxyProtocol, kind) {
-			port = rtmpSchemes[kind]
+			port = ports[kind] // which is called as its scheme
 		}
 		addresses = append(addresses, fmt.Sprintf("%s://:%d", kind, port))
 	}
@@ -97,12 +97,9 @@ func rtmpAddresses(cfg *config, l listeners) []string {
 
 // parsePublic reads a list of origins, of each scheme one at the most, and returns them in lower
 // case and without the default ports.
-func parsePublic(text string, schemes map[string]int) (origins []string, err error) {
+func parsePublic(text string, schemes []string) (origins []string, err error) {
 	said := make(map[string]bool)
-	for entry := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ';' || r == '\n' || r == '\r' }) {
-		if entry = strings.TrimSpace(entry); entry == "" {
-			continue
-		}
+	for entry := range pattern.Split(text) {
 		scheme, origin, err := parseOrigin(entry, schemes)
 		switch {
 		case err != nil:
@@ -120,18 +117,17 @@ func parsePublic(text string, schemes map[string]int) (origins []string, err err
 var publicHost = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?$`)
 
 // parseOrigin reads scheme://host[:port]. Its errors repeat nothing of it.
-func parseOrigin(text string, schemes map[string]int) (scheme, origin string, err error) {
+func parseOrigin(text string, schemes []string) (scheme, origin string, err error) {
 	form := fmt.Errorf("must be %s", originForms(schemes))
 	u, err := url.Parse(text)
 	if err != nil || u.Opaque != "" || !strings.Contains(text, "://") {
 		return "", "", form
 	}
-	usual, known := schemes[u.Scheme]
 	host := strings.ToLower(u.Hostname())
 	switch {
 	case strings.Contains(text, ","):
 		return "", "", errors.New("several are separated by ; or line ends")
-	case !known || host == "":
+	case !slices.Contains(schemes, u.Scheme) || host == "":
 		return "", "", form
 	case u.User != nil:
 		return "", "", errors.New("must be without a user and a password")
@@ -149,7 +145,7 @@ func parseOrigin(text string, schemes map[string]int) (scheme, origin string, er
 	case err == nil && address.IsUnspecified():
 		return "", "", errors.New("nobody reaches a server by the address of all interfaces")
 	}
-	port := usual
+	port := ports[u.Scheme]
 	if text := u.Port(); text != "" || strings.HasSuffix(u.Host, ":") {
 		n, err := strconv.ParseUint(text, 10, 16)
 		if err != nil || n == 0 {
@@ -157,26 +153,14 @@ func parseOrigin(text string, schemes map[string]int) (scheme, origin string, er
 		}
 		port = int(n)
 	}
-	return u.Scheme, u.Scheme + "://" + hostPort(host, port, usual), nil
+	return u.Scheme, u.Scheme + "://" + hostPort(u.Scheme, host, port), nil
 }
 
 // originForms lists what a public URL may look like.
-func originForms(schemes map[string]int) string {
+func originForms(schemes []string) string {
 	var forms []string
-	for scheme := range schemes {
+	for _, scheme := range schemes {
 		forms = append(forms, scheme+"://HOST[:PORT]")
 	}
-	slices.Sort(forms)
 	return strings.Join(forms, " or ")
-}
-
-// hostPort returns a host and a port as a URL has them, without the port where it is usual.
-func hostPort(host string, port, usual int) string {
-	switch {
-	case port != usual:
-		return net.JoinHostPort(host, strconv.Itoa(port))
-	case strings.Contains(host, ":"):
-		return "[" + host + "]"
-	}
-	return host
 }

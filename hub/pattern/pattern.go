@@ -13,6 +13,7 @@ package pattern
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"net/url"
 	"slices"
 	"strings"
@@ -38,12 +39,22 @@ func Entries(text string) ([][]string, error) {
 		return nil, ErrTooLong
 	}
 	var entries [][]string
-	for entry := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ';' || r == '\n' || r == '\r' }) {
-		if fields := strings.Fields(entry); len(fields) > 0 {
-			entries = append(entries, fields)
-		}
+	for entry := range Split(text) {
+		entries = append(entries, strings.Fields(entry))
 	}
 	return entries, nil
+}
+
+// Split returns the entries of a list as they are written, without the spaces around them. Empty
+// entries are left out.
+func Split(text string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for entry := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ';' || r == '\n' || r == '\r' }) {
+			if entry = strings.TrimSpace(entry); entry != "" && !yield(entry) {
+				return
+			}
+		}
+	}
 }
 
 // Decode returns what a field that is no pattern stands for.

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"sluice/hub/pattern"
 )
 
 // healthTimeout bounds the question of -health: who restarts what hangs asks every few seconds.
@@ -67,8 +69,8 @@ func ownBase(environ []string) (*url.URL, error) {
 		}
 	}
 	for _, of := range []struct{ scheme, name string }{{"http", "SLUICE_HTTP_ADDR"}, {"https", "SLUICE_HTTPS_ADDR"}} {
-		for text := range strings.FieldsFuncSeq(set[of.name], func(r rune) bool { return r == ';' || r == '\n' }) {
-			host, port, err := net.SplitHostPort(strings.TrimSpace(text))
+		for text := range pattern.Split(set[of.name]) {
+			host, port, err := net.SplitHostPort(text)
 			if err != nil || port == "" || port == "0" {
 				continue
 			}
