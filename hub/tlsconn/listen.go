@@ -70,7 +70,7 @@ type Listener struct {
 	work     sync.WaitGroup
 
 	mu    sync.Mutex
-	under map[*Conn]struct{} // handshakes under way; nil once the listener is closed
+	under map[*Conn]struct{} // handshakes under way, and clients that are told why there is none; nil once the listener is closed
 
 	done, resumed                    atomic.Int64
 	timedOut, notTLS, left, rejected atomic.Int64
@@ -140,7 +140,7 @@ func (t *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close closes the listener and breaks off the handshakes under way.
+// Close closes the listener and breaks off the handshakes under way. It waits for none of their clients.
 func (t *Listener) Close() error {
 	t.close.Do(func() {
 		close(t.closing)
@@ -196,12 +196,14 @@ func (t *Listener) serve(nc net.Conn) {
 	if err == nil {
 		err = c.handshake()
 	}
-	t.end(c)
 	if err == nil {
 		err = nc.SetDeadline(time.Time{})
 	}
 	if err != nil {
 		t.refuse(c, err)
+	}
+	t.end(c)
+	if err != nil {
 		return
 	}
 	state := c.ConnectionState()
@@ -294,7 +296,7 @@ func (t *Listener) count(err error) {
 
 // Figures are what became of handshakes.
 type Figures struct {
-	Pending  int64 // under way
+	Pending  int64 // under way, or the client is being told why there is none
 	Done     int64 // succeeded, those of Resumed among them
 	Resumed  int64 // succeeded by a session ticket, at a fraction of the cost
 	TimedOut int64 // took longer than Config.Timeout

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -307,6 +308,29 @@ func TestClose(t *testing.T) {
 	assert.ErrorIs(t, err, net.ErrClosed)
 	_, err = nc.Read(make([]byte, 1))
 	assert.Error(t, err)
+}
+
+// halfCloser is an end of a pipe that can say that nothing follows.
+type halfCloser struct{ net.Conn }
+
+func (halfCloser) CloseWrite() error { return nil }
+
+// A client that speaks something else and does not leave when it is told so keeps no Close waiting.
+func TestCloseWhileRefusing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer far.Close()
+		l := tlsconn.Listen(tlstest.Single(halfCloser{near}), tlsconn.Config{
+			TLS: &tls.Config{}, NotTLS: func(net.Conn, []byte) []byte { return []byte("speak TLS") },
+		})
+		go far.Write([]byte("GET / HTTP/1.1\r\n\r\n"))
+		_, err := io.ReadFull(far, make([]byte, len("speak TLS")))
+		require.NoError(t, err)
+		synctest.Wait()
+		began := time.Now()
+		l.Close()
+		assert.Zero(t, time.Since(began))
+	})
 }
 
 // A ticket saves most of the next handshake.

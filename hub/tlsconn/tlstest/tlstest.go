@@ -136,9 +136,7 @@ func Dial(ctx context.Context, network, address string) (net.Conn, error) {
 // strict.
 func Pair(t testing.TB, near, far net.Conn) (server *tlsconn.Conn, client *tls.Conn) {
 	t.Helper()
-	one := &single{conn: make(chan net.Conn, 1), closed: make(chan struct{}), addr: near.LocalAddr()}
-	one.conn <- near
-	l := tlsconn.Listen(one, tlsconn.Config{TLS: Server()})
+	l := tlsconn.Listen(Single(near), tlsconn.Config{TLS: Server()})
 	client = tls.Client(Strict(far), Client())
 	shaken := make(chan error, 1)
 	go func() { shaken <- client.HandshakeContext(t.Context()) }()
@@ -157,7 +155,13 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// single is the listener of one connection.
+// Single returns the listener of one connection.
+func Single(c net.Conn) net.Listener {
+	one := &single{conn: make(chan net.Conn, 1), closed: make(chan struct{}), addr: c.LocalAddr()}
+	one.conn <- c
+	return one
+}
+
 type single struct {
 	conn   chan net.Conn
 	closed chan struct{}
