@@ -218,6 +218,7 @@ func (t *Listener) serve(nc net.Conn) {
 		return
 	case protocolHTTP2:
 		c.wire.setWriting(true) // by net/http, from now on
+		c.wire.setWriting(true) // for good: its writes don't come by way of Conn
 		ready = c.secured
 	}
 	if !t.deliver(ready, nil) {

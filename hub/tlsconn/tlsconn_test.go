@@ -333,6 +333,46 @@ func TestCloseWhileRefusing(t *testing.T) {
 	})
 }
 
+// deadlines counts those that are set for writing to the connections of a listener.
+type deadlines struct {
+	net.Listener
+	set atomic.Int32
+}
+
+func (d *deadlines) Accept() (net.Conn, error) {
+	nc, err := d.Listener.Accept()
+	return deadlined{nc, d}, err
+}
+
+type deadlined struct {
+	net.Conn
+	of *deadlines
+}
+
+func (d deadlined) SetWriteDeadline(t time.Time) error {
+	d.of.set.Add(1)
+	return d.Conn.SetWriteDeadline(t)
+}
+
+// How long a client may take for what is written over HTTP/2 is for the server of HTTP/2 to say.
+func TestHTTP2HasItsOwnDeadlines(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	counted := &deadlines{Listener: inner}
+	l := tlsconn.Listen(counted, tlsconn.Config{TLS: tlstest.Server("h2")})
+	defer l.Close()
+	client, err := tls.Dial("tcp", l.Addr().String(), tlstest.Client("h2"))
+	require.NoError(t, err)
+	defer client.Close()
+	nc, err := l.Accept()
+	require.NoError(t, err)
+	defer nc.Close()
+	before := counted.set.Load()
+	_, err = nc.Write([]byte("a frame"))
+	require.NoError(t, err)
+	assert.Equal(t, before, counted.set.Load())
+}
+
 // A ticket saves most of the next handshake.
 func TestResumption(t *testing.T) {
 	l := listen(t, tlsconn.Config{})
