@@ -47,10 +47,10 @@ func namedClient(t *testing.T, name string, roots *x509.CertPool) *http.Client {
 // From nothing to a picture over https: the program with an authority, whose own certificate it trusts by
 // SSL_CERT_FILE, and which asks for a proof by each of the ways.
 func TestFromNothingToAPicture(t *testing.T) {
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // which accepts nobody
 	require.NoError(t, err)
-	nobody := portOf(t, closed.Addr().String())
-	closed.Close()
+	defer silent.Close()
+	nobody := portOf(t, silent.Addr().String())
 	for _, way := range []string{"HTTP-01", "TLS-ALPN-01"} {
 		t.Run(way, func(t *testing.T) {
 			authority := acmetest.Listen(t)

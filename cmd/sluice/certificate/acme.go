@@ -334,11 +334,15 @@ func only(name string) autocert.HostPolicy {
 	}
 }
 
-// retryBackoff says how long to wait before a request is made once more: not long, and not where the
-// authority has had enough, for an order is made anew later.
+// retryBackoff says how long to wait before a request is made once more: for a nonce that has been used
+// hardly at all, for an authority out of order not long, and not where it has had enough, for an order is
+// made anew later.
 func retryBackoff(n int, _ *http.Request, answer *http.Response) time.Duration {
-	if n > 3 || answer != nil && answer.StatusCode == http.StatusTooManyRequests {
+	switch {
+	case n > 3 || answer != nil && answer.StatusCode == http.StatusTooManyRequests:
 		return 0
+	case answer != nil && answer.StatusCode == http.StatusBadRequest:
+		return 10 * time.Millisecond
 	}
 	return time.Duration(n) * time.Second / 2
 }
