@@ -119,7 +119,7 @@ func (s *site) all(t *testing.T) {
 		}
 		return true
 	}
-	if !assert.Eventually(t, all, 20*time.Second, 10*time.Millisecond) {
+	if !assert.Eventually(t, all, time.Minute, 10*time.Millisecond) {
 		t.Log(s.source.Certificates(), s.log.take())
 		pprof.Lookup("goroutine").WriteTo(t.Output(), 1) // who waits for what
 		t.FailNow()

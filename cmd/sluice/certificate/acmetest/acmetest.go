@@ -47,7 +47,8 @@ func New(t testing.TB, httpPort, tlsPort int) *Server {
 func Listen(t testing.TB) *Server {
 	t.Helper()
 	t.Setenv("PEBBLE_VA_NOSLEEP", "1")
-	t.Setenv("PEBBLE_AUTHZREUSE", "0") // each order is proved
+	t.Setenv("PEBBLE_AUTHZREUSE", "0")      // each order is proved
+	t.Setenv("PEBBLE_WFE_NONCEREJECT", "0") // of its own accord: an order may fail for that, and the next is minutes away
 	s := &Server{log: log.New(io.Discard, "", 0), Roots: x509.NewCertPool(), CAPool: x509.NewCertPool(), asks: make(chan http.Handler, 1)}
 	if testing.Verbose() {
 		s.log = log.New(t.Output(), "pebble ", 0)
