@@ -70,7 +70,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 // Read reads what the peer sent, and waits for it.
 func (c *Conn) Read(p []byte) (int, error) {
 	c.reading.Lock()
-	n, err := c.secured.Read(p)
+	n, err := c.read(p)
 	c.reading.Unlock()
 	c.wire.flushPending()
 	return n, err
@@ -84,13 +84,22 @@ func (c *Conn) TryRead(p []byte, read func(p []byte) (int, error)) (int, error) 
 		return 0, errBeingRead
 	}
 	c.wire.tryRead = read
-	n, err := c.secured.Read(p)
+	n, err := c.read(p)
 	c.wire.tryRead = nil
 	if n == 0 && c.wire.isDirect() { // a viewer, who has said all that there is
 		trim(c.secured)
 	}
 	c.reading.Unlock()
 	c.wire.flushPending()
+	return n, err
+}
+
+// read reads records until one has data.
+func (c *Conn) read(p []byte) (int, error) {
+	n, err := c.secured.Read(p)
+	if err == nil {
+		err = c.wire.post.check()
+	}
 	return n, err
 }
 

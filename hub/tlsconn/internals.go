@@ -24,6 +24,23 @@ func offsetOf[T any](name string) uintptr {
 	return field.Offset
 }
 
+// What is kept of a message of the handshake until it is whole, and the secret that the keys are made of
+// with which the peer encrypts; 0 where they can't be found.
+var handshakeMessage, trafficSecret = offsetOf[bytes.Buffer]("hand"), offsetWithin[[]byte]("in", "trafficSecret")
+
+// offsetWithin is offsetOf for a field of a field that is a struct.
+func offsetWithin[T any](outer, inner string) uintptr {
+	of, ok := reflect.TypeFor[tls.Conn]().FieldByName(outer)
+	if !ok || of.Type.Kind() != reflect.Struct {
+		return 0
+	}
+	field, ok := of.Type.FieldByName(inner)
+	if !ok || field.Type != reflect.TypeFor[T]() {
+		return 0
+	}
+	return of.Offset + field.Offset
+}
+
 // trim lets go of the buffers of a connection that are empty. Nothing may be reading from it. What was
 // decrypted and not yet read keeps its memory.
 func trim(c *tls.Conn) {

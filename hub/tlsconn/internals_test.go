@@ -34,6 +34,13 @@ func TestTrim(t *testing.T) {
 	}
 }
 
+// So is what post knows of it.
+func TestPostIsFound(t *testing.T) {
+	assert.NotZero(t, handshakeMessage)
+	assert.NotZero(t, trafficSecret)
+	assert.Zero(t, offsetWithin[string]("in", "trafficSecret"), "of another type")
+}
+
 func TestOutgoing(t *testing.T) {
 	for name, suite := range map[string]uint16{"1.3": 0, "1.2": tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256} {
 		t.Run(name, func(t *testing.T) {

@@ -235,6 +235,7 @@ func (c *Conn) handshake() error {
 	if err == nil {
 		trim(c.secured)
 		c.state, c.keys = outgoing(c.secured)
+		c.wire.post = postOf(c.secured)
 	}
 	return err
 }

@@ -26,6 +26,7 @@ type wire struct {
 	net.Conn                             // which carries the records
 	slots    *slots                      // during the handshake; nil after it
 	tryRead  func(p []byte) (int, error) // during Conn.TryRead; of the goroutine that reads
+	post     post                        // after the handshake; of that goroutine, too
 
 	mu         sync.Mutex
 	direct     bool      // records are kept for AppendRecords
@@ -41,13 +42,19 @@ func (w *wire) NetConn() net.Conn { return w.Conn }
 
 // Read reads encrypted bytes: for TryRead without blocking, and otherwise as the connection does.
 func (w *wire) Read(p []byte) (int, error) {
+	if err := w.post.check(); err != nil {
+		return 0, err
+	}
 	if w.tryRead != nil {
-		return w.tryRead(p)
+		n, err := w.tryRead(p)
+		w.post.came(n)
+		return n, err
 	}
 	w.flushPending() // which was made of what was read just now
 	w.slots.leave()
 	n, err := w.Conn.Read(p)
 	w.slots.enter()
+	w.post.came(n)
 	return n, err
 }
 
