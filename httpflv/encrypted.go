@@ -13,6 +13,13 @@ import (
 // of it, in bytes: it has nothing to say.
 const maxIgnored = 64 << 10
 
+// Bounds on what one read may be of: with little in it TLS reads up to 16 records before, and all of them
+// cost.
+const (
+	minIgnored = 64  // bytes that a read counts as, at least
+	turnReads  = 100 // reads at a time; then it is the turn of others
+)
+
 // encryptedInput reads what the client of a body sends over TLS and ignores it. There are things in it
 // that TLS has to answer (a key update, RFC 8446 §4.6.3), and the client's end. Nobody reads from
 // viewers who are not encrypted: what becomes of them is seen when they are written to.
@@ -49,9 +56,14 @@ func (in *encryptedInput) begin(outlet *fanout.Outlet) {
 // run reads what there is.
 func (in *encryptedInput) run() {
 	var buf [512]byte
-	for in.ignored <= maxIgnored {
+	for reads := 0; in.ignored <= maxIgnored; reads++ {
+		if reads == turnReads {
+			in.source.Wake()
+			in.source.Wait(time.Time{})
+			return
+		}
 		n, err := in.source.TryRead(buf[:])
-		in.ignored += n
+		in.ignored += max(n, minIgnored)
 		if err == nil {
 			continue
 		}

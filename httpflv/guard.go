@@ -21,6 +21,10 @@ const (
 	// frameCost is what a frame counts besides its bytes: the answer to a ping costs a
 	// write of its own.
 	frameCost = 64
+	// closeBurst is how much is read, in bytes, of what a client sends behind what it was rejected for,
+	// to find its close frame: what is still on its way. Reading all that comes in closeWait would cost
+	// as much as what it was rejected for.
+	closeBurst = 1 << 20
 	// frameTimeout is how long a frame may take from its first byte to its last. Together
 	// with closeWait that is less than 5 s, after which the library would drop the
 	// connection in the middle of a control frame without a close frame.
@@ -186,8 +190,10 @@ func (s *socket) keepAhead(p []byte) {
 func (s *socket) reject(reason string) error {
 	s.Write(appendClose(nil, statusPolicyViolation, reason))
 	s.Conn.SetReadDeadline(time.Now().Add(closeWait))
-	for buf := make([]byte, socketBuffer); !s.guard.closeCame; {
+	buf, left := make([]byte, socketBuffer), closeBurst
+	for !s.guard.closeCame && left > 0 {
 		n, err := s.readAhead(buf)
+		left -= n
 		if err != nil {
 			break
 		}

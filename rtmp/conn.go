@@ -141,7 +141,7 @@ func (c *conn) receive(p []byte, deadline, now time.Time) (n int, err error) {
 		return 0, errParked
 	default:
 		n, err = c.polled.TryRead(p)
-		c.spent += n
+		c.spent += max(n, minRead)
 		if n == 0 && err != nil && isTimeout(err) {
 			c.wakeAt = deadline
 			return 0, errParked

@@ -39,6 +39,9 @@ var errParked = chunk.ErrNothing
 const (
 	turnBytes    = 256 << 10
 	turnMessages = 500
+	// minRead is how many bytes a read counts as, at least: of TLS it may have read many records that
+	// hold little or nothing.
+	minRead = 128
 )
 
 // park ends a turn.
