@@ -141,7 +141,7 @@ func permissions(publishing bool) string {
 
 // statusFault returns what a status of RTMP means.
 func (t *tester) statusFault(w *way, status *rtmp.StatusError, publishing bool) fault {
-	said := cmp.Or(status.Code, "an error")
+	said := cmp.Or(t.clean(status.Code), "an error")
 	if status.Description != "" {
 		said += ", \"" + t.clean(status.Description) + "\""
 	}

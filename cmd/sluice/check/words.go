@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -39,12 +40,11 @@ func (t *tester) clean(text string) string {
 			text = strings.NewReplacer(secret, "…", url.QueryEscape(secret), "…", url.PathEscape(secret), "…").Replace(text)
 		}
 	}
-	if i := strings.Index(text, "sign="); i >= 0 {
-		rest := strings.TrimLeft(text[i+len("sign="):], "0123456789abcdef")
-		text = text[:i] + "sign=…" + rest
-	}
-	return printable(text)
+	return printable(signature.ReplaceAllString(text, "sign=…"))
 }
+
+// signature matches the one of a signed address.
+var signature = regexp.MustCompile("sign=[0-9a-f]*")
 
 // isPage reports whether an answer is one for people or programs, and no stream.
 func isPage(answer *http.Response) bool {

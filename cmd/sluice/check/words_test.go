@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"sluice/rtmp"
 )
 
 // The document has each word of a fault, and no other.
@@ -46,4 +48,18 @@ func TestWordsAreDocumented(t *testing.T) {
 	}
 	used["denied-publish"], used["denied-watch"] = true, true // chosen by the role
 	assert.Equal(t, used, documented)
+}
+
+// What a server says is no order for a terminal, in whatever it says it, and repeats no secret.
+func TestServersCannotDriveATerminal(t *testing.T) {
+	tester := &tester{options: options{publishKey: "secret key"}}
+	for _, code := range []string{rtmp.CodeConnectRejected, rtmp.CodePublishBadName, "x"} {
+		said := tester.statusFault(&way{}, &rtmp.StatusError{
+			Code: code, Description: "\x1b]0;owned\a sign=0af, secret%20key, sign=1be",
+		}, true).Sentence
+		assert.NotRegexp(t, `[[:cntrl:]]|0af|1be|secret.*key`, said)
+		assert.Contains(t, said, code)
+	}
+	said := tester.statusFault(&way{}, &rtmp.StatusError{Code: "\x1b[31mred secret key"}, true).Sentence
+	assert.Contains(t, said, "([31mred …)")
 }
