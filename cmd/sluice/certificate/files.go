@@ -2,6 +2,7 @@ package certificate
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -12,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -201,7 +203,7 @@ func (e *fileError) Unwrap() error { return e.err }
 func readFile(path string) (text []byte, err error) {
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("is not a file") // to open a named pipe would wait for who writes it
+		err = errNoFile // to open a named pipe would wait for who writes it
 	}
 	if err == nil {
 		text, err = readBounded(path)
@@ -223,11 +225,14 @@ func readFile(path string) (text []byte, err error) {
 
 // readBounded reads what is in a file, and of a larger one than may be one byte more than that.
 func readBounded(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // it may have become a named pipe since
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, cmp.Or(err, errNoFile)
+	}
 	return io.ReadAll(io.LimitReader(f, maxFile+1))
 }
 
@@ -235,6 +240,7 @@ func readBounded(path string) ([]byte, error) {
 var (
 	errTruncated = errors.New("its end is missing, or damaged: a block of PEM has begun and is none")
 	errOtherKey  = errors.New("the key is that of another certificate, or one of them is still to be replaced")
+	errNoFile    = errors.New("is not a file")
 	errEncrypted = errors.New("its key is encrypted with a passphrase; it must be stored without one")
 )
 
