@@ -116,7 +116,8 @@ func TestClientFloods(t *testing.T) {
 				}
 				h.log.wait(t, "session ends", "protocol=ws-flv", `reason="protocol error"`)
 				<-ended
-				assert.Less(t, sent, closeBurst+12<<20, "it is not read for as long as it may take to leave") // 12 MB for what waits in sockets
+				// 12 MB may wait in sockets.
+				assert.Less(t, sent, closeBurst+12<<20, "it is not read for as long as it may take to leave")
 				if reads && c.code != 1006 { // a reset overtakes what it has not read
 					assert.Equal(t, "1008 the client says too much", fmt.Sprint(c.code, " ", c.reason))
 				}
