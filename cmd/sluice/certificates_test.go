@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -14,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -109,27 +109,41 @@ func TestFromNothingToAPicture(t *testing.T) {
 	}
 }
 
-// A certificate is replaced under viewers, of whom none notices; who joins afterwards gets the new one.
-// Before that files come and go that are of no use. With SLUICE_TEST_LONG=1 it is under 1,000 viewers.
+// A certificate is replaced under viewers, of whom none misses a frame; who joins afterwards gets the new
+// one. Before that files come and go that are of no use, as certbot and Kubernetes would put them there,
+// by a link, and it is told once each why. With SLUICE_TEST_LONG=1 it is under 1,000 viewers.
 func TestReplacedUnderViewers(t *testing.T) {
-	viewers := 40
+	viewers, duration := 40, 4*time.Second
 	if os.Getenv("SLUICE_TEST_LONG") != "" {
-		viewers = 1000
+		viewers, duration = 1000, 40*time.Second
 	}
-	old, next := certificateFile(t), certificateFile(t)
-	text := make(map[string][]byte)
-	for _, path := range []string{old, next} {
+	s := &secureServer{roots: x509.NewCertPool()}
+	leaf, text := make(map[string][]byte), make(map[string][]byte) // of a certificate, and of its file
+	for _, name := range []string{"old", "next"} {
 		var err error
-		text[path], err = os.ReadFile(path)
+		text[name], err = os.ReadFile(certificateFile(t))
 		require.NoError(t, err)
+		block, _ := pem.Decode(text[name])
+		leaf[name] = block.Bytes
+		s.roots.AppendCertsFromPEM(text[name])
 	}
-	path := filepath.Join(t.TempDir(), "live.pem")
-	put := func(text []byte) {
-		require.NoError(t, os.WriteFile(path+".new", text, 0o600))
-		require.NoError(t, os.Rename(path+".new", path))
+	root := t.TempDir()
+	for folder, of := range map[string][2][]byte{
+		"old": {text["old"], text["old"]}, "next": {text["next"], text["next"]},
+		"half": {text["next"][:300], text["next"]}, "mismatched": {text["next"], text["old"]},
+	} {
+		require.NoError(t, os.Mkdir(filepath.Join(root, folder), 0o700))
+		for i, name := range []string{"cert.pem", "key.pem"} {
+			require.NoError(t, os.WriteFile(filepath.Join(root, folder, name), of[i], 0o600))
+		}
 	}
-	put(text[old])
-	cmd := command(t, "SLUICE_HTTPS_ADDR=127.0.0.1:0", "SLUICE_TLS_CERT="+path, "SLUICE_TLS_KEY="+path, "SLUICE_DEMO=true")
+	swap := func(to string) {
+		require.NoError(t, os.Symlink(to, filepath.Join(root, "new")))
+		require.NoError(t, os.Rename(filepath.Join(root, "new"), filepath.Join(root, "live")))
+	}
+	swap("old")
+	cmd := command(t, "SLUICE_HTTPS_ADDR=127.0.0.1:0", "SLUICE_RTMPS_ADDR=127.0.0.1:0", "SLUICE_MAX_LAG=1m", "SLUICE_PUBLISHER_GRACE=0",
+		"SLUICE_TLS_CERT="+filepath.Join(root, "live", "cert.pem"), "SLUICE_TLS_KEY="+filepath.Join(root, "live", "key.pem"))
 	out := newOutput()
 	cmd.Stdout, cmd.Stderr = out, out
 	require.NoError(t, cmd.Start())
@@ -137,55 +151,69 @@ func TestReplacedUnderViewers(t *testing.T) {
 		cmd.Process.Signal(syscall.SIGTERM)
 		assert.NoError(t, cmd.Wait(), "exit code 0")
 	}()
-	addr := out.find(t, ` https://(127\.0\.0\.1:\d+)/`)[1]
-	watch := func() *tls.Conn { // by HTTP/1.1, so that it is on the pumps
-		conn, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true, ServerName: "x.example"})
-		require.NoError(t, err)
-		conn.SetDeadline(time.Now().Add(2 * patience))
-		_, err = fmt.Fprintf(conn, "GET /live/demo.flv HTTP/1.1\r\nHost: x\r\n\r\n")
-		require.NoError(t, err)
-		return conn
+	for scheme, addr := range map[string]*string{"rtmp": &s.rtmp, "rtmps": &s.rtmps, "http": &s.http, "https": &s.https} {
+		*addr = out.find(t, ` `+scheme+`://(127\.0\.0\.1:\d+)/`)[1]
 	}
-	serves := func(conn *tls.Conn) string {
-		block, _ := pem.Decode(text[old])
-		if bytes.Equal(conn.ConnectionState().PeerCertificates[0].Raw, block.Bytes) {
-			return "old"
+
+	l := newLoad(duration)
+	publisher, err := from(net.IPv4(127, 0, 0, 1)).Publish(t.Context(), "rtmp://"+s.rtmp+"/live/load")
+	require.NoError(t, err)
+	defer publisher.Close()
+	require.NoError(t, publisher.WriteTags(append(madeHeader(), l.frames[0])))
+	done := make(chan struct{}) // the last step
+	published := make(chan error, 1)
+	go func() {
+		began := time.Now()
+		for i, frame := range l.frames[1:] {
+			if i == len(l.frames)/2 {
+				<-done
+			}
+			time.Sleep(time.Until(began.Add(time.Duration(frame.Timestamp) * time.Millisecond))) // as an encoder does
+			if err := publisher.WriteTag(frame); err != nil {
+				published <- err
+				return
+			}
 		}
-		return "new"
-	}
-	var conns []*tls.Conn
-	for range viewers {
-		conns = append(conns, watch())
-	}
-	told := 0
-	for _, step := range []struct {
-		text []byte
-		log  string
-		want string
-	}{
-		{text[next][:len(text[next])-40], "its end is missing", "old"},
-		{[]byte("nonsense"), "no PEM data|find any PEM data", "old"},
-		{text[next], "certificate replaced", "new"},
-	} {
-		put(step.text)
-		require.NoError(t, cmd.Process.Signal(syscall.SIGHUP))
-		out.find(t, step.log)
-		told++
-		out.find(t, fmt.Sprintf(`(?s)(certificates were read again.*){%d}`, told))
-		conn := watch()
-		assert.Equal(t, step.want, serves(conn))
-		conns = append(conns, conn)
-	}
-	var watching sync.WaitGroup
-	for _, conn := range conns {
+		published <- publisher.Close()
+	}()
+
+	joins, watching := s.joins(t), new(sync.WaitGroup)
+	watch := func(protocol string) {
+		v, err := joins[protocol](t.Context())
+		require.NoError(t, err, protocol)
 		watching.Go(func() {
-			defer conn.Close()
-			// More than was under way when it was replaced.
-			n, err := io.CopyN(io.Discard, conn, 128<<10)
-			assert.NoError(t, err, "after %d bytes", n)
+			defer v.close()
+			assert.NoError(t, l.check(v.next, 0), protocol)
 		})
 	}
+	protocols := []string{"https", "wss", "rtmps", "HTTP/2"}
+	for i := range viewers {
+		watch(protocols[i%len(protocols)])
+	}
+	began, changes := time.Now(), regexp.MustCompile(`"the certificate is not replaced|"certificate replaced"`)
+	for i, step := range []struct{ to, log, want string }{
+		{"half", "its end is missing", "old"},
+		{"mismatched", "the key is that of another certificate", "old"},
+		{"nowhere", "no such file", "old"},
+		{"next", "certificate replaced", "next"},
+	} {
+		swap(step.to)
+		require.NoError(t, cmd.Process.Signal(syscall.SIGHUP))
+		out.find(t, fmt.Sprintf(`(?s)(certificates were read again.*){%d}`, i+1))
+		assert.Len(t, changes.FindAllString(out.String(), -1), i+1, "once: %s", out)
+		out.find(t, step.log)
+		for _, addr := range []string{s.https, s.rtmps} {
+			assert.Equal(t, leaf[step.want], s.dialTLS(t, addr).ConnectionState().PeerCertificates[0].Raw, step.to)
+		}
+		for _, protocol := range protocols {
+			watch(protocol)
+		}
+	}
+	t.Logf("replaced within %v", time.Since(began))
+	close(done)
+	require.NoError(t, <-published)
 	watching.Wait()
+	t.Logf("%d frames in order", l.tags.Load())
 }
 
 func TestShownCertificates(t *testing.T) {

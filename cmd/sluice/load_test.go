@@ -80,6 +80,17 @@ type load struct {
 	tags    atomic.Int64
 }
 
+// newLoad returns a stream for viewers that check what they get of it.
+func newLoad(d time.Duration) *load {
+	l := &load{frames: stream200k.frames(d)}
+	for i, frame := range l.frames {
+		if isKeyFrame(frame) {
+			l.keys = append(l.keys, i)
+		}
+	}
+	return l
+}
+
 // firstGOP is how long the stream has been live when the first viewer joins.
 const firstGOP = 2500 * time.Millisecond
 

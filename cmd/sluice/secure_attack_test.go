@@ -172,12 +172,7 @@ var tlsAttacks = map[string]func(a *attacker){
 // and who comes gets in.
 func TestTLSUnderAttack(t *testing.T) {
 	svc, s := startSecureService(t, nil, "SLUICE_MAX_LAG=1m", "SLUICE_PUBLISHER_GRACE=0")
-	l := &load{frames: stream200k.frames(8 * time.Second)}
-	for i, frame := range l.frames {
-		if isKeyFrame(frame) {
-			l.keys = append(l.keys, i)
-		}
-	}
+	l := newLoad(8 * time.Second)
 	publisher, err := from(net.IPv4(127, 0, 0, 1)).Publish(t.Context(), "rtmp://"+s.rtmp+"/live/load")
 	require.NoError(t, err)
 	defer publisher.Close()
