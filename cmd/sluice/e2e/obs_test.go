@@ -190,3 +190,36 @@ func TestOBS(t *testing.T) {
 		})
 	}
 }
+
+// OBS publishes over rtmps to a server whose certificate its machine trusts, and sends nothing to one that
+// it does not.
+func TestOBSOverTLS(t *testing.T) {
+	inNewer(t, false, nil, "obs")
+	i := newIdentity(t)
+	secure := i.serve(t)
+	s := secure.in(t)
+	s.rtmp = secure.rtmps
+	o := s.startOBS("obs_x264", "live", "obs?token=abc")
+	o.ask("StartStream")
+	until(t, "OBS does not trust it", func() bool { return strings.Contains(o.said.String(), "Cert verify failed") })
+	assert.Empty(t, s.streams())
+
+	text, err := os.ReadFile(i.file)
+	require.NoError(t, err)
+	trusted := filepath.Join(os.Getenv(newerRoot), "etc/ssl/certs/sluice-e2e.pem")
+	require.NoError(t, os.WriteFile(trusted, text, 0o644))
+	t.Cleanup(func() { os.Remove(trusted) })
+	o.ask("StartStream")
+	s.until("live/obs", "live with its tracks", func(st stream) bool {
+		return st.State == "live" && st.Video != nil && st.Audio != nil
+	})
+	p := openPlayersOn(t, i.start, browse(t, i.trusted()))
+	for _, scheme := range []string{"https", "wss"} {
+		p.playURL(scheme, "mpegts", scheme+"://"+secure.https+"/live/obs.flv")
+	}
+	for _, scheme := range []string{"https", "wss"} {
+		p.wait(scheme, "p.picture && p.time > 3 && p.frames > 60 && p.width === 640")
+	}
+	o.ask("StopStream")
+	o.kill()
+}
