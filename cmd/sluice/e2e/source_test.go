@@ -13,6 +13,7 @@ type source struct {
 	silent bool
 	sound  string // codec: aac or libmp3lame, the former without saying
 	offset string // of the encoder's clock, in seconds: where its timestamps start
+	by     string // which ffmpeg publishes, the one in the path without saying
 }
 
 // rate is pictures in a second; gop is how many of them lie between key frames.
@@ -72,5 +73,9 @@ func (s *server) tryPublish(key string, src source) *process {
 	if query != "" {
 		query = "?" + query
 	}
-	return start(s.t, "ffmpeg", append(args, "-f", "flv", s.rtmpURL(url)+query)...)
+	by := src.by
+	if by == "" {
+		by = "ffmpeg"
+	}
+	return start(s.t, by, append(args, "-f", "flv", s.rtmpURL(url)+query)...)
 }
