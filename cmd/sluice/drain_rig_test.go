@@ -1,5 +1,7 @@
 //go:build unix
 
+//lint:file-ignore SA1019 the WebSocket library is given, and final at this version.
+
 package main
 
 import (
@@ -16,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"nhooyr.io/websocket"
 
 	"sluice/flv"
 	"sluice/rtmp"
@@ -233,4 +236,48 @@ func isClosed(err error) bool {
 	op := (*net.OpError)(nil)
 	refused := (*rtmp.StatusError)(nil)
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &op) || errors.As(err, &refused)
+}
+
+// stayingViewer is one that cannot move.
+type stayingViewer struct {
+	name   string // of its protocol
+	frames []int
+	end    error
+	ended  chan struct{}
+}
+
+// stay reads what a viewer gets until that ends.
+func stay(name string, v testViewer) *stayingViewer {
+	s := &stayingViewer{name: name, ended: make(chan struct{})}
+	go func() {
+		defer close(s.ended)
+		defer v.close()
+		for s.end == nil {
+			var tag flv.Tag
+			if tag, s.end = v.next(); s.end == nil {
+				if n, ok := countOf(tag); ok {
+					s.frames = append(s.frames, n)
+				}
+			}
+		}
+	}()
+	return s
+}
+
+// hasSeenAll says that it was ended properly, after the last frame that the server had, and had all
+// since it came.
+func (s *stayingViewer) hasSeenAll(t *testing.T, last int) {
+	t.Helper()
+	<-s.ended
+	if s.name == "ws-flv" || s.name == "wss" {
+		assert.Equal(t, websocket.StatusGoingAway, websocket.CloseStatus(s.end), s.end)
+	} else {
+		assert.ErrorIs(t, s.end, io.EOF, s.name)
+		assert.NotErrorIs(t, s.end, io.ErrUnexpectedEOF, s.name)
+	}
+	if !assert.NotEmpty(t, s.frames, s.name) {
+		return
+	}
+	assert.Equal(t, last, s.frames[len(s.frames)-1], "%s: the whole stream", s.name)
+	assert.Len(t, s.frames, last-s.frames[0]+1, "%s: nothing missing", s.name)
 }

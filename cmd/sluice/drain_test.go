@@ -1,7 +1,5 @@
 //go:build unix
 
-//lint:file-ignore SA1019 the WebSocket library is given, and final at this version.
-
 package main
 
 import (
@@ -17,14 +15,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"nhooyr.io/websocket"
 
 	"sluice/hub"
 	"sluice/rtmp"
@@ -240,32 +236,12 @@ func TestDrainUnderLoad(t *testing.T) {
 	for range movers {
 		moving = append(moving, playMoving(t, "rtmp://"+p.rtmp+"/live/x", nil))
 	}
-	type staying struct {
-		name   string
-		frames []int
-		end    error
-	}
-	var viewers []*staying
-	var reading sync.WaitGroup
+	var viewers []*stayingViewer
 	for _, protocol := range protocols {
 		for range others {
 			v, err := protocol.join(t.Context(), p, "x")
 			require.NoError(t, err)
-			s := &staying{name: protocol.name}
-			viewers = append(viewers, s)
-			reading.Go(func() {
-				defer v.close()
-				for {
-					tag, err := v.next()
-					if err != nil {
-						s.end = err
-						return
-					}
-					if n, ok := countOf(tag); ok {
-						s.frames = append(s.frames, n)
-					}
-				}
-			})
+			viewers = append(viewers, stay(protocol.name, v))
 		}
 	}
 	until(t, "all show something", func() bool {
@@ -278,7 +254,6 @@ func TestDrainUnderLoad(t *testing.T) {
 	assert.Equal(t, exitOK, <-code)
 	took := time.Since(began)
 	assert.Less(t, took, drainTimeout)
-	reading.Wait()
 	until(t, "all show something of the second", func() bool {
 		return !slices.ContainsFunc(moving, func(m *movingPlayer) bool { _, new := m.frames(); return new < 10 })
 	})
@@ -298,13 +273,7 @@ func TestDrainUnderLoad(t *testing.T) {
 	slices.Sort(gaps)
 	slices.Sort(stalls)
 	for _, v := range viewers {
-		if v.name == "ws-flv" {
-			assert.Equal(t, websocket.StatusGoingAway, websocket.CloseStatus(v.end), v.end)
-		} else {
-			assert.ErrorIs(t, v.end, io.EOF, v.name)
-			assert.NotErrorIs(t, v.end, io.ErrUnexpectedEOF, v.name)
-		}
-		assert.Equal(t, last, v.frames[len(v.frames)-1], "the whole stream")
+		v.hasSeenAll(t, last)
 	}
 	assert.Contains(t, first.String(), fmt.Sprintf(`msg="clients were asked to reconnect" asked=%d left=%[1]d`, movers+1))
 	assert.NotContains(t, first.String(), "not everybody ended in time")
@@ -313,7 +282,8 @@ func TestDrainUnderLoad(t *testing.T) {
 		gaps[len(gaps)/2], gaps[len(gaps)-1], stalls[len(stalls)/2], stalls[len(stalls)-1])
 }
 
-// Encrypted clients move as others do, from rtmps to rtmps, and those in clear with them.
+// Encrypted clients move as others do, from rtmps to rtmps, and those in clear with them; viewers that
+// cannot move are ended properly over each protocol.
 func TestDrainOfEncryptedClients(t *testing.T) {
 	second := startSecure(t, "SLUICE_LOG_LEVEL=warn")
 	first := startSecure(t, "SLUICE_DRAIN_URL=rtmps://"+second.rtmps)
@@ -323,10 +293,16 @@ func TestDrainOfEncryptedClients(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, roots.AppendCertsFromPEM(text))
 	}
-	publisher := publishMoving(t, "rtmps://"+first.rtmps+"/live/x", roots)
+	publisher := publishMoving(t, "rtmps://"+first.rtmps+"/live/load", roots)
 	var moving []*movingPlayer
 	for _, url := range []string{"rtmps://" + first.rtmps, "rtmps://" + first.rtmps, "rtmp://" + first.rtmp} {
-		moving = append(moving, playMoving(t, url+"/live/x", roots))
+		moving = append(moving, playMoving(t, url+"/live/load", roots))
+	}
+	var viewers []*stayingViewer
+	for name, join := range first.joins(t) {
+		v, err := join(t.Context())
+		require.NoError(t, err, name)
+		viewers = append(viewers, stay(name, v))
 	}
 	showing := func(second bool) func() bool {
 		return func() bool {
@@ -342,10 +318,15 @@ func TestDrainOfEncryptedClients(t *testing.T) {
 	require.NoError(t, publisher.end())
 	assert.Equal(t, 1, publisher.moved)
 	assert.Equal(t, exitOK, second.stop())
+	last := 0
 	for _, m := range moving {
 		<-m.ended
 		media, _ := m.gap(t)
 		assert.LessOrEqual(t, media, countedGOP*countedStep*time.Millisecond, "it goes on within a GOP")
+		last = max(last, m.old[len(m.old)-1].n)
+	}
+	for _, v := range viewers {
+		v.hasSeenAll(t, last)
 	}
 	assert.Contains(t, first.out.String(), "asked=4 left=4")
 }
