@@ -113,6 +113,20 @@ var tlsAttacks = map[string]func(a *attacker){
 			conn.NetConn().Close()
 		}
 	},
+	"renegotiation": func(a *attacker) {
+		cmd := exec.CommandContext(a, "openssl", "s_client", "-bind", a.ip.String()+":0", "-connect", a.https, "-tls1_2", "-quiet", "-no_ign_eof")
+		cmd.Stdin, cmd.WaitDelay = strings.NewReader("R\n"), patience
+		if cmd.Run() != nil && cmd.ProcessState == nil {
+			<-a.Done() // there is no openssl
+		}
+	},
+	"PROXY within TLS": func(a *attacker) {
+		if conn := a.secure(alpnHTTP1); conn != nil {
+			io.WriteString(conn, "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET /live/load.flv HTTP/1.1\r\nHost: x\r\n\r\n")
+			io.Copy(io.Discard, conn)
+			conn.Close()
+		}
+	},
 	"rapid reset": func(a *attacker) {
 		f, conn := a.frames()
 		if f == nil {
