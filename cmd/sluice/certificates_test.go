@@ -78,7 +78,7 @@ func TestFromNothingToAPicture(t *testing.T) {
 			authority.Ask(t, plain, secure)
 
 			client := namedClient(t, "stream.example", authority.Roots)
-			picture := make([]byte, 1000)
+			picture := make([]byte, 30_000)
 			require.Eventually(t, func() bool {
 				res, err := client.Get("https://" + https + "/live/demo.flv")
 				if err != nil {
@@ -88,7 +88,10 @@ func TestFromNothingToAPicture(t *testing.T) {
 				_, err = io.ReadFull(res.Body, picture)
 				return assert.NoError(t, err)
 			}, patience, 20*time.Millisecond, "%s", out)
-			assert.Equal(t, "FLV", string(picture[:3]))
+			file := filepath.Join(t.TempDir(), "picture.flv")
+			require.NoError(t, os.WriteFile(file, picture, 0o600))
+			shown, complaints := runs(t, "ffmpeg", "ffmpeg", "-v", "fatal", "-i", file, "-frames:v", "1", "-f", "image2pipe", "-c:v", "png", "-")
+			assert.Contains(t, shown, "PNG", complaints)
 
 			_, err := namedClient(t, "stranger.example", authority.Roots).Get("https://" + https + "/")
 			assert.ErrorContains(t, err, "unrecognized name")
@@ -113,7 +116,7 @@ func TestFromNothingToAPicture(t *testing.T) {
 // one. Before that files come and go that are of no use, as certbot and Kubernetes would put them there,
 // by a link, and it is told once each why. With SLUICE_TEST_LONG=1 it is under 1,000 viewers.
 func TestReplacedUnderViewers(t *testing.T) {
-	viewers, duration := 40, 4*time.Second
+	viewers, duration := 40, 3*time.Second
 	if os.Getenv("SLUICE_TEST_LONG") != "" {
 		viewers, duration = 1000, 40*time.Second
 	}
