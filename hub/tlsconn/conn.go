@@ -31,8 +31,8 @@ type Conn struct {
 	*secured
 	wire    wire
 	reading sync.Mutex // held during Read and TryRead
-	// state and keys are where it keeps what it encrypts with, as found after the handshake.
-	state, keys area
+	// cipher and keys are where it has what it encrypts with, as found after the handshake.
+	cipher, keys area
 }
 
 // secured lets a Conn have the methods of *tls.Conn, and not the field.

@@ -63,21 +63,33 @@ type area struct {
 // cacheLine is how much memory comes into a processor's cache at once, in bytes.
 const cacheLine = 64
 
-// outgoing returns where a connection whose handshake is done keeps what it encrypts with: its state
-// within the tls.Conn, and the keys. They are empty where that can't be found.
-func outgoing(c *tls.Conn) (state, keys area) {
-	conn := reflect.ValueOf(c).Elem()
-	out := conn.FieldByName("out")
-	if out.Kind() != reflect.Struct {
-		return area{}, area{}
+// sendOffset, sendSize and callOffset say where a tls.Conn has the state of what it sends, and that of
+// calls of Write; 0 where that can't be found.
+var (
+	sendOffset, sendSize = placeOf("out")
+	callOffset, _        = placeOf("activeCall")
+)
+
+func placeOf(name string) (offset, size uintptr) {
+	field, ok := reflect.TypeFor[tls.Conn]().FieldByName(name)
+	if !ok {
+		return 0, 0
 	}
-	state = area{out.Addr().UnsafePointer(), out.Type().Size()}
-	cipher := pointedTo(out, "cipher") // which counts records, and has the cipher itself
-	aead := pointedTo(cipher, "aead")
-	if aead.IsValid() {
-		keys = area{aead.Addr().UnsafePointer(), aead.Type().Size()}
+	return field.Offset, field.Type.Size()
+}
+
+// outgoing returns where a connection whose handshake is done has its cipher, which counts records, and
+// the keys of that. They are empty where that can't be found.
+func outgoing(c *tls.Conn) (cipher, keys area) {
+	found := pointedTo(reflect.ValueOf(c).Elem().FieldByName("out"), "cipher")
+	return areaOf(found), areaOf(pointedTo(found, "aead"))
+}
+
+func areaOf(v reflect.Value) area {
+	if !v.IsValid() {
+		return area{}
 	}
-	return state, keys
+	return area{v.Addr().UnsafePointer(), v.Type().Size()}
 }
 
 // pointedTo returns what the pointer points to that is in a field, which is an interface, of a struct.

@@ -234,7 +234,7 @@ func (c *Conn) handshake() error {
 	c.wire.slots = nil
 	if err == nil {
 		trim(c.secured)
-		c.state, c.keys = outgoing(c.secured)
+		c.cipher, c.keys = outgoing(c.secured)
 		c.wire.post = postOf(c.secured)
 	}
 	return err
