@@ -48,9 +48,12 @@ function play(name, lib, url) {
   p.player.play().catch((e) => p.errors.push(String(e)));
 }
 
-// again plays what has ended from its beginning.
+// again plays what has ended from its beginning: in sight, since a browser draws a video out of sight a few times
+// a second only, and skips what it has not decoded by then, and at half the speed.
 function again(name) {
   const { video } = players[name];
+  video.scrollIntoView();
+  video.playbackRate = 0.5;
   video.currentTime = 0;
   video.play();
 }
