@@ -281,6 +281,9 @@ func TestMemoryOfDownloads(t *testing.T) {
 	if raceDetector {
 		t.Skip("left out: the race detector takes memory of its own")
 	}
+	if os.Getenv("SLUICE_TEST_TLS") != "" {
+		t.Skip("the clients, which are in this process, take memory for TLS as well")
+	}
 	h := newRig(t)
 	h.large(demo, firstID)
 	measure := func() uint64 {
