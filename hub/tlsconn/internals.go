@@ -10,36 +10,44 @@ import (
 // What this file knows of crypto/tls is not promised by it. It looks whether that is so before it makes
 // use of it; where it is not, all goes on at a higher cost, and the tests of this file fail.
 
+// placeOf returns where a field stands in a tls.Conn, or one of a field that is a struct, and its type;
+// 0 and nil if there is none.
+func placeOf(path ...string) (offset uintptr, t reflect.Type) {
+	t = reflect.TypeFor[tls.Conn]()
+	for _, name := range path {
+		if t.Kind() != reflect.Struct {
+			return 0, nil
+		}
+		field, ok := t.FieldByName(name)
+		if !ok {
+			return 0, nil
+		}
+		offset, t = offset+field.Offset, field.Type
+	}
+	return offset, t
+}
+
+// offsetOf is placeOf for a field of type T, 0 if it has another one.
+func offsetOf[T any](path ...string) uintptr {
+	offset, t := placeOf(path...)
+	if t != reflect.TypeFor[T]() {
+		return 0
+	}
+	return offset
+}
+
+// Where a tls.Conn has what this package looks at; 0 where that can't be found.
+var (
+	handshakeMessage = offsetOf[bytes.Buffer]("hand")          // what came of one, until it is whole
+	trafficSecret    = offsetOf[[]byte]("in", "trafficSecret") // that the keys are made of with which the peer encrypts
+	sendOffset, send = placeOf("out")                          // the state of what it sends
+	callOffset, _    = placeOf("activeCall")                   // that of calls of Write
+)
+
 // crypto/tls keeps two buffers of what came, which have grown with the handshake to some 3.5 KB and are
 // empty from then on with viewers, who say nothing: half of what such a connection costs. It has no way
 // to let go of them.
-var buffers = []uintptr{offsetOf[bytes.Buffer]("rawInput"), offsetOf[bytes.Buffer]("hand")}
-
-// offsetOf returns where a field of a type stands in a tls.Conn, 0 if there is none of that name and type.
-func offsetOf[T any](name string) uintptr {
-	field, ok := reflect.TypeFor[tls.Conn]().FieldByName(name)
-	if !ok || field.Type != reflect.TypeFor[T]() {
-		return 0
-	}
-	return field.Offset
-}
-
-// What is kept of a message of the handshake until it is whole, and the secret that the keys are made of
-// with which the peer encrypts; 0 where they can't be found.
-var handshakeMessage, trafficSecret = offsetOf[bytes.Buffer]("hand"), offsetWithin[[]byte]("in", "trafficSecret")
-
-// offsetWithin is offsetOf for a field of a field that is a struct.
-func offsetWithin[T any](outer, inner string) uintptr {
-	of, ok := reflect.TypeFor[tls.Conn]().FieldByName(outer)
-	if !ok || of.Type.Kind() != reflect.Struct {
-		return 0
-	}
-	field, ok := of.Type.FieldByName(inner)
-	if !ok || field.Type != reflect.TypeFor[T]() {
-		return 0
-	}
-	return of.Offset + field.Offset
-}
+var buffers = []uintptr{offsetOf[bytes.Buffer]("rawInput"), handshakeMessage}
 
 // trim lets go of the buffers of a connection that are empty. Nothing may be reading from it. What was
 // decrypted and not yet read keeps its memory.
@@ -63,19 +71,14 @@ type area struct {
 // cacheLine is how much memory comes into a processor's cache at once, in bytes.
 const cacheLine = 64
 
-// sendOffset, sendSize and callOffset say where a tls.Conn has the state of what it sends, and that of
-// calls of Write; 0 where that can't be found.
-var (
-	sendOffset, sendSize = placeOf("out")
-	callOffset, _        = placeOf("activeCall")
-)
+// sendSize is how large that state is, in bytes.
+var sendSize = sizeOf(send)
 
-func placeOf(name string) (offset, size uintptr) {
-	field, ok := reflect.TypeFor[tls.Conn]().FieldByName(name)
-	if !ok {
-		return 0, 0
+func sizeOf(t reflect.Type) uintptr {
+	if t == nil {
+		return 0
 	}
-	return field.Offset, field.Type.Size()
+	return t.Size()
 }
 
 // outgoing returns where a connection whose handshake is done has its cipher, which counts records, and

@@ -38,7 +38,7 @@ func TestTrim(t *testing.T) {
 func TestPostIsFound(t *testing.T) {
 	assert.NotZero(t, handshakeMessage)
 	assert.NotZero(t, trafficSecret)
-	assert.Zero(t, offsetWithin[string]("in", "trafficSecret"), "of another type")
+	assert.Zero(t, offsetOf[string]("in", "trafficSecret"), "of another type")
 }
 
 func TestOutgoing(t *testing.T) {
