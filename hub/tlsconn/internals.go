@@ -71,7 +71,7 @@ type area struct {
 // cacheLine is how much memory comes into a processor's cache at once, in bytes.
 const cacheLine = 64
 
-// sendSize is how large that state is, in bytes.
+// sendSize is the size of what stands at sendOffset, in bytes.
 var sendSize = sizeOf(send)
 
 func sizeOf(t reflect.Type) uintptr {
