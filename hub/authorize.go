@@ -98,6 +98,8 @@ func (s *Session) recheck() *Refusal {
 		return why
 	case s.hub.refuses.Load():
 		return errShuttingDown
+	case s.hub.cfg.Node != "" && pathHas(s.appear.Value().path, s.hub.cfg.Node):
+		return errLoop
 	case s.hub.cfg.Recheck == nil:
 		return nil
 	}

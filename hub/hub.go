@@ -66,6 +66,13 @@ type Config struct {
 	// AuthorizeTimeout bounds the wait for its answer, the time in the queue included:
 	// 10 s if 0.
 	AuthorizeTimeout time.Duration
+	// Locate is asked when a viewer waits for a stream that nobody publishes: for how long it is
+	// worth waiting because whoever is told EventWanted may bring it; 0 for no longer than
+	// ViewerWait. It returns at once and calls nothing of the hub. It may be nil.
+	Locate func(Key) time.Duration
+	// Node is the id of this server among servers that relay streams to each other: whoever
+	// comes by way of it, and what it has sent, is refused with ReasonLoop. See ParsePath.
+	Node string
 	// Recheck looks once more at a session that has just entered its stream, or begun to play
 	// a recording: what a policy knows by itself may have changed since it was asked. Its error
 	// ends the session, with ReasonKicked unless it is a *Refusal. It returns at once and calls

@@ -103,6 +103,16 @@ func (m metadata) number(name string) float64 {
 	return 0
 }
 
+// text returns a property that is a text, empty if it is none.
+func (m metadata) text(name string) string {
+	for _, p := range m {
+		if text, ok := p.value.(string); ok && p.name == name {
+			return text
+		}
+	}
+	return ""
+}
+
 func (m metadata) has(name string) bool {
 	return slices.ContainsFunc(m, func(p property) bool { return p.name == name })
 }

@@ -11,6 +11,10 @@ import (
 
 // PublishOptions says how a publisher is ended.
 type PublishOptions struct {
+	// Yields is for a publisher that stands in for others, such as a pull from another server:
+	// any publisher that is none takes its stream over at once, and when it ends, its stream ends
+	// without a grace time.
+	Yields bool
 	// End is called at most once, without a lock held, when the hub ends the
 	// publisher: it was replaced, or the server shuts down. That may be before
 	// Publish has returned. It must not block and
@@ -59,7 +63,7 @@ func (h *Hub) Publish(who *Session, opts PublishOptions) (*Publisher, error) {
 			continue
 		}
 		now := time.Now()
-		if s.pub != nil && !s.pub.same(who) && !s.silentLocked(now) {
+		if s.pub != nil && !s.pub.yieldsTo(p) && !s.pub.same(who) && !s.silentLocked(now) {
 			s.mu.Unlock()
 			return nil, who.refused(refuse(ReasonBusy, "%s is being published already", key))
 		}
@@ -103,6 +107,23 @@ func (p *Publisher) dismiss(why *Refusal) {
 	})
 }
 
+// yieldsTo reports whether another publisher takes over from p whatever it shows.
+func (p *Publisher) yieldsTo(other *Publisher) bool { return p.opts.Yields && !other.opts.Yields }
+
+// Restart says that what follows was not encoded in one go with what came before, as if another
+// publisher followed: it has new codec headers, its first key frame follows on what there was, on
+// the stream's clock, and viewers who cannot follow a change of codecs or tracks end, if there is
+// one. The session goes on. It must not be called together with Write.
+func (p *Publisher) Restart() {
+	s := p.stream
+	p.codecs, p.further, p.picture = [mainTracks]flv.Codec{}, nil, flv.VideoFormat{}
+	s.update(func() {
+		if s.pub == p {
+			s.restartLocked(time.Now())
+		}
+	})
+}
+
 // same reports whether a session has proved that it is p's owner too.
 func (p *Publisher) same(who *Session) bool {
 	own, other := p.session.identity(), who.identity()
@@ -131,6 +152,12 @@ func (p *Publisher) Write(t flv.Tag) error {
 			s.finishLocked(p, why)
 			s.leaveLocked()
 			err = why
+			return
+		}
+		if c.script != nil && c.script.metadata && s.hub.cfg.Node != "" && pathHas(c.script.meta.text(PathProperty), s.hub.cfg.Node) {
+			s.finishLocked(p, errLoop)
+			s.leaveLocked()
+			err = errLoop
 			return
 		}
 		cuts := s.log.gopCut

@@ -21,6 +21,8 @@ type ReadOptions struct {
 	Lag LagPolicy
 	// Budget bounds what logs keep for readers with LagBudget. It may be shared by many.
 	Budget *Budget
+	// Shape is the form in which tags are given; nil for as they were sent.
+	Shape *flv.Shape
 	// Gather is how many bytes of packets have to be due before Ready tells of them; with 0
 	// it tells of each. Read gives what there is at any time.
 	Gather int64
@@ -84,6 +86,9 @@ func (h *Hub) Read(key Key, opts ReadOptions) (*Reader, error) {
 	}
 	r := &Reader{stream: s, opts: opts, news: make(chan struct{}, 1)}
 	r.scriptData, r.shape = true, flv.Shape{Form: flv.FormAsSent}
+	if opts.Shape != nil {
+		r.shape = *opts.Shape
+	}
 	r.begun, r.base = true, math.MinInt64
 	err := refuse(ReasonNotFound, "nobody publishes %s", key)
 	s.update(func() {
@@ -303,10 +308,16 @@ func (r *Reader) readLocked(b *ReadBatch, l *log) (size int) {
 		}
 		clear(b.batch.tags)
 	}
-	if due {
-		size += b.add(flv.Tag{Type: p.kind, Data: p.data()}, Packet{Seq: seq, Time: p.time, Key: p.is(markStart)})
+	if !due {
+		return size
 	}
-	return size
+	t := flv.Tag{Type: p.kind, Data: p.data()}
+	if r.shape != (flv.Shape{}) && !(p.is(markPlain) && r.track(p.kind) == 0) {
+		if t.Data, due = r.shaped(t, &b.batch.shaped); !due {
+			return size
+		}
+	}
+	return size + b.add(t, Packet{Seq: seq, Time: p.time, Key: p.is(markStart)})
 }
 
 // wantsKept reports whether the log is kept for the reader from packet seq on.

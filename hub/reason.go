@@ -22,6 +22,7 @@ const (
 	ReasonBusy         // somebody else publishes the stream
 	ReasonDenied       // policy says no
 	ReasonTooMany      // a bound on numbers is reached
+	ReasonLoop         // the stream would come back to a server that it has passed; also an end
 	ReasonShuttingDown // the server is going away; also an end
 
 	// Ends.
@@ -58,6 +59,7 @@ var reasonTable = [reasons]struct {
 	ReasonBusy:         {"busy", "NetStream.Publish.BadName", "NetStream.Play.Failed", 409, 4409},
 	ReasonDenied:       {"denied", "NetStream.Publish.Denied", "NetStream.Play.Failed", 403, 4403},
 	ReasonTooMany:      {"too many", "NetStream.Publish.Rejected", "NetStream.Play.Failed", 503, 1013},
+	ReasonLoop:         {"loop", "NetStream.Publish.Rejected", "NetStream.Play.Failed", 508, 4508},
 	ReasonShuttingDown: {"shutting down", "NetStream.Unpublish.Success", "NetStream.Play.UnpublishNotify", 503, 1001},
 	ReasonUnpublished:  {"unpublished", "NetStream.Unpublish.Success", "NetStream.Play.UnpublishNotify", 404, 1000},
 	ReasonCodecChanged: {"codec changed", "NetStream.Unpublish.Success", "NetStream.Play.UnpublishNotify", 404, 1000},

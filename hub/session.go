@@ -46,6 +46,10 @@ type Client struct {
 	// or "live" for as the server has it.
 	Publishing string
 
+	// Path are the ids of the servers by way of which it comes, the nearest last: those that it
+	// relays to if it watches, from which it has the stream if it publishes. Empty for who relays nothing.
+	Path []string
+
 	Name          string     // of the stream, as it was written; printed up to a "?" where no Key could be made of it
 	Query         url.Values // of all parts of the address. Never changed
 	TCURL         string     // tcUrl of RTMP's connect
@@ -123,7 +127,7 @@ type Session struct {
 // appearance is what many clients have in common.
 type appearance struct {
 	protocol, agent, name, tcURL, pageURL, swfURL, host, origin, referer, authorization string
-	recording, publishing                                                               string
+	recording, publishing, path                                                         string
 	secure, inquiry, still                                                              bool
 }
 
@@ -160,6 +164,7 @@ func (h *Hub) NewSession(role Role, key Key, c Client) *Session {
 			swfURL: cut(c.SWFURL), host: cut(c.Host), origin: cut(c.Origin), referer: cut(c.Referer),
 			authorization: cut(c.Authorization), secure: c.Secure,
 			inquiry: c.Inquiry || c.Still, still: c.Still, recording: cut(c.Recording), publishing: cut(c.Publishing),
+			path: FormatPath(c.Path),
 		}),
 	}
 }
@@ -229,8 +234,12 @@ func (s *Session) Client() Client {
 		Protocol: a.protocol, Address: s.address, Secure: a.secure, Agent: a.agent, Name: a.name, Query: s.query,
 		TCURL: a.tcURL, PageURL: a.pageURL, SWFURL: a.swfURL, Host: a.host, Origin: a.origin, Referer: a.referer,
 		Authorization: a.authorization, Recording: a.recording, Inquiry: a.inquiry, Still: a.still, Publishing: a.publishing,
+		Path: splitPath(a.path),
 	}
 }
+
+// Path returns Client.Path.
+func (s *Session) Path() []string { return splitPath(s.appear.Value().path) }
 
 // LogValue returns what may be printed of the session.
 func (s *Session) LogValue() slog.Value { return slog.GroupValue(s.attrs()...) }

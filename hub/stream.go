@@ -73,21 +73,23 @@ type Stream struct {
 	grace    *time.Timer
 	selfTest *time.Timer // ends the stream of a self-test, nil unless it is one that is published
 	left     time.Time   // when the last publisher did; zero before one has
-	pub      *Publisher  // nil unless live
-	session  session
-	log      log
-	oldest   uint64 // no viewer starts before it: other tracks or codecs
-	sound    uint64 // no viewer that starts gets sound from before it: another codec or format
-	timeline timeline.Timeline
-	headers  *headers
-	configs  uint32   // how many codec headers came
-	tracks   trackSet // what viewers are told that there is
-	news     bool     // viewers who wait should look again
-	wanted   bool     // EventWanted was told, and EventUnwanted was not
-	shown    shownTracks
-	effects  effects
-	summed   bool // its facts are in the hub's sums; guarded by ledger.mu
-	facts    struct {
+	// lastViewer is when the last viewer left; zero before one has.
+	lastViewer time.Time
+	pub        *Publisher // nil unless live
+	session    session
+	log        log
+	oldest     uint64 // no viewer starts before it: other tracks or codecs
+	sound      uint64 // no viewer that starts gets sound from before it: another codec or format
+	timeline   timeline.Timeline
+	headers    *headers
+	configs    uint32   // how many codec headers came
+	tracks     trackSet // what viewers are told that there is
+	news       bool     // viewers who wait should look again
+	wanted     bool     // EventWanted was told, and EventUnwanted was not
+	shown      shownTracks
+	effects    effects
+	summed     bool // its facts are in the hub's sums; guarded by ledger.mu
+	facts      struct {
 		video   *flv.VideoFormat // of the last header, whether the track has frames or not
 		audio   *flv.AudioFormat
 		further []Track // by type, video first, and number
@@ -168,6 +170,9 @@ func (s *Stream) removeLocked(v *Viewer) {
 	s.viewers[v.place], moved.place = moved, v.place
 	s.viewers[last] = nil
 	s.viewers = s.viewers[:last]
+	if last == 0 {
+		s.lastViewer = time.Now()
+	}
 	if cap(s.viewers) >= 64 && last < cap(s.viewers)/4 {
 		s.viewers = append(make([]*Viewer, 0, 2*last), s.viewers...)
 	}
@@ -186,8 +191,16 @@ func (s *Stream) announceLocked() {
 // follows another. Waiting viewers are told: from now on they wait for the first key
 // frame.
 func (s *Stream) beginLocked(p *Publisher, now time.Time) {
-	s.stopTimersLocked()
 	s.state, s.pub = stateLive, p
+	s.restartLocked(now)
+	s.shown = shownTracks{}
+	s.beginSessionLocked(EventPublished, p.session)
+	s.announceLocked()
+}
+
+// restartLocked has everything that is known of the present publish session found out anew.
+func (s *Stream) restartLocked(now time.Time) {
+	s.stopTimersLocked()
 	s.lead = s.log.head
 	s.session = session{since: now, lastWrite: now, first: s.log.head, firstConfig: s.configs + 1, meter: newMeter()}
 	s.timeline.BeginSession()
@@ -195,22 +208,20 @@ func (s *Stream) beginLocked(p *Publisher, now time.Time) {
 	s.log.forgetGOP()
 	s.facts.rate = rate{}
 	s.facts.further = nil
-	s.shown = shownTracks{}
-	s.beginSessionLocked(EventPublished, p.session)
-	s.announceLocked()
 }
 
 // leaveLocked ends the present publish session: live becomes grace, and ended
 // when nobody comes back in time.
 func (s *Stream) leaveLocked() {
 	s.stopTimersLocked()
+	yields := s.pub != nil && s.pub.opts.Yields
 	s.pub, s.left = nil, time.Now()
 	wait := s.hub.cfg.PublisherGrace
 	switch {
 	case s.hub.refuses.Load(): // it cannot come back
 		s.endLocked(ReasonShuttingDown)
 		return
-	case wait <= 0 || s.selfTest != nil:
+	case wait <= 0 || s.selfTest != nil || yields:
 		s.endLocked(ReasonUnpublished)
 		return
 	}

@@ -204,6 +204,9 @@ func (v *Viewer) wait(ctx context.Context) error {
 		return err
 	}
 	key, wait := v.Stream().key, v.Stream().hub.cfg.ViewerWait
+	if locate := v.Stream().hub.cfg.Locate; locate != nil {
+		wait = max(wait, locate(key))
+	}
 	absent := time.NewTimer(wait) // runs while nobody publishes
 	defer absent.Stop()
 	var live *time.Timer // runs while somebody publishes

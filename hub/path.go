@@ -1,0 +1,79 @@
+package hub
+
+import (
+	"errors"
+	"slices"
+	"strings"
+)
+
+// PathProperty is the property of onMetaData, and of RTMP's connect, that holds a path: the ids of
+// the servers that a stream has passed, or is asked for by, the nearest last, with commas between
+// them. HTTP has it in a header field.
+const PathProperty = "sluicePath"
+
+// Bounds of a path.
+const (
+	maxPath   = 16 // ids
+	maxNodeID = 32 // bytes of one
+)
+
+// errLoop refuses what has passed this server already.
+var errLoop = refuse(ReasonLoop, "the stream has passed this server already")
+
+// errPath is the error of a text that is no path.
+var errPath = errors.New("no path of servers: up to 16 ids of up to 32 letters, digits, _ and -, with commas between them")
+
+// ParsePath reads a path; an empty text is none.
+func ParsePath(text string) ([]string, error) {
+	ids := splitPath(text)
+	if len(ids) > maxPath || slices.ContainsFunc(ids, func(id string) bool { return !IsNodeID(id) }) {
+		return nil, errPath
+	}
+	return ids, nil
+}
+
+// FormatPath writes what ParsePath reads.
+func FormatPath(ids []string) string { return strings.Join(ids, ",") }
+
+// IsNodeID reports whether a text can be the id of a server: 1 to 32 letters, digits, _ and -.
+func IsNodeID(id string) bool {
+	return id != "" && len(id) <= maxNodeID && !strings.ContainsFunc(id, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-')
+	})
+}
+
+// splitPath returns the ids of a path.
+func splitPath(text string) []string {
+	if text == "" {
+		return nil
+	}
+	ids := strings.Split(text, ",")
+	for i := range ids {
+		ids[i] = strings.TrimSpace(ids[i])
+	}
+	return ids
+}
+
+// pathHas reports whether an id is one of a path's.
+func pathHas(text, id string) bool { return slices.Contains(splitPath(text), id) }
+
+// Node returns Config.Node.
+func (h *Hub) Node() string { return h.cfg.Node }
+
+// Path returns the ids of the servers that the stream has passed on its way here, as its publisher
+// and its metadata tell; nil if nobody publishes it.
+func (h *Hub) Path(key Key) []string {
+	s := h.stream(key)
+	if s == nil {
+		return nil
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.pub == nil {
+		return nil
+	}
+	if ids := splitPath(s.headers.meta.text(PathProperty)); len(ids) > 0 {
+		return ids
+	}
+	return s.pub.session.Path()
+}

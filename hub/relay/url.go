@@ -1,0 +1,128 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"sluice/hub"
+)
+
+// URL is where a relay goes to. It prints itself without what may be secret: user, query and the
+// last segment of the path. The zero URL is none.
+type URL struct{ text string }
+
+// schemes are those of URLs, by kind: pushes go over RTMP.
+var schemes = [kinds][]string{
+	Pull:   {"rtmp", "rtmps", "http", "https", "ws", "wss"},
+	Origin: {"rtmp", "rtmps", "http", "https", "ws", "wss"},
+	Push:   {"rtmp", "rtmps"},
+}
+
+// placeholders are what a URL may hold, by kind.
+var placeholders = [kinds][]string{
+	Origin: {"{app}", "{name}", "{query}"},
+	Push:   {"{app}", "{name}"},
+}
+
+// ParseURL reads a URL of a kind of relay, in which {app}, {name} and, of an Origin, {query} stand
+// for those of a stream, in path and query only. The error does not repeat it.
+func ParseURL(kind Kind, text string) (URL, error) {
+	begin, rest, ok := strings.Cut(text, "://")
+	scheme := strings.ToLower(begin)
+	if !ok || !slices.Contains(schemes[kind], scheme) {
+		return URL{}, fmt.Errorf("must begin with %s://", strings.Join(schemes[kind], "://, "))
+	}
+	host, _, _ := strings.Cut(rest, "/")
+	if strings.ContainsAny(host, "{}?#") {
+		return URL{}, errors.New("{app}, {name} and {query} stand in path and query only, behind a host")
+	}
+	left := text
+	for _, p := range placeholders[kind] {
+		left = strings.ReplaceAll(left, p, "x")
+	}
+	if strings.ContainsAny(left, "{}") {
+		if len(placeholders[kind]) == 0 {
+			return URL{}, errors.New("a { or } is written %7B or %7D")
+		}
+		return URL{}, fmt.Errorf("only %s may stand in braces", strings.Join(placeholders[kind], ", "))
+	}
+	if strings.Contains(left, "#") {
+		return URL{}, errors.New("has a fragment")
+	}
+	u, err := url.Parse(left)
+	if err != nil || u.Hostname() == "" {
+		return URL{}, errors.New("is malformed")
+	}
+	segments := strings.Split(strings.Trim(u.EscapedPath(), "/"), "/")
+	if strings.HasPrefix(scheme, "rtmp") && (len(segments) < 2 || segments[len(segments)-1] == "") ||
+		segments[0] == "" {
+		return URL{}, fmt.Errorf("has no stream: %s://HOST/APP/NAME", scheme)
+	}
+	return URL{scheme + "://" + rest}, nil
+}
+
+// Expand returns the URL for a stream: each placeholder escaped for where it stands. query is the
+// first viewer's, without what says how it wants to watch; it goes behind a ? or a & of the URL.
+func (u URL) Expand(key hub.Key, query url.Values) URL {
+	if !strings.Contains(u.text, "{") {
+		return u
+	}
+	path, rest, hasQuery := strings.Cut(u.text, "?")
+	segments := strings.Split(key.App, "/")
+	for i := range segments {
+		segments[i] = url.PathEscape(segments[i])
+	}
+	passed := url.Values{}
+	for name, values := range query {
+		if !hub.IsWatchOption(name) {
+			passed[name] = values
+		}
+	}
+	path = strings.NewReplacer("{app}", strings.Join(segments, "/"), "{name}", url.PathEscape(key.Name),
+		"{query}", passed.Encode()).Replace(path)
+	if !hasQuery {
+		return URL{path}
+	}
+	rest = strings.NewReplacer("{app}", url.QueryEscape(key.App), "{name}", url.QueryEscape(key.Name),
+		"{query}", passed.Encode()).Replace(rest)
+	return URL{strings.TrimRight(path+"?"+strings.Trim(rest, "&"), "?")}
+}
+
+// Secret returns the whole URL, for who opens it: it must not be shown, logged or told.
+func (u URL) Secret() string { return u.text }
+
+// IsZero reports whether it is none.
+func (u URL) IsZero() bool { return u.text == "" }
+
+// Scheme returns the scheme, in lower case.
+func (u URL) Scheme() string {
+	scheme, _, _ := strings.Cut(u.text, "://")
+	return scheme
+}
+
+// String returns what may be shown of the URL: rtmps://host/app/***.
+func (u URL) String() string {
+	scheme, rest, _ := strings.Cut(u.text, "://")
+	rest, _, _ = strings.Cut(rest, "?")
+	host, path, _ := strings.Cut(rest, "/")
+	if i := strings.LastIndex(host, "@"); i >= 0 {
+		host = host[i+1:]
+	}
+	if u.text == "" {
+		return ""
+	}
+	folder := ""
+	if i := strings.LastIndex(path, "/"); i >= 0 {
+		folder = path[:i+1]
+	}
+	return scheme + "://" + host + "/" + folder + "***"
+}
+
+// GoString keeps %#v from printing secrets.
+func (u URL) GoString() string { return u.String() }
+
+// MarshalText shows what String does.
+func (u URL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
