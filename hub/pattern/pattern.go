@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -121,6 +122,54 @@ func Parse(field string) (Pattern, error) {
 		return Pattern{}, fmt.Errorf("%w: %q: it is APP/NAME, or ** for all", ErrSyntax, field)
 	}
 	return p, nil
+}
+
+// Literal returns the pattern that stands for one stream, APP/NAME.
+func Literal(stream string) Pattern {
+	var p Pattern
+	for part := range strings.SplitSeq(stream, "/") {
+		p.segments = append(p.segments, segment{literal, part})
+	}
+	return p
+}
+
+// escape writes a segment as a part of a field.
+func escape(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsSpace(r) || strings.ContainsRune("%*;", r) {
+			for _, c := range []byte(string(r)) {
+				fmt.Fprintf(&b, "%%%02X", c)
+			}
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// String returns the pattern as Parse reads it. Two patterns that are written alike here mean the
+// same.
+func (p Pattern) String() string {
+	parts := make([]string, len(p.segments))
+	for i, s := range p.segments {
+		switch s.kind {
+		case one:
+			parts[i] = "*"
+		case many:
+			parts[i] = "**"
+		default:
+			parts[i] = escape(s.text)
+		}
+	}
+	text := strings.Join(parts, "/")
+	if rest, found := strings.CutPrefix(text, "!"); found {
+		text = "%21" + rest
+	}
+	if p.out {
+		return "!" + text
+	}
+	return text
 }
 
 // Out reports whether the pattern takes streams out: it has a leading "!".

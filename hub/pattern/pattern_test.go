@@ -86,6 +86,24 @@ func TestWhatPatternsFit(t *testing.T) {
 	assert.False(t, ok)
 }
 
+// A pattern is written as it is read.
+func TestPatternIsWritten(t *testing.T) {
+	for field, want := range map[string]string{
+		"live/a": "live/a", "!live/*": "!live/*", "a/**/**/b": "a/**/b", "%21a/b%20%3b%2a%25": "%21a/b%20%3B%2A%25",
+		"live/%61": "live/a", "!%21a/b": "!%21a/b", "a/%E2%80%83": "a/%E2%80%83", "a/%C2%A0%0B": "a/%C2%A0%0B",
+	} {
+		p, err := Parse(field)
+		require.NoError(t, err)
+		assert.Equal(t, want, p.String())
+		again, err := Parse(p.String())
+		require.NoError(t, err)
+		assert.Equal(t, p, again)
+	}
+	p := Literal("!live/a b;*%")
+	assert.Equal(t, "%21live/a%20b%3B%2A%25", p.String())
+	assert.True(t, p.Matches("!live/a b;*%"))
+}
+
 // FuzzMatches: a pattern means the same streams as the regular expression that says what it
 // says, and takes no time that grows faster than its input.
 func FuzzMatches(f *testing.F) {
@@ -97,6 +115,12 @@ func FuzzMatches(f *testing.F) {
 		if err != nil || strings.ContainsRune(stream, '\n') {
 			return
 		}
+		again, err := Parse(p.String())
+		require.NoError(t, err)
+		require.Equal(t, p, again, "%s", p)
+		list, err := Entries(p.String())
+		require.NoError(t, err)
+		require.Equal(t, [][]string{{p.String()}}, list, "it is one field")
 		expr := ""
 		for _, s := range p.segments {
 			switch s.kind {
