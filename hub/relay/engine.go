@@ -1,0 +1,330 @@
+package relay
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"sluice/hub"
+)
+
+// Config sets up a Relay. Hub, Open and Send must be set.
+type Config struct {
+	Hub   *hub.Hub
+	Rules []Rule // of the configuration; Load replaces them
+	// StartTimeout is for how long a stream is looked for when its first viewer has come: 10 s if 0.
+	StartTimeout time.Duration
+	// Idle is how long an origin is kept when its last viewer has left: 10 s if 0, not at all
+	// if negative.
+	Idle time.Duration
+	// PullHold is how long a pulled stream is held for its viewers while no server gives it: 60 s if
+	// 0, not at all if negative.
+	PullHold time.Duration
+	// PushHold is how long a target is held when the publisher has left: 60 s if 0, not at all if
+	// negative.
+	PushHold time.Duration
+	// Open opens a connection to a server that a stream is pulled from, and Send one to a target.
+	// Their errors are *Failure, or what net returns.
+	Open func(context.Context, Opening) (Source, error)
+	Send func(context.Context, Sending) (Sink, error)
+	// StateFile is where rules made at run time are kept; they are kept in memory only if it is empty.
+	StateFile string
+	// Told is told of changes of state, by the goroutine that changed it; it must not block. It may be nil.
+	Told   func(Event)
+	Logger *slog.Logger // nil discards
+}
+
+// Defaults of Config.
+const (
+	defaultStartTimeout = 10 * time.Second
+	defaultIdle         = 10 * time.Second
+	defaultHold         = 60 * time.Second
+)
+
+// Relay carries streams by rules. Its methods may be called from any goroutine.
+type Relay struct {
+	cfg     Config
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+
+	saving sync.Mutex // held while the state file is written; taken before mu
+
+	mu     sync.Mutex
+	closed bool
+	rules  []*rule
+	lastID [kinds]int
+	pulls  map[hub.Key]*pull
+	pushes map[pushed]*pushing
+	live   map[hub.Key]int // publishers that are no pulls
+	any    map[hub.Key]int // publishers of each kind
+	over   Figures
+}
+
+// rule is a rule that is in force.
+type rule struct {
+	Rule
+	id string
+	by string // the variable that has it, or byAPI
+}
+
+// byAPI is who made a rule at run time.
+const byAPI = "api"
+
+// by returns the variable that holds rules of a kind.
+func (k Kind) variable() string {
+	return [kinds]string{"SLUICE_PULL", "SLUICE_ORIGIN", "SLUICE_PUSH"}[k]
+}
+
+// pushed is one stream of one rule.
+type pushed struct {
+	rule *rule
+	key  hub.Key
+}
+
+// pushing is a push that runs.
+type pushing struct {
+	*push
+	cancel context.CancelFunc
+}
+
+// New makes a Relay, which begins with its pulls. It must be closed. The error is that of a state
+// file that cannot be read.
+func New(cfg Config) (*Relay, error) {
+	set := func(d *time.Duration, def time.Duration) {
+		if *d = cmp.Or(*d, def); *d < 0 {
+			*d = 0
+		}
+	}
+	set(&cfg.StartTimeout, defaultStartTimeout)
+	set(&cfg.Idle, defaultIdle)
+	set(&cfg.PullHold, defaultHold)
+	set(&cfg.PushHold, defaultHold)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	r := &Relay{
+		cfg: cfg, pulls: make(map[hub.Key]*pull), pushes: make(map[pushed]*pushing),
+		live: make(map[hub.Key]int), any: make(map[hub.Key]int),
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	kept, err := readState(cfg.StateFile)
+	if err != nil {
+		r.cancel()
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, k := range kept {
+		r.rules = append(r.rules, k)
+		r.lastID[k.Kind] = max(r.lastID[k.Kind], numberOf(k.id))
+	}
+	r.loadLocked(cfg.Rules)
+	return r, nil
+}
+
+// Close ends all connections, those to targets properly, and returns when that is done or ctx has
+// ended, whose error it then returns.
+func (r *Relay) Close(ctx context.Context) error {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.running.Wait()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Observe is told what happens in the hub (hub.Config.Observe).
+func (r *Relay) Observe(e hub.Event) {
+	switch e.Kind {
+	case hub.EventWanted:
+		r.want(e.Key, e.Session)
+	case hub.EventPublished:
+		r.published(e.Key, e.Session)
+	case hub.EventUnpublished:
+		r.unpublished(e.Key, e.Session)
+	}
+}
+
+// Locate returns how long it is worth waiting for a stream that nobody publishes (hub.Config.Locate).
+func (r *Relay) Locate(key hub.Key) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch p := r.pulls[key]; {
+	case r.closed:
+		return 0
+	case p != nil && p.rule.Kind == Pull, p == nil && r.originLocked(key) == nil:
+		return 0
+	}
+	return r.cfg.StartTimeout + firstFrame
+}
+
+// want pulls a stream that viewers wait for, if an origin has it.
+func (r *Relay) want(key hub.Key, who *hub.Session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p := r.pulls[key]; p != nil {
+		p.wanted(who)
+		return
+	}
+	if origin := r.originLocked(key); origin != nil && !r.closed {
+		r.pullLocked(origin, key, who)
+	}
+}
+
+// originLocked returns the rule that says where a stream comes from, nil if there is none.
+func (r *Relay) originLocked(key hub.Key) *rule {
+	for _, o := range slices.Backward(r.rules) {
+		if o.Kind == Origin && o.Matches(key) {
+			return o
+		}
+	}
+	return nil
+}
+
+// pullLocked begins a pull.
+func (r *Relay) pullLocked(by *rule, key hub.Key, who *hub.Session) {
+	p := newPull(r, by, key, who)
+	ctx, cancel := context.WithCancel(r.ctx)
+	p.cancel = cancel
+	r.pulls[key] = p
+	r.running.Go(func() {
+		defer cancel()
+		p.run(ctx)
+		r.pullOver(p)
+	})
+}
+
+// pullOver notes that a pull is over, and begins another where there is still a reason: one came
+// as this one ended.
+func (r *Relay) pullOver(p *pull) {
+	watched := r.cfg.Hub.Unwatched(p.key) == 0
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.pulls[p.key] == p {
+		delete(r.pulls, p.key)
+	}
+	info := p.status.snapshot()
+	r.over.add(p.rule.Kind, &info)
+	if r.closed || r.pulls[p.key] != nil {
+		return
+	}
+	if by := r.pullRuleLocked(p.key); by != nil {
+		r.pullLocked(by, p.key, nil)
+	} else if by := r.originLocked(p.key); by != nil && watched && r.live[p.key] == 0 {
+		r.pullLocked(by, p.key, p.first())
+	}
+}
+
+// pullRuleLocked returns the rule by which a stream is always pulled, nil if there is none.
+func (r *Relay) pullRuleLocked(key hub.Key) *rule {
+	for _, by := range r.rules {
+		if by.Kind == Pull && by.Key == key {
+			return by
+		}
+	}
+	return nil
+}
+
+// isLive reports whether somebody publishes a stream who is no pull.
+func (r *Relay) isLive(key hub.Key) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.live[key] > 0
+}
+
+// tell tells of a change of state.
+func (r *Relay) tell(e Event) {
+	if r.cfg.Told != nil {
+		r.cfg.Told(e)
+	}
+}
+
+// Load puts the rules of the configuration in the place of those before: what is the same goes on.
+// Rules made at run time stay, unless they clash with one of these.
+func (r *Relay) Load(rules []Rule) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed {
+		r.loadLocked(rules)
+	}
+}
+
+func (r *Relay) loadLocked(rules []Rule) {
+	var next []*rule
+	for _, n := range rules {
+		i := slices.IndexFunc(r.rules, func(old *rule) bool { return old.by != byAPI && old.Equal(n) })
+		if i >= 0 {
+			next = append(next, r.rules[i])
+		} else {
+			next = append(next, &rule{n, r.newIDLocked(n.Kind), n.Kind.variable()})
+		}
+	}
+	for _, old := range r.rules {
+		clashes := func(n Rule) bool { return old.collides(n) }
+		switch {
+		case old.by == byAPI && !slices.ContainsFunc(rules, clashes):
+			next = append(next, old)
+		case !slices.Contains(next, old):
+			defer r.endLocked(old)
+		}
+	}
+	r.rules = next
+	r.beginLocked()
+}
+
+// newIDLocked returns an id for a rule.
+func (r *Relay) newIDLocked(kind Kind) string {
+	r.lastID[kind]++
+	return fmt.Sprintf("%s-%d", kind, r.lastID[kind])
+}
+
+// beginLocked begins what the rules ask for and is not there.
+func (r *Relay) beginLocked() {
+	for _, by := range r.rules {
+		switch by.Kind {
+		case Pull:
+			switch p := r.pulls[by.Key]; {
+			case p == nil:
+				r.pullLocked(by, by.Key, nil)
+			case p.rule != by:
+				p.cancel() // and pullOver begins this one
+			}
+		case Push:
+			for key := range r.any {
+				if by.Matches(key) {
+					if _, there := r.pushes[pushed{by, key}]; !there {
+						r.pushLocked(by, key)
+					}
+				}
+			}
+		}
+	}
+}
+
+// endLocked ends what came of a rule.
+func (r *Relay) endLocked(by *rule) {
+	for _, p := range r.pulls {
+		if p.rule == by {
+			p.cancel()
+		}
+	}
+	for at, p := range r.pushes {
+		if at.rule == by {
+			p.cancel()
+		}
+	}
+}

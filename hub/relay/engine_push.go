@@ -1,0 +1,86 @@
+package relay
+
+import (
+	"context"
+	"slices"
+
+	"sluice/hub"
+)
+
+// published notes that somebody publishes a stream, and pushes it.
+func (r *Relay) published(key hub.Key, who *hub.Session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.any[key]++
+	if who.Protocol() != pullProtocol {
+		r.live[key]++
+	}
+	if r.closed {
+		return
+	}
+	for _, by := range r.rules {
+		if by.Kind == Push && by.Matches(key) {
+			r.pushLocked(by, key)
+		}
+	}
+}
+
+// pushLocked begins a push of a stream that is published, or tells the one that there is.
+func (r *Relay) pushLocked(by *rule, key hub.Key) {
+	at := pushed{by, key}
+	if running := r.pushes[at]; running != nil {
+		running.published()
+		return
+	}
+	p := newPush(pushConfig{
+		Hub: r.cfg.Hub, Send: r.cfg.Send, Hold: r.cfg.PushHold, Node: r.cfg.Hub.Node(), Key: key, URL: by.URLs[0].Expand(key, nil),
+		Told:   func(i pushInfo) { r.tell(Event{i.Since, Push, by.id, key, i.URL, i.State, i.Detail, 0}) },
+		Logger: r.cfg.Logger.With("relay", by.id),
+	})
+	ctx, cancel := context.WithCancel(r.ctx)
+	r.pushes[at] = &pushing{p, cancel}
+	p.published()
+	r.running.Go(func() {
+		defer cancel()
+		p.run(ctx)
+		r.pushOver(at, p)
+	})
+}
+
+// pushOver notes that a push is over, and begins it anew where somebody has published as it ended.
+func (r *Relay) pushOver(at pushed, p *push) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.pushes, at)
+	info := p.connection(at.key)
+	r.over.add(Push, &info)
+	if !r.closed && r.any[at.key] > 0 && slices.Contains(r.rules, at.rule) {
+		r.pushLocked(at.rule, at.key)
+	}
+}
+
+// unpublished notes that a publisher is gone.
+func (r *Relay) unpublished(key hub.Key, who *hub.Session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	less := func(m map[hub.Key]int) {
+		if m[key]--; m[key] <= 0 {
+			delete(m, key)
+		}
+	}
+	less(r.any)
+	if who.Protocol() != pullProtocol {
+		less(r.live)
+	}
+	if p := r.pulls[key]; p != nil && r.live[key] == 0 {
+		p.free()
+	}
+	if r.any[key] > 0 {
+		return
+	}
+	for at, p := range r.pushes {
+		if at.key == key {
+			p.unpublished()
+		}
+	}
+}

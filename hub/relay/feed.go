@@ -1,0 +1,393 @@
+package relay
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+
+	"sluice/flv"
+	"sluice/hub"
+	"sluice/hub/relay/splice"
+)
+
+// feed is one publish session of a pull, from the search for a first frame to its end: connections
+// to one server after another, and what comes of them as one run of tags.
+//
+//	attempt: open ─▶ ReadTag ─▶ splice ─▶ Tag, Cut ─▶ hub.Publisher
+//	   ▲        │         │ broken off
+//	   └────────┴─────────┘ at once, then with growing pauses, until Config.PullHold is over
+type feed struct {
+	*pull
+	ctx    context.Context // ends with the pull, or because of why the hub ended the publisher
+	cancel context.CancelCauseFunc
+	urls   []URL
+	path   []string // that servers are told
+	at     int      // of urls: the one that is tried next
+	media  *splice.Run
+	tries  backoff
+
+	pub       *hub.Publisher // nil before the first frame
+	held      []flv.Tag      // what came before it
+	heldBytes int
+	nodes     []string  // the ids of the servers, by URL, where they told
+	news      time.Time // when a frame last went on that was new
+	looked    time.Time // when somebody last looked whether anybody watches
+	isOver    bool      // the server last said that the stream is over
+
+	// Of one connection.
+	came    bool   // a frame came
+	fresh   bool   // a new one went on
+	node    string // the id of its server
+	hasPath bool   // metadata with the path was published
+}
+
+// Bounds of what is held before the first frame: metadata and codec headers.
+const (
+	maxHeld      = 64
+	maxHeldBytes = 1 << 20
+)
+
+func newFeed(ctx context.Context, p *pull) *feed {
+	f := &feed{pull: p, media: splice.New(splice.Config{}), news: time.Now(), nodes: make([]string, len(p.rule.URLs))}
+	f.ctx, f.cancel = context.WithCancelCause(ctx)
+	who := p.first()
+	for _, u := range p.rule.URLs {
+		if who != nil {
+			u = u.Expand(p.key, who.Client().Query)
+		}
+		f.urls = append(f.urls, u)
+	}
+	if who != nil {
+		f.path = append(f.path, who.Path()...)
+	}
+	if node := p.relay.cfg.Hub.Node(); node != "" {
+		f.path = append(f.path, node)
+	}
+	return f
+}
+
+// published reports whether there was a first frame.
+func (f *feed) published() bool { return f.pub != nil }
+
+// run feeds until the stream is over. The error says why: errIdle, a *Failure, a *hub.Refusal, or
+// that of the context.
+func (f *feed) run() error {
+	defer f.cancel(nil)
+	err := f.feed()
+	if cause := context.Cause(f.ctx); cause != nil {
+		err = cause
+	}
+	if f.pub != nil {
+		why := &hub.Refusal{Reason: hub.ReasonUnpublished}
+		if refusal, ok := errors.AsType[*hub.Refusal](err); ok {
+			why = refusal
+		} else if errors.Is(err, errIdle) {
+			why = &hub.Refusal{Reason: hub.ReasonComplete, Detail: "nobody watches it"}
+		} else if f.ctx.Err() == nil && !errors.Is(err, errOver) {
+			why = &hub.Refusal{Reason: hub.ReasonConnection, Detail: failureIn(err).Detail}
+		}
+		f.pub.End(why)
+	}
+	return err
+}
+
+// feed tries the servers in turn. Before the first frame each is tried once; afterwards the one that
+// broke is tried at once, then the others, and then all again after a pause.
+func (f *feed) feed() error {
+	for failed := 0; ; {
+		f.came, f.fresh = false, false
+		err := f.attempt()
+		switch {
+		case f.ctx.Err() != nil, errors.Is(err, errIdle), isFinal(err):
+			return err
+		case f.came:
+			f.broke(err)
+			if failed = 0; f.fresh {
+				f.tries.reset()
+				continue // at once
+			}
+		default:
+			f.at = (f.at + 1) % len(f.urls)
+			if failed++; failed < len(f.urls) {
+				continue
+			}
+			failed = 0
+			if f.pub == nil {
+				return err
+			}
+			if f.isOver && isGone(err) {
+				return errOver
+			}
+		}
+		if time.Since(f.news) >= f.relay.cfg.PullHold {
+			return err
+		}
+		if err := f.pause(err); err != nil {
+			return err
+		}
+	}
+}
+
+// isFinal reports whether the hub has said no: a refusal is no word of a server's.
+func isFinal(err error) bool {
+	_, ok := errors.AsType[*hub.Refusal](err)
+	return ok
+}
+
+// isGone reports whether a server has said that there is no stream, or said nothing in time.
+func isGone(err error) bool {
+	f := FailureOf(err)
+	return f.Cause == CauseNotFound || f.Cause == CauseDenied || errors.Is(err, io.EOF) || errors.Is(err, errSilent)
+}
+
+// broke notes the end of a connection that had media.
+func (f *feed) broke(err error) {
+	f.isOver = errors.Is(err, io.EOF)
+	detail := "the server says that the stream is over"
+	if !f.isOver {
+		detail = failureIn(err).Detail
+	}
+	f.log.Info("pull broke", "url", f.urls[f.at].String(), "reason", detail)
+	f.status.change(func(c *ConnectionInfo) {
+		c.Breaks++
+		c.State, c.Detail = Connecting, detail
+	})
+}
+
+// pause waits before the servers are tried again.
+func (f *feed) pause(err error) error {
+	d := f.tries.next(maxDelay)
+	if d == 0 {
+		return nil
+	}
+	next := time.Now().Add(d)
+	f.status.change(func(c *ConnectionInfo) {
+		c.State, c.Detail, c.Next = BackingOff, failureIn(err).Detail, next
+	})
+	end := time.NewTimer(d)
+	defer end.Stop()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		select {
+		case <-end.C:
+			return nil
+		case <-f.ctx.Done():
+			return context.Cause(f.ctx)
+		case <-look.C:
+			if f.isUnwanted() {
+				return errIdle
+			}
+			if time.Since(f.news) >= f.relay.cfg.PullHold {
+				return err
+			}
+		}
+	}
+}
+
+// errSilent is the failure of a server without a frame in time.
+var errSilent = Failed(CauseConnection, "no frame came in time")
+
+// within returns how long a connection may take until its first frame.
+func (f *feed) within() time.Duration {
+	switch {
+	case f.isOver || len(f.urls) > 1:
+		return firstFrame
+	case f.pub == nil && f.rule.Kind == Pull:
+		return time.Minute // it may wait there for its publisher
+	}
+	return f.relay.cfg.StartTimeout
+}
+
+// attempt opens a connection and reads it to its end.
+func (f *feed) attempt() error {
+	url := f.urls[f.at]
+	f.status.change(func(c *ConnectionInfo) {
+		c.State, c.URL, c.Next = Connecting, url, time.Time{}
+		c.Tries++
+	})
+	o := Opening{URL: url, Path: f.path}
+	if f.pub != nil && f.nodes[f.at] != "" {
+		o.Back = time.Since(f.news) + moreBack
+	}
+	within := f.within()
+	ctx, cancel := context.WithTimeoutCause(f.ctx, within, errSilent)
+	defer cancel()
+	begun := time.Now()
+	src, err := f.relay.cfg.Open(ctx, o)
+	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return err
+	}
+	return f.read(src, within-time.Since(begun))
+}
+
+// moreBack is how much further back than the break a stream is asked for.
+const moreBack = time.Second
+
+// read reads a connection to its end. Its first frame has to come in time.
+func (f *feed) read(src Source, within time.Duration) error {
+	defer src.Close()
+	defer context.AfterFunc(f.ctx, func() { src.Close() })()
+	late := make(chan struct{})
+	timer := time.AfterFunc(within, func() {
+		close(late)
+		src.Close()
+	})
+	defer timer.Stop()
+	f.node = src.Node()
+	f.nodes[f.at] = f.node
+	f.status.change(func(c *ConnectionInfo) { c.Remote, c.Node = src.Remote(), f.node })
+	f.media.Begin(time.Now())
+	for {
+		tag, err := src.ReadTag()
+		if err != nil {
+			select {
+			case <-late:
+				return errSilent
+			default:
+			}
+			if !f.came && errors.Is(err, io.EOF) {
+				return fmt.Errorf("%w", errOver)
+			}
+			return err
+		}
+		now := time.Now()
+		if !f.came && isFrame(tag) {
+			if !timer.Stop() {
+				return errSilent
+			}
+			f.came = true
+		}
+		joining := f.media.Outcome() == splice.Joining
+		if err := f.media.Take(tag, now, joining && src.Buffered(), f); err != nil {
+			return err
+		}
+		if joining {
+			f.settled()
+		}
+		if now.Sub(f.looked) >= lookEvery {
+			if f.looked = now; f.isUnwanted() {
+				return errIdle
+			}
+		}
+	}
+}
+
+// settled notes how the run went on, once that is known.
+func (f *feed) settled() {
+	outcome := f.media.Outcome()
+	if outcome == splice.Joining {
+		return
+	}
+	f.log.Info("pull goes on", "url", f.urls[f.at].String(), "how", outcome.String())
+	f.status.change(func(c *ConnectionInfo) {
+		switch outcome {
+		case splice.Joined:
+			c.Joined++
+		case splice.Cut:
+			c.Cuts++
+		}
+	})
+}
+
+// isFrame reports whether a tag is a frame, not metadata nor a header.
+func isFrame(t flv.Tag) bool {
+	if t.Type != flv.TypeAudio && t.Type != flv.TypeVideo {
+		return false
+	}
+	p, err := t.Packet()
+	return err == nil && p.Kind == flv.KindFrame
+}
+
+// Tag takes what goes on (splice.Out).
+func (f *feed) Tag(t flv.Tag) error {
+	if t.Type == flv.TypeScript {
+		t = f.withPath(t)
+	}
+	if f.pub != nil {
+		return f.write(t)
+	}
+	if isFrame(t) {
+		return f.publish(t)
+	}
+	if f.heldBytes += len(t.Data); len(f.held) < maxHeld && f.heldBytes <= maxHeldBytes {
+		t.Data = bytes.Clone(t.Data)
+		f.held = append(f.held, t)
+	}
+	return nil
+}
+
+// Cut takes that what goes on was not encoded in one go with what came before (splice.Out).
+func (f *feed) Cut() {
+	if f.pub != nil {
+		f.pub.Restart()
+	}
+}
+
+// publish begins to publish with the first frame.
+func (f *feed) publish(first flv.Tag) error {
+	client := hub.Client{Protocol: pullProtocol, Agent: f.urls[f.at].String()}
+	f.status.change(func(c *ConnectionInfo) {
+		client.Address, _ = netip.ParseAddrPort(c.Remote)
+	})
+	who := f.relay.cfg.Hub.NewSession(hub.RolePublish, f.key, client)
+	pub, err := f.relay.cfg.Hub.Publish(who, hub.PublishOptions{
+		Yields: true,
+		End:    func(why *hub.Refusal) { f.cancel(why) },
+	})
+	if err != nil {
+		return err
+	}
+	f.pub = pub
+	f.status.change(func(c *ConnectionInfo) { c.Session = who.ID() })
+	held := f.held
+	f.held = nil
+	if !f.hasPath && f.node != "" {
+		if err := f.write(f.withPath(flv.Tag{Type: flv.TypeScript, Data: EmptyMetadata()})); err != nil {
+			return err
+		}
+	}
+	for _, t := range held {
+		if err := f.write(t); err != nil {
+			return err
+		}
+	}
+	return f.write(first)
+}
+
+// write hands a tag to the hub.
+func (f *feed) write(t flv.Tag) error {
+	if err := f.pub.Write(t); err != nil {
+		return err
+	}
+	frame := t.Type != flv.TypeScript
+	if frame {
+		f.news = time.Now()
+	}
+	first := frame && !f.fresh
+	f.status.took(t.Size())
+	if first {
+		f.fresh = true
+		f.status.set(Live, "")
+	}
+	return nil
+}
+
+// withPath returns script data with the servers in them that the stream has passed.
+func (f *feed) withPath(t flv.Tag) flv.Tag {
+	path := PathOf(t.Data)
+	if f.node != "" {
+		path = append(path, f.node)
+	}
+	if len(path) > 0 {
+		t.Data, f.hasPath = WithPath(t.Data, path), true
+	}
+	return t
+}

@@ -1,0 +1,80 @@
+package relay
+
+import (
+	"fmt"
+	"net/url"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"sluice/hub"
+)
+
+func TestParseURL(t *testing.T) {
+	for text, shown := range map[string]string{
+		"rtmp://host/live/key":                      "rtmp://host/live/***",
+		"RTMPS://user:pass@host:1936/a/b/key?t=1":   "rtmps://host:1936/a/b/***",
+		"rtmp://[::1]:1935/live/{name}?app={app}":   "rtmp://[::1]:1935/live/***",
+		"rtmp://a.example/{app}/{name}":             "rtmp://a.example/{app}/***",
+		"rtmp://host/live/sec@ret?x=://y@z":         "rtmp://host/live/***",
+		"rtmp://user:p%2Fw%40@host/live/key":        "rtmp://host/live/***",
+		"rtmp://host/live/key?url=http://other/a/b": "rtmp://host/live/***",
+	} {
+		u, err := ParseURL(Push, text)
+		require.NoError(t, err, text)
+		assert.Equal(t, shown, u.String())
+		for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+			assert.NotContains(t, fmt.Sprintf(format, u), "key?")
+			assert.NotContains(t, fmt.Sprintf(format, struct{ U URL }{u}), "pass")
+		}
+	}
+	for text, why := range map[string]string{
+		"":                             "must begin",
+		"host/live/key":                "must begin",
+		"http://host/live/key":         "must begin",
+		"rtmp://":                      "malformed",
+		"rtmp:///live/key":             "malformed",
+		"rtmp://host":                  "no stream",
+		"rtmp://host/key":              "no stream",
+		"rtmp://host/live/":            "no stream",
+		"rtmp://{app}/live/key":        "behind a host",
+		"rtmp://host?a/live":           "behind a host",
+		"rtmp://host/live/{query}":     "only {app}, {name}",
+		"rtmp://host/live/{stream}":    "only {app}, {name}",
+		"rtmp://host/live/key#part":    "fragment",
+		"rtmp://ho st/live/key":        "malformed",
+		"rtmp://host:port/live/secret": "malformed",
+		"rtmp://host/live/%zz":         "malformed",
+	} {
+		_, err := ParseURL(Push, text)
+		if assert.Error(t, err, text) {
+			assert.Contains(t, err.Error(), why, text)
+			assert.NotContains(t, err.Error(), "secret")
+		}
+	}
+	_, err := ParseURL(Pull, "http://host/{app}/x.flv")
+	assert.ErrorContains(t, err, "%7B")
+	_, err = ParseURL(Origin, "https://host/x.flv")
+	assert.NoError(t, err)
+	assert.Empty(t, URL{}.String())
+}
+
+func TestExpand(t *testing.T) {
+	key := hub.Key{App: "live/stage 1", Name: "a&b=c"}
+	query := url.Values{"token": {"x y&z"}, "back": {"5"}, "onlyaudio": {"1"}}
+	for text, want := range map[string]string{
+		"http://host/{app}/{name}.flv?{query}":     "http://host/live/stage%201/a&b=c.flv?token=x+y%26z",
+		"http://host/{app}/{name}.flv?a=1&{query}": "http://host/live/stage%201/a&b=c.flv?a=1&token=x+y%26z",
+		"rtmp://host/edge/all?s={app}/{name}":      "rtmp://host/edge/all?s=live%2Fstage+1/a%26b%3Dc",
+		"rtmp://host/edge/one":                     "rtmp://host/edge/one",
+		"rtmp://host/{app}/{name}":                 "rtmp://host/live/stage%201/a&b=c",
+	} {
+		u, err := ParseURL(Origin, text)
+		require.NoError(t, err, text)
+		assert.Equal(t, want, u.Expand(key, query).Secret())
+	}
+	u, err := ParseURL(Origin, "http://host/{app}/{name}.flv?{query}")
+	require.NoError(t, err)
+	assert.Equal(t, "http://host/live/a.flv", u.Expand(hub.Key{App: "live", Name: "a"}, nil).Secret())
+}
