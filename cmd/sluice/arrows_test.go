@@ -37,6 +37,7 @@ var arrows = map[string][]string{
 	"hub/intake":        {"hub/rawconn"},
 	"hub/pattern":       {},
 	"hub/rawconn":       {},
+	"hub/relay/splice":  {"flv"},
 	"hub/timeline":      {"flv"},
 	"hub/tlsconn":       {},
 	"hub/waitgroup":     {},
