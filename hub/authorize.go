@@ -98,7 +98,7 @@ func (s *Session) recheck() *Refusal {
 		return why
 	case s.hub.refuses.Load():
 		return errShuttingDown
-	case s.hub.cfg.Node != "" && pathHas(s.appear.Value().path, s.hub.cfg.Node):
+	case s.hub.loops(s.appear.Value().path):
 		return errLoop
 	case s.hub.cfg.Recheck == nil:
 		return nil

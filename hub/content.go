@@ -13,6 +13,7 @@ type content struct {
 	skip skip // why there is nothing in it to take; notSkipped as a rule
 
 	script *script // of script data
+	loops  bool    // it is metadata that say that the stream has passed this server already
 
 	// Of audio and video.
 	packets []flv.Packet // of each of its tracks: the publisher's memory
@@ -30,6 +31,7 @@ func (p *Publisher) understand(c *content, t flv.Tag) {
 		if !c.script.safe {
 			c.skip = skipUnsafe
 		}
+		c.loops = p.stream.hub.loops(c.script.meta.text(PathProperty))
 		return
 	case len(t.Data) == 0:
 		c.skip = skipEmpty

@@ -90,7 +90,7 @@ func (s *Stream) info(now time.Time) (info StreamInfo, ok bool) {
 	if s.pub != nil {
 		info.Protocol = s.pub.session.Protocol()
 		info.Publisher = s.pub.session.Client().Remote()
-		info.Since = s.session.since
+		info.Since = s.pub.since
 		info.Bitrate = s.facts.rate.perSecond(now) * 8
 		info.Back = s.backLocked()
 	}

@@ -52,6 +52,15 @@ func newMeter() meter {
 	return m
 }
 
+// restarted returns a meter that goes on with the same sums, for frames of another encoder: what
+// compares a frame with the one before begins anew.
+func (m meter) restarted() meter {
+	m.apart = noApart
+	m.video.look()
+	m.audio.look()
+	return m
+}
+
 // take takes a frame, whose stream time is at. It is called for every frame, and so small that it is
 // inlined.
 func (t *trackMeter) take(at, arrivedMS int64) {
@@ -173,7 +182,7 @@ func (h *Hub) Measure(all []Measures) []Measures {
 func (s *Stream) measureLocked(now time.Time) Measures {
 	m, said := &s.session.meter, s.session.declared
 	all := Measures{
-		Session: s.pub.session, Key: s.key, Since: s.session.since, Silence: now.Sub(s.session.lastWrite),
+		Session: s.pub.session, Key: s.key, Since: s.pub.since, Silence: now.Sub(s.session.lastWrite),
 		Counts: Counts{
 			Bytes: s.pub.bytes, VideoBytes: m.bytes, Pictures: m.video.frames, Sounds: m.audio.frames, Early: m.early,
 			Jumps: s.timeline.Jumps(),

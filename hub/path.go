@@ -15,6 +15,8 @@ const PathProperty = "sluicePath"
 const (
 	maxPath   = 16 // ids
 	maxNodeID = 32 // bytes of one
+	// maxPathText bounds what is looked at, in bytes: there may be a space beside each comma.
+	maxPathText = maxPath * (maxNodeID + 3)
 )
 
 // errLoop refuses what has passed this server already.
@@ -25,6 +27,9 @@ var errPath = errors.New("no path of servers: up to 16 ids of up to 32 letters, 
 
 // ParsePath reads a path; an empty text is none.
 func ParsePath(text string) ([]string, error) {
+	if len(text) > maxPathText {
+		return nil, errPath
+	}
 	ids := splitPath(text)
 	if len(ids) > maxPath || slices.ContainsFunc(ids, func(id string) bool { return !IsNodeID(id) }) {
 		return nil, errPath
@@ -54,14 +59,16 @@ func splitPath(text string) []string {
 	return ids
 }
 
-// pathHas reports whether an id is one of a path's.
-func pathHas(text, id string) bool { return slices.Contains(splitPath(text), id) }
+// loops reports whether this server is one of a path's.
+func (h *Hub) loops(path string) bool {
+	return h.cfg.Node != "" && path != "" && slices.Contains(splitPath(path), h.cfg.Node)
+}
 
 // Node returns Config.Node.
 func (h *Hub) Node() string { return h.cfg.Node }
 
-// Path returns the ids of the servers that the stream has passed on its way here, as its publisher
-// and its metadata tell; nil if nobody publishes it.
+// Path returns the ids of the servers that the stream has passed on its way here, as its publisher's
+// metadata tell, or its session where they tell none; nil if nobody publishes it.
 func (h *Hub) Path(key Key) []string {
 	s := h.stream(key)
 	if s == nil {
@@ -72,7 +79,8 @@ func (h *Hub) Path(key Key) []string {
 	if s.pub == nil {
 		return nil
 	}
-	if ids := splitPath(s.headers.meta.text(PathProperty)); len(ids) > 0 {
+	// Not that of the headers: until a publisher's tracks are known, these are of the one before it.
+	if ids, err := ParsePath(s.session.declared.text(PathProperty)); err == nil && len(ids) > 0 {
 		return ids
 	}
 	return s.pub.session.Path()

@@ -12,8 +12,8 @@ import (
 // PublishOptions says how a publisher is ended.
 type PublishOptions struct {
 	// Yields is for a publisher that stands in for others, such as a pull from another server:
-	// any publisher that is none takes its stream over at once, and when it ends, its stream ends
-	// without a grace time.
+	// any publisher that is none takes its stream over at once, it takes over nobody's, not even that
+	// of one that is silent, and when it ends, its stream ends without a grace time.
 	Yields bool
 	// End is called at most once, without a lock held, when the hub ends the
 	// publisher: it was replaced, or the server shuts down. That may be before
@@ -29,7 +29,11 @@ type Publisher struct {
 	stream  *Stream
 	session *Session
 	opts    PublishOptions
-	bytes   uint64 // of tags taken; guarded by stream.mu
+
+	// Guarded by stream.mu.
+	since     time.Time // when it began
+	bytes     uint64    // of tags taken
+	allowance allowance
 
 	mu    sync.Mutex // may be taken after the stream's mutex
 	ended *Refusal   // why it publishes no more; set before stream.pub is another
@@ -63,7 +67,7 @@ func (h *Hub) Publish(who *Session, opts PublishOptions) (*Publisher, error) {
 			continue
 		}
 		now := time.Now()
-		if s.pub != nil && !s.pub.yieldsTo(p) && !s.pub.same(who) && !s.silentLocked(now) {
+		if s.pub != nil && !s.pub.givesWayLocked(p, now) {
 			s.mu.Unlock()
 			return nil, who.refused(refuse(ReasonBusy, "%s is being published already", key))
 		}
@@ -74,7 +78,7 @@ func (h *Hub) Publish(who *Session, opts PublishOptions) (*Publisher, error) {
 		}
 		s.updateLocked(func() {
 			s.dismissLocked(refuse(ReasonReplaced, "another publisher took %s over", key))
-			p.stream = s
+			p.stream, p.since = s, now
 			s.beginLocked(p, now)
 		})
 		if err := who.recheck(); err != nil {
@@ -107,19 +111,28 @@ func (p *Publisher) dismiss(why *Refusal) {
 	})
 }
 
-// yieldsTo reports whether another publisher takes over from p whatever it shows.
-func (p *Publisher) yieldsTo(other *Publisher) bool { return p.opts.Yields && !other.opts.Yields }
+// givesWayLocked reports whether another publisher takes the stream of p over.
+func (p *Publisher) givesWayLocked(other *Publisher, now time.Time) bool {
+	switch {
+	case other.opts.Yields:
+		return false
+	case p.opts.Yields:
+		return true
+	}
+	return p.same(other.session) || p.stream.silentLocked(now)
+}
 
 // Restart says that what follows was not encoded in one go with what came before, as if another
 // publisher followed: it has new codec headers, its first key frame follows on what there was, on
 // the stream's clock, and viewers who cannot follow a change of codecs or tracks end, if there is
-// one. The session goes on. It must not be called together with Write.
+// one. The session goes on, with its figures. It must not be called together with Write.
 func (p *Publisher) Restart() {
 	s := p.stream
 	p.codecs, p.further, p.picture = [mainTracks]flv.Codec{}, nil, flv.VideoFormat{}
 	s.update(func() {
 		if s.pub == p {
-			s.restartLocked(time.Now())
+			s.restartLocked()
+			s.announceLocked()
 		}
 	})
 }
@@ -132,8 +145,8 @@ func (p *Publisher) same(who *Session) bool {
 
 // Write appends a tag to the stream. Its timestamp is on the publisher's own clock; its
 // data is copied. The error is the *Refusal with which the hub ended the publisher,
-// ReasonTooMany at once where it exceeds Config.MaxBitrate, or net.ErrClosed (wrapped)
-// after Close. A tag that can't be used is counted and no error: an encoder that sends
+// ReasonTooMany at once where it exceeds Config.MaxBitrate and ReasonLoop where its
+// metadata name this server (Config.Node), or net.ErrClosed (wrapped) after Close. A tag that can't be used is counted and no error: an encoder that sends
 // something odd goes on.
 func (p *Publisher) Write(t flv.Tag) error {
 	s := p.stream
@@ -147,17 +160,10 @@ func (p *Publisher) Write(t flv.Tag) error {
 			err = p.err()
 			return
 		}
-		if most := s.hub.cfg.MaxBitrate; most > 0 && !s.session.allowance.take(now, len(t.Data), most) {
-			why := refuse(ReasonTooMany, "more than the %d bits per second that are allowed", most)
+		if why := p.forbidsLocked(&c, now); why != nil {
 			s.finishLocked(p, why)
 			s.leaveLocked()
 			err = why
-			return
-		}
-		if c.script != nil && c.script.metadata && s.hub.cfg.Node != "" && pathHas(c.script.meta.text(PathProperty), s.hub.cfg.Node) {
-			s.finishLocked(p, errLoop)
-			s.leaveLocked()
-			err = errLoop
 			return
 		}
 		cuts := s.log.gopCut
@@ -169,6 +175,18 @@ func (p *Publisher) Write(t flv.Tag) error {
 			"stream", s.key.String(), "max_bytes", s.hub.cfg.GOPMaxBytes)
 	}
 	return err
+}
+
+// forbidsLocked returns why the publisher ends with a tag, nil if it may send it.
+func (p *Publisher) forbidsLocked(c *content, now time.Time) *Refusal {
+	most := p.stream.hub.cfg.MaxBitrate
+	switch {
+	case most > 0 && !p.allowance.take(now, len(c.tag.Data), most):
+		return refuse(ReasonTooMany, "more than the %d bits per second that are allowed", most)
+	case c.loops:
+		return errLoop
+	}
+	return nil
 }
 
 // Close is End for a publisher that left.

@@ -164,7 +164,7 @@ func (h *Hub) NewSession(role Role, key Key, c Client) *Session {
 			swfURL: cut(c.SWFURL), host: cut(c.Host), origin: cut(c.Origin), referer: cut(c.Referer),
 			authorization: cut(c.Authorization), secure: c.Secure,
 			inquiry: c.Inquiry || c.Still, still: c.Still, recording: cut(c.Recording), publishing: cut(c.Publishing),
-			path: FormatPath(c.Path),
+			path: cut(FormatPath(c.Path)),
 		}),
 	}
 }

@@ -73,7 +73,7 @@ type Stream struct {
 	grace    *time.Timer
 	selfTest *time.Timer // ends the stream of a self-test, nil unless it is one that is published
 	left     time.Time   // when the last publisher did; zero before one has
-	// lastViewer is when the last viewer left; zero before one has.
+	// lastViewer is when the last viewer left, or when the stream was made if none has.
 	lastViewer time.Time
 	pub        *Publisher // nil unless live
 	session    session
@@ -120,7 +120,6 @@ type session struct {
 	timer       *time.Timer // decides, some time after the first frame
 	silence     *silence    // what can stand for its sound; nil if nothing can
 	filling     filling
-	allowance   allowance
 }
 
 // Waker is told that something happened in a stream: packets were appended, or it
@@ -146,11 +145,12 @@ func (s *Stream) RemoveWaker(w Waker) {
 
 func newStream(h *Hub, key Key, number uint64) *Stream {
 	return &Stream{
-		hub:     h,
-		key:     key,
-		number:  number,
-		change:  make(chan struct{}),
-		headers: noHeaders,
+		hub:        h,
+		key:        key,
+		number:     number,
+		change:     make(chan struct{}),
+		headers:    noHeaders,
+		lastViewer: time.Now(),
 	}
 }
 
@@ -192,21 +192,26 @@ func (s *Stream) announceLocked() {
 // frame.
 func (s *Stream) beginLocked(p *Publisher, now time.Time) {
 	s.state, s.pub = stateLive, p
-	s.restartLocked(now)
+	s.restartLocked()
+	s.lead = s.log.head
+	s.session.since, s.session.lastWrite, s.session.meter = now, now, newMeter()
+	s.facts.rate = rate{}
 	s.shown = shownTracks{}
 	s.beginSessionLocked(EventPublished, p.session)
 	s.announceLocked()
 }
 
-// restartLocked has everything that is known of the present publish session found out anew.
-func (s *Stream) restartLocked(now time.Time) {
+// restartLocked has everything found out anew that is known of what is being published: its tracks,
+// their headers and clocks. When the publish session began, and what it has sent, stays.
+func (s *Stream) restartLocked() {
 	s.stopTimersLocked()
-	s.lead = s.log.head
-	s.session = session{since: now, lastWrite: now, first: s.log.head, firstConfig: s.configs + 1, meter: newMeter()}
+	s.session = session{
+		since: s.session.since, lastWrite: s.session.lastWrite, meter: s.session.meter.restarted(),
+		first: s.log.head, firstConfig: s.configs + 1,
+	}
 	s.timeline.BeginSession()
 	s.headers = s.headers.withFilled(false)
 	s.log.forgetGOP()
-	s.facts.rate = rate{}
 	s.facts.further = nil
 }
 

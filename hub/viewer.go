@@ -141,13 +141,15 @@ func (v *Viewer) Dismissed() bool { return v.flags.Load()&flagDismissed != 0 }
 func (v *Viewer) Dismiss(why *Refusal) {
 	v.session.dismissed.CompareAndSwap(nil, why) // the first one counts
 	s := v.lock()
-	s.updateLocked(func() {
-		if v.flags.Or(flagDismissed)&flagDismissed != 0 {
-			return
-		}
+	s.updateLocked(func() { s.dismissViewerLocked(v) })
+}
+
+// dismissViewerLocked ends a viewer of the stream whose session knows why.
+func (s *Stream) dismissViewerLocked(v *Viewer) {
+	if v.flags.Or(flagDismissed)&flagDismissed == 0 {
 		v.goneLocked()
 		s.effects.wake = true
-	})
+	}
 }
 
 // goneLocked ends the viewer's Wait; others who wait need not look.
