@@ -11,6 +11,14 @@ import (
 // them. HTTP has it in a header field.
 const PathProperty = "sluicePath"
 
+// NodeProperty is the property with this server's id (Config.Node) in RTMP's answer to a client that
+// has sent a path, and ReasonProperty that of a status with a Reason in words: what relays of other
+// servers go by, who are told little by RTMP's codes.
+const (
+	NodeProperty   = "sluiceNode"
+	ReasonProperty = "sluiceReason"
+)
+
 // Bounds of a path.
 const (
 	maxPath   = 16 // ids

@@ -84,6 +84,16 @@ func (r Reason) row() int {
 // String returns the reason in words, a bounded set that logs and counters share.
 func (r Reason) String() string { return reasonTable[r.row()].words }
 
+// ReasonOf returns the reason that String calls so, false if there is none.
+func ReasonOf(words string) (Reason, bool) {
+	for r := range reasons {
+		if words != "" && r.String() == words {
+			return r, true
+		}
+	}
+	return ReasonNone, false
+}
+
 // PublishStatus returns the onStatus code that tells an RTMP publisher.
 func (r Reason) PublishStatus() string { return reasonTable[r.row()].publish }
 
