@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sluice/cmd/sluice/websocket"
+	"sluice/httpflv/websocket"
 )
 
 // counter holds the viewers that only count the bytes they are sent. Its methods

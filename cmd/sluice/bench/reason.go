@@ -13,7 +13,7 @@ import (
 	"strings"
 	"syscall"
 
-	"sluice/cmd/sluice/websocket"
+	"sluice/httpflv/websocket"
 	"sluice/rtmp"
 )
 

@@ -12,8 +12,8 @@ import (
 	"syscall"
 	"time"
 
-	"sluice/cmd/sluice/websocket"
 	"sluice/flv"
+	"sluice/httpflv/websocket"
 	"sluice/rtmp"
 )
 

@@ -12,8 +12,8 @@ import (
 	"sync"
 	"time"
 
-	"sluice/cmd/sluice/websocket"
 	"sluice/flv"
+	"sluice/httpflv/websocket"
 )
 
 // watchAll watches over every way that is not skipped, at the same time, and returns a row for each.
