@@ -27,6 +27,8 @@ var bounds = []struct{ what, bound, beyond string }{
 	{"profiles of the process at a time; time for one", "{cmd/sluice.maxProfiles}; {cmd/sluice.maxProfileTime}", "503; 400"},
 	{"a PROXY header: bytes of version 1; of version 2; time for it", "{cmd/sluice/proxied.maxV1 bytes}; {cmd/sluice/proxied.maxV2 bytes}; {cmd/sluice/proxied.headerTimeout}", "closed"},
 	{"PROXY headers of a port that have not come with their connections", "{cmd/sluice/proxied.maxHeaders}", "the oldest are closed, none younger than {cmd/sluice/proxied.slowHeader}; until then the port waits"},
+	{"relays that operators make; URLs of a relay; bytes of one", "{hub/relay.MaxRules}; {hub/relay.MaxURLs}; {hub/relay.MaxURL bytes}",
+		"409; 400; the same, and in the configuration an error at the start"},
 	{"addresses of a variable", "{cmd/sluice.maxAddresses}", "an error at the start"},
 	{"handshakes of TLS: time for one, those of a connection that waits included; those that compute at a time",
 		"{hub/tlsconn.defaultTimeout}; half as many as there are cores, one at least", "closed; others wait"},

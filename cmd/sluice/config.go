@@ -73,6 +73,7 @@ type config struct {
 	TLSSettings
 	DrainSettings
 	PublicSettings
+	RelaySettings
 
 	memory int64 // bytes that there are, 0 if unknown; from setUpMemory
 
@@ -97,7 +98,7 @@ type settings interface {
 
 // parts returns the parts that check themselves.
 func (c *config) parts() []settings {
-	return []settings{&c.AccessSettings, &c.ControlSettings, &c.DrainSettings, tlsNeeds{&c.TLSSettings, c}, &c.PublicSettings}
+	return []settings{&c.AccessSettings, &c.ControlSettings, &c.DrainSettings, tlsNeeds{&c.TLSSettings, c}, &c.PublicSettings, &c.RelaySettings}
 }
 
 // variable is one line of the help text: a field of config as its tags tell it.

@@ -30,6 +30,9 @@ func TestConfigDefaults(t *testing.T) {
 			PublicList: words{"auto"}, AuthTimeout: 3 * time.Second, AuthFail: words{"closed"},
 		},
 		ControlSettings: ControlSettings{ProxyProtocol: words{"off"}},
+		RelaySettings: RelaySettings{
+			OriginStartTimeout: 10 * time.Second, OriginIdle: 10 * time.Second, PullHold: time.Minute, PushHold: time.Minute,
+		},
 	}
 	for name, environ := range map[string][]string{
 		"nothing set":    nil,
@@ -306,6 +309,16 @@ var badSettings = []struct{ set, want string }{
 	{"TLS_DOMAINS=media.example.com 192.0.2.1", `"192.0.2.1" is an address`},
 	{"TLS_DOMAINS=*.example.com", "only be obtained by way of the DNS"},
 	{"TLS_DOMAINS=localhost", "a name that the world knows"},
+	{"PULL=live/a", "entry 1: must be APP/NAME URL"},
+	{"PULL=live/a rtmp://h/a/b\nlive/b ftp://geheim/a", "entry 2: the URL must begin with rtmp://"},
+	{"PULL=rtmp://h/a/geheim live/a", "entry 1: the stream is none"},
+	{"ORIGIN=** http://{name}.geheim/x", "in path and query only"},
+	{"PUSH=** rtmp://h/a/geheim?{query}", "only {app}, {name} may stand in braces"},
+	{"PUSH=** rtmp://h/a/geheim rtmp://h/a/b", "a push has one URL"},
+	{"ORIGIN_START_TIMEOUT=0", "between 100ms and 10m"},
+	{"ORIGIN_IDLE=-1s", "between 0s and 24h"},
+	{"PULL_HOLD=60", "with its unit"},
+	{"PUSH_HOLD=25h", "between 0s and 24h"},
 	{"ACME_URL=http://acme.example.com/directory", "must be a URL like https://"},
 }
 
@@ -520,5 +533,7 @@ func TestVariableNames(t *testing.T) {
 		"SLUICE_TLS_CERT", "SLUICE_TLS_KEY", "SLUICE_TLS_DOMAINS", "SLUICE_ACME_URL",
 		"SLUICE_DRAIN_DELAY", "SLUICE_DRAIN_URL",
 		"SLUICE_PUBLIC_RTMP_URL", "SLUICE_PUBLIC_HTTP_URL",
+		"SLUICE_PULL", "SLUICE_ORIGIN", "SLUICE_PUSH",
+		"SLUICE_ORIGIN_START_TIMEOUT", "SLUICE_ORIGIN_IDLE", "SLUICE_PULL_HOLD", "SLUICE_PUSH_HOLD",
 	}, names)
 }
