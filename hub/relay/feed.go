@@ -40,7 +40,7 @@ type feed struct {
 
 	// Of one connection.
 	came    bool   // a frame came
-	fresh   bool   // a new one went on
+	shown   bool   // the state says that it is live
 	node    string // the id of its server
 	hasPath bool   // metadata with the path was published
 }
@@ -99,14 +99,14 @@ func (f *feed) run() error {
 // broke is tried at once, then the others, and then all again after a pause.
 func (f *feed) feed() error {
 	for failed := 0; ; {
-		f.came, f.fresh = false, false
+		f.came = false
 		err := f.attempt()
 		switch {
 		case f.ctx.Err() != nil, errors.Is(err, errIdle), isFinal(err):
 			return err
 		case f.came:
 			f.broke(err)
-			if failed = 0; f.fresh {
+			if failed = 0; f.media.New() {
 				f.tries.reset()
 				continue // at once
 			}
@@ -244,7 +244,8 @@ func (f *feed) read(src Source, within time.Duration) error {
 	f.node = src.Node()
 	f.nodes[f.at] = f.node
 	f.status.change(func(c *ConnectionInfo) { c.Remote, c.Node = src.Remote(), f.node })
-	f.media.Begin(time.Now())
+	f.media.Begin()
+	f.shown = false
 	for {
 		tag, err := src.ReadTag()
 		if err != nil {
@@ -367,14 +368,13 @@ func (f *feed) write(t flv.Tag) error {
 	if err := f.pub.Write(t); err != nil {
 		return err
 	}
-	frame := t.Type != flv.TypeScript
-	if frame {
-		f.news = time.Now()
-	}
-	first := frame && !f.fresh
 	f.status.took(t.Size())
-	if first {
-		f.fresh = true
+	if t.Type == flv.TypeScript {
+		return nil
+	}
+	f.news = time.Now()
+	if !f.shown {
+		f.shown = true
 		f.status.set(Live, "")
 	}
 	return nil
