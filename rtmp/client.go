@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/url"
-	"strings"
 	"time"
 
 	"sluice/flv/amf"
@@ -20,10 +18,14 @@ import (
 // A Client publishes to and plays from RTMP servers. The zero value works. Its
 // methods may be called from several goroutines.
 //
-// URLs are rtmp://host[:port]/app[/app…]/name[?query], where port is 1935 by
-// default, the last segment of the path is the name and everything before it the
+// URLs are rtmp://[user:password@]host[:port]/app[/app…]/name[?query], where port is
+// 1935 by default, the last segment of the path is the name and everything before it the
 // app; the query goes with the name. Percent escapes are sent as they are, as
-// ffmpeg does. With rtmps:// the connection is encrypted by TLS, and port is 443.
+// ffmpeg does. With rtmps:// the connection is encrypted by TLS, and port is 443. User
+// and password are for servers that ask for them in connect (client_auth.go).
+//
+// No error repeats name, query, user or password, not even where it holds what a server
+// said.
 type Client struct {
 	// Dial opens the connection; a net.Dialer does if nil.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -45,6 +47,8 @@ type Client struct {
 	// what its Reconnects says. A player that announces it is taken for one that knows
 	// Enhanced RTMP v2, and may be sent what a classic one is not.
 	CanReconnect bool
+	// Properties are sent in connect behind those that every client sends.
+	Properties amf.Object
 	// ChunkSize is the size of the chunks sent: 60000 if 0, 128 to 0xFFFFFF.
 	ChunkSize int
 	// OpenTimeout bounds the opening: dialing, handshake and commands, without the
@@ -53,6 +57,11 @@ type Client struct {
 	// ReadTimeout is how long a player waits for the next byte: 60 s if 0, forever
 	// if negative.
 	ReadTimeout time.Duration
+	// StartTimeout is ReadTimeout until the first tag has come; ReadTimeout if 0.
+	StartTimeout time.Duration
+	// TagTimeout is how long a player waits for the next tag, whatever else comes: forever
+	// if 0. It is not asked for before the first.
+	TagTimeout time.Duration
 	// WriteTimeout bounds each write: 10 s if 0.
 	WriteTimeout time.Duration
 }
@@ -74,61 +83,20 @@ const (
 	playFlashVer    = "LNX 9,0,124,2"
 )
 
-// target is what a URL says.
-type target struct {
-	address   string // host:port
-	app, name string // as sent
-	tcURL     string
-	secure    bool // rtmps
-}
-
-// parseURL divides a URL.
-func parseURL(rawURL string) (target, error) {
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		// The error of net/url repeats the URL, which may hold a stream key.
-		return target{}, errors.New("rtmp: malformed URL")
-	}
-	secure := u.Scheme == "rtmps"
-	if u.Scheme != "rtmp" && !secure || u.Hostname() == "" {
-		return target{}, errors.New("rtmp: URL is not rtmp://HOST/APP/NAME or rtmps://HOST/APP/NAME")
-	}
-	port := defaultPort
-	if secure {
-		port = defaultTLSPort
-	}
-	path := strings.TrimPrefix(u.EscapedPath(), "/")
-	i := strings.LastIndexByte(path, '/')
-	if i <= 0 || i == len(path)-1 {
-		return target{}, errors.New("rtmp: URL without app and name: rtmp://HOST/APP/NAME")
-	}
-	t := target{
-		address: net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), port)),
-		app:     path[:i],
-		name:    path[i+1:],
-		tcURL:   u.Scheme + "://" + u.Host + "/" + path[:i],
-		secure:  secure,
-	}
-	if u.RawQuery != "" {
-		t.name += "?" + u.RawQuery
-	}
-	return t, nil
-}
-
 // clientConn is the connection of a Publisher or Player. Reading belongs to one
 // goroutine.
 type clientConn struct {
 	*conn
 	target
 	caps     Capabilities
-	size     int // of outgoing chunks
+	server   []byte // see serverInfo
+	size     int    // of outgoing chunks
 	streamID uint32
 	// reconnects has room for one request.
 	reconnects chan Reconnect
-	// limit is when the opening has to be over, zero afterwards; then silence is
-	// how long a read may take, 0 forever. Of the reading goroutine.
-	limit   time.Time
-	silence time.Duration
+	// limit is when the opening has to be over, zero afterwards. Of the reading goroutine.
+	limit time.Time
+	silence
 }
 
 // Transactions of an opening.
@@ -150,6 +118,21 @@ func (c *Client) open(ctx context.Context, rawURL, flashVer string, prepare func
 		return nil, nil, err
 	}
 	limit := time.Now().Add(orDefault(c.OpenTimeout, defaultOpenTimeout))
+	for range maxAuthSteps {
+		cc, stop, err = c.openOnce(ctx, t, limit, flashVer, prepare)
+		answer := t.credentials.answer(err, t.app)
+		if answer == "" {
+			break
+		}
+		t.auth = answer
+	}
+	return cc, stop, err
+}
+
+// openOnce is open with one connection, which has to be there by limit.
+func (c *Client) openOnce(
+	ctx context.Context, t target, limit time.Time, flashVer string, prepare func(dst []byte, cc *clientConn) []byte,
+) (cc *clientConn, stop func() bool, err error) {
 	dialCtx, cancel := context.WithDeadline(ctx, limit)
 	defer cancel()
 	nc, err := c.dial(dialCtx, t)
@@ -170,7 +153,7 @@ func (c *Client) open(ctx context.Context, rawURL, flashVer string, prepare func
 	}
 	cc.conn.pace = cc.pace
 	stop = context.AfterFunc(ctx, func() { nc.Close() })
-	if err := cc.begin(cmp.Or(c.FlashVer, flashVer), prepare); err != nil {
+	if err := cc.begin(cmp.Or(c.FlashVer, flashVer), c.Properties, prepare); err != nil {
 		return nil, nil, cc.abandon(ctx, stop, err)
 	}
 	return cc, stop, nil
@@ -217,46 +200,36 @@ func (cc *clientConn) abandon(ctx context.Context, stop func() bool, err error) 
 	return err
 }
 
-// pace says how long a read may take.
-func (cc *clientConn) pace(now, since time.Time) (time.Time, error) {
-	limit := cc.limit
-	if limit.IsZero() && cc.silence > 0 {
-		limit = since.Add(cc.silence)
-	}
-	if !limit.IsZero() && !now.Before(limit) {
-		return limit, errNoAnswer
-	}
-	return limit, nil
-}
-
 // errNoAnswer is the error of a server that sends nothing.
 var errNoAnswer error = timeoutError("rtmp: server sent nothing in time")
 
 // begin shakes hands, connects and creates the message stream.
-func (cc *clientConn) begin(flashVer string, prepare func([]byte, *clientConn) []byte) error {
+func (cc *clientConn) begin(flashVer string, properties amf.Object, prepare func([]byte, *clientConn) []byte) error {
 	if err := handshake.Client(cc.conn); err != nil {
 		return cc.readError(err)
 	}
 	b := appendControl(cc.pending, typeSetChunkSize, uint32(cc.size))
 	object := amf.Object{
-		{Name: "app", Value: cc.app},
+		{Name: "app", Value: cc.app + cc.auth},
 		{Name: "type", Value: "nonprivate"},
 		{Name: "flashVer", Value: flashVer},
-		{Name: "tcUrl", Value: cc.tcURL},
+		{Name: "tcUrl", Value: cc.tcURL + cc.auth},
 		{Name: "fpad", Value: false},
 		{Name: "capabilities", Value: 15.0},
 		{Name: "audioCodecs", Value: 4071.0},
 		{Name: "videoCodecs", Value: 252.0},
 		{Name: "videoFunction", Value: 1.0},
 	}
-	object = append(object, cc.caps.properties()...)
+	object = append(append(object, cc.caps.properties()...), properties...)
 	b = appendCommand(b, cc.size, 0, "connect", float64(txnConnect), object)
 	if err := cc.sendAll(b); err != nil {
 		return fmt.Errorf("rtmp: connecting: %w", err)
 	}
-	if _, err := cc.result(txnConnect); err != nil {
+	connected, err := cc.result(txnConnect)
+	if err != nil {
 		return err
 	}
+	cc.server = connected.serverInfo()
 	b = prepare(cc.pending, cc)
 	b = appendCommand(b, cc.size, 0, "createStream", float64(txnCreateStream), nil)
 	if err := cc.sendAll(b); err != nil {
@@ -293,7 +266,7 @@ func (cc *clientConn) result(txn float64) (command, error) {
 			return c, nil
 		case c.name == "_error" && c.txn == txn,
 			c.name == "onStatus" && c.status().Level == LevelError:
-			return command{}, c.status()
+			return command{}, cc.refusal(c.status())
 		}
 	}
 }

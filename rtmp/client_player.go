@@ -66,7 +66,8 @@ func (c *Client) PlayFrom(ctx context.Context, rawURL string, o PlayOptions) (*P
 		return nil, err
 	}
 	cc.limit = time.Time{}
-	cc.silence = max(0, cmp.Or(c.ReadTimeout, defaultReadTimeout))
+	read := max(0, cmp.Or(c.ReadTimeout, defaultReadTimeout))
+	cc.silence = silence{start: max(0, cmp.Or(c.StartTimeout, read)), read: read, tag: c.TagTimeout}
 	p := &Player{cc: cc, opts: o}
 	if err := p.begin(); err != nil {
 		return nil, cc.abandon(ctx, stop, err)
@@ -105,7 +106,7 @@ func (p *Player) begin() error {
 			case c.name == "onStatus" && status.Code == CodePlayStart:
 				return nil
 			case c.name == "onStatus" && status.Level == LevelError, c.name == "_error" && c.txn == txnPublish:
-				return status
+				return cc.refusal(status)
 			}
 		}
 	}
@@ -146,6 +147,7 @@ func (p *Player) ReadTag() (flv.Tag, error) {
 			break
 		}
 		if ok && p.seeks.Load() == 0 {
+			p.cc.tags++
 			p.latest.Store(t.Timestamp)
 			return t, nil
 		}
@@ -177,7 +179,7 @@ func (p *Player) read() (flv.Tag, bool, error) {
 		case rtmpSampleAccess, "onStatus":
 			return flv.Tag{}, false, nil
 		case onPlayStatus:
-			return flv.Tag{}, false, ended(dataStatus(t.Data))
+			return flv.Tag{}, false, p.cc.ended(dataStatus(t.Data))
 		}
 		return t, true, nil
 	case typeCommand, typeCommandAMF3:
@@ -189,7 +191,7 @@ func (p *Player) read() (flv.Tag, bool, error) {
 		if status.Code == CodeSeekNotify || status.Code == CodeSeekInvalidTime {
 			p.answered()
 		}
-		return flv.Tag{}, false, ended(status)
+		return flv.Tag{}, false, p.cc.ended(status)
 	}
 	return flv.Tag{}, false, nil
 }
@@ -232,12 +234,12 @@ func dataStatus(body []byte) *StatusError {
 }
 
 // ended returns the error that a status stands for, nil if playing goes on.
-func ended(status *StatusError) error {
+func (cc *clientConn) ended(status *StatusError) error {
 	switch {
 	case status.Code == CodePlayUnpublishNotify, status.Code == CodePlayStop, status.Code == CodePlayComplete:
 		return io.EOF
 	case status.Level == LevelError:
-		return status
+		return cc.refusal(status)
 	}
 	return nil
 }
@@ -289,4 +291,13 @@ func (p *Player) Close() error {
 	}
 	p.cc.send(appendCommand(nil, p.cc.size, 0, "deleteStream", 0.0, nil, float64(p.cc.streamID)))
 	return p.cc.nc.Close()
+}
+
+// Buffered reports whether more has been received than ReadTag has returned: another tag, a part
+// of one, or something else that the server sent. Over TLS it may say so although there is
+// nothing. It is for the goroutine that calls ReadTag.
+func (p *Player) Buffered() bool {
+	cc := p.cc
+	return len(p.parts) > 0 || p.first != nil || cc.rd.Buffered() > 0 || received(cc.nc) > 0 ||
+		cc.secure && cc.rd.Filled() // what TLS has decrypted, nobody can ask for
 }

@@ -94,7 +94,7 @@ func (cc *clientConn) publish() error {
 		case c.name == "onStatus" && status.Code == CodePublishStart:
 			return nil
 		case c.name == "onStatus" && status.Level == LevelError, c.name == "_error" && c.txn == txnPublish:
-			return status
+			return cc.refusal(status)
 		}
 	}
 }
@@ -107,7 +107,7 @@ func (p *Publisher) read() {
 		if err == nil && (m.Type == typeCommand || m.Type == typeCommandAMF3) {
 			if c, perr := parseCommand(m); perr == nil && c.name == "onStatus" {
 				if status := c.status(); status.Level == LevelError {
-					err = status
+					err = p.cc.refusal(status)
 				}
 			}
 		}
@@ -280,59 +280,4 @@ func outgoing(t flv.Tag) (flv.Tag, error) {
 		return t, fmt.Errorf("rtmp: tag of type %d cannot be sent: %w", t.Type, errors.ErrUnsupported)
 	}
 	return t, nil
-}
-
-// Close ends the stream with FCUnpublish and deleteStream, waits for the server to take
-// everything, closes the connection and waits for its goroutines. A WriteTag that is
-// under way and does not end within half a second is broken; then the server has 2 s to
-// take the end and 2 s more to close, 4.5 s in all. Every call but the first returns
-// net.ErrClosed.
-func (p *Publisher) Close() error {
-	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		return net.ErrClosed
-	}
-	p.closed = true
-	failed := p.failed
-	p.mu.Unlock()
-	defer p.replying.Wait() // no more are begun when read has ended
-	defer func() { <-p.done }()
-	defer p.cc.nc.Close()
-	if failed != nil {
-		return failed
-	}
-	if err := p.unpublish(); err != nil {
-		return err
-	}
-	// Closing at once, with an acknowledgement unread, would reset the connection
-	// and lose what the server has not read yet.
-	if hc, ok := p.cc.nc.(interface{ CloseWrite() error }); ok && hc.CloseWrite() == nil {
-		timer := time.NewTimer(closeTimeout)
-		defer timer.Stop()
-		select {
-		case <-p.done:
-		case <-timer.C:
-		}
-	}
-	return nil
-}
-
-// errCutShort is the error of a stream that was closed during a write.
-var errCutShort error = timeoutError("rtmp: unpublishing: a message was not taken in time")
-
-// unpublish says that the stream ends.
-func (p *Publisher) unpublish() error {
-	timer := time.NewTimer(closeGrace)
-	defer timer.Stop()
-	select {
-	case p.writing <- struct{}{}:
-		defer func() { <-p.writing }()
-	case <-timer.C:
-		return p.end(errCutShort)
-	}
-	cc := p.cc
-	b := appendCommand(nil, cc.size, 0, "FCUnpublish", float64(txnUnpublish), nil, cc.name)
-	b = appendCommand(b, cc.size, 0, "deleteStream", 0.0, nil, float64(cc.streamID))
-	return p.write(b, min(cc.writeTimeout, closeTimeout))
 }

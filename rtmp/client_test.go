@@ -152,10 +152,10 @@ func TestClientIsRefused(t *testing.T) {
 		pub  StatusError
 		play StatusError
 	}{
-		{cause, StatusError{LevelError, CodePublishRejected, "refused", nil}, StatusError{LevelError, CodePlayFailed, "refused", nil}},
+		{cause, StatusError{Level: LevelError, Code: CodePublishRejected, Description: "refused"}, StatusError{Level: LevelError, Code: CodePlayFailed, Description: "refused"}},
 		{&StatusError{Code: CodePublishBadName, Description: "busy", Err: cause},
-			StatusError{LevelError, CodePublishBadName, "busy", nil}, StatusError{LevelError, CodePublishBadName, "busy", nil}},
-		{&StatusError{Description: "no"}, StatusError{LevelError, CodePublishRejected, "no", nil}, StatusError{LevelError, CodePlayFailed, "no", nil}},
+			StatusError{Level: LevelError, Code: CodePublishBadName, Description: "busy"}, StatusError{Level: LevelError, Code: CodePublishBadName, Description: "busy"}},
+		{&StatusError{Description: "no"}, StatusError{Level: LevelError, Code: CodePublishRejected, Description: "no"}, StatusError{Level: LevelError, Code: CodePlayFailed, Description: "no"}},
 	} {
 		addr := serve(t, &Server{Handler: &rig{refusePublish: tt.err, refusePlay: tt.err}})
 		var c Client
@@ -199,11 +199,11 @@ func TestClientURLs(t *testing.T) {
 		url  string
 		want target
 	}{
-		{"rtmp://h/live/a", target{"h:1935", "live", "a", "rtmp://h/live", false}},
-		{"rtmp://u:p@h:9/a/b/c?x=/y", target{"h:9", "a/b", "c?x=/y", "rtmp://h:9/a/b", false}},
-		{"rtmp://[::1]/live/a%20b", target{"[::1]:1935", "live", "a%20b", "rtmp://[::1]/live", false}},
-		{"rtmps://h/live/a", target{"h:443", "live", "a", "rtmps://h/live", true}},
-		{"rtmps://h:1/live/a", target{"h:1", "live", "a", "rtmps://h:1/live", true}},
+		{"rtmp://h/live/a", target{address: "h:1935", app: "live", name: "a", tcURL: "rtmp://h/live"}},
+		{"rtmp://u:p@h:9/a/b/c?x=/y", target{address: "h:9", app: "a/b", name: "c?x=/y", tcURL: "rtmp://h:9/a/b", credentials: credentials{"u", "p"}}},
+		{"rtmp://[::1]/live/a%20b", target{address: "[::1]:1935", app: "live", name: "a%20b", tcURL: "rtmp://[::1]/live"}},
+		{"rtmps://h/live/a", target{address: "h:443", app: "live", name: "a", tcURL: "rtmps://h/live", secure: true}},
+		{"rtmps://h:1/live/a", target{address: "h:1", app: "live", name: "a", tcURL: "rtmps://h:1/live", secure: true}},
 	} {
 		got, err := parseURL(tt.url)
 		require.NoError(t, err)

@@ -192,5 +192,15 @@ func (c *command) status() *StatusError {
 
 // status reads an information object.
 func (p props) status() *StatusError {
-	return &StatusError{Level: p.str("level"), Code: p.str("code"), Description: p.str("description")}
+	s := &StatusError{Level: p.str("level"), Code: p.str("code"), Description: p.str("description")}
+	for _, property := range p {
+		switch strings.ToLower(property.Name) {
+		case "level", "code", "description":
+		default:
+			if len(s.Properties) < maxValues {
+				s.Properties = append(s.Properties, property)
+			}
+		}
+	}
+	return s
 }

@@ -91,3 +91,12 @@ func rawConn(nc net.Conn) syscall.RawConn {
 	}
 	return nil
 }
+
+// received returns how many bytes the system has received for a connection and nobody has read,
+// those of TLS as they came; 0 if that is not known.
+func received(nc net.Conn) (n int) {
+	if raw := rawConn(nc); raw != nil {
+		raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+	}
+	return n
+}

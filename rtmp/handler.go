@@ -59,6 +59,22 @@ type Authorizer interface {
 	Authorize(ctx context.Context, s *ServerStream, r *Request, publish bool, answer func(error))
 }
 
+// A Node is a Handler whose server has an id among those that relay streams to each other. A
+// client that has a Request.Path is told it in the answer to connect, as sluiceNode. A Handler
+// that wraps another must pass this method on.
+type Node interface {
+	Handler
+
+	// Node returns the id, empty for none. It must not change.
+	Node() string
+}
+
+// Properties of connect and of its answer that this server and its clients know and others do not.
+const (
+	PropertyPath = "sluicePath"
+	PropertyNode = "sluiceNode"
+)
+
 // A Publication takes what one publisher sends on one message stream. Calls come one
 // at a time, from the goroutine that reads the connection at the time.
 type Publication interface {
@@ -165,6 +181,11 @@ type Request struct {
 	// them: at most 8 KiB for FullTcURL, and 2 KiB for the others, which are cut there.
 	// They may hold secrets: they must never be logged.
 	FullTcURL, PageURL, SWFURL string
+
+	// Path is what connect says in its property sluicePath, of a client that is a server of
+	// this kind: by way of which servers the stream comes, or for which it is wanted. "?" stands
+	// for one of more than 1 KiB.
+	Path string
 
 	// Secure says that the connection is encrypted (TLS).
 	Secure bool

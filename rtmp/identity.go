@@ -16,6 +16,7 @@ const (
 	maxQueryValues = 64      // parameters of one query
 	maxURL         = 2 << 10 // pageUrl and swfUrl; what is longer is cut
 	maxShown       = 256     // of client-supplied text kept for logs
+	maxPath        = 1 << 10 // sluicePath
 )
 
 // definst is the application instance that Flash servers add to an app's path.

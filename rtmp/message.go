@@ -113,8 +113,8 @@ func appendCommand(dst []byte, chunkSize int, msid uint32, values ...any) []byte
 }
 
 // appendStatus appends an onStatus command (RTMP 1.0 §7.2.2).
-func appendStatus(dst []byte, chunkSize int, msid uint32, level, code, description string) []byte {
-	return appendCommand(dst, chunkSize, msid, "onStatus", 0.0, nil, statusObject(level, code, description))
+func appendStatus(dst []byte, chunkSize int, msid uint32, level, code, description string, more ...amf.Property) []byte {
+	return appendCommand(dst, chunkSize, msid, "onStatus", 0.0, nil, append(statusObject(level, code, description), more...))
 }
 
 // statusObject returns the information object of onStatus, _result and _error.

@@ -54,14 +54,8 @@ func reconnectOf(c *command, t *target) (r Reconnect, ok bool) {
 	if err != nil {
 		return Reconnect{}, false
 	}
-	r = Reconnect{TcURL: u.String(), Description: cut(status.Description, maxShown)}
-	name, query, _ := strings.Cut(t.name, "?")
-	u.RawQuery = strings.Trim(query+"&"+u.RawQuery, "&") // what the name has comes first, as for a Server
-	r.URL, _, _ = strings.Cut(u.String(), "?")
-	r.URL += "/" + name
-	if u.RawQuery != "" {
-		r.URL += "?" + u.RawQuery
-	}
+	r = Reconnect{TcURL: u.String(), Description: cut(t.mask(cut(status.Description, maxArgument)), maxShown)}
+	r.URL = t.at(u)
 	return r, true
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sluice/flv"
+	"sluice/flv/amf"
 	"sluice/rtmp/internal/chunk"
 )
 
@@ -116,9 +117,9 @@ func (s *ServerStream) AppendPlayStart(dst []byte) []byte {
 }
 
 // AppendPlayEnd appends the messages that end a play properly:
-// NetStream.Play.UnpublishNotify and StreamEOF.
-func (s *ServerStream) AppendPlayEnd(dst []byte) []byte {
-	dst = appendStatus(dst, s.s.srv.chunkSize(), s.id, LevelStatus, CodePlayUnpublishNotify, "Stream ended.")
+// NetStream.Play.UnpublishNotify, with further properties, and StreamEOF.
+func (s *ServerStream) AppendPlayEnd(dst []byte, more ...amf.Property) []byte {
+	dst = appendStatus(dst, s.s.srv.chunkSize(), s.id, LevelStatus, CodePlayUnpublishNotify, "Stream ended.", more...)
 	return appendUserControl(dst, eventStreamEOF, s.id)
 }
 
@@ -130,9 +131,9 @@ func (s *ServerStream) AppendPlayStop(dst []byte) []byte {
 	return appendStatus(dst, s.s.srv.chunkSize(), s.id, LevelStatus, CodePlayStop, "Played for as long as asked.")
 }
 
-// AppendStatus appends an onStatus message for this message stream.
-func (s *ServerStream) AppendStatus(dst []byte, level, code, description string) []byte {
-	return appendStatus(dst, s.s.srv.chunkSize(), s.id, level, code, description)
+// AppendStatus appends an onStatus message for this message stream; more are further properties.
+func (s *ServerStream) AppendStatus(dst []byte, level, code, description string, more ...amf.Property) []byte {
+	return appendStatus(dst, s.s.srv.chunkSize(), s.id, level, code, description, more...)
 }
 
 // AppendTags appends tags as messages of this message stream. It keeps no state:

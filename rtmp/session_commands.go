@@ -129,6 +129,9 @@ func (s *session) onConnect(c *command) error {
 		{Name: "fmsVer", Value: "FMS/3,0,1,123"},
 		{Name: "capabilities", Value: 31.0},
 	}, serverCapabilities...)
+	if node, ok := s.srv.Handler.(Node); ok && client.path != "" && node.Node() != "" {
+		properties = append(properties, amf.Property{Name: PropertyNode, Value: node.Node()})
+	}
 	info := append(statusObject(LevelStatus, CodeConnectSuccess, "Connection succeeded."),
 		// 0 keeps the client at AMF0, whatever it proposed.
 		amf.Property{Name: "objectEncoding", Value: 0.0})

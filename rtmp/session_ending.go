@@ -119,9 +119,10 @@ func (s *session) answer(id uint32, err error, code string) error {
 		said.Level = cmp.Or(chosen.Level, said.Level)
 		said.Code = cmp.Or(chosen.Code, said.Code)
 		said.Description = cmp.Or(chosen.Description, said.Description)
+		said.Properties = chosen.Properties
 	}
 	s.debug("rtmp stream refused", "stream_id", id, "code", said.Code, "reason", err)
-	return s.queue(appendStatus(s.pending, s.srv.chunkSize(), id, said.Level, said.Code, said.Description))
+	return s.queue(appendStatus(s.pending, s.srv.chunkSize(), id, said.Level, said.Code, said.Description, said.Properties...))
 }
 
 // refuse answers a publish or play that is not to be, and ends the session unless

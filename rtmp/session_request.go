@@ -18,6 +18,7 @@ type connectInfo struct {
 	secure          bool
 	reconnects      bool   // it has announced CapsReconnect
 	caps            string // its Capabilities as AMF0, "" if it said nothing
+	path            string // see Request.Path
 }
 
 // readConnect reads the object of a connect command.
@@ -29,6 +30,10 @@ func (s *session) readConnect(object props) connectInfo {
 		swfURL:   cut(object.str("swfUrl"), maxURL),
 		flashVer: shown(object.str("flashVer")),
 		secure:   isSecure(s.nc),
+		path:     object.str(PropertyPath),
+	}
+	if len(c.path) > maxPath {
+		c.path = "?" // no path
 	}
 	caps := object.capabilities()
 	c.reconnects = caps.CapsEx&CapsReconnect != 0
@@ -52,6 +57,7 @@ func (s *session) request(name, typ string, start float64) (*Request, error) {
 		App: app, Name: name, Query: query, Type: typ, Start: start,
 		Host: shown(hostOfURL(c.tcURL)), TcURL: shownURL(c.tcURL), FlashVer: c.flashVer, Secure: c.secure,
 		FullTcURL: c.tcURL, PageURL: c.pageURL, SWFURL: c.swfURL,
+		Path: c.path,
 	}
 	r.Capabilities = c.capabilities()
 	return r, nil

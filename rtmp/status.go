@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+
+	"sluice/flv/amf"
 )
 
 // Status codes of onStatus, _result and _error information objects that this
@@ -60,7 +62,18 @@ type StatusError struct {
 	Code        string // chosen by what is refused if empty
 	Description string // in words, for people; sent to the peer
 	Err         error  // the cause; for logs and errors.Is, never sent
+
+	// Properties are the further properties of the information object.
+	Properties amf.Object
+	// Redirect is the URL at which a Client is to have the stream instead (code 302 in the
+	// object "ex"), without user and password: a Client sets it. It may hold secrets.
+	Redirect string
+
+	asks string // the description as it came, if it asks for credentials
 }
+
+// Text returns a further property that is a text, "" if there is none.
+func (e *StatusError) Text(name string) string { return props(e.Properties).str(name) }
 
 // Error returns code and description, and the cause if there is one.
 func (e *StatusError) Error() string {

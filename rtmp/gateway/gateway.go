@@ -4,7 +4,6 @@
 package gateway
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -40,7 +39,11 @@ type Handler struct {
 var (
 	_ rtmp.Authorizer = (*Handler)(nil)
 	_ rtmp.Lengther   = (*Handler)(nil)
+	_ rtmp.Node       = (*Handler)(nil)
 )
+
+// Node returns the id of the hub's server.
+func (h *Handler) Node() string { return h.Hub.Node() }
 
 // Authorize makes the hub's session of what a client asks for, and asks the hub's policy.
 func (h *Handler) Authorize(
@@ -107,6 +110,10 @@ func (h *Handler) request(role hub.Role, s *rtmp.ServerStream, r *rtmp.Request) 
 	if h.isRecording(r) {
 		key, err = a.find(h.Archive, role, r)
 		c.Recording = a.recording
+	}
+	path, bad := hub.ParsePath(r.Path)
+	if c.Path = path; bad != nil && err == nil {
+		err = &hub.Refusal{Reason: hub.ReasonBadRequest, Detail: bad.Error()}
 	}
 	a.session = h.Hub.NewSession(role, key, c)
 	if err != nil {
@@ -303,14 +310,6 @@ func (p *playback) appendEnd(dst []byte, end hub.Reason) []byte {
 	return appendWhy(dst, p.stream, p.viewer.Ending(end))
 }
 
-// appendWhy tells a player why it gets no more: that its stream is over, or what else it is.
-func appendWhy(dst []byte, s *rtmp.ServerStream, why *hub.Refusal) []byte {
-	if why.Reason.Proper() {
-		return s.AppendPlayEnd(dst)
-	}
-	return s.AppendStatus(dst, rtmp.LevelError, why.Reason.PlayStatus(), cmp.Or(why.Detail, why.Reason.String()))
-}
-
 // done follows the last byte of the viewer.
 func (p *playback) done(end hub.Reason) {
 	why := p.viewer.Ending(end)
@@ -353,27 +352,5 @@ func (p *playback) Close(err error) {
 func (p *playback) count() {
 	if !p.counted.Swap(true) {
 		p.stream.AddBytesOut(int64(p.viewer.Bytes()))
-	}
-}
-
-// publishStatus and playStatus put a refusal of the hub in RTMP's words.
-
-func publishStatus(err error) error { return status(err, hub.Reason.PublishStatus) }
-
-func playStatus(err error) error { return status(err, hub.Reason.PlayStatus) }
-
-func status(err error, code func(hub.Reason) string) error {
-	refusal, ok := errors.AsType[*hub.Refusal](err)
-	if !ok {
-		return err
-	}
-	level := rtmp.LevelError
-	if refusal.Reason.Proper() {
-		level = rtmp.LevelStatus
-	}
-	return &rtmp.StatusError{
-		Level:       level,
-		Code:        code(refusal.Reason),
-		Description: cmp.Or(refusal.Detail, refusal.Reason.String()),
 	}
 }

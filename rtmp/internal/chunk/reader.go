@@ -51,6 +51,14 @@ func (r *Reader) SetLimits(l Limits) { r.limits = l.withDefaults() }
 // §5.4.3), without the bytes of the handshake.
 func (r *Reader) BytesRead() uint64 { return r.in.received }
 
+// Buffered returns how many bytes have been read from the connection and not yet made a
+// message of.
+func (r *Reader) Buffered() int { return len(r.in.buffered()) + r.inFlight }
+
+// Filled reports whether the last read got as much as there was room for: there may be more where
+// it came from.
+func (r *Reader) Filled() bool { return r.in.filled }
+
 // Read returns the next whole message, of whatever type, in the order in which
 // messages are completed. Its payload belongs to the Reader and is valid until
 // the next call; a message without payload is returned like any other.

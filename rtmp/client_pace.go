@@ -1,0 +1,46 @@
+package rtmp
+
+import "time"
+
+// silence is how long a player waits: for bytes until its first tag has come, for bytes
+// afterwards, and for tags; 0 is forever.
+type silence struct {
+	start, read, tag time.Duration
+
+	tags   uint64    // that have come
+	paced  uint64    // tags, when pace was called last
+	latest time.Time // when it was called first with so many
+}
+
+// pace says how long a read may take.
+func (cc *clientConn) pace(now, since time.Time) (time.Time, error) {
+	limit := cc.limit
+	if limit.IsZero() {
+		limit = cc.silence.limit(now, since)
+	}
+	if !limit.IsZero() && !now.Before(limit) {
+		return limit, errNoAnswer
+	}
+	return limit, nil
+}
+
+// limit returns until when the next read may take, zero for as long as it likes.
+func (s *silence) limit(now, since time.Time) (limit time.Time) {
+	wait := s.read
+	if s.tags == 0 {
+		wait = s.start
+	}
+	if wait > 0 {
+		limit = since.Add(wait)
+	}
+	if s.tags == 0 || s.tag <= 0 {
+		return limit
+	}
+	if s.tags != s.paced {
+		s.paced, s.latest = s.tags, now
+	}
+	if late := s.latest.Add(s.tag); limit.IsZero() || late.Before(limit) {
+		limit = late
+	}
+	return limit
+}
