@@ -35,7 +35,8 @@ type ConnectionInfo struct {
 	Since   time.Time // when the state began
 	Remote  string    // HOST:PORT in numbers; "" while there is no connection
 	Node    string    // of the Sluice at the other end; "" for none
-	Detail  string    // why it is refused, or backs off; a sentence for people
+	Detail  string    // what there is to say of the state, and why it is refused, or backs off; for people
+	Error   string    // why it failed or broke the last time, though it may be live again; "" for never
 	Session uint64    // of a pull, that of its publisher; 0 for none
 
 	Bytes   uint64 // of media, received or sent

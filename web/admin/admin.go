@@ -6,6 +6,7 @@
 //	GET    /api/v1/sessions/ID            one of them
 //	GET    /api/v1/bans                   who may not
 //	GET    /api/v1/recordings             what is recorded
+//	GET    /api/v1/relays                 what comes from other servers, and goes to them
 //	GET    /api/v1/events                 what happened
 //	GET    /api/v1/info                   the server and its sums
 //	GET    /api/v1/series                 figures of the last minutes, for graphs
@@ -15,6 +16,8 @@
 //	POST   /api/v1/streams/record         begin or end a recording
 //	POST   /api/v1/bans                   ban
 //	DELETE /api/v1/bans/ID                and no longer
+//	POST   /api/v1/relays                 pull a stream, or push some
+//	DELETE /api/v1/relays/ID              and no longer
 //	DELETE /api/v1/recordings/APP/NAME/ID
 //	POST   /api/v1/recordings/APP/NAME/ID/pin, …/unpin
 //
@@ -55,6 +58,8 @@ type Config struct {
 	Guard *Guard
 	// Bans is the list of bans; nil where there is none, and then who is ended may come back.
 	Bans Bans
+	// Relays pulls and pushes; nil where nothing does.
+	Relays Relays
 	// Recorder records by hand; nil where nothing is recorded, and then so is Archive.
 	Recorder Recorder
 	// Archive has the recordings.
@@ -129,6 +134,7 @@ func (a *api) routes() chi.Router {
 		"/api/v1/sessions":     a.sessions,
 		"/api/v1/bans":         a.bans,
 		"/api/v1/recordings":   a.recordings,
+		"/api/v1/relays":       a.relays,
 		"/api/v1/events":       a.events,
 		"/api/v1/info":         a.info,
 		"/api/v1/series":       a.series,
@@ -144,6 +150,8 @@ func (a *api) routes() chi.Router {
 	r.Post("/api/v1/streams/record", a.answer(a.record))
 	r.Post("/api/v1/bans", a.answer(a.addBan))
 	r.Delete("/api/v1/bans/{id}", a.answer(a.removeBan))
+	r.Post("/api/v1/relays", a.answer(a.addRelay))
+	r.Delete("/api/v1/relays/{id}", a.answer(a.removeRelay))
 	r.Delete(recordingsPath+"*", a.answer(a.deleteRecording))
 	r.Post(recordingsPath+"*", a.answer(a.pinRecording))
 	r.NotFound(a.answer(func(*http.Request) (reply, error) {

@@ -170,13 +170,7 @@ func fitsStream(of, stream string) bool {
 }
 
 // literal returns the pattern for one stream.
-func literal(key hub.Key) string {
-	s := strings.NewReplacer("%", "%25", "*", "%2A", " ", "%20", ";", "%3B").Replace(key.String())
-	if rest, found := strings.CutPrefix(s, "!"); found {
-		return "%21" + rest
-	}
-	return s
-}
+func literal(key hub.Key) string { return pattern.Literal(key.String()).String() }
 
 // where returns the network of a ban, or that of its client; none for everywhere.
 func (b Ban) where() netip.Prefix {
@@ -220,9 +214,9 @@ type Banned struct {
 	Saved
 }
 
-// Saved is what answers say of changes to the list of bans.
+// Saved is what answers say of changes that are kept: to the list of bans, and to relays.
 type Saved struct {
-	// Unsaved is for a change that counts, but will be lost at a restart: the list cannot be
+	// Unsaved is for a change that counts, but will be lost at a restart: it cannot be
 	// written.
 	Unsaved bool `json:"unsaved,omitempty"`
 }

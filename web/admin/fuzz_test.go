@@ -20,18 +20,18 @@ import (
 func FuzzBody(f *testing.F) {
 	for n, body := range []string{
 		`{"address":"192.0.2.1","for":"1h"}`, `{"network":"::/0","until":"2100-01-01T00:00:00Z"}`, `{"stream":"live/**","subject":"x","end":false}`,
-		`{"stream":"live/a","who":"all","ban":"60s","reason":"x"}`, `{"stream":"live/a","action":"start"}`, "{\"stream\":\"\xff/\xff\"}", `[[[[`, ``,
+		`{"stream":"live/a","who":"all","ban":"60s","reason":"x"}`, `{"stream":"live/a","action":"start"}`, `{"kind":"push","pattern":"live/*","url":"rtmp://h/a/b"}`, "{\"stream\":\"\xff/\xff\"}", `[[[[`, ``,
 	} {
 		f.Add(uint8(n), []byte(body))
 	}
-	paths := []string{"POST /api/v1/bans", "POST /api/v1/streams/kick", "POST /api/v1/streams/record", "DELETE /api/v1/sessions/1"}
+	paths := []string{"POST /api/v1/bans", "POST /api/v1/streams/kick", "POST /api/v1/streams/record", "DELETE /api/v1/sessions/1", "POST /api/v1/relays"}
 	f.Fuzz(func(t *testing.T, n uint8, body []byte) {
 		r := newRig(t, hub.Config{})
 		method, path, _ := strings.Cut(paths[int(n)%len(paths)], " ")
 		q := request(method, path, string(body))
 		q.Header.Set("Content-Type", "application/json")
 		w := r.do(q)
-		assert.Contains(t, []int{200, 201, 400, 404, 413, 415}, w.Code)
+		assert.Contains(t, []int{200, 201, 400, 404, 409, 413, 415}, w.Code)
 		var said map[string]any
 		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &said))
 		assert.Less(t, w.Body.Len(), 8<<10)
@@ -56,7 +56,7 @@ func FuzzQuery(f *testing.F) {
 		r.bans.Add(Ban{Address: netip.MustParseAddr("192.0.2.1"), Stream: "live/*"})
 		r.watch("live/a", from("192.0.2.1:1"))
 		q := request("GET", "/api/v1/streams", "")
-		for _, known := range []string{"sessions", "bans", "streams", "recordings"} { // events may wait
+		for _, known := range []string{"sessions", "bans", "streams", "recordings", "relays"} { // events may wait
 			if list == known {
 				q = request("GET", "/api/v1/"+known, "")
 			}

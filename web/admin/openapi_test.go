@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"sluice/hub"
+	"sluice/hub/relay"
 )
 
 // loadDocument returns the document, which is checked by itself.
@@ -110,6 +111,7 @@ func (c *checker) ordinary() {
 	for range 3 {
 		c.bans.Add(Ban{Stream: "live/*", Role: "watch"})
 	}
+	c.relays.fill(c.t)
 	for _, q := range []string{
 		"/healthz", "/readyz", "/api/v1/openapi.json", "/api/v1/info",
 		"/api/v1/streams", "/api/v1/streams?limit=1", "/api/v1/streams?stream=live/*&state=live&protocol=rtmp&address=192.0.2.7",
@@ -117,6 +119,7 @@ func (c *checker) ordinary() {
 		"/api/v1/sessions?sort=-lag&search=fmle&limit=1&cursor=1", c.first(),
 		"/api/v1/bans", "/api/v1/bans?limit=2&role=watch", "/api/v1/events", "/api/v1/events?after=1&limit=1&wait=1ms",
 		"/api/v1/series", "/api/v1/series?stream=live/demo",
+		"/api/v1/relays", "/api/v1/relays?limit=1&kind=push&stream=live/*&state=backing%20off&search=h", "/api/v1/relays?limit=2",
 		"/api/v1/recordings", "/api/v1/recordings?limit=1", "/api/v1/recordings?stream=live/*&state=finished&limit=1&cursor=1",
 	} {
 		c.check(request("GET", q, ""), 200, false)
@@ -129,6 +132,9 @@ func (c *checker) ordinary() {
 		{"POST", "/api/v1/bans", `{"network":"192.0.2.0/24","until":"2030-01-01T00:00:00Z","end":false}`, 201},
 		{"POST", "/api/v1/bans", `{"stream":"live/*","subject":"alice"}`, 201},
 		{"DELETE", "/api/v1/bans/1", "", 204},
+		{"POST", "/api/v1/relays", `{"kind":"pull","stream":"live/a b","urls":["rtmp://h/a/b","https://h/b.flv"]}`, 201},
+		{"POST", "/api/v1/relays", `{"kind":"push","pattern":"live/**","url":"rtmp://h/a/b"}`, 201},
+		{"DELETE", "/api/v1/relays/pull-1", "", 204},
 		{"POST", "/api/v1/streams/record", `{"stream":"live/demo","action":"start"}`, 200},
 		{"POST", "/api/v1/recordings/live/demo/1/pin", "", 204},
 		{"POST", "/api/v1/recordings/live/demo/1/unpin", "", 204},
@@ -148,17 +154,17 @@ func (c *checker) first() string {
 
 // mistakes makes those that a client can make.
 func (c *checker) mistakes() {
-	for _, path := range []string{"/api/v1/streams", "/api/v1/sessions", "/api/v1/bans", "/api/v1/events", "/api/v1/recordings"} {
+	for _, path := range []string{"/api/v1/streams", "/api/v1/sessions", "/api/v1/bans", "/api/v1/events", "/api/v1/recordings", "/api/v1/relays"} {
 		c.check(request("GET", path+"?limit=0", ""), 400, true)
 	}
 	c.check(request("GET", "/api/v1/info?x=1", ""), 400, false)
 	c.check(request("GET", "/api/v1/series?x=1", ""), 400, false)
 	c.check(request("GET", "/api/v1/series?stream=none/x", ""), 404, false)
-	const endpoints = "/api/v1/streams/kick /api/v1/streams/record /api/v1/bans"
+	const endpoints = "/api/v1/streams/kick /api/v1/streams/record /api/v1/bans /api/v1/relays"
 	for path := range strings.FieldsSeq(endpoints) {
 		c.check(request("POST", path, `{"strem":"x"}`), 400, true)
 		c.check(request("POST", path, `{}`, "Content-Type", "text/plain"), 415, true)
-		c.check(request("POST", path, `{"stream":"`+strings.Repeat("x", maxBody)+`"}`), 413, path == "/api/v1/streams/record")
+		c.check(request("POST", path, `{"stream":"`+strings.Repeat("x", maxBody)+`"}`), 413, path == "/api/v1/streams/record" || path == "/api/v1/relays")
 	}
 	c.check(request("DELETE", "/api/v1/sessions/x", ""), 400, true)
 	c.check(request("GET", "/api/v1/sessions/x", ""), 400, true)
@@ -168,6 +174,10 @@ func (c *checker) mistakes() {
 	c.check(request("DELETE", "/api/v1/sessions/99999", "{}", "Content-Type", "text/plain"), 415, true)
 	c.check(request("DELETE", "/api/v1/sessions/99999", strings.Repeat(" ", maxBody+1)+"{}"), 413, false)
 	c.check(request("DELETE", "/api/v1/bans/none", ""), 404, false)
+	c.check(request("DELETE", "/api/v1/relays/none", ""), 404, false)
+	c.check(request("DELETE", "/api/v1/relays/push-1", ""), 409, false)
+	c.check(request("POST", "/api/v1/relays", `{"kind":"push","stream":"live/a","url":"http://h/a/b"}`), 400, false)
+	c.check(request("POST", "/api/v1/relays", `{"kind":"pull","stream":"live/there","url":"rtmp://h/a/b"}`), 409, false)
 	for _, method := range []string{"DELETE", "POST /pin", "POST /unpin"} {
 		method, behind, _ := strings.Cut(method, " ")
 		c.check(request(method, "/api/v1/recordings/live/demo/none"+behind, ""), 404, false)
@@ -191,6 +201,8 @@ func (c *checker) without() {
 	c.check(request("GET", "/api/v1/events", ""), 404, false)
 	c.check(request("GET", "/api/v1/recordings", ""), 404, false)
 	c.check(request("POST", "/api/v1/bans", `{"subject":"x"}`), 404, false)
+	c.check(request("GET", "/api/v1/relays", ""), 404, false)
+	c.check(request("POST", "/api/v1/relays", body("POST", "/api/v1/relays")), 404, false)
 	c.check(request("POST", "/api/v1/streams/record", `{"stream":"live/x","action":"stop"}`), 404, false)
 	for n := range maxFailures {
 		c.do(request("GET", "/api/v1/info", "", "Authorization", fmt.Sprint("Bearer wrong", n)))
@@ -218,6 +230,12 @@ func (c *checker) failures() {
 	c.bans.err = errDisk
 	c.check(request("POST", "/api/v1/bans", `{"subject":"x"}`), 500, false)
 	c.check(request("DELETE", "/api/v1/bans/2", ""), 500, false)
+	c.relays.err = fmt.Errorf("%w: %w", relay.ErrUnsaved, errDisk)
+	c.check(request("POST", "/api/v1/relays", body("POST", "/api/v1/relays")), 201, false)
+	c.check(request("DELETE", "/api/v1/relays/pull-2", ""), 200, false)
+	c.relays.err = errDisk
+	c.check(request("POST", "/api/v1/relays", body("POST", "/api/v1/relays")), 500, false)
+	c.check(request("DELETE", "/api/v1/relays/pull-3", ""), 500, false)
 	assert.Contains(c.t, c.log(), errDisk.Error())
 	c.disk.err = errDisk
 	c.check(request("GET", "/api/v1/recordings", ""), 500, false)
@@ -258,6 +276,7 @@ func body(method, path string) string {
 	}
 	return map[string]string{
 		"/api/v1/streams/kick": `{"stream":"a/b"}`, "/api/v1/streams/record": `{"stream":"a/b","action":"start"}`, "/api/v1/bans": `{"stream":"a/b"}`,
+		"/api/v1/relays": `{"kind":"pull","stream":"a/b","url":"rtmp://h/a/b"}`,
 	}[path]
 }
 

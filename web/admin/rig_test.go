@@ -38,6 +38,7 @@ type rig struct {
 	hub     *hub.Hub
 	bans    *banList
 	disk    disk
+	relays  *relays
 	ready   error
 	token   string
 	events  []json.RawMessage
@@ -50,7 +51,7 @@ type rig struct {
 
 // newRig makes a rig whose hub has the given configuration.
 func newRig(t testing.TB, cfg hub.Config) *rig {
-	r := &rig{t: t, token: token, bans: &banList{}, disk: disk{recorded: map[string]string{}, pinned: map[string]bool{}}}
+	r := &rig{t: t, token: token, bans: &banList{}, relays: &relays{}, disk: disk{recorded: map[string]string{}, pinned: map[string]bool{}}}
 	for n := range 3 {
 		r.events = append(r.events, json.RawMessage(`{"seq":`+strconv.Itoa(n+1)+`}`))
 	}
@@ -61,7 +62,7 @@ func newRig(t testing.TB, cfg hub.Config) *rig {
 		assert.NoError(t, r.hub.Shutdown(ctx))
 	})
 	r.serve(Config{
-		Hub: r.hub, Bans: r.bans, Recorder: &r.disk, Archive: &r.disk, Events: r.since, WaitEvents: r.wait, Monitor: &r.monitor,
+		Hub: r.hub, Bans: r.bans, Relays: r.relays, Recorder: &r.disk, Archive: &r.disk, Events: r.since, WaitEvents: r.wait, Monitor: &r.monitor,
 		Ready: func() error { return r.ready },
 		Info: func() Info {
 			return Info{
