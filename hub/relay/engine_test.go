@@ -16,6 +16,7 @@ import (
 
 // Rules that were made at run time are kept, with their ids, and those of the configuration are not.
 func TestRulesAreKept(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t, "upstream")
 	o.says(Failed(CauseNotFound, "no such stream"))
 	file := filepath.Join(t.TempDir(), "relays.json")
@@ -64,6 +65,7 @@ func TestRulesAreKept(t *testing.T) {
 
 // A configuration that is loaded again changes what it changes, and nothing else.
 func TestLoad(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t, "upstream")
 	publish(t, o.hub, &encoder{mark: 'a'}, 5*time.Millisecond)
 	e := newEdge(t, Config{Open: o.open}, "pull: live/a rtmp://one/live/a")
@@ -91,6 +93,7 @@ func TestLoad(t *testing.T) {
 
 // A crowd that comes at once has one connection upstream.
 func TestCrowd(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t, "upstream")
 	publish(t, o.hub, &encoder{mark: 'a'}, 5*time.Millisecond)
 	e := newEdge(t, Config{Open: func(ctx context.Context, op Opening) (Source, error) {
@@ -115,9 +118,10 @@ func TestCrowd(t *testing.T) {
 
 // Pulls that come and go, breaks, own publishers and rules that change leave nothing behind.
 func TestChaos(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t, "upstream")
 	e := newEdge(t, Config{Open: o.open, Idle: 20 * time.Millisecond}, "origin: ** rtmp://origin/{app}/{name}")
-	rounds := 30
+	rounds := 12
 	for n := range rounds {
 		p := publish(t, o.hub, &encoder{mark: byte('a' + n%20)}, 2*time.Millisecond)
 		v := e.watch(t, hub.Client{})

@@ -25,6 +25,7 @@ func cutKind(text string) (Kind, string, bool) {
 // The first viewer of an origin has the stream pulled, all others wait with it, and the last one ends
 // it, without a grace time.
 func TestOrigin(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t, "upstream")
 	publish(t, o.hub, &encoder{mark: 'a'}, 5*time.Millisecond)
 	e := newEdge(t, Config{Open: o.open, Idle: 50 * time.Millisecond}, "origin: live/* rtmp://origin/{app}/{name}")
@@ -56,6 +57,7 @@ func TestOrigin(t *testing.T) {
 
 // A viewer is told what the server says, at once, and the server is not asked for each viewer.
 func TestOriginFails(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		said error
 		want hub.Reason
@@ -65,24 +67,28 @@ func TestOriginFails(t *testing.T) {
 		{Failed(CauseLoop, "a loop"), hub.ReasonLoop},
 		{io.ErrUnexpectedEOF, hub.ReasonNotFound},
 	} {
-		o := newOrigin(t, "upstream")
-		o.says(c.said)
-		e := newEdge(t, Config{Open: o.open, StartTimeout: patience}, "origin: ** rtmp://origin/{app}/{name}")
-		for range 10 {
-			err := e.watch(t, hub.Client{}).Wait(t.Context())
-			var refusal *hub.Refusal
-			require.ErrorAs(t, err, &refusal)
-			assert.Equal(t, c.want, refusal.Reason)
-		}
-		assert.EqualValues(t, 1, o.opens.Load())
-		publish(t, o.hub, &encoder{mark: 'a'}, 5*time.Millisecond)
-		o.says(nil)
-		until(t, "it is pulled", func() bool { return e.watch(t, hub.Client{}).Wait(t.Context()) == nil })
+		t.Run(c.said.Error(), func(t *testing.T) {
+			t.Parallel()
+			o := newOrigin(t, "upstream")
+			o.says(c.said)
+			e := newEdge(t, Config{Open: o.open, StartTimeout: patience}, "origin: ** rtmp://origin/{app}/{name}")
+			for range 10 {
+				err := e.watch(t, hub.Client{}).Wait(t.Context())
+				var refusal *hub.Refusal
+				require.ErrorAs(t, err, &refusal)
+				assert.Equal(t, c.want, refusal.Reason)
+			}
+			assert.EqualValues(t, 1, o.opens.Load())
+			publish(t, o.hub, &encoder{mark: 'a'}, 5*time.Millisecond)
+			o.says(nil)
+			until(t, "it is pulled", func() bool { return e.watch(t, hub.Client{}).Wait(t.Context()) == nil })
+		})
 	}
 }
 
 // What the first viewer shows goes along, and no viewer of the same stream as pulled comes back.
 func TestOriginPath(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t, "upstream")
 	publish(t, o.hub, &encoder{mark: 'a'}, 5*time.Millisecond)
 	var opened atomic.Pointer[Opening]
@@ -102,6 +108,7 @@ func TestOriginPath(t *testing.T) {
 
 // A stream that has passed this server already is none to pull.
 func TestPullLoop(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t, "edge")
 	publish(t, o.hub, &encoder{mark: 'a'}, 5*time.Millisecond)
 	e := newEdge(t, Config{Open: o.open}, "pull: live/a rtmp://origin/live/a")
@@ -112,6 +119,7 @@ func TestPullLoop(t *testing.T) {
 
 // An own publisher beats a pull, which comes back when it has left.
 func TestOwnPublisher(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t, "upstream")
 	publish(t, o.hub, &encoder{mark: 'a'}, 5*time.Millisecond)
 	e := newEdge(t, Config{Open: o.open}, "pull: live/a rtmp://origin/live/a")
@@ -152,6 +160,7 @@ func (flvFramer) AppendTags(dst []byte, tags []flv.Tag) []byte {
 
 // A break is no event: the session stays, and goes on.
 func TestBreak(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t, "upstream")
 	publish(t, o.hub, &encoder{mark: 'a'}, 5*time.Millisecond)
 	e := newEdge(t, Config{Open: o.open}, "pull: live/a rtmp://origin/live/a")
@@ -166,6 +175,7 @@ func TestBreak(t *testing.T) {
 
 // A stream that is over upstream is over here, at once; a Pull comes back with it.
 func TestUpstreamEnds(t *testing.T) {
+	t.Parallel()
 	o := newOrigin(t, "upstream")
 	p := publish(t, o.hub, &encoder{mark: 'a'}, 5*time.Millisecond)
 	e := newEdge(t, Config{Open: o.open}, "pull: live/a rtmp://origin/live/a")
@@ -181,6 +191,7 @@ func TestUpstreamEnds(t *testing.T) {
 
 // The next server is asked where one fails, or says nothing.
 func TestSeveralUpstreams(t *testing.T) {
+	t.Parallel()
 	dead, quiet, good := newOrigin(t, ""), newOrigin(t, "quiet"), newOrigin(t, "good")
 	dead.says(io.ErrUnexpectedEOF)
 	_, err := quiet.hub.Publish(quiet.hub.NewSession(hub.RolePublish, hub.Key{App: "live", Name: "a"}, hub.Client{}), hub.PublishOptions{})
