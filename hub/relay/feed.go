@@ -1,12 +1,10 @@
 package relay
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"time"
 
 	"sluice/flv"
@@ -39,6 +37,7 @@ type feed struct {
 	isOver    bool      // the server last said that the stream is over
 
 	// Of one connection.
+	src     Source
 	came    bool   // a frame came
 	shown   bool   // the state says that it is live
 	node    string // the id of its server
@@ -241,7 +240,7 @@ func (f *feed) read(src Source, within time.Duration) error {
 		src.Close()
 	})
 	defer timer.Stop()
-	f.node = src.Node()
+	f.src, f.node = src, src.Node()
 	f.nodes[f.at] = f.node
 	f.status.change(func(c *ConnectionInfo) { c.Remote, c.Node = src.Remote(), f.node })
 	f.media.Begin()
@@ -296,98 +295,4 @@ func (f *feed) settled() {
 			c.Cuts++
 		}
 	})
-}
-
-// isFrame reports whether a tag is a frame, not metadata nor a header.
-func isFrame(t flv.Tag) bool {
-	if t.Type != flv.TypeAudio && t.Type != flv.TypeVideo {
-		return false
-	}
-	p, err := t.Packet()
-	return err == nil && p.Kind == flv.KindFrame
-}
-
-// Tag takes what goes on (splice.Out).
-func (f *feed) Tag(t flv.Tag) error {
-	if t.Type == flv.TypeScript {
-		t = f.withPath(t)
-	}
-	if f.pub != nil {
-		return f.write(t)
-	}
-	if isFrame(t) {
-		return f.publish(t)
-	}
-	if f.heldBytes += len(t.Data); len(f.held) < maxHeld && f.heldBytes <= maxHeldBytes {
-		t.Data = bytes.Clone(t.Data)
-		f.held = append(f.held, t)
-	}
-	return nil
-}
-
-// Cut takes that what goes on was not encoded in one go with what came before (splice.Out).
-func (f *feed) Cut() {
-	if f.pub != nil {
-		f.pub.Restart()
-	}
-}
-
-// publish begins to publish with the first frame.
-func (f *feed) publish(first flv.Tag) error {
-	client := hub.Client{Protocol: pullProtocol, Agent: f.urls[f.at].String()}
-	f.status.change(func(c *ConnectionInfo) {
-		client.Address, _ = netip.ParseAddrPort(c.Remote)
-	})
-	who := f.relay.cfg.Hub.NewSession(hub.RolePublish, f.key, client)
-	pub, err := f.relay.cfg.Hub.Publish(who, hub.PublishOptions{
-		Yields: true,
-		End:    func(why *hub.Refusal) { f.cancel(why) },
-	})
-	if err != nil {
-		return err
-	}
-	f.pub = pub
-	f.status.change(func(c *ConnectionInfo) { c.Session = who.ID() })
-	held := f.held
-	f.held = nil
-	if !f.hasPath && f.node != "" {
-		if err := f.write(f.withPath(flv.Tag{Type: flv.TypeScript, Data: EmptyMetadata()})); err != nil {
-			return err
-		}
-	}
-	for _, t := range held {
-		if err := f.write(t); err != nil {
-			return err
-		}
-	}
-	return f.write(first)
-}
-
-// write hands a tag to the hub.
-func (f *feed) write(t flv.Tag) error {
-	if err := f.pub.Write(t); err != nil {
-		return err
-	}
-	f.status.took(t.Size())
-	if t.Type == flv.TypeScript {
-		return nil
-	}
-	f.news = time.Now()
-	if !f.shown {
-		f.shown = true
-		f.status.set(Live, "")
-	}
-	return nil
-}
-
-// withPath returns script data with the servers in them that the stream has passed.
-func (f *feed) withPath(t flv.Tag) flv.Tag {
-	path := PathOf(t.Data)
-	if f.node != "" {
-		path = append(path, f.node)
-	}
-	if len(path) > 0 {
-		t.Data, f.hasPath = WithPath(t.Data, path), true
-	}
-	return t
 }
