@@ -8,6 +8,18 @@ type trackSet struct {
 	codecs [mainTracks]flv.Codec // of its main tracks; 0: no such track
 }
 
+// Codecs returns the codecs of a stream's main tracks, as viewers are told of them now: 0 for no
+// such track, and as long as that is not known.
+func (h *Hub) Codecs(key Key) (video, audio flv.Codec) {
+	s := h.stream(key)
+	if s == nil {
+		return 0, 0
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.tracks.codecs[videoTrack], s.tracks.codecs[audioTrack]
+}
+
 // onlyAudioLocked reports whether the stream is known to have no video, so that
 // every packet is a start point.
 func (s *Stream) onlyAudioLocked() bool { return s.session.decided && s.tracks.codecs[videoTrack] == 0 }
