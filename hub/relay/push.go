@@ -27,18 +27,31 @@ type pushConfig struct {
 
 // pushInfo is how a push stands.
 type pushInfo struct {
+	// State says what it does:
+	//
+	//	Idle         nothing is connected, and nobody publishes
+	//	Connecting   a connection is opened, or open and nothing sent on it has been acknowledged yet
+	//	Live         what is sent is acknowledged
+	//	Slow         it was live, and jumped to a key frame within the last seconds because the target
+	//	             takes too little, or nothing has been acknowledged for 5 s
+	//	BackingOff   it failed, and is tried again at Next
+	//	Refused      likewise, about 30 s later, or as soon as the stream has other codecs if it is for these
+	//	Held         it is connected, and the publisher has left, or is back and has sent nothing yet
 	State  State
 	Since  time.Time // when that began
-	URL    URL       // the one that is connected to: another than configured where the target moved
+	URL    URL       // the one that is connected to: another than configured where the target has moved
 	Remote string    // "" while nothing is connected
-	// Detail says why: what failed, which codec the target does not take, what it has not
-	// acknowledged. It holds no secrets. Empty where there is nothing to say.
+	// Detail says why: what failed last, until it works again, which codec the target does not take
+	// ("codec: HEVC"), what it has not acknowledged. It holds no secrets. Empty where there is
+	// nothing to say.
 	Detail  string
-	Bytes   uint64        // of bodies written, over all connections
-	Dropped uint64        // packets the target was not sent because it was slow
-	Tries   uint64        // connections that were tried
-	Lag     time.Duration // how old, by its arrival, the last packet was when it was written; of a target that takes nothing, how long it has waited
-	Next    time.Time     // of the next try; zero if none is due
+	Bytes   uint64 // of tags' bodies written, over all connections
+	Dropped uint64 // packets that the target was not sent because it was slow
+	Tries   uint64 // connections that were tried
+	// Lag is how much later than it could have been the last packet was written; where a write
+	// is under way, with the time that it has taken so far.
+	Lag  time.Duration
+	Next time.Time // of the next try; zero if none is due
 }
 
 // push is one target of one stream: a reader of the hub, and a connection to write to. It holds up
@@ -47,10 +60,16 @@ type pushInfo struct {
 // The goroutine that calls run owns it. The other methods may be called by any goroutine at any time,
 // return at once and call nothing of the hub.
 type push struct {
-	cfg  pushConfig
-	news chan struct{} // capacity 1: published or unpublished was called
-	live atomic.Bool   // somebody publishes, as far as it was told
-	seen atomic.Pointer[pushInfo]
+	cfg    pushConfig
+	news   chan struct{} // capacity 1: published or unpublished was called
+	wished atomic.Bool   // somebody publishes, as far as it was told
+	retry  pushRetry     // run's
+
+	// What info gathers.
+	seen           atomic.Pointer[pushInfo] // without the figures
+	shown          atomic.Pointer[pushConn] // the present connection; nil if there is none
+	bytes, dropped atomic.Uint64
+	tries          atomic.Uint64
 }
 
 // newPush makes a push, which begins nothing.
@@ -58,15 +77,19 @@ func newPush(cfg pushConfig) *push {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	cfg.Logger = cfg.Logger.With("stream", cfg.Key.String(), "target", cfg.URL.String())
 	p := &push{cfg: cfg, news: make(chan struct{}, 1)}
 	p.seen.Store(&pushInfo{State: Idle, Since: time.Now(), URL: cfg.URL})
 	return p
 }
 
-// run pushes until ctx ends, or until the stream is over and its hold too, and then returns, with
-// the connection closed: properly, if the target lets it within closeTimeout. It is called once. The stream
-// need not be published yet: it waits for published, up to the hold, unless it is.
-func (p *push) run(ctx context.Context) { <-ctx.Done() }
+// run pushes until ctx ends, or until nobody has published the stream for the hold. Then it closes
+// the connection, properly if the target lets it within some seconds, and returns. The stream need
+// not be published yet. One goroutine at a time calls it; it may be called again.
+//
+// A publisher may come just as it returns: who calls it asks wanted then, in the same order with
+// published as it lets go of the push.
+func (p *push) run(ctx context.Context) { newPushRun(ctx, p).loop() }
 
 // published tells that somebody began to publish the stream (hub.EventPublished).
 func (p *push) published() { p.tell(true) }
@@ -74,8 +97,12 @@ func (p *push) published() { p.tell(true) }
 // unpublished tells that its publisher ended (hub.EventUnpublished); the stream may go on.
 func (p *push) unpublished() { p.tell(false) }
 
+// wanted reports whether somebody publishes the stream, as far as the push was told.
+func (p *push) wanted() bool { return p.wished.Load() }
+
+// tell has run look at the hub. That it does by itself, too, now and then: events may be lost.
 func (p *push) tell(live bool) {
-	p.live.Store(live)
+	p.wished.Store(live)
 	select {
 	case p.news <- struct{}{}:
 	default:
@@ -83,4 +110,11 @@ func (p *push) tell(live bool) {
 }
 
 // info returns how it stands.
-func (p *push) info() pushInfo { return *p.seen.Load() }
+func (p *push) info() pushInfo {
+	i := *p.seen.Load()
+	i.Bytes, i.Dropped, i.Tries = p.bytes.Load(), p.dropped.Load(), p.tries.Load()
+	if c := p.shown.Load(); c != nil {
+		i.Lag = c.lagNow()
+	}
+	return i
+}
