@@ -191,7 +191,7 @@ func (o *Outlet) write(p []byte, c *congestion) error {
 func (o *Outlet) writeDirectly(p []byte, behind int, c *congestion) error {
 	timeout := o.pool.cfg.WriteTimeout
 	took := time.Now() // when the peer took something last
-	held, _ := backlog(o.raw)
+	held, _ := rawconn.Unacknowledged(o.raw)
 	for len(p) > 0 {
 		c.left.Store(int64(len(p) + behind))
 		if err := o.conn.SetWriteDeadline(time.Now().Add(timeout / looks)); err != nil {
@@ -203,7 +203,7 @@ func (o *Outlet) writeDirectly(p []byte, behind int, c *congestion) error {
 		}
 		p = p[n:]
 		now := time.Now()
-		holds, _ := backlog(o.raw)
+		holds, _ := rawconn.Unacknowledged(o.raw)
 		switch {
 		case n > 0 || holds < held:
 			took = now

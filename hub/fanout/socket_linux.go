@@ -7,17 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sluice/hub"
+	"sluice/hub/rawconn"
 )
-
-// backlog returns how many bytes the kernel holds for a connection that its peer
-// has not acknowledged (tcp(7), SIOCOUTQ); ok is false where it does not tell.
-func backlog(raw syscall.RawConn) (n int, ok bool) {
-	var err error
-	if raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) }) != nil {
-		return 0, false
-	}
-	return n, err == nil
-}
 
 // boundUnsent makes the kernel take no more than about n bytes that it can't send
 // yet (tcp(7), TCP_NOTSENT_LOWAT), whatever it would have memory for; what is under
@@ -31,7 +22,7 @@ func boundUnsent(raw syscall.RawConn, n int) {
 
 // look fills in what the kernel knows of a connection (tcp(7), TCP_INFO).
 func look(raw syscall.RawConn, d *hub.Delivery) {
-	if n, ok := backlog(raw); ok {
+	if n, ok := rawconn.Unacknowledged(raw); ok {
 		d.Unacknowledged = n
 	}
 	var info *unix.TCPInfo
