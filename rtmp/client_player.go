@@ -27,6 +27,7 @@ type Player struct {
 	// Of the goroutine that calls ReadTag.
 	first  *chunk.Message // read by Play already
 	parts  []chunk.Message
+	ending *StatusError
 	failed error
 }
 
@@ -179,7 +180,7 @@ func (p *Player) read() (flv.Tag, bool, error) {
 		case rtmpSampleAccess, "onStatus":
 			return flv.Tag{}, false, nil
 		case onPlayStatus:
-			return flv.Tag{}, false, p.cc.ended(dataStatus(t.Data))
+			return flv.Tag{}, false, p.ended(dataStatus(t.Data))
 		}
 		return t, true, nil
 	case typeCommand, typeCommandAMF3:
@@ -191,7 +192,7 @@ func (p *Player) read() (flv.Tag, bool, error) {
 		if status.Code == CodeSeekNotify || status.Code == CodeSeekInvalidTime {
 			p.answered()
 		}
-		return flv.Tag{}, false, p.cc.ended(status)
+		return flv.Tag{}, false, p.ended(status)
 	}
 	return flv.Tag{}, false, nil
 }
@@ -234,15 +235,20 @@ func dataStatus(body []byte) *StatusError {
 }
 
 // ended returns the error that a status stands for, nil if playing goes on.
-func (cc *clientConn) ended(status *StatusError) error {
+func (p *Player) ended(status *StatusError) error {
 	switch {
 	case status.Code == CodePlayUnpublishNotify, status.Code == CodePlayStop, status.Code == CodePlayComplete:
+		p.ending = p.cc.refusal(status)
 		return io.EOF
 	case status.Level == LevelError:
-		return cc.refusal(status)
+		return p.cc.refusal(status)
 	}
 	return nil
 }
+
+// Ending returns what the server said when the stream came to its proper end, nil before that. It is
+// for the goroutine that calls ReadTag.
+func (p *Player) Ending() *StatusError { return p.ending }
 
 // Pause asks the server to pause or to resume, at the tag that was read last.
 func (p *Player) Pause(on bool) error {

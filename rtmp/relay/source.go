@@ -1,0 +1,131 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+
+	"sluice/flv"
+	"sluice/hub"
+	"sluice/hub/relay"
+	"sluice/rtmp"
+)
+
+// Source is a stream that is played from a server. See relay.Source.
+type Source struct {
+	player *rtmp.Player
+	node   string
+	remote string
+}
+
+// Open plays the stream of a URL. It returns when the server has begun to play, which may wait
+// for its publisher. The error is a *relay.Failure. Up to three redirects are followed; user,
+// password and query go to no other server with them.
+//
+// From the first byte to the first one of media it takes four round trips: handshake, connect,
+// createStream, play.
+func (o *Opener) Open(ctx context.Context, opening relay.Opening) (relay.Source, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	configured := opening.URL.Secret()
+	if opening.Back > 0 {
+		configured = withQuery(configured, "back", seconds(opening.Back))
+	}
+	at := configured
+	for redirects := 0; ; redirects++ {
+		p, err := o.client(opening.Path, sameServer(at, configured)).Play(ctx, at)
+		if err == nil {
+			return &Source{p, nodeOf(p.Server()), remote(p.NetConn())}, nil
+		}
+		refused, _ := errors.AsType[*rtmp.StatusError](err)
+		if refused == nil || refused.Redirect == "" {
+			return nil, failure(err, false)
+		}
+		if redirects == maxRedirects {
+			return nil, relay.Failed(relay.CauseURL, "the server redirects, more than %d times", maxRedirects)
+		}
+		if at = redirected(at, refused.Redirect); at == "" {
+			return nil, relay.Failed(relay.CauseURL, "the server redirects to nowhere, or from rtmps to rtmp")
+		}
+	}
+}
+
+// redirected returns where a server at a URL has sent us, "" if it must not be followed: from
+// an encrypted connection to one that is not.
+func redirected(from, to string) string {
+	if strings.HasPrefix(from, "rtmps:") && !strings.HasPrefix(to, "rtmps:") {
+		return ""
+	}
+	if sameServer(from, to) {
+		return withUser(to, from)
+	}
+	return withoutParameters(to, from)
+}
+
+// withoutParameters returns a URL without the parameters that another has: a server may send
+// us to another one, and not what we have shown it.
+func withoutParameters(rawURL, known string) string {
+	path, query, _ := strings.Cut(rawURL, "?")
+	_, query2, _ := strings.Cut(known, "?")
+	shown := map[string]bool{}
+	for pair := range strings.SplitSeq(query2, "&") {
+		shown[pair] = true
+	}
+	separator := "?"
+	for pair := range strings.SplitSeq(query, "&") {
+		if pair != "" && !shown[pair] {
+			path, separator = path+separator+pair, "&"
+		}
+	}
+	return path
+}
+
+// ReadTag is described at relay.Source.
+func (s *Source) ReadTag() (flv.Tag, error) {
+	t, err := s.player.ReadTag()
+	if err == io.EOF {
+		return flv.Tag{}, ending(s.player.Ending())
+	}
+	if err != nil {
+		return flv.Tag{}, failure(err, false)
+	}
+	select {
+	case r := <-s.player.Reconnects():
+		return flv.Tag{}, relay.Failed(relay.CauseConnection, "the server asks to connect anew%s", because(r.Description))
+	default:
+		return t, nil
+	}
+}
+
+// ending returns what it comes to that a server said that the stream is over: a Sluice may say
+// so because it shuts down, or because a permission has expired.
+func ending(status *rtmp.StatusError) error {
+	if status == nil {
+		return io.EOF
+	}
+	if _, known := hub.ReasonOf(status.Text(hub.ReasonProperty)); !known {
+		return io.EOF
+	}
+	return failure(status, false)
+}
+
+// because returns what a server said as the rest of a sentence.
+func because(description string) string {
+	if description == "" {
+		return ""
+	}
+	return ": " + description
+}
+
+// Buffered is described at relay.Source. Over TLS it may say so although there is nothing.
+func (s *Source) Buffered() bool { return s.player.Buffered() }
+
+// Node is described at relay.Source.
+func (s *Source) Node() string { return s.node }
+
+// Remote is described at relay.Source.
+func (s *Source) Remote() string { return s.remote }
+
+// Close is described at relay.Source.
+func (s *Source) Close() error { return s.player.Close() }
