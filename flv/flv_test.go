@@ -265,3 +265,27 @@ func TestTypeString(t *testing.T) {
 	require.Equal(t, "script (AMF3)", TypeScriptAMF3.String())
 	require.Equal(t, "tag type 5", Type(5).String())
 }
+
+// Reuse gives the same tags, each until the next, whatever the sizes and however they come.
+func TestReaderReuse(t *testing.T) {
+	file := AppendHeader(nil, true, true)
+	var want []Tag
+	for i, size := range []int{100, 0, 70_000, 5, maxReused, maxReused + 1, 3000, 69_999, 1} {
+		tag := Tag{Type: TypeVideo, Timestamp: uint32(i), Data: bytes.Repeat([]byte{byte(i)}, size)}
+		file, want = AppendTag(file, tag), append(want, tag)
+	}
+	for _, in := range []io.Reader{bytes.NewReader(file), iotest.HalfReader(bytes.NewReader(file))} {
+		r := NewReader(in)
+		r.Reuse()
+		for _, w := range want {
+			got, err := r.Next()
+			require.NoError(t, err)
+			require.Equal(t, w.Timestamp, got.Timestamp)
+			require.True(t, bytes.Equal(w.Data, got.Data))
+		}
+		for range 2 {
+			_, err := r.Next()
+			require.ErrorIs(t, err, io.EOF)
+		}
+	}
+}

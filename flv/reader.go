@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 )
 
 // Header is what an FLV file says of itself before its tags. Many writers set
@@ -22,6 +23,8 @@ const (
 	// readStep is the most memory in bytes that a Reader takes before the data
 	// for it has arrived.
 	readStep = 64 << 10
+	// maxReused is the largest body in bytes whose memory is kept for others.
+	maxReused = 1 << 20
 )
 
 // A Reader reads an FLV file or stream. It is for one goroutine at a time.
@@ -34,10 +37,20 @@ type Reader struct {
 	header  Header
 	started bool
 	err     error // sticky
+
+	reuse bool
+	lent  *[]byte // the body of the last tag, of bodies; nil if there is none
 }
+
+// bodies are those of Readers that use memory again.
+var bodies = sync.Pool{New: func() any { return new([]byte) }}
 
 // NewReader returns a Reader that reads from r.
 func NewReader(r io.Reader) *Reader { return &Reader{r: r} }
+
+// Reuse lets the Data of a tag be valid until the next call of Next only: its memory is used again, by
+// this Reader and others that do so. It is for those who read many streams at a time.
+func (r *Reader) Reuse() { r.reuse = true }
 
 // Header returns the file header, reading it when that has not been done yet.
 // A file that does not begin with an FLV header is an ErrFormat; an empty one
@@ -82,7 +95,7 @@ func (r *Reader) readHeader() error {
 	return nil
 }
 
-// Next returns the next tag; the caller owns its Data. It returns io.EOF at an
+// Next returns the next tag; the caller owns its Data, unless Reuse was called. It returns io.EOF at an
 // end between two tags and io.ErrUnexpectedEOF at one inside a tag or its
 // PreviousTagSize. Errors stay: after one, every call returns it again.
 //
@@ -107,6 +120,10 @@ func (r *Reader) Next() (Tag, error) {
 }
 
 func (r *Reader) next() (Tag, error) {
+	if r.lent != nil {
+		bodies.Put(r.lent)
+		r.lent = nil
+	}
 	var b [tagHeaderSize]byte
 	if _, err := io.ReadFull(r.r, b[:]); err != nil {
 		return Tag{}, err
@@ -117,7 +134,7 @@ func (r *Reader) next() (Tag, error) {
 	}
 	size := int(uint24(b[1:]))
 	var err error
-	if t.Data, err = readBody(r.r, size); err != nil {
+	if t.Data, err = r.readBody(size); err != nil {
 		return Tag{}, unexpected(err)
 	}
 	var back [4]byte
@@ -134,12 +151,27 @@ func (r *Reader) next() (Tag, error) {
 	return t, nil
 }
 
-// readBody reads n bytes, growing its buffer by what has come in so far.
-func readBody(r io.Reader, n int) ([]byte, error) {
+// readBody reads n bytes into memory of the caller's, or into one that is lent until the next tag.
+func (r *Reader) readBody(n int) ([]byte, error) {
+	if !r.reuse || n == 0 || n > maxReused {
+		return readBody(r.r, n, nil)
+	}
+	r.lent = bodies.Get().(*[]byte)
+	b, err := readBody(r.r, n, *r.lent)
+	if err == nil {
+		*r.lent = b
+	}
+	return b, err
+}
+
+// readBody reads n bytes into b, or into a new buffer that grows by what has come in so far.
+func readBody(r io.Reader, n int, b []byte) ([]byte, error) {
 	if n == 0 {
 		return nil, nil
 	}
-	b := make([]byte, min(n, readStep))
+	if b = b[:min(n, cap(b))]; len(b) < n {
+		b = make([]byte, min(n, readStep))
+	}
 	for have := 0; ; {
 		m, err := io.ReadFull(r, b[have:])
 		if err != nil {
