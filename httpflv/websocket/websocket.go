@@ -177,6 +177,11 @@ func closed(payload []byte) error {
 // AppendPong appends a pong with up to 125 bytes, which may be sent unasked (§5.5.3).
 func AppendPong(dst, payload []byte) []byte { return appendControlFrame(dst, opPong, payload) }
 
+// AppendClose appends a close frame with code 1000 (§5.5.1).
+func AppendClose(dst []byte) []byte {
+	return appendControlFrame(dst, opClose, binary.BigEndian.AppendUint16(nil, closeNormal))
+}
+
 // appendControlFrame appends a control frame of at most 125 bytes. A client has to
 // mask; with a mask of zeros the payload stays what it is (§5.3).
 func appendControlFrame(dst []byte, op byte, payload []byte) []byte {
