@@ -12,6 +12,7 @@ import (
 	"sluice/hub/access/token"
 	"sluice/hub/fanout"
 	"sluice/hub/record"
+	"sluice/hub/relay"
 	"sluice/hub/tlsconn"
 )
 
@@ -27,6 +28,7 @@ type moment struct {
 	keys        token.RemoteState
 	events      map[string]event.QueueTotals // by receiver
 	recordings  record.Totals
+	relays      relay.Figures
 }
 
 // read reads all parts, each once.
@@ -52,6 +54,9 @@ func read(c *Config) *moment {
 	}
 	if c.Recordings != nil {
 		m.recordings = c.Recordings()
+	}
+	if c.Relays != nil {
+		m.relays = c.Relays()
 	}
 	if c.Streams > 0 {
 		m.watched = c.Hub.MostWatched(c.Streams)
@@ -126,6 +131,9 @@ func figuresOf(c *Config) []figure {
 	}
 	if c.Recordings != nil {
 		all = append(all, recordingFigures()...)
+	}
+	if c.Relays != nil {
+		all = append(all, relayFigures()...)
 	}
 	if c.Streams > 0 {
 		all = append(all, watchedFigures()...)

@@ -19,7 +19,7 @@ var receivers = []string{"webhook", "exec"}
 
 // protocols are those of sessions.
 var protocols = map[hub.Role][]string{
-	hub.RolePublish: {"rtmp", "demo"},
+	hub.RolePublish: {"rtmp", "pull", "demo"},
 	hub.RoleWatch:   append([]string{"http-file", "ws-file"}, live...),
 }
 
@@ -30,7 +30,7 @@ var live = []string{"rtmp", "http-flv", "ws-flv"}
 var ends = map[hub.Role][]hub.Reason{
 	hub.RolePublish: {
 		hub.ReasonClientLeft, hub.ReasonReplaced, hub.ReasonIdle, hub.ReasonConnection, hub.ReasonProtocol,
-		hub.ReasonTooMany, hub.ReasonKicked, hub.ReasonExpired, hub.ReasonShuttingDown,
+		hub.ReasonTooMany, hub.ReasonKicked, hub.ReasonExpired, hub.ReasonLoop, hub.ReasonShuttingDown,
 	},
 	hub.RoleWatch: {
 		hub.ReasonClientLeft, hub.ReasonUnpublished, hub.ReasonCodecChanged, hub.ReasonComplete, hub.ReasonStalled,
@@ -41,11 +41,11 @@ var ends = map[hub.Role][]hub.Reason{
 // refusals are the reasons for which sessions do not begin.
 var refusals = map[hub.Role][]hub.Reason{
 	hub.RolePublish: {
-		hub.ReasonBadRequest, hub.ReasonBusy, hub.ReasonDenied, hub.ReasonTooMany, hub.ReasonKicked,
+		hub.ReasonBadRequest, hub.ReasonBusy, hub.ReasonDenied, hub.ReasonTooMany, hub.ReasonKicked, hub.ReasonLoop,
 		hub.ReasonClientLeft, hub.ReasonConnection, hub.ReasonProtocol, hub.ReasonShuttingDown,
 	},
 	hub.RoleWatch: {
-		hub.ReasonBadRequest, hub.ReasonNotFound, hub.ReasonBusy, hub.ReasonDenied, hub.ReasonTooMany, hub.ReasonKicked,
+		hub.ReasonBadRequest, hub.ReasonNotFound, hub.ReasonBusy, hub.ReasonDenied, hub.ReasonTooMany, hub.ReasonKicked, hub.ReasonLoop,
 		hub.ReasonClientLeft, hub.ReasonConnection, hub.ReasonProtocol, hub.ReasonShuttingDown,
 	},
 }

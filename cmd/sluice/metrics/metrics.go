@@ -3,7 +3,7 @@
 // Grafana and rules for alerts.
 //
 // Nothing that a client chose is a label, but for the names of the most watched streams where an
-// operator wants those (Config.Streams). Without them, and two for each certificate, there are 300
+// operator wants those (Config.Streams). Without them, and two for each certificate, there are 350
 // series at the most, Go's own included. Counters never decrease while the process runs.
 //
 // Most figures are read from the parts when somebody scrapes, which looks at each viewer once, for
@@ -33,6 +33,7 @@ import (
 	"sluice/hub/access/token"
 	"sluice/hub/fanout"
 	"sluice/hub/record"
+	"sluice/hub/relay"
 	"sluice/hub/tlsconn"
 )
 
@@ -79,6 +80,7 @@ type Config struct {
 	Events     func() event.Totals
 	Receivers  []string // of events: webhook and exec
 	Recordings func() record.Totals
+	Relays     func() relay.Figures
 
 	// Streams is how many streams have figures by name, those that are watched most: MaxStreams
 	// at the most.

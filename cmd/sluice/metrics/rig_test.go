@@ -19,6 +19,7 @@ import (
 	"sluice/hub/access/token"
 	"sluice/hub/fanout"
 	"sluice/hub/record"
+	"sluice/hub/relay"
 	"sluice/hub/tlsconn"
 )
 
@@ -101,6 +102,12 @@ func everything(t testing.TB) (*Metrics, *said) {
 		Receivers: receivers,
 		Recordings: func() record.Totals {
 			return record.Totals{Running: 1, Begun: 2, Finished: 3, Gaps: 4, Lost: 5, Failures: 6, Bytes: 7, Waiting: 8, DiskFull: true}
+		},
+		Relays: func() (f relay.Figures) {
+			f.Connections[relay.Pull][relay.BackingOff], f.Connections[relay.Origin][relay.Live], f.Connections[relay.Push][relay.Held] = 1, 2, 3
+			f.Bytes[relay.Pull], f.Dropped[relay.Push], f.Tries[relay.Push], f.Breaks[relay.Origin] = 4, 5, 6, 7
+			f.Joined[relay.Pull], f.Cuts[relay.Origin] = 8, 9
+			return f
 		},
 		Streams: 3,
 	})
