@@ -60,6 +60,8 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		measure = compareWays
 	case o.compares():
 		measure = compare
+	case o.relay.mode != "":
+		measure = o.measureRelay()
 	case o.seeking:
 		measure = seek
 	}

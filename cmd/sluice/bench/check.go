@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"sluice/flv"
@@ -69,6 +70,11 @@ type checker struct {
 	parsed  int64     // bytes of all tags, as FLV
 	largest int       // bytes of the largest tag
 	newest  int64     // frame of the publication, the latest one seen
+
+	// worst is the longest time that a frame was on its way, by the period in which it came;
+	// periods are counted by somebody else, if at all.
+	period *atomic.Int32
+	worst  []time.Duration
 }
 
 // checkedTrack is where a checker is in a track.
@@ -282,9 +288,19 @@ func (c *checker) time(id trackID, m int64, at time.Time) {
 		return
 	}
 	sent, ok := c.from.sentAt(c.loop.of(id, m))
-	if ok && sent > c.joined {
-		c.latency.add(time.Duration(moment(at) - sent))
+	if !ok || sent <= c.joined {
+		return
 	}
+	took := time.Duration(moment(at) - sent)
+	c.latency.add(took)
+	if c.period == nil {
+		return
+	}
+	period := int(c.period.Load())
+	for len(c.worst) <= period {
+		c.worst = append(c.worst, 0)
+	}
+	c.worst[period] = max(c.worst[period], took)
 }
 
 // body returns the body of frame m of a track.

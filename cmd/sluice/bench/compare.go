@@ -16,6 +16,7 @@ import (
 //	-record   servers of one's own, without recordings and with
 //	-play     one server, without players of files and with
 //	-stills   one server, without somebody who fetches stills and with
+//	-relay targets   servers of one's own that push to 16 targets, without 4 bad ones and with
 //
 //	round: without ─▶ with    each with publishers and viewers of its own
 
@@ -60,7 +61,9 @@ type comparedSide struct {
 }
 
 // compares reports whether the options ask for a comparison.
-func (o *options) compares() bool { return o.record != "" || o.plays || o.stills }
+func (o *options) compares() bool {
+	return o.record != "" || o.plays || o.stills || o.relay.mode == relayTargets
+}
 
 // compare compares, as often as there are rounds.
 func compare(ctx context.Context, o *options, p *progress) (*report, error) {
@@ -73,6 +76,9 @@ func compare(ctx context.Context, o *options, p *progress) (*report, error) {
 	case o.stills:
 		all.Compared.What, all.Compared.Count, all.Compared.sameServer = "stills", o.stillStreams, true
 		half = compareStills
+	case o.relay.mode == relayTargets:
+		all.Compared.What, all.Compared.Count = fmt.Sprintf("bad targets beside %d good ones", goodTargets), badTargets
+		half = compareTargets
 	}
 	for n := range o.rounds {
 		var sides [2]comparedSide

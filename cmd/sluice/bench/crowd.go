@@ -21,6 +21,7 @@ type crowd struct {
 	reading   sync.WaitGroup
 	joined    atomic.Int64
 	left      sync.Once
+	periods   []atomic.Int32 // by URL: the one that it is in, of checker.worst; from 1 on
 
 	mu     sync.Mutex
 	failed tally
@@ -41,7 +42,7 @@ type checking struct {
 
 // newCrowd returns a crowd that nobody has joined yet. It must leave.
 func newCrowd(o *options, l *loop, pubs *publishers) *crowd {
-	return &crowd{o: o, loop: l, pubs: pubs, counter: newCounter(), failed: tally{}}
+	return &crowd{o: o, loop: l, pubs: pubs, counter: newCounter(), failed: tally{}, periods: make([]atomic.Int32, len(o.watch))}
 }
 
 // paced calls f for each of n numbers, in goroutines of their own, at most rate a
@@ -120,6 +121,7 @@ func (c *crowd) joinOne(ctx context.Context, watch, stream int, check bool) erro
 		return nil
 	}
 	x := &checking{checker: c.newChecker(stream), watch: watch, stream: stream, v: v, asked: asked}
+	x.period = &c.periods[watch]
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.checks = append(c.checks, x)

@@ -59,6 +59,7 @@ type options struct {
 	noDelay  bool
 	untilEOF bool
 
+	relay relayOptions
 	tls   clientTLS
 	ways  []way
 	nginx string // the program
@@ -107,7 +108,7 @@ server for all of them that writes the mean of their rates.
 -rounds times, and -ways the same load by different ways. -record and -ways start servers
 of their own, this program with the variables of its environment, ports of its own and a
 certificate of its own: their address takes the place of that in the URLs.
-
+` + helpRelay + `
 Exit codes: 0 when everything that was published came, 1 when something was lost,
 wrong, late by more than 2 %, refused or ended, or the run was interrupted, 2 for a
 mistake in the flags.
@@ -193,6 +194,7 @@ func flagSet(o *options) *flag.FlagSet {
 	fs.BoolVar(&o.untilEOF, "until-eof", false, "end the null server with its standard input")
 	o.tls.flags(fs)
 	o.wayFlags(fs)
+	o.relayFlags(fs)
 	fs.BoolVar(&o.json, "json", false, "report as JSON")
 	return fs
 }
@@ -217,6 +219,9 @@ func parseFlags(args []string) (*options, error) {
 	}
 	if fs.NArg() > 0 {
 		return nil, errors.New("arguments that belong to no flag")
+	}
+	if err := o.relayDefaults(fs); err != nil {
+		return nil, err
 	}
 	if o.streams == 0 {
 		o.streams = o.publishers
@@ -284,6 +289,7 @@ func (o *options) validate() error {
 		return first(problems)
 	}
 	problems = append(problems, o.validateFiles(wrong)...)
+	problems = append(problems, o.validateRelay(wrong)...)
 	if o.seeking || o.make != "" {
 		return first(problems)
 	}
@@ -303,14 +309,14 @@ const maxLength = 1000 * time.Hour
 // validateFiles says what is wrong with the flags about recordings.
 func (o *options) validateFiles(wrong func(bad bool, text string) error) []error {
 	modes := 0
-	for _, on := range []bool{o.record != "", o.plays, o.stills, o.seeking, o.make != "", o.floor, len(o.ways) > 0} {
+	for _, on := range []bool{o.record != "", o.plays, o.stills, o.seeking, o.make != "", o.floor, len(o.ways) > 0, o.relay.mode != ""} {
 		if on {
 			modes++
 		}
 	}
 	alone := o.seeking || o.make != ""
 	return []error{
-		wrong(modes > 1, "-record, -play, -stills, -seek, -make, -ways and -floor go one at a time"),
+		wrong(modes > 1, "-record, -play, -stills, -seek, -make, -ways, -relay and -floor go one at a time"),
 		wrong(alone && (o.publishes || len(o.watch) > 0), "-seek and -make go without -publish and -watch"),
 		wrong(o.record != "" && runtime.GOOS != "linux", "-record needs Linux"),
 		wrong(o.record != "" && (!o.publishes || len(o.pids) > 0), "-record needs -publish, and goes without -pid"),

@@ -18,7 +18,8 @@ type mix struct {
 // watched is a URL with its share of the viewers.
 type watched struct {
 	target
-	percent int // 0 if none was given
+	percent int    // 0 if none was given
+	via     string // through what the stream comes there, in words; empty: nothing
 }
 
 // errShare is the error of a share that is none.

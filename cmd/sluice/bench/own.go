@@ -20,6 +20,7 @@ import (
 type ownServer struct {
 	cmd     *exec.Cmd
 	hosts   hosts
+	metrics string // HOST:PORT, if it was told to have one
 	reading sync.WaitGroup
 }
 
@@ -33,6 +34,7 @@ const (
 type ownConfig struct {
 	records     string            // the folder that it records into; nothing is recorded if empty
 	certificate *certificateFiles // with which it listens for https and rtmps as well; nil: it does not
+	vars        []string          // further variables, NAME=VALUE each
 }
 
 // env returns the variables that say so.
@@ -42,7 +44,7 @@ func (c ownConfig) env() []string {
 		env = append(env, "SLUICE_RTMPS_ADDR=127.0.0.1:0", "SLUICE_HTTPS_ADDR=127.0.0.1:0",
 			"SLUICE_TLS_CERT="+c.certificate.cert, "SLUICE_TLS_KEY="+c.certificate.key)
 	}
-	return env
+	return append(env, c.vars...)
 }
 
 // startOwn starts a server; close it. It is this program, with the variables of this process
@@ -98,9 +100,11 @@ func (s *ownServer) read(log io.Reader, ready chan<- bool) {
 			HTTP    string `json:"http_addr"`
 			RTMPS   string `json:"rtmps_addr"`
 			HTTPS   string `json:"https_addr"`
+			Metrics string `json:"metrics_addr"`
 		}
 		if json.Unmarshal(line, &said) == nil && said.Message == "ready" {
 			s.hosts = hosts{rtmp: [2]string{said.RTMP, said.RTMPS}, http: [2]string{said.HTTP, said.HTTPS}}
+			s.metrics = said.Metrics
 			ready <- true
 			break
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"strings"
 	"time"
 )
 
@@ -28,6 +29,9 @@ type report struct {
 	Compared   *comparedReport  `json:"compared,omitempty"`
 	Ways       *waysReport      `json:"compared_ways,omitempty"`
 	Seek       *seekReport      `json:"seek,omitempty"`
+	Breaks     []*breaksReport  `json:"breaks,omitempty"`
+	Cold       *coldReport      `json:"cold,omitempty"`
+	Pulls      *pullsReport     `json:"pulls,omitempty"`
 	// Problems say what was not as it should be; the exit code is 1 if there are
 	// any.
 	Problems []string `json:"problems"`
@@ -155,7 +159,7 @@ func newReport(o *options) *report {
 		r.Viewers = &viewerReport{Failed: tally{}, Ended: tally{}}
 	}
 	for _, t := range o.watch {
-		r.Watch = append(r.Watch, &watchReport{URL: t.String(), Protocol: t.kind(), Worst: 1})
+		r.Watch = append(r.Watch, &watchReport{URL: t.String(), Protocol: strings.TrimSpace(t.kind() + " " + t.via), Worst: 1})
 		r.groups = append(r.groups, &group{})
 	}
 	return r

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"sluice/cmd/sluice/demo"
@@ -68,6 +69,9 @@ func (b *bench) publish(ctx context.Context) error {
 		return err
 	}
 	b.pubs = pubs
+	if b.o.relay.meddle != nil {
+		b.o.relay.meddle.published(pubs)
+	}
 	b.r.published(b.loop, pubs, failed)
 	b.p.set("publishing "+numbered(b.o.publishers-failed.total(), "stream"), nil)
 	sleepUntil(ctx, time.Now().Add(b.loop.gop+settling))
@@ -108,6 +112,9 @@ func (b *bench) round(ctx context.Context) error {
 	b.p.set("leaving", nil)
 	c.leave()
 	b.r.round(c, w)
+	if b.o.relay.meddle != nil {
+		b.o.relay.meddle.report(b.r, c)
+	}
 	if !b.o.floor || ctx.Err() != nil {
 		return nil
 	}
@@ -166,6 +173,10 @@ func (b *bench) window(ctx context.Context, c *crowd) (*window, error) {
 	defer cancel()
 	churned := startChurn(windowCtx, b.o)
 	stalled := startStalled(windowCtx, c)
+	var meddling sync.WaitGroup
+	if b.o.relay.meddle != nil {
+		meddling.Go(func() { b.o.relay.meddle.run(windowCtx, c) })
+	}
 	w.peak = w.server[0]
 	for windowCtx.Err() == nil {
 		sleepUntil(windowCtx, time.Now().Add(samplePeriod))
@@ -174,6 +185,7 @@ func (b *bench) window(ctx context.Context, c *crowd) (*window, error) {
 		}
 	}
 	w.length = max(1, time.Since(began))
+	meddling.Wait()
 	look(1)
 	if b.pubs != nil {
 		b.pubs.measuring.Store(false)

@@ -174,6 +174,15 @@ func (r *report) writeModes(t *table) {
 	if r.Seek != nil {
 		r.Seek.write(t)
 	}
+	for _, b := range r.Breaks {
+		b.write(t)
+	}
+	if r.Cold != nil {
+		r.Cold.write(t)
+	}
+	if r.Pulls != nil {
+		r.Pulls.write(t)
+	}
 	if c := r.Churn; c != nil {
 		t.section("churn: %s joined and left, %.1f a second", numbered(c.Joins, "viewer"), c.Rate)
 		t.row("first picture", "%v", c.First)

@@ -18,7 +18,26 @@ const (
 	wayPlain way = "plain" // without encryption
 	wayTLS   way = "tls"   // which the server ends
 	wayNginx way = "nginx" // TLS as well, which an nginx in front of the server ends
+	wayEdge  way = "edge"  // without encryption, at an edge that pulls from the server
+	wayChain way = "chain" // likewise, at an edge that pulls from such an edge
 )
+
+// allWays are all of them.
+var allWays = []way{wayPlain, wayTLS, wayNginx, wayEdge, wayChain}
+
+// encrypts reports whether viewers encrypt.
+func (w way) encrypts() bool { return w == wayTLS || w == wayNginx }
+
+// hops returns how many edges are between the publisher's server and the viewers.
+func (w way) hops() int {
+	switch w {
+	case wayEdge:
+		return 1
+	case wayChain:
+		return 2
+	}
+	return 0
+}
 
 // waysReport compares ways, each round one after the other.
 type waysReport struct {
@@ -33,6 +52,10 @@ type wayReport struct {
 	Median waySide `json:"medians"`
 	// Ratio is that of the CPU to the first way's: the median of the rounds' ratios.
 	Ratio float64 `json:"cpu_ratio"`
+	// MoreP50 and MoreP99 are by how much latencies are more than the first way's: medians of the
+	// rounds' differences.
+	MoreP50 float64 `json:"more_p50_ms"`
+	MoreP99 float64 `json:"more_p99_ms"`
 }
 
 // waySide is what one round gave for a way.
@@ -53,11 +76,11 @@ type waySide struct {
 
 // wayFlags adds the flags of such comparisons.
 func (o *options) wayFlags(fs *flag.FlagSet) {
-	fs.Func("ways", "compare servers of its own, in turn, by how the viewers reach them: `plain,tls,nginx`, or some of these; schemes of -watch follow", func(list string) error {
+	fs.Func("ways", "compare servers of its own, in turn, by how the viewers reach them: `plain,tls,nginx,edge,chain`, or some of these; schemes of -watch follow", func(list string) error {
 		for name := range strings.SplitSeq(list, ",") {
 			w := way(strings.TrimSpace(name))
-			if !slices.Contains([]way{wayPlain, wayTLS, wayNginx}, w) || slices.Contains(o.ways, w) {
-				return errors.New("must be some of plain, tls and nginx, each once")
+			if !slices.Contains(allWays, w) || slices.Contains(o.ways, w) {
+				return errors.New("must be some of plain, tls, nginx, edge and chain, each once")
 			}
 			o.ways = append(o.ways, w)
 		}
@@ -134,9 +157,22 @@ func oneWay(ctx context.Context, o *options, p *progress, w way) (r *report, err
 		defer ending(f.close)
 		hosts, fronts = f.hosts, f.pids
 	}
-	half := o.by(w).at(&hosts)
+	half := o.by(w)
+	publish := s.hosts.of(half.publish)
+	edges := &cluster{ctx: ctx}
+	defer ending(edges.close)
+	for from := s; len(edges.servers) < w.hops(); {
+		if from, _, err = edges.edge(from, o.relay.upstreams[0], o.relay.rtt); err != nil {
+			return nil, err
+		}
+		hosts = from.hosts
+	}
+	half = half.at(&hosts)
+	if w.hops() > 0 {
+		half.publish = publish
+	}
 	half.rounds, half.front = 1, fronts
-	half.pids = append([]int{s.cmd.Process.Pid}, fronts...)
+	half.pids = slices.Concat([]int{s.cmd.Process.Pid}, fronts, edges.pids())
 	defer p.set("ending the server", nil)
 	return run(ctx, half, p)
 }
@@ -144,9 +180,9 @@ func oneWay(ctx context.Context, o *options, p *progress, w way) (r *report, err
 // by returns options whose viewers, and publishers that encrypt, go a way.
 func (o *options) by(w way) *options {
 	by := *o
-	by.publish, by.watch = o.publish.encrypted(o.publish.secure && w != wayPlain), nil
+	by.publish, by.watch = o.publish.encrypted(o.publish.secure && w.encrypts()), nil
 	for _, watched := range o.watch {
-		watched.target = watched.encrypted(w != wayPlain)
+		watched.target = watched.encrypted(w.encrypts())
 		by.watch = append(by.watch, watched)
 	}
 	return &by
@@ -193,13 +229,15 @@ func (c *waysReport) sum() {
 			HandshakeP50: of(func(s waySide) float64 { return s.HandshakeP50 }), HandshakeP99: of(func(s waySide) float64 { return s.HandshakeP99 }),
 			FirstP50: of(func(s waySide) float64 { return s.FirstP50 }), FirstP99: of(func(s waySide) float64 { return s.FirstP99 }),
 		}
-		var ratios []float64
+		var ratios, p50s, p99s []float64
 		for i, side := range w.Rounds {
-			if first := c.Ways[0].Rounds[i].CPU; first > 0 {
-				ratios = append(ratios, side.CPU/first)
+			first := c.Ways[0].Rounds[i]
+			if first.CPU > 0 {
+				ratios = append(ratios, side.CPU/first.CPU)
 			}
+			p50s, p99s = append(p50s, side.P50-first.P50), append(p99s, side.P99-first.P99)
 		}
-		w.Ratio = median(ratios)
+		w.Ratio, w.MoreP50, w.MoreP99 = median(ratios), median(p50s), median(p99s)
 	}
 }
 
@@ -212,6 +250,7 @@ func (c *waysReport) write(t *table) {
 		}
 		t.row("medians", "%v", w.Median)
 		t.row("CPU", "%.2f times that of %s (median of the rounds' ratios)", w.Ratio, c.Ways[0].Way)
+		t.row("latency", "p50 %+.2f, p99 %+.2f ms beside that of %s (medians of the rounds' differences)", w.MoreP50, w.MoreP99, c.Ways[0].Way)
 	}
 }
 
