@@ -62,20 +62,87 @@ type Config struct {
 	MaxHeld int
 }
 
+// Defaults of Config.
+const (
+	defaultMaxMarks = 4096
+	defaultMaxHeld  = 4 << 20
+)
+
 // Run is the media of one connection after another, as one run. It is for one goroutine at a time.
+//
+//	First ──Begin──▶ Joining ──▶ Joined: catching up, then passing on ──Begin──▶ Joining
+//	                    │            │ contradiction
+//	                    │            ▼
+//	                    │         Joining: waits for a key frame
+//	                    ▼            ▼
+//	                   Cut at a key frame: passing on ──Begin──▶ Joining
+//
+// The rules, each of which a test is named after:
+//
+//   - A connection is joined where a run of its packets is the same as one that went on: in each
+//     track the same bytes in the same order, with timestamps that are off by the same, ±2 ms.
+//     Tracks are compared each on its own, since servers interleave them as they like.
+//   - A run begins at a key frame; in a stream without, and where the first key frame is not
+//     known but the sound before it is, at any packet.
+//   - It is sure with three packets whose bytes were seen only once; small pictures count for
+//     nothing. Until then, in still pictures and silence, what counts is the end of the burst that
+//     the server begins with, which is now: of the places where the bytes fit, GOPs behind all
+//     that is known included, that is taken which is now by the clock.
+//   - What contradicts a run ends it: the connection is gone on with at a key frame.
 type Run struct {
 	cfg     Config
 	outcome Outcome
 	counts  Counts
 	fresh   bool
+	origin  time.Time // of arrivals
+
+	// What went on.
+	marks   marks
+	tracks  []trackID
+	headers headers
+	newest  uint32 // the timestamp of the last frame
+	edge    edge
+
+	// Of the present connection.
+	offset uint32  // what is added to its timestamps
+	own    headers // that it has sent
+	end    int64   // of the marks that are older than it
+	// hadVideo says that pictures are among these.
+	hadVideo bool
+	joining
+	place *guess // where it belongs, while it catches up with what is known
+	fixed bool   // offset is decided
+	since uint32 // timestamp of the first fresh frame
 }
 
 // New returns a Run that waits for its first connection.
-func New(cfg Config) *Run { return &Run{cfg: cfg} }
+func New(cfg Config) *Run {
+	if cfg.MaxMarks <= 0 {
+		cfg.MaxMarks = defaultMaxMarks
+	}
+	if cfg.MaxHeld <= 0 {
+		cfg.MaxHeld = defaultMaxHeld
+	}
+	return &Run{cfg: cfg}
+}
 
 // Begin says that the next tags come from a new connection. It need not be called before the first.
 // A connection that ended while it was being joined leaves no trace.
-func (r *Run) Begin() { r.fresh = false }
+func (r *Run) Begin() {
+	r.fresh, r.place, r.fixed = false, nil, false
+	r.joining = joining{}
+	r.own = nil
+	if r.marks.n == 0 {
+		r.outcome, r.offset = First, 0
+		return
+	}
+	r.outcome = Joining
+	r.end = r.marks.end()
+	r.hadVideo = false
+	for track, id := range r.tracks {
+		r.hadVideo = r.hadVideo || id.typ() == flv.TypeVideo && r.marks.last(uint8(track), r.end) >= 0
+	}
+}
 
 // Take takes the next tag of the connection, which came at now. It gives to out what goes on: often
 // just that tag, none while the connection is being joined or brings what is known, and many when
@@ -83,8 +150,61 @@ func (r *Run) Begin() { r.fresh = false }
 // received: the burst that a server begins with is not over. t.Data is copied if it is held. An
 // error is one of out, and the end of the Run.
 func (r *Run) Take(t flv.Tag, now time.Time, more bool, out Out) error {
-	r.fresh = true
+	if r.origin.IsZero() {
+		r.origin = now
+	}
+	it := r.understand(t, uint32(now.Sub(r.origin)/time.Millisecond))
+	changed := false // a header that replaces another one of this connection
+	if it.kind == header {
+		changed = r.own.set(&it, r.headers)
+	}
+	if r.outcome == Joining && !r.lost {
+		return r.join(&it, more, changed, out)
+	}
+	return r.goOn(&it, out)
+}
+
+// pass lets a tag go on.
+func (r *Run) pass(it *item, out Out) error {
+	t := it.tag
+	t.Timestamp += r.offset
+	switch it.kind {
+	case frame:
+		r.remember(it, t.Timestamp)
+	case script:
+		// Its track is none of those that are compared.
+		r.marks.push(mark{sum: it.sum, ts: t.Timestamp, track: maxTracks}, r.cfg.MaxMarks)
+	case header:
+		r.headers.set(it, r.own)
+	}
 	return out.Tag(t)
+}
+
+// remember makes the mark of a frame that goes on at a time.
+func (r *Run) remember(it *item, ts uint32) {
+	k := mark{sum: it.sum, ts: ts, track: it.track}
+	if it.key {
+		k.flags = markKey
+		if it.main && !r.sameGOP(it.track, ts) {
+			k.flags |= markGOP
+		}
+	}
+	r.marks.push(k, r.cfg.MaxMarks)
+	r.newest = ts
+	r.edge.note(it.came-ts, it.came)
+	if !r.fresh {
+		r.fresh, r.since = true, ts
+	}
+}
+
+// sameGOP reports whether the newest GOP begins with the picture of a time: one that comes in
+// several packets.
+func (r *Run) sameGOP(track uint8, ts uint32) bool {
+	if !r.marks.hasKeys() {
+		return false
+	}
+	k := r.marks.at(r.marks.gops[1])
+	return k.ts == ts && k.track == track
 }
 
 // Outcome returns what became of the present connection so far.
