@@ -52,27 +52,23 @@ func (p *pushPace) steady(now time.Duration) bool { return p.inTime && now-p.sin
 // is not known, only that it is no fewer than its body: so the bodies written less what is
 // outstanding rise only if something was acknowledged.
 type pushAcks struct {
-	most   int64
-	looked bool
-	live   bool      // something was acknowledged, and less than pushStale ago
-	ever   bool      // something was
-	since  time.Time // when live began
-	fresh  time.Time // when something was acknowledged last, or nothing was outstanding
+	most  int64     // what that was
+	live  bool      // something was acknowledged, and less than pushStale ago
+	ever  bool      // something was
+	since time.Time // when live began
+	fresh time.Time // when something was acknowledged last, or nothing was outstanding
 }
 
 // look looks at a sink: so many bytes of bodies were written, and a write has been under way for
 // so long.
-func (a *pushAcks) look(s Sink, written uint64, blocked time.Duration, now time.Time) {
+func (a *pushAcks) look(s interface{ Unacknowledged() (int, bool) }, written uint64, blocked time.Duration, now time.Time) {
 	outstanding, known := s.Unacknowledged()
 	value := int64(written)
 	if known {
 		value -= int64(outstanding)
 	}
-	progress := a.looked && value > a.most || blocked == 0 && (!known || outstanding == 0)
-	if !a.looked || value > a.most {
-		a.most = value
-	}
-	a.looked = true
+	progress := value > a.most || blocked == 0 && (!known || outstanding == 0)
+	a.most = max(a.most, value)
 	switch {
 	case written == 0:
 		a.fresh = now

@@ -205,6 +205,7 @@ type pushScript struct {
 type pushTarget struct {
 	t      *testing.T
 	script []pushScript
+	random func() pushScript // in place of the script
 	began  time.Time
 
 	mu     sync.Mutex
@@ -218,6 +219,9 @@ func (g *pushTarget) send(ctx context.Context, to Sending) (Sink, error) {
 	var how pushScript
 	if n := len(g.script); n > 0 {
 		how = g.script[min(len(g.tries), n-1)]
+	}
+	if g.random != nil {
+		how = g.random()
 	}
 	g.tries = append(g.tries, time.Since(g.began))
 	g.opened = append(g.opened, to)

@@ -64,6 +64,8 @@ func (r *pushRun) state(i *pushInfo, now time.Time) State {
 	}
 	if silent := c.acks.stale(now); silent > 0 {
 		i.Detail = "nothing was acknowledged for " + silent.Round(time.Second).String()
+	} else if blocked := c.blocked(now); blocked >= pushStale {
+		i.Detail = "nothing was taken for " + blocked.Round(time.Second).String()
 	}
 	switch {
 	case !r.live || c.waiting:
