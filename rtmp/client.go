@@ -12,7 +12,6 @@ import (
 
 	"sluice/flv/amf"
 	"sluice/rtmp/internal/chunk"
-	"sluice/rtmp/internal/handshake"
 )
 
 // A Client publishes to and plays from RTMP servers. The zero value works. Its
@@ -47,6 +46,10 @@ type Client struct {
 	// what its Reconnects says. A player that announces it is taken for one that knows
 	// Enhanced RTMP v2, and may be sent what a classic one is not.
 	CanReconnect bool
+	// AtOnce has a player send all that it has to say without waiting for answers in between: the
+	// first media come one round trip behind the handshake's first byte instead of four. It is for
+	// servers that are known to take that, as this one does.
+	AtOnce bool
 	// Properties are sent in connect behind those that every client sends.
 	Properties amf.Object
 	// ChunkSize is the size of the chunks sent: 60000 if 0, 128 to 0xFFFFFF.
@@ -97,6 +100,7 @@ type clientConn struct {
 	// limit is when the opening has to be over, zero afterwards. Of the reading goroutine.
 	limit time.Time
 	silence
+	waits *unbuffered // polled, if there is one
 }
 
 // Transactions of an opening.
@@ -109,17 +113,16 @@ const (
 	txnUnpublish     = 6
 )
 
-// open connects and creates a message stream; prepare are the commands to send
-// along with createStream. While it and its caller open, ctx's end closes the
+// open connects and creates a message stream. While it and its caller open, ctx's end closes the
 // connection; stop has to be called afterwards and returns false if it did.
-func (c *Client) open(ctx context.Context, rawURL, flashVer string, prepare func(dst []byte, cc *clientConn) []byte) (cc *clientConn, stop func() bool, err error) {
+func (c *Client) open(ctx context.Context, rawURL, flashVer string, w wording) (cc *clientConn, stop func() bool, err error) {
 	t, err := parseURL(rawURL)
 	if err != nil {
 		return nil, nil, err
 	}
 	limit := time.Now().Add(orDefault(c.OpenTimeout, defaultOpenTimeout))
 	for range maxAuthSteps {
-		cc, stop, err = c.openOnce(ctx, t, limit, flashVer, prepare)
+		cc, stop, err = c.openOnce(ctx, t, limit, flashVer, w)
 		answer := t.credentials.answer(err, t.app)
 		if answer == "" {
 			break
@@ -131,7 +134,7 @@ func (c *Client) open(ctx context.Context, rawURL, flashVer string, prepare func
 
 // openOnce is open with one connection, which has to be there by limit.
 func (c *Client) openOnce(
-	ctx context.Context, t target, limit time.Time, flashVer string, prepare func(dst []byte, cc *clientConn) []byte,
+	ctx context.Context, t target, limit time.Time, flashVer string, w wording,
 ) (cc *clientConn, stop func() bool, err error) {
 	dialCtx, cancel := context.WithDeadline(ctx, limit)
 	defer cancel()
@@ -153,7 +156,7 @@ func (c *Client) openOnce(
 	}
 	cc.conn.pace = cc.pace
 	stop = context.AfterFunc(ctx, func() { nc.Close() })
-	if err := cc.begin(cmp.Or(c.FlashVer, flashVer), c.Properties, prepare); err != nil {
+	if err := cc.begin(cmp.Or(c.FlashVer, flashVer), c.Properties, w); err != nil {
 		return nil, nil, cc.abandon(ctx, stop, err)
 	}
 	return cc, stop, nil
@@ -203,50 +206,6 @@ func (cc *clientConn) abandon(ctx context.Context, stop func() bool, err error) 
 // errNoAnswer is the error of a server that sends nothing.
 var errNoAnswer error = timeoutError("rtmp: server sent nothing in time")
 
-// begin shakes hands, connects and creates the message stream.
-func (cc *clientConn) begin(flashVer string, properties amf.Object, prepare func([]byte, *clientConn) []byte) error {
-	if err := handshake.Client(cc.conn); err != nil {
-		return cc.readError(err)
-	}
-	b := appendControl(cc.pending, typeSetChunkSize, uint32(cc.size))
-	object := amf.Object{
-		{Name: "app", Value: cc.app + cc.auth},
-		{Name: "type", Value: "nonprivate"},
-		{Name: "flashVer", Value: flashVer},
-		{Name: "tcUrl", Value: cc.tcURL + cc.auth},
-		{Name: "fpad", Value: false},
-		{Name: "capabilities", Value: 15.0},
-		{Name: "audioCodecs", Value: 4071.0},
-		{Name: "videoCodecs", Value: 252.0},
-		{Name: "videoFunction", Value: 1.0},
-	}
-	object = append(append(object, cc.caps.properties()...), properties...)
-	b = appendCommand(b, cc.size, 0, "connect", float64(txnConnect), object)
-	if err := cc.sendAll(b); err != nil {
-		return fmt.Errorf("rtmp: connecting: %w", err)
-	}
-	connected, err := cc.result(txnConnect)
-	if err != nil {
-		return err
-	}
-	cc.server = connected.serverInfo()
-	b = prepare(cc.pending, cc)
-	b = appendCommand(b, cc.size, 0, "createStream", float64(txnCreateStream), nil)
-	if err := cc.sendAll(b); err != nil {
-		return fmt.Errorf("rtmp: creating a stream: %w", err)
-	}
-	created, err := cc.result(txnCreateStream)
-	if err != nil {
-		return err
-	}
-	id, ok := created.streamID(1)
-	if !ok {
-		return fmt.Errorf("rtmp: createStream without an id: %w", ErrProtocol)
-	}
-	cc.streamID = id
-	return nil
-}
-
 // result reads until the result of a transaction.
 func (cc *clientConn) result(txn float64) (command, error) {
 	for {
@@ -274,6 +233,11 @@ func (cc *clientConn) result(txn float64) (command, error) {
 // next reads a message. A server that just goes is io.ErrUnexpectedEOF.
 func (cc *clientConn) next() (chunk.Message, error) {
 	m, err := cc.readMessage()
+	for err == errParked {
+		if err = cc.awaitMore(); err == nil {
+			m, err = cc.readMessage()
+		}
+	}
 	if errors.Is(err, io.EOF) {
 		err = fmt.Errorf("rtmp: reading: %w", io.ErrUnexpectedEOF)
 	}

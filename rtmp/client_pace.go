@@ -44,3 +44,29 @@ func (s *silence) limit(now, since time.Time) (limit time.Time) {
 	}
 	return limit
 }
+
+// stopBuffering makes reading give back its buffers before it waits, where that is possible. It
+// is called after the opening, between two messages.
+func (cc *clientConn) stopBuffering() {
+	if w := newUnbuffered(cc.nc); w != nil {
+		cc.armMu.Lock()
+		cc.waits, cc.polled = w, w
+		cc.armMu.Unlock()
+	}
+}
+
+// awaitMore waits after errParked until there is something to read, or pace is to be asked again.
+func (cc *clientConn) awaitMore() error {
+	yields := cc.yields
+	cc.spent, cc.yields = 0, false
+	if yields {
+		return nil
+	}
+	if err := cc.arm(cc.wakeAt, time.Now()); err != nil {
+		return cc.readError(err)
+	}
+	if err := cc.waits.await(); err != nil && !isTimeout(err) {
+		return cc.readError(err)
+	}
+	return nil
+}

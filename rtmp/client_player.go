@@ -19,7 +19,6 @@ import (
 // goroutines at a time; the other methods may be called at any time.
 type Player struct {
 	cc     *clientConn
-	opts   PlayOptions
 	closed atomic.Bool
 	seeks  atomic.Int32  // that the server has not answered
 	latest atomic.Uint32 // timestamp of the tag that ReadTag returned last
@@ -60,16 +59,26 @@ func (c *Client) Play(ctx context.Context, rawURL string) (*Player, error) {
 
 // PlayFrom is Play with options.
 func (c *Client) PlayFrom(ctx context.Context, rawURL string, o PlayOptions) (*Player, error) {
-	cc, stop, err := c.open(ctx, rawURL, playFlashVer, func(dst []byte, _ *clientConn) []byte {
+	w := wording{prepare: func(dst []byte, _ *clientConn) []byte {
 		return appendControl(dst, typeWindowAckSize, announcedWindow)
-	})
+	}}
+	if c.AtOnce {
+		w.atOnce = o.appendPlay
+	}
+	cc, stop, err := c.open(ctx, rawURL, playFlashVer, w)
 	if err != nil {
 		return nil, err
 	}
 	cc.limit = time.Time{}
 	read := max(0, cmp.Or(c.ReadTimeout, defaultReadTimeout))
 	cc.silence = silence{start: max(0, cmp.Or(c.StartTimeout, read)), read: read, tag: c.TagTimeout}
-	p := &Player{cc: cc, opts: o}
+	cc.stopBuffering()
+	p := &Player{cc: cc}
+	if !c.AtOnce {
+		if err := cc.sendAll(o.appendPlay(cc.pending, cc)); err != nil {
+			return nil, cc.abandon(ctx, stop, fmt.Errorf("rtmp: playing: %w", err))
+		}
+	}
 	if err := p.begin(); err != nil {
 		return nil, cc.abandon(ctx, stop, err)
 	}
@@ -80,14 +89,9 @@ func (c *Client) PlayFrom(ctx context.Context, rawURL string, o PlayOptions) (*P
 	return p, nil
 }
 
-// begin sends play and waits for the server to agree, or to send media.
+// begin waits for the server to agree, or to send media.
 func (p *Player) begin() error {
 	cc := p.cc
-	b := p.opts.appendPlay(cc.pending, cc)
-	b = appendUserControl(b, eventSetBufferLength, cc.streamID, wireTime(cmp.Or(p.opts.Buffer, defaultPlayBuffer)))
-	if err := cc.sendAll(b); err != nil {
-		return fmt.Errorf("rtmp: playing: %w", err)
-	}
 	for {
 		m, err := cc.next()
 		if err != nil {
@@ -113,7 +117,7 @@ func (p *Player) begin() error {
 	}
 }
 
-// appendPlay appends the play command.
+// appendPlay appends the play command and the length of the buffer.
 func (o *PlayOptions) appendPlay(dst []byte, cc *clientConn) []byte {
 	start := float64(anyStart)
 	if o.Start > 0 {
@@ -123,7 +127,8 @@ func (o *PlayOptions) appendPlay(dst []byte, cc *clientConn) []byte {
 	if o.Duration > 0 {
 		values = append(values, float64(wireTime(o.Duration)))
 	}
-	return appendCommand(dst, cc.size, cc.streamID, values...)
+	dst = appendCommand(dst, cc.size, cc.streamID, values...)
+	return appendUserControl(dst, eventSetBufferLength, cc.streamID, wireTime(cmp.Or(o.Buffer, defaultPlayBuffer)))
 }
 
 // wireTime returns a time in milliseconds, as far as 32 bits hold it.

@@ -51,10 +51,10 @@ type Publisher struct {
 // when the server has agreed; a refusal is a *StatusError. ctx bounds the opening
 // only. The Publisher must be closed.
 func (c *Client) Publish(ctx context.Context, rawURL string) (*Publisher, error) {
-	cc, stop, err := c.open(ctx, rawURL, publishFlashVer, func(dst []byte, cc *clientConn) []byte {
+	cc, stop, err := c.open(ctx, rawURL, publishFlashVer, wording{prepare: func(dst []byte, cc *clientConn) []byte {
 		dst = appendCommand(dst, cc.size, 0, "releaseStream", float64(txnReleaseStream), nil, cc.name)
 		return appendCommand(dst, cc.size, 0, "FCPublish", float64(txnFCPublish), nil, cc.name)
-	})
+	}})
 	if err != nil {
 		return nil, err
 	}

@@ -62,11 +62,14 @@ func orDefault(d, def time.Duration) time.Duration {
 	return d
 }
 
+// everything is what our clients announce.
+var everything = rtmp.AllCapabilities()
+
 // client returns a client for one connection; trusted holds for the address that it dials.
 func (o *Opener) client(path []string, trusted bool) *rtmp.Client {
 	c := &rtmp.Client{
 		TLS:          o.TLS,
-		Capabilities: rtmp.AllCapabilities(),
+		Capabilities: everything,
 		CanReconnect: true,
 		OpenTimeout:  orDefault(o.OpenTimeout, defaultOpenTimeout),
 		ReadTimeout:  orDefault(o.Silence, defaultSilence),

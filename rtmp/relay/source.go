@@ -24,7 +24,8 @@ type Source struct {
 // password and query go to no other server with them.
 //
 // From the first byte to the first one of media it takes four round trips: handshake, connect,
-// createStream, play.
+// createStream, play; and one of a server of this kind, for which Back is asked. If it is none any
+// more, it is tried again in the usual way.
 func (o *Opener) Open(ctx context.Context, opening relay.Opening) (relay.Source, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -32,9 +33,15 @@ func (o *Opener) Open(ctx context.Context, opening relay.Opening) (relay.Source,
 	if opening.Back > 0 {
 		configured = withQuery(configured, "back", seconds(opening.Back))
 	}
-	at := configured
+	at, atOnce := configured, opening.Back > 0
 	for redirects := 0; ; redirects++ {
-		p, err := o.client(opening.Path, sameServer(at, configured)).Play(ctx, at)
+		c := o.client(opening.Path, sameServer(at, configured))
+		c.AtOnce = atOnce && redirects == 0
+		p, err := c.Play(ctx, at)
+		if c.AtOnce && notAtOnce(err) && ctx.Err() == nil {
+			c.AtOnce = false
+			p, err = c.Play(ctx, at)
+		}
 		if err == nil {
 			return &Source{p, nodeOf(p.Server()), remote(p.NetConn())}, nil
 		}
@@ -49,6 +56,14 @@ func (o *Opener) Open(ctx context.Context, opening relay.Opening) (relay.Source,
 			return nil, relay.Failed(relay.CauseURL, "the server redirects to nowhere, or from rtmps to rtmp")
 		}
 	}
+}
+
+// notAtOnce reports whether an opening failed in a way that has to do with Client.AtOnce: something
+// answered, and not what was expected.
+func notAtOnce(err error) bool {
+	said, _ := errors.AsType[*rtmp.StatusError](err)
+	foreign := said != nil && said.Text(hub.ReasonProperty) == ""
+	return err != nil && (foreign || errors.Is(err, rtmp.ErrProtocol) || errors.Is(err, io.ErrUnexpectedEOF))
 }
 
 // redirected returns where a server at a URL has sent us, "" if it must not be followed: from

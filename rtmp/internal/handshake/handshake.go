@@ -140,6 +140,23 @@ func Client(rw io.ReadWriter) error {
 	return nil
 }
 
+// ClientAtOnce is Client for a server that is known to read C2 without looking at it: C0, C1, C2
+// and what follows them go out in one Write, before anything has come.
+func ClientAtOnce(rw io.ReadWriter, follows []byte) error {
+	var random [2 * blockSize]byte
+	rand.Read(random[:]) // never fails
+	all := appendHello(make([]byte, 0, 1+2*blockSize+len(follows)), random[:blockSize])
+	all = append(append(all, random[blockSize:]...), follows...)
+	if _, err := rw.Write(all); err != nil {
+		return fmt.Errorf("handshake: write C0, C1 and C2: %w", err)
+	}
+	var s012 [1 + 2*blockSize]byte
+	if err := readHello(rw, s012[:]); err != nil {
+		return fmt.Errorf("handshake: read S0, S1 and S2: %w", err)
+	}
+	return nil
+}
+
 // readHello fills b, whose first byte is the version: it is looked at as soon as
 // it is there, since clients of another protocol may wait for an answer to
 // less than len(b) bytes.
