@@ -51,6 +51,9 @@ func (h *Handler) serveBody(w http.ResponseWriter, r *http.Request, watcher *hub
 	}
 	if chunked {
 		feed.Framer, feed.AppendEnd = &s.frame, appendLastChunk
+		if q.relays {
+			feed.AppendEnd = appendRelayEnd
+		}
 	}
 	s.outlet.Attach(feed)
 	in.begin(s.outlet)

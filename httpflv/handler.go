@@ -12,6 +12,9 @@
 // players in browsers read ([flv.FormBrowser]). All but chunked are those of
 // [hub.WatchOptions.ReadQuery]; other parameters mean nothing.
 //
+// A server that relays the stream says so by a header field (PathHeader). It is served as
+// with track=all, unless it asks for a track or form, and told who answers (NodeHeader).
+//
 // An answer is a refusal with a reason in JSON, or an endless FLV file that begins with
 // metadata, codec headers and the current GOP. WebSocket clients get their 101 at once,
 // and a refusal as close code and reason, since a browser does not let a script see why
@@ -79,6 +82,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if wantsWebSocket(r) {
 			client.Protocol = "ws-flv"
 		}
+		if badPath := readPath(&client, r); err == nil {
+			err = badPath
+		}
 		return exchange{
 			key: q.key, client: client, err: err,
 			body: func(s *hub.Session) error {
@@ -109,6 +115,7 @@ type exchange struct {
 // anything is answered.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, ask func() exchange) {
 	denied := h.answerOrigin(w.Header(), r)
+	h.tellNode(w.Header(), r)
 	if !h.serving.Enter() {
 		h.writeRefusal(w, r, hub.ReasonShuttingDown.HTTPStatus(), &hub.Refusal{
 			Reason: hub.ReasonShuttingDown, Detail: "the server is shutting down"})

@@ -23,6 +23,7 @@ type request struct {
 	key     hub.Key
 	opts    hub.WatchOptions
 	chunked bool // the body may come in chunks, where the protocol has them
+	relays  bool // who asks is a server that relays
 }
 
 // parseRequest reads from a request's URL which stream is asked for and how, in the same
@@ -32,6 +33,7 @@ type request struct {
 func parseRequest(r *http.Request) (request, error) {
 	q := request{opts: hub.WatchOptions{FixedCodecs: true}, chunked: true}
 	q.opts.Shape.Form = flv.FormBrowser
+	q.relays = r.Header.Get(PathHeader) != ""
 	path, ok := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), Suffix)
 	if !ok {
 		return q, &hub.Refusal{Reason: hub.ReasonNotFound, Detail: "streams are at /APP/NAME" + Suffix}
@@ -51,6 +53,9 @@ func parseRequest(r *http.Request) (request, error) {
 	}
 	q.chunked = query.Get("chunked") != "0"
 	err = q.opts.ReadQuery(query)
+	if q.relays {
+		q.serveRelay(query)
+	}
 	q.opts.ScriptData = q.opts.Shape.Form == flv.FormAsSent // a viewer of everything gets script data too
 	return q, err
 }
