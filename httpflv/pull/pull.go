@@ -1,0 +1,239 @@
+// Package pull opens streams of other servers over HTTP-FLV and WebSocket-FLV, in the clear and
+// encrypted, for relays: it is where a relay.Source comes from whose URL is http, https, ws or wss.
+//
+// A source costs a connection, a goroutine of its reader's and about 6 KB in the clear; the request
+// is written and its answer read by hand, since a client of net/http has two goroutines and further
+// buffers for each connection.
+package pull
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"sluice/flv"
+	"sluice/httpflv"
+	"sluice/httpflv/websocket"
+	"sluice/hub"
+	"sluice/hub/relay"
+)
+
+// Defaults of an Opener.
+const (
+	defaultOpenTimeout    = 10 * time.Second
+	defaultFirstTimeout   = 10 * time.Second
+	defaultSilenceTimeout = 5 * time.Second
+	defaultAgent          = "Sluice"
+)
+
+// Bounds of what a server may send.
+const (
+	maxRedirects = 3
+	maxHead      = 32 << 10 // bytes of an answer's head, those of interim answers before it included
+	maxInterim   = 5        // interim answers (1xx) before it
+	readBuffer   = 4 << 10  // bytes
+	// maxTagTime is how many times the SilenceTimeout a tag may take, so that one that trickles in is not
+	// waited for.
+	maxTagTime = 4
+)
+
+// Opener opens sources. Dial must be set; the rest may be zero. It may be used by any number of
+// goroutines.
+type Opener struct {
+	// Dial connects to a HOST:PORT, to a public address only unless that is trusted. It is that of a
+	// dialer.Dialer.
+	Dial func(ctx context.Context, network, address string, trusted bool) (net.Conn, error)
+	// TLS configures encrypted connections; nil is as the zero Config.
+	TLS *tls.Config
+	// Trusted reports whether a HOST:PORT, in lower case and always with a port, is one that a URL of
+	// the configuration names, so that redirects may lead there wherever it is. That of the URL that is opened is
+	// trusted anyway. It may be nil.
+	Trusted func(hostport string) bool
+	// Agent is what requests name as their User-Agent; empty for "Sluice".
+	Agent string
+	// OpenTimeout bounds the time until an answer has begun, redirects included; 0 for 10 s.
+	OpenTimeout time.Duration
+	// FirstTimeout bounds the time from then to the first tag; 0 for 10 s.
+	FirstTimeout time.Duration
+	// SilenceTimeout is how long a server may send nothing after that; 0 for 5 s.
+	SilenceTimeout time.Duration
+}
+
+// Open asks for a stream, and returns when its server has begun to answer that it is there. ctx
+// is of no meaning afterwards. The error is a *relay.Failure.
+func (o *Opener) Open(ctx context.Context, opening relay.Opening) (relay.Source, error) {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(o.OpenTimeout, defaultOpenTimeout))
+	defer cancel()
+	first, err := parseTarget(opening.URL.Secret())
+	if err != nil {
+		return nil, err
+	}
+	first.addBack(opening.Back)
+	at := first
+	for redirects := 0; ; redirects++ {
+		s, err := o.ask(ctx, first, at, opening.Path)
+		var moved *movedError
+		switch {
+		case err == nil:
+			return s, nil
+		case !errors.As(err, &moved):
+			return nil, err
+		case redirects == maxRedirects:
+			return nil, relay.Failed(relay.CauseURL, "redirected more than %d times", maxRedirects)
+		}
+		if at, err = at.follow(moved.location); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// movedError is an answer that redirects.
+type movedError struct{ location string }
+
+func (*movedError) Error() string { return "redirected" }
+
+// ask makes one request at a target, to which that for first has led.
+func (o *Opener) ask(ctx context.Context, first, at target, path []string) (_ *source, err error) {
+	trusted := at.hostport() == first.hostport() || o.Trusted != nil && o.Trusted(at.hostport())
+	nc, err := o.Dial(ctx, "tcp", at.hostport(), trusted)
+	if err != nil {
+		return nil, relay.FailureOf(err)
+	}
+	s := &source{wire: newWire(nc), left: maxHead, remote: nc.RemoteAddr().String()}
+	s.conn = s.wire
+	stop := context.AfterFunc(ctx, func() { nc.Close() })
+	defer func() {
+		if !stop() && err == nil {
+			err = ctx.Err()
+		}
+		if err == nil {
+			return
+		}
+		nc.Close()
+		if moved := (*movedError)(nil); !errors.As(err, &moved) {
+			err = failure(cmp.Or(ctx.Err(), err))
+		}
+	}()
+	if at.encrypted() {
+		if err = s.encrypt(ctx, o.TLS, at.Hostname()); err != nil {
+			return nil, err
+		}
+	}
+	s.in = bufio.NewReaderSize((*input)(s), readBuffer)
+	var user *url.Userinfo
+	if at.sameHost(first) {
+		user = first.User
+	}
+	request := at.request(cmp.Or(o.Agent, defaultAgent), path, user)
+	if err = request.Write(s.conn); err != nil {
+		return nil, err
+	}
+	answer, err := s.readHead(request)
+	if err != nil {
+		return nil, err
+	}
+	if node := answer.Header.Get(httpflv.NodeHeader); hub.IsNodeID(node) {
+		s.node = node
+	}
+	if err = s.accept(answer, request.Header.Get(keyHeader)); err != nil {
+		return nil, err
+	}
+	s.left = unbounded
+	s.wire.silence = cmp.Or(o.FirstTimeout, defaultFirstTimeout)
+	s.silence = cmp.Or(o.SilenceTimeout, defaultSilenceTimeout)
+	s.tags = flv.NewReader(s.body)
+	s.tags.Reuse()
+	return s, nil
+}
+
+// encrypt makes the handshake of TLS.
+func (s *source) encrypt(ctx context.Context, cfg *tls.Config, host string) error {
+	if cfg == nil {
+		cfg = new(tls.Config)
+	}
+	cfg = cfg.Clone()
+	cfg.NextProtos = []string{"http/1.1"}
+	if cfg.ServerName == "" {
+		cfg.ServerName = host
+	}
+	encrypted := tls.Client(s.wire, cfg)
+	s.conn = encrypted
+	err := encrypted.HandshakeContext(ctx)
+	var unproven *tls.CertificateVerificationError
+	var unknown x509.UnknownAuthorityError
+	switch {
+	case errors.As(err, &unknown):
+		return &relay.Failure{Cause: relay.CauseConnection, Detail: "the certificate is of an unknown authority", Err: err}
+	case errors.As(err, &unproven):
+		return &relay.Failure{Cause: relay.CauseConnection, Detail: "the certificate is not valid for the host", Err: err}
+	case err != nil && ctx.Err() == nil:
+		return &relay.Failure{Cause: relay.CauseConnection, Detail: "the TLS handshake failed", Err: err}
+	}
+	return err
+}
+
+// readHead reads the head of the answer to a request.
+func (s *source) readHead(request *http.Request) (*http.Response, error) {
+	for range maxInterim {
+		answer, err := http.ReadResponse(s.in, request)
+		if err != nil {
+			return nil, cmp.Or(s.lost, errHead) // lost is the connection's
+		}
+		if answer.StatusCode >= 200 || answer.StatusCode == http.StatusSwitchingProtocols {
+			return answer, nil
+		}
+	}
+	return nil, errHead
+}
+
+// accept looks at an answer, and makes the body of the source of one that has the stream. key is that of a
+// request for a WebSocket, "" of another.
+func (s *source) accept(answer *http.Response, key string) error {
+	switch answer.StatusCode {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
+		http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return &movedError{answer.Header.Get("Location")}
+	}
+	if key != "" {
+		if answer.StatusCode >= 300 {
+			return refused(s, answer)
+		}
+		if websocket.Accept(answer, key) != nil {
+			return relay.Failed(relay.CauseMedia, "the server does not speak WebSocket there")
+		}
+		s.body = &websocket.Reader{In: s.in, Out: s.conn}
+		return nil
+	}
+	switch {
+	case answer.StatusCode != http.StatusOK:
+		return refused(s, answer)
+	case len(answer.TransferEncoding) > 0: // chunked: net/http knows no other
+		s.chunks = &chunks{in: s.in}
+		s.body = s.chunks
+	case answer.ContentLength >= 0:
+		s.body = &sized{in: s.in, left: answer.ContentLength}
+	default:
+		s.body = (*endless)(s)
+	}
+	return nil
+}
+
+// endless is the body of an answer that ends with its connection, so that its end can't be told from a
+// break.
+type endless source
+
+func (e *endless) Read(p []byte) (int, error) {
+	n, err := e.in.Read(p)
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
