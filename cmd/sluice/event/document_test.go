@@ -19,11 +19,11 @@ func TestDocument(t *testing.T) {
 	document := string(b)
 	for _, typ := range []Type{
 		TypeStarted, TypeDraining, TypePublish, TypeUnpublish, TypePlay, TypeStop, TypeTracks, TypeWanted, TypeUnwanted,
-		TypeDenied, TypeKicked, TypeRecordBegun, TypeRecordFinished, TypeUpdate, TypeGap, TypeHealth,
+		TypeDenied, TypeKicked, TypeRecordBegun, TypeRecordFinished, TypeUpdate, TypeGap, TypeHealth, TypeRelay,
 	} {
 		assert.True(t, strings.Contains(document, "\n| `"+string(typ)+"` |"), "the type %s is missing", typ)
 	}
-	for _, of := range []any{Event{}, Session{}, Ended{}, Running{}, Track{}, Recording{}, Health{}} {
+	for _, of := range []any{Event{}, Session{}, Ended{}, Running{}, Track{}, Recording{}, Health{}, Relay{}} {
 		for _, field := range reflect.VisibleFields(reflect.TypeOf(of)) {
 			if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" && name != "-" {
 				assert.True(t, strings.Contains(document, "`"+name+"`"), "the field %s of %T is missing", name, of)

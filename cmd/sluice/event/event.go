@@ -4,6 +4,7 @@
 //	hub.Config.Observe ─▶ Observe ──┐
 //	record.Config.Observe ─▶ Recorded ─▶ spool (file) ─┤
 //	monitor.Config.Observe ─▶ Watched ─────────────────┤
+//	relay.Config.Told ─▶ Relayed ──────────────────────┤
 //	Started, Draining, every Update ┘                  ▼
 //	                                              Notifier ─┬─▶ queue ─▶ Webhook
 //	                                                        ├─▶ queue ─▶ Exec
@@ -41,6 +42,8 @@ const (
 
 	TypeHealth Type = "health" // something is wrong with what a publisher sends, or no longer is
 
+	TypeRelay Type = "relay" // a stream that is pulled or pushed goes live, or is no longer
+
 	TypeRecordBegun    Type = "record.begun"
 	TypeRecordFinished Type = "record.finished"
 
@@ -77,6 +80,7 @@ type Event struct {
 	Tracks    []Track    `json:"tracks,omitempty"`    // with tracks: video before audio, by number
 	Recording *Recording `json:"recording,omitempty"` // with record.begun and record.finished
 	Health    *Health    `json:"health,omitempty"`    // with health
+	Relay     *Relay     `json:"relay,omitempty"`     // with relay, whose Detail says why
 	Sessions  []Running  `json:"sessions,omitempty"`  // with update: at most updateBatch
 
 	// LeftOut is how many events of this kind and address were not told just before, with

@@ -51,6 +51,7 @@ type Notifier struct {
 	start   string // the beginning of all ids
 	number  atomic.Uint64
 	denied  sampler
+	relayed relayed
 	stop    context.CancelFunc // of run
 	running sync.WaitGroup
 	closing sync.Once

@@ -109,7 +109,7 @@ func events() []*event.Event {
 	for _, typ := range []event.Type{
 		event.TypeStarted, event.TypePublish, event.TypePlay, event.TypeUnpublish, event.TypeStop, event.TypeTracks, event.TypeWanted,
 		event.TypeUnwanted, event.TypeDenied, event.TypeKicked, event.TypeRecordBegun, event.TypeRecordFinished, event.TypeUpdate,
-		event.TypeGap, event.TypeDraining, event.TypeHealth,
+		event.TypeGap, event.TypeDraining, event.TypeHealth, event.TypeRelay,
 	} {
 		e := base
 		e.Type = typ
@@ -118,6 +118,8 @@ func events() []*event.Event {
 			e.Session, e.Recording = nil, &event.Recording{ID: "1", Path: "live/me/2026.flv", Begin: at}
 		case event.TypeHealth:
 			e.Health = &event.Health{Word: "too_slow", Sentence: "It is.", Hint: "Do.", Begins: true}
+		case event.TypeRelay:
+			e.Session, e.Relay = nil, &event.Relay{ID: "push-1", Kind: "push", State: "live", URL: "rtmp://host/app/***"}
 		case event.TypeUpdate:
 			e.Session = nil
 			run := event.Running{Session: *who, Stream: "live/me", State: "running", Since: at.Add(-90 * time.Second)}
