@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice/hub"
@@ -51,18 +52,20 @@ type Relay struct {
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
 	running sync.WaitGroup
+	pushing sync.WaitGroup // of those, the pushes
 
 	saving sync.Mutex // held while the state file is written; taken before mu
 
-	mu     sync.Mutex
-	closed bool
-	rules  []*rule
-	lastID [kinds]int
-	pulls  map[hub.Key]*pull
-	pushes map[pushed]*pushing
-	live   map[hub.Key]int // publishers that are no pulls
-	any    map[hub.Key]int // publishers of each kind
-	over   Figures
+	mu       sync.Mutex
+	closed   bool
+	pushless bool // nothing is pushed any more
+	rules    []*rule
+	lastID   [kinds]int
+	pulls    map[hub.Key]*pull
+	pushes   map[pushed]*pushing
+	live     map[hub.Key]int // publishers that are no pulls
+	any      map[hub.Key]int // publishers of each kind
+	over     Figures
 }
 
 // rule is a rule that is in force.
@@ -86,10 +89,13 @@ type pushed struct {
 	key  hub.Key
 }
 
-// pushing is a push that runs.
+// pushing is a push that runs, and what has become of it.
 type pushing struct {
 	*push
 	cancel context.CancelFunc
+	was    State // of those that were told
+	breaks atomic.Uint64
+	failed atomic.Pointer[string] // why it failed the last time; nil for never
 }
 
 // New makes a Relay, which begins with its pulls. It must be closed. The error is that of a state
@@ -125,26 +131,6 @@ func New(cfg Config) (*Relay, error) {
 	}
 	r.loadLocked(cfg.Rules)
 	return r, nil
-}
-
-// Close ends all connections, those to targets properly, and returns when that is done or ctx has
-// ended, whose error it then returns.
-func (r *Relay) Close(ctx context.Context) error {
-	r.mu.Lock()
-	r.closed = true
-	r.mu.Unlock()
-	r.cancel()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		r.running.Wait()
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // Observe is told what happens in the hub (hub.Config.Observe).

@@ -35,9 +35,14 @@ func (r *Relay) infoLocked(by *rule) RuleInfo {
 }
 
 // connection returns how a push stands.
-func (p *push) connection(key hub.Key) ConnectionInfo {
+func (p *pushing) connection(key hub.Key) ConnectionInfo {
 	i := p.info()
+	failed := ""
+	if text := p.failed.Load(); text != nil {
+		failed = *text
+	}
 	return ConnectionInfo{
+		Error: failed, Breaks: p.breaks.Load(),
 		Key: key, URL: i.URL, State: i.State, Since: i.Since, Remote: i.Remote, Detail: i.Detail,
 		Bytes: i.Bytes, Dropped: i.Dropped, Tries: i.Tries, Lag: i.Lag, Next: i.Next,
 	}

@@ -28,27 +28,49 @@ func (r *Relay) published(key hub.Key, who *hub.Session) {
 // pushLocked begins a push of a stream that is published, or tells the one that there is.
 func (r *Relay) pushLocked(by *rule, key hub.Key) {
 	at := pushed{by, key}
+	if r.pushless {
+		return
+	}
 	if running := r.pushes[at]; running != nil {
 		running.published()
 		return
 	}
-	p := newPush(pushConfig{
+	p := &pushing{}
+	p.push = newPush(pushConfig{
 		Hub: r.cfg.Hub, Send: r.cfg.Send, Hold: r.cfg.PushHold, Node: r.cfg.Hub.Node(), Key: key, URL: by.URLs[0].Expand(key, nil),
-		Told:   func(i pushInfo) { r.tell(Event{i.Since, Push, by.id, key, i.URL, i.State, i.Detail, 0}) },
+		Told: func(i pushInfo) {
+			p.note(i)
+			r.tell(Event{i.Since, Push, by.id, key, i.URL, i.State, i.Detail, 0})
+		},
 		Logger: r.cfg.Logger.With("relay", by.id),
 	})
 	ctx, cancel := context.WithCancel(r.ctx)
-	r.pushes[at] = &pushing{p, cancel}
+	p.cancel = cancel
+	r.pushes[at] = p
 	p.published()
+	r.pushing.Add(1)
 	r.running.Go(func() {
+		defer r.pushing.Done()
 		defer cancel()
 		p.run(ctx)
 		r.pushOver(at, p)
 	})
 }
 
+// note takes note of another state. The goroutine that runs the push calls it.
+func (p *pushing) note(i pushInfo) {
+	fails := i.State == BackingOff || i.State == Refused
+	if fails {
+		p.failed.Store(&i.Detail)
+		if p.was == Live || p.was == Slow {
+			p.breaks.Add(1)
+		}
+	}
+	p.was = i.State
+}
+
 // pushOver notes that a push is over, and begins it anew where somebody has published as it ended.
-func (r *Relay) pushOver(at pushed, p *push) {
+func (r *Relay) pushOver(at pushed, p *pushing) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.pushes, at)

@@ -31,6 +31,9 @@ func (s *status) change(change func(*ConnectionInfo)) {
 	if s.info.State != was {
 		s.info.Since = time.Now()
 	}
+	if s.info.State == BackingOff || s.info.State == Refused {
+		s.info.Error = s.info.Detail
+	}
 	now := s.info
 	s.mu.Unlock()
 	if now.State != was && s.told != nil {

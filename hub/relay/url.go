@@ -3,6 +3,7 @@ package relay
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -101,6 +102,23 @@ func (u URL) IsZero() bool { return u.text == "" }
 func (u URL) Scheme() string {
 	scheme, _, _ := strings.Cut(u.text, "://")
 	return scheme
+}
+
+// Address returns the HOST:PORT that the URL leads to, in lower case, with the port that its scheme has
+// if it names none.
+func (u URL) Address() string {
+	parsed, err := url.Parse(strings.NewReplacer("{", "", "}", "").Replace(u.text))
+	if err != nil {
+		return ""
+	}
+	port := parsed.Port()
+	if port == "" {
+		port = map[string]string{"rtmp": "1935", "http": "80", "ws": "80"}[u.Scheme()]
+	}
+	if port == "" {
+		port = "443" // of those that are encrypted
+	}
+	return net.JoinHostPort(strings.ToLower(parsed.Hostname()), port)
 }
 
 // String returns what may be shown of the URL: rtmps://host/app/***.

@@ -78,3 +78,19 @@ func TestExpand(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "http://host/live/a.flv", u.Expand(hub.Key{App: "live", Name: "a"}, nil).Secret())
 }
+
+func TestURLAddress(t *testing.T) {
+	for text, want := range map[string]string{
+		"rtmp://Host.example/{app}/{name}?{query}": "host.example:1935",
+		"rtmps://u:p%2F@h/a/b":                     "h:443",
+		"http://h/{name}.flv":                      "h:80",
+		"https://h:8443/a.flv":                     "h:8443",
+		"ws://[::1]/a.flv":                         "[::1]:80",
+		"WSS://h/a.flv":                            "h:443",
+	} {
+		u, err := ParseURL(Origin, text)
+		require.NoError(t, err, text)
+		assert.Equal(t, want, u.Address(), text)
+	}
+	assert.Empty(t, URL{"::"}.Address())
+}
