@@ -90,7 +90,7 @@ func TestFlagMistakes(t *testing.T) {
 		{"-seek " + pubURL + " -watch " + watchURL, "without -publish and -watch"},
 		{"-make /tmp -length 0s", "-length must be"},
 		{"-make /tmp -length 2000h", "-length must be"},
-		{"-ways plain,ssl -publish " + pubURL, "some of plain, tls and nginx"},
+		{"-ways plain,ssl -publish " + pubURL, "some of plain, tls, nginx, edge and chain"},
 		{"-ways tls,tls -publish " + pubURL, "each once"},
 		{"-ways tls -publish " + pubURL, "-ways needs -publish and -watch"},
 		{"-ways tls -watch " + watchURL, "-ways needs -publish and -watch"},

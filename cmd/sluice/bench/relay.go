@@ -109,6 +109,7 @@ func (o *options) relayDefaults(fs *flag.FlagSet) error {
 		if set[name] {
 			return nil
 		}
+		set[name] = true
 		return fs.Set(name, value)
 	}
 	values := map[relayMode]map[string]string{

@@ -28,6 +28,7 @@ import (
 	"sluice/hub/archive"
 	"sluice/hub/fanout"
 	"sluice/hub/record"
+	"sluice/hub/relay"
 	"sluice/hub/tlsconn"
 	"sluice/rtmp"
 	"sluice/rtmp/gateway"
@@ -73,12 +74,28 @@ func newGateway(cfg hub.Config, dir string) (g *gatewayAt, stop func() error, er
 		}
 		cfg.Observe = func(e hub.Event) { recorder.Observe(e) }
 	}
+	var relaying *relay.Relay
+	observe := cfg.Observe
+	cfg.Observe = func(e hub.Event) {
+		if observe != nil {
+			observe(e)
+		}
+		relaying.Observe(e)
+	}
+	cfg.Locate = func(key hub.Key) time.Duration { return relaying.Locate(key) }
 	h := hub.New(cfg)
+	if relaying, err = relays(h); err != nil {
+		return nil, nil, err
+	}
 	pool := fanout.New(fanout.Config{})
 	viewers := &httpflv.Handler{Hub: h, Pool: pool}
 	mux := http.NewServeMux()
 	mux.Handle("/", viewers)
 	mux.Handle("/api/v1/still", web.Handler(web.Config{Stills: web.StillsConfig{Take: h.Still}, Logger: quiet}))
+	mux.HandleFunc("/metrics", func(w http.ResponseWriter, _ *http.Request) {
+		totals := h.StreamTotals()
+		fmt.Fprintf(w, "%s %d\n%s %d\n", figureLive, totals.Live, figureLog, totals.LogBytes)
+	})
 	var files *vod.Handler
 	if recordings != nil {
 		recorder = record.New(record.Config{Hub: h, Archive: recordings, Logger: quiet})
@@ -107,7 +124,7 @@ func newGateway(cfg hub.Config, dir string) (g *gatewayAt, stop func() error, er
 	stop = func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
-		err := errors.Join(h.Shutdown(ctx), server.Shutdown(ctx))
+		err := errors.Join(relaying.Close(ctx), h.Shutdown(ctx), server.Shutdown(ctx))
 		if files != nil {
 			files.Close()
 		}
@@ -133,7 +150,8 @@ func serveOwn() int {
 		fmt.Fprintln(os.Stderr, err)
 		return exitFailure
 	}
-	slog.New(slog.NewJSONHandler(os.Stdout, nil)).Info("ready", "rtmp_addr", g.rtmp, "http_addr", g.http, "rtmps_addr", g.rtmps, "https_addr", g.https)
+	slog.New(slog.NewJSONHandler(os.Stdout, nil)).Info("ready", "rtmp_addr", g.rtmp, "http_addr", g.http, "rtmps_addr", g.rtmps, "https_addr", g.https,
+		"metrics_addr", g.http)
 	<-asked
 	if err := stop(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
