@@ -121,7 +121,7 @@ func TestChaos(t *testing.T) {
 	t.Parallel()
 	o := newOrigin(t, "upstream")
 	e := newEdge(t, Config{Open: o.open, Idle: 20 * time.Millisecond}, "origin: ** rtmp://origin/{app}/{name}")
-	rounds := 12
+	rounds := 6
 	for n := range rounds {
 		p := publish(t, o.hub, &encoder{mark: byte('a' + n%20)}, 2*time.Millisecond)
 		v := e.watch(t, hub.Client{})

@@ -2,7 +2,9 @@ package relay
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -158,19 +160,48 @@ func (flvFramer) AppendTags(dst []byte, tags []flv.Tag) []byte {
 	return dst
 }
 
-// A break is no event: the session stays, and goes on.
+// A break is no event: the session stays, no frame is lost and none comes twice, and their times are
+// those of the encoder.
 func TestBreak(t *testing.T) {
 	t.Parallel()
 	o := newOrigin(t, "upstream")
-	publish(t, o.hub, &encoder{mark: 'a'}, 5*time.Millisecond)
+	source := publish(t, o.hub, &encoder{mark: 'a'}, 5*time.Millisecond)
 	e := newEdge(t, Config{Open: o.open}, "pull: live/a rtmp://origin/live/a")
 	until(t, "it is live", func() bool { return e.state().State == Live })
 	session := e.state().Session
+	got, err := e.hub.Read(hub.Key{App: "live", Name: "a"}, hub.ReadOptions{FromSession: true})
+	require.NoError(t, err)
+	defer got.Close()
+	var frames []hub.Packet
+	take := func() {
+		var b hub.ReadBatch
+		for got.Read(&b, 1<<20); len(b.Packets) > 0; got.Read(&b, 1<<20) {
+			for _, p := range b.Packets {
+				assert.False(t, p.Reset)
+				if isFrame(p.Tag) {
+					p.Data = slices.Clone(p.Data)
+					frames = append(frames, p)
+				}
+			}
+		}
+	}
 	for n := range uint64(20) {
 		o.breakAll(io.ErrUnexpectedEOF)
-		until(t, "it is live again", func() bool { s := e.state(); return s.State == Live && s.Breaks == n+1 })
+		until(t, "it is live again", func() bool { s := e.state(); return s.State == Live && s.Breaks == n+1 && s.Joined == n+1 })
+		take()
+	}
+	source.leave()
+	until(t, "all has come", func() bool { take(); return int64(len(frames)) >= source.sent.Load() })
+	for i, p := range frames {
+		first, beside := frames[0], "frame"
+		if p.Type == flv.TypeAudio {
+			beside = "sound"
+		}
+		assert.Contains(t, string(p.Data), fmt.Sprintf("a %s %d", beside, i/2+1))
+		assert.EqualValues(t, i/2*40+i%2*5, p.Time-first.Time)
 	}
 	assert.Equal(t, session, e.state().Session)
+	assert.Zero(t, e.state().Cuts)
 }
 
 // A stream that is over upstream is over here, at once; a Pull comes back with it.
