@@ -26,6 +26,8 @@ type fakeConn struct {
 	net.Conn
 	rd *chunk.Reader
 	n  int // which connection it is, from 1
+	// over is closed when the test is.
+	over <-chan struct{}
 }
 
 // newFake serves until the test ends; raw leaves the handshake to the script.
@@ -50,7 +52,7 @@ func newFake(t testing.TB, raw bool, script func(c *fakeConn)) *fake {
 			})
 			f.ran.Go(func() {
 				defer close(stop)
-				c := &fakeConn{Conn: nc, n: n}
+				c := &fakeConn{Conn: nc, n: n, over: t.Context().Done()}
 				if !raw {
 					if _, err := handshake.Server(nc); err != nil {
 						return

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -129,10 +130,20 @@ func (s *Sink) Takes(c flv.Codec) bool { return s.takes.codec(c) }
 
 // WriteTags is described at relay.Sink.
 func (s *Sink) WriteTags(tags []flv.Tag) error {
-	if err := s.pub.WriteTags(tags); err != nil {
-		return failure(err, true)
+	return s.failed(s.pub.WriteTags(tags))
+}
+
+// failed returns what an error of the publisher comes to: it waits for the server only where it
+// writes.
+func (s *Sink) failed(err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	err = failure(err, true)
+	if f, _ := errors.AsType[*relay.Failure](err); f != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		f.Detail = "the server took nothing for too long"
+	}
+	return err
 }
 
 // Unacknowledged is described at relay.Sink. Over TLS it counts encrypted bytes.
@@ -152,10 +163,7 @@ func (s *Sink) Ended() <-chan struct{} { return s.pub.Ended() }
 
 // Err is described at relay.Sink.
 func (s *Sink) Err() error {
-	if err := s.pub.Err(); err != nil {
-		return failure(err, true)
-	}
-	return nil
+	return s.failed(s.pub.Err())
 }
 
 // Remote is described at relay.Sink.
@@ -165,10 +173,7 @@ func (s *Sink) Remote() string { return s.remote }
 func (s *Sink) Close() error {
 	err := s.pub.Close()
 	s.follow.Wait()
-	if err != nil {
-		return failure(err, true)
-	}
-	return nil
+	return s.failed(err)
 }
 
 // Abort is described at relay.Sink.
