@@ -3,6 +3,8 @@ package bench
 import (
 	"context"
 	"errors"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +19,10 @@ type breaksReport struct {
 	// Hit is how many of them reset a connection, Connections how many the edge has made.
 	Hit         int `json:"breaks_that_hit"`
 	Connections int `json:"connections"`
+	// Joined is after how many of them the edge went on at the exact packet, Cut at a key frame, as it
+	// says itself.
+	Joined int `json:"joined"`
+	Cut    int `json:"cut"`
 	// Stall is by how much longer than usual, which is its median, frames were on their way to a
 	// viewer at most, of each viewer and break, in the half of the time until the next. Quiet is
 	// the same of the other halves: what the machine does.
@@ -27,6 +33,7 @@ type breaksReport struct {
 
 // breaker breaks the upstreams of edges, each of which has a URL of the viewers.
 type breaker struct {
+	edges     []*ownServer
 	proxies   []*relaytest.Proxy
 	upstreams []protocol
 	watches   []int // how many URLs each edge has
@@ -75,7 +82,7 @@ func measureBreaks(ctx context.Context, o *options, p *progress) (r *report, err
 		if err != nil {
 			return nil, err
 		}
-		meddle.proxies = append(meddle.proxies, proxy)
+		meddle.edges, meddle.proxies = append(meddle.edges, edge), append(meddle.proxies, proxy)
 		for _, w := range o.watch {
 			w.target, w.via = edge.hosts.of(w.target), "of an edge that pulls over "+schemes[over][0]
 			w.percent = 0
@@ -139,6 +146,9 @@ func (k *breaker) report(r *report, c *crowd) {
 			}
 		}
 		out.Stall, out.Quiet = percentilesOf(&stall), percentilesOf(&quiet)
+		if figures, err := k.edges[i].figures(context.Background()); err == nil {
+			out.Joined, out.Cut = resumed(figures, "joined"), resumed(figures, "cut")
+		}
 		r.Breaks = append(r.Breaks, out)
 		if out.Hit < out.Breaks {
 			r.problem("pulled over %s: %d of %d breaks met no connection", out.Upstream, out.Breaks-out.Hit, out.Breaks)
@@ -147,6 +157,16 @@ func (k *breaker) report(r *report, c *crowd) {
 			r.problem("pulled over %s: a break held a viewer up for %s ms, which is more than %.0f", out.Upstream, short(out.Stall.Max), out.Bound)
 		}
 	}
+}
+
+// resumed returns how often a server says that it went on in a way after a break.
+func resumed(figures map[string]float64, way string) (n int) {
+	for name, value := range figures {
+		if strings.HasPrefix(name, "sluice_relay_resumed_total{") && strings.Contains(name, strconv.Quote(way)) {
+			n += int(value)
+		}
+	}
+	return n
 }
 
 // stalls adds what a viewer has seen of each break to stall, and of what was between them to
@@ -168,6 +188,7 @@ func (c *checker) stalls(half time.Duration, stall, quiet *histogram) {
 
 func (b *breaksReport) write(t *table) {
 	t.section("breaks of the upstream over %s: %d, of which %d met one; %d connections", b.Upstream, b.Breaks, b.Hit, b.Connections)
+	t.row("the edge went on", "%d times at the exact packet, %d at a key frame, as it says", b.Joined, b.Cut)
 	t.row("stall", "%v; at most %.0f ms are fine", b.Stall, b.Bound)
 	t.row("without a break", "%v", b.Quiet)
 }

@@ -100,6 +100,9 @@ func compare(ctx context.Context, o *options, p *progress) (*report, error) {
 		all.Compared.add(comparedRound{sides[0], sides[1]})
 		all.Rounds++
 	}
+	if o.relay.mode == relayTargets && all.Compared.P99 > targetsBound {
+		all.problem("with bad targets, frames took %.2f times as long to the good ones, p99, which is more than %.2f", all.Compared.P99, targetsBound)
+	}
 	return all, nil
 }
 

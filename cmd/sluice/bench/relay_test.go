@@ -158,6 +158,10 @@ func TestRelayFlagMistakes(t *testing.T) {
 func TestFigures(t *testing.T) {
 	f, err := parseFigures(strings.NewReader("# HELP a b\na{x=\"1\"} 2\na{x=\"2\"} 3.5\n\nb 1e+06\n"))
 	require.NoError(t, err)
+	assert.Equal(t, 4, resumed(map[string]float64{
+		"sluice_relay_resumed_total": 9, `sluice_relay_resumed_total{how="joined",kind="pull"}`: 1,
+		`sluice_relay_resumed_total{how="joined",kind="origin"}`: 3, `sluice_relay_resumed_total{how="cut",kind="pull"}`: 5,
+	}, "joined"))
 	assert.Equal(t, map[string]float64{"a": 5.5, `a{x="1"}`: 2, `a{x="2"}`: 3.5, "b": 1e6}, f)
 	_, err = parseFigures(strings.NewReader("a x\n"))
 	assert.Error(t, err)

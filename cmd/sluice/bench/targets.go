@@ -44,6 +44,9 @@ const (
 	badTargets  = 4
 )
 
+// targetsBound is how many times as long frames may take with the bad ones, p99.
+const targetsBound = 1.25
+
 // Apps of the targets that do not check.
 const (
 	appSlow   = "slow"
