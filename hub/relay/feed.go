@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -202,9 +201,17 @@ func (f *feed) within() time.Duration {
 	return f.relay.cfg.StartTimeout
 }
 
-// attempt opens a connection and reads it to its end.
+// attempt opens a connection and reads it to its end. A failure of it holds nothing secret of the URL.
 func (f *feed) attempt() error {
 	url := f.urls[f.at]
+	err := f.connect(url)
+	if failure, ok := errors.AsType[*Failure](err); ok && failure != errSilent && failure != errOver {
+		return url.failure(failure)
+	}
+	return err
+}
+
+func (f *feed) connect(url URL) error {
 	f.status.change(func(c *ConnectionInfo) {
 		c.State, c.URL, c.Next = Connecting, url, time.Time{}
 		c.Tries++
@@ -254,7 +261,7 @@ func (f *feed) read(src Source, within time.Duration) error {
 			default:
 			}
 			if !f.came && errors.Is(err, io.EOF) {
-				return fmt.Errorf("%w", errOver)
+				return errOver
 			}
 			return err
 		}

@@ -144,3 +144,47 @@ func (u URL) GoString() string { return u.String() }
 
 // MarshalText shows what String does.
 func (u URL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
+
+// minSecret is the length of the shortest text that is taken for a secret, in bytes: a shorter one
+// stands in ordinary words.
+const minSecret = 3
+
+// Hide returns a text of another server's without what may be secret of the URL, since servers repeat
+// what they are asked for: the user and the password, the last segment of the path and the values
+// of the query, as they stand there and decoded.
+func (u URL) Hide(text string) string {
+	parsed, err := url.Parse(u.text)
+	if err != nil || text == "" {
+		return text
+	}
+	secrets := []string{parsed.RawQuery}
+	if parsed.User != nil {
+		password, _ := parsed.User.Password()
+		secrets = append(secrets, parsed.User.Username(), password)
+	}
+	for _, path := range []string{parsed.EscapedPath(), parsed.Path} {
+		name := path[strings.LastIndex(path, "/")+1:]
+		secrets = append(secrets, name, strings.TrimSuffix(name, ".flv"))
+	}
+	for _, values := range parsed.Query() {
+		for _, value := range values {
+			secrets = append(secrets, value, url.QueryEscape(value))
+		}
+	}
+	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) }) // the longest first
+	for _, secret := range secrets {
+		if len(secret) >= minSecret {
+			text = strings.ReplaceAll(text, secret, "***")
+		}
+	}
+	return text
+}
+
+// failure returns the failure that an error of a connection to the URL is, without its secrets.
+func (u URL) failure(err error) *Failure {
+	f := FailureOf(err)
+	if hidden := u.Hide(f.Detail); hidden != f.Detail {
+		return &Failure{f.Cause, hidden, f.Err}
+	}
+	return f
+}

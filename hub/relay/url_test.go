@@ -94,3 +94,20 @@ func TestURLAddress(t *testing.T) {
 	}
 	assert.Empty(t, URL{"::"}.Address())
 }
+
+// Servers repeat what they are asked for, and the API shows what they say.
+func TestHide(t *testing.T) {
+	u, err := ParseURL(Push, "rtmps://me:pass%20word@host/live/k%2Dey-1234?token=abc%3Ddef&t=1")
+	require.NoError(t, err)
+	for text, want := range map[string]string{
+		"Already publishing live/k-ey-1234":                 "Already publishing live/***",
+		"no k%2Dey-1234?token=abc%3Ddef&t=1 for me":         "no ***?*** for me",
+		"bad token abc=def (abc%3Ddef) of 'pass word', 1":   "bad token *** (***) of '***', 1",
+		"NetStream.Publish.BadName, the server is too full": "NetStream.Publish.BadName, the server is too full",
+		"": "",
+	} {
+		assert.Equal(t, want, u.Hide(text))
+	}
+	assert.Equal(t, "no ***", u.failure(Failed(CauseDenied, "no k-ey-1234")).Error())
+	assert.Equal(t, CauseDenied, u.failure(Failed(CauseDenied, "no k-ey-1234")).Cause)
+}
