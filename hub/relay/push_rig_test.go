@@ -190,6 +190,7 @@ func (s *pushSource) frame() {
 type pushScript struct {
 	refuse  *Failure  // it is not opened
 	hang    bool      // its opening hangs until that is given up
+	late    bool      // likewise, and it is opened all the same
 	shape   flv.Shape //
 	lacks   flv.Codec // which it does not take
 	blocks  bool      // it takes nothing
@@ -230,6 +231,8 @@ func (g *pushTarget) send(ctx context.Context, to Sending) (Sink, error) {
 	switch {
 	case how.refuse != nil:
 		return nil, how.refuse
+	case how.late:
+		<-ctx.Done()
 	case how.hang:
 		<-ctx.Done()
 		return nil, ctx.Err()

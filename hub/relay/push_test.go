@@ -235,7 +235,7 @@ func TestPushRefused(t *testing.T) {
 			} else {
 				assert.LessOrEqual(t, wait, pushRetryMin)
 			}
-			p.play(5 * time.Minute)
+			time.Sleep(5 * time.Minute) // the publisher need not send anything
 			tries := g.target.triedAt()
 			if state == Refused {
 				assert.InDelta(t, 10, len(tries), 1.5)
@@ -273,6 +273,8 @@ func TestPushRetryJitter(t *testing.T) {
 	}
 	r.failed(Failed(CauseConnection, ""), true, now)
 	assert.Equal(t, now, r.at, "one that worked is tried at once")
+	r.failed(Failed(CauseConnection, ""), false, now)
+	assert.LessOrEqual(t, r.at.Sub(now), pushRetryMin, "and then as at first")
 }
 
 // A connection that worked is tried again at once; one that ends again and again soon after it
@@ -296,8 +298,8 @@ func TestPushBreaks(t *testing.T) {
 		g := newPushRig(t, 0, pushScript{keys: 2})
 		p := g.publish()
 		g.run()
-		p.play(5 * time.Minute)
-		assert.Less(t, len(g.target.triedAt()), 60)
+		p.play(2 * time.Minute)
+		assert.Less(t, len(g.target.triedAt()), 40)
 		g.end()
 		p.Close()
 	})
@@ -458,4 +460,83 @@ func TestPushRunsAgain(t *testing.T) {
 		g.end()
 		p.Close()
 	})
+}
+
+// The same codec again, of another publisher, is nothing that a refused target is asked about.
+func TestPushCodecAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newPushRig(t, time.Minute, pushScript{lacks: flv.CodecHEVC})
+		g.run()
+		p := g.publishAs(12, "header")
+		p.play(2 * time.Second)
+		assert.Equal(t, Refused, g.state())
+		p.Close()
+		time.Sleep(10 * time.Second)
+		assert.Equal(t, Idle, g.state())
+		p = g.publishAs(12, "header")
+		time.Sleep(500 * time.Millisecond) // it is not known yet what comes
+		p.play(10 * time.Second)
+		assert.Equal(t, Refused, g.state())
+		assert.Len(t, g.target.triedAt(), 1)
+		p.play(15 * time.Second)
+		assert.Len(t, g.target.triedAt(), 2)
+		g.end()
+		p.Close()
+	})
+}
+
+// A publisher that comes back with fewer tracks has its headers sent, though they are known: they say
+// that none of the others is in force.
+func TestPushFewerTracks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newPushRig(t, time.Minute)
+		g.run()
+		p := g.publish()
+		p.write(flv.TypeAudio, p.clock, []byte("\x95\x00mp4a\x01\x12\x10")) // of a second track (Enhanced RTMP v2)
+		p.play(2 * time.Second)
+		p.Close()
+		before := len(g.target.last().got())
+		p = g.publish()
+		p.play(3 * time.Second)
+		assert.Regexp(t, `^meta@\d+ V:header@\d+ A@\d+ K0@\d+ a0@`, pushWords(g.target.last().got()[before:]))
+		g.end()
+		p.Close()
+	})
+}
+
+// A connection that is there just as the push ends is closed.
+func TestPushOpenedTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newPushRig(t, time.Minute, pushScript{late: true})
+		g.run()
+		p := g.publish()
+		p.frame()
+		assert.Equal(t, Connecting, g.state())
+		g.end()
+		assert.True(t, g.target.last().isOver())
+		p.Close()
+	})
+}
+
+// A target has caught up when it has kept up for a while, not at the first moment.
+func TestPushPace(t *testing.T) {
+	var p pushPace
+	now := time.Duration(0)
+	pass := func(passed time.Duration, newest int64, edge bool, took time.Duration) time.Duration {
+		now += passed
+		p.read(&hub.ReadBatch{Packets: []hub.Packet{{Time: newest}}}, edge, now)
+		now += took
+		return p.wrote(newest, now)
+	}
+	assert.Zero(t, pass(0, 5000, false, 0), "nothing is known yet")
+	assert.Equal(t, 20*time.Millisecond, pass(0, 7000, true, 20*time.Millisecond))
+	assert.Equal(t, 3*time.Second, pass(2980*time.Millisecond, 7000, false, 0))
+	assert.False(t, p.steady(now))
+	assert.Equal(t, time.Millisecond, pass(0, 11_000, true, time.Millisecond))
+	assert.False(t, p.steady(now))
+	assert.True(t, p.steady(now+pushSteady))
+	p.unsteady()
+	assert.False(t, p.steady(now+pushSteady))
+	p.join()
+	assert.Zero(t, pass(0, 3, false, 0), "another clock")
 }
