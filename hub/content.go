@@ -69,6 +69,11 @@ func (p *Publisher) understand(c *content, t flv.Tag) {
 // hasMainHeader reports whether the tag holds the codec header of the main track.
 func (c *content) hasMainHeader() bool { return c.main.Kind == flv.KindConfig && c.main.Track == 0 }
 
+// isMainFrame reports whether the tag holds a frame of a main track.
+func (c *content) isMainFrame() bool {
+	return c.skip == notSkipped && c.script == nil && c.main.Kind == flv.KindFrame && c.main.Track == 0
+}
+
 // mainOf returns the packet of track 0, or the first where there is none.
 func mainOf(packets []flv.Packet) *flv.Packet {
 	for i := range packets {

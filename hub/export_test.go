@@ -38,10 +38,27 @@ func (s *Stream) check() error {
 			return fmt.Errorf("viewer %d: %w", i, err)
 		}
 	}
+	if err := s.checkPublishers(); err != nil {
+		return err
+	}
 	if fixed != s.fixed {
 		return fmt.Errorf("%d viewers are fixed, and %d counted", fixed, s.fixed)
 	}
 	return s.log.check()
+}
+
+// checkPublishers returns what is wrong with who is shown and who stands by.
+func (s *Stream) checkPublishers() error {
+	switch {
+	case (s.state == stateLive) != (s.pub != nil):
+		return fmt.Errorf("%s, with the publisher %v", s.state, s.pub)
+	case s.standby == nil:
+	case s.pub == nil, s.standby == s.pub, s.standby.aside == nil, s.standby.backup == s.pub.backup, !s.pub.same(s.standby):
+		return fmt.Errorf("stands by for the wrong one, or none")
+	case s.standby.aside.follows:
+		return fmt.Errorf("stands by and is to be shown")
+	}
+	return nil
 }
 
 // checkHeld returns an error if the log is not kept for a viewer from where it will

@@ -77,6 +77,36 @@ func (h *headers) withConfigs(first uint32, configs ...config) *headers {
 	return next
 }
 
+// configsOf returns the configs of a body, number among the stream's, and whether there is room for
+// them.
+func (h *headers) configsOf(c *content, number uint32) (configs []config, fit bool) {
+	configs = make([]config, 0, 4)
+	for _, p := range c.packets {
+		next := config{slot{c.tag.Type, p.Kind, p.Track}, p.Codec, p.Enhanced, c.tag.Data, number}
+		if !h.hasRoom(next, len(configs)) {
+			return nil, false
+		}
+		configs = append(configs, next)
+	}
+	return configs, true
+}
+
+// replaced returns headers without those that mean nothing behind a body: of a type whose main track
+// has another codec by it.
+func (h *headers) replaced(c *content) *headers {
+	for _, p := range c.packets {
+		if i, found := h.find(slot{c.tag.Type, flv.KindConfig, 0}); found && p.Track == 0 && h.configs[i].codec != p.Codec {
+			return h.without(c.tag.Type)
+		}
+	}
+	return h
+}
+
+// onlySince returns the configs that came with number first or later, and nothing else.
+func (h *headers) onlySince(first uint32) *headers {
+	return &headers{configs: slices.DeleteFunc(slices.Clone(h.configs), func(c config) bool { return c.number < first })}
+}
+
 // asSent returns the configs for viewers that get everything as it was sent: each body
 // once, and those of one type in the order in which they came, since a later one may
 // replace a part of a body that several tracks share.

@@ -154,7 +154,10 @@ type source struct {
 }
 
 // client is what a publisher shows.
-type client struct{ Protocol, Remote, Identity string }
+type client struct {
+	Protocol, Remote, Identity string
+	Backup                     bool
+}
 
 func (c client) session(h *hub.Hub, role hub.Role, key hub.Key) *hub.Session {
 	shown := hub.Client{Protocol: c.Protocol}
@@ -163,6 +166,12 @@ func (c client) session(h *hub.Hub, role hub.Role, key hub.Key) *hub.Session {
 	}
 	if c.Identity != "" {
 		shown.Query = url.Values{"key": {c.Identity}}
+	}
+	if c.Backup {
+		if shown.Query == nil {
+			shown.Query = url.Values{}
+		}
+		shown.Query.Set(hub.BackupParameter, "1")
 	}
 	return h.NewSession(role, key, shown)
 }

@@ -344,7 +344,7 @@ func (v *Viewer) End(why *Refusal) {
 		s.removeLocked(v)
 		s.facts.out += v.bytes.Load()
 		s.facts.dropped += v.dropped.Load()
-		s.endSessionLocked(EventLeft, v.session, why, v.bytes.Load(), v.dropped.Load())
+		s.endSessionLocked(Event{Kind: EventLeft, Session: v.session, Bytes: v.bytes.Load(), Dropped: v.dropped.Load()}, why)
 		v.goneLocked()
 		s.effects.forget = (s.state == stateWaiting || s.state == stateEnded) && len(s.viewers) == 0
 	})

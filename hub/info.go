@@ -13,11 +13,12 @@ type StreamInfo struct {
 	App, Name string
 	State     string // "waiting" (viewers, no publisher), "live", "grace" (publisher gone, viewers held)
 
-	// Of the present publisher; zero without one.
+	// Of the publisher that is shown, or will be when it has sent a key frame; zero without one.
 	Protocol  string
 	Publisher string    // its address
 	Since     time.Time // when it began
 	Bitrate   int64     // bits per second of tag bodies, over the last seconds
+	Standby   *Standby  // who stands by for it; nil without one
 	// Back is how far before the newest packet a viewer with WatchOptions.Back can begin in the
 	// log now; 0 without Config.LogDuration, and as long as nobody can begin.
 	Back time.Duration
@@ -93,6 +94,10 @@ func (s *Stream) info(now time.Time) (info StreamInfo, ok bool) {
 		info.Since = s.pub.since
 		info.Bitrate = s.facts.rate.perSecond(now) * 8
 		info.Back = s.backLocked()
+		info.Standby = s.standbyLocked(now)
+		if s.pub.aside != nil {
+			info.State = stateGrace.String() // viewers are held until it can be shown
+		}
 	}
 	return info, true
 }

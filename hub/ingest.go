@@ -55,24 +55,14 @@ func (r skip) String() string {
 // takeLocked takes one tag of the present publisher into the stream. What has to be kept
 // of the tag is copied.
 func (s *Stream) takeLocked(c *content, now time.Time) {
-	s.session.lastWrite, s.session.arrived = now, now.Sub(s.hub.began)
-	s.session.arrivedMS = s.session.arrived.Milliseconds()
+	s.arriveAtLocked(now)
 	s.facts.in += uint64(c.tag.Size())
 	s.pub.bytes += uint64(c.tag.Size())
 	s.facts.rate.add(now, len(c.tag.Data))
 
 	why, before := c.skip, s.log.head
 	if why == notSkipped {
-		switch {
-		case c.tag.Type == flv.TypeScript:
-			s.takeScriptLocked(c)
-		case c.main.Kind == flv.KindFrame:
-			why = s.takeFrameLocked(c)
-		case c.main.Kind == flv.KindEnd:
-			why = s.takeEndLocked(c)
-		default:
-			why = s.takeHeadersLocked(c)
-		}
+		why = s.sortLocked(c)
 	}
 	if why != notSkipped {
 		s.facts.skipped[why]++
@@ -81,6 +71,26 @@ func (s *Stream) takeLocked(c *content, now time.Time) {
 		s.announceLocked()
 	}
 	s.effects.wake = s.effects.wake || s.log.head != before
+}
+
+// arriveAtLocked notes when the tag arrived that is taken next.
+func (s *Stream) arriveAtLocked(now time.Time) {
+	s.session.lastWrite, s.session.arrived = now, now.Sub(s.hub.began)
+	s.session.arrivedMS = s.session.arrived.Milliseconds()
+}
+
+// sortLocked takes a tag by what it holds.
+func (s *Stream) sortLocked(c *content) skip {
+	switch {
+	case c.tag.Type == flv.TypeScript:
+		s.takeScriptLocked(c)
+		return notSkipped
+	case c.main.Kind == flv.KindFrame:
+		return s.takeFrameLocked(c)
+	case c.main.Kind == flv.KindEnd:
+		return s.takeEndLocked(c)
+	}
+	return s.takeHeadersLocked(c)
 }
 
 // takeScriptLocked keeps onMetaData beside the log, and lets other script data flow by
@@ -103,13 +113,9 @@ func (s *Stream) takeScriptLocked(c *content) {
 // the log, and what else belongs before frames. Viewers meet them with the next frame.
 func (s *Stream) takeHeadersLocked(c *content) skip {
 	s.configs++
-	configs := make([]config, 0, 4)
-	for _, p := range c.packets {
-		next := config{slot{c.tag.Type, p.Kind, p.Track}, p.Codec, p.Enhanced, c.tag.Data, s.configs}
-		if !s.headers.hasRoom(next, len(configs)) {
-			return skipExcess
-		}
-		configs = append(configs, next)
+	configs, fit := s.headers.configsOf(c, s.configs)
+	if !fit {
+		return skipExcess
 	}
 	i := mainTrack(c.tag.Type)
 	s.noteHeaderLocked(i, c)

@@ -21,6 +21,7 @@ const (
 	EventUnwanted                     // nobody waits for it or watches it any more
 	EventRefused                      // a session never began
 	EventTracks                       // viewers are told of other tracks, codecs or formats than before
+	EventSwitched                     // the stream goes on with the publisher that stood by, which is Session
 	EventLost                         // Lost events were not told, since too many were waiting
 	eventKinds                        // how many there are
 )
@@ -28,7 +29,7 @@ const (
 // String returns the kind in one word.
 func (k EventKind) String() string {
 	return [eventKinds]string{
-		"published", "unpublished", "joined", "left", "wanted", "unwanted", "refused", "tracks", "lost",
+		"published", "unpublished", "joined", "left", "wanted", "unwanted", "refused", "tracks", "switched", "lost",
 	}[k]
 }
 
@@ -44,6 +45,10 @@ type Event struct {
 	// where there is more to say. Detail may quote the client.
 	Reason Reason
 	Detail string
+
+	// Standby says, with EventPublished and EventUnpublished, that the publisher is not the one that is
+	// shown: it stands by for another one, or was to follow it and had sent no key frame yet.
+	Standby bool
 
 	// Waited is the time from a session's making to its beginning, with EventPublished and
 	// EventJoined: a viewer of a stream has waited so long for its first frame.
@@ -181,25 +186,25 @@ func (s *Stream) tellLocked(e Event) {
 	s.effects.events = append(s.effects.events, e)
 }
 
-// beginSessionLocked tells that a session begins.
-func (s *Stream) beginSessionLocked(kind EventKind, who *Session) {
-	if who.stage.CompareAndSwap(stageNew, stageBegun) {
+// beginSessionLocked tells that e.Session begins, unless it has begun.
+func (s *Stream) beginSessionLocked(e Event) {
+	if who := e.Session; who.stage.CompareAndSwap(stageNew, stageBegun) {
 		made := who.begun
 		who.begun = time.Since(s.hub.began)
-		s.tellLocked(Event{Kind: kind, Session: who, Waited: who.begun - made})
+		e.Waited = who.begun - made
+		s.tellLocked(e)
 	}
 }
 
-// endSessionLocked tells that a session ended, or that it was refused if it had not begun.
-func (s *Stream) endSessionLocked(kind EventKind, who *Session, why *Refusal, bytes, dropped uint64) {
+// endSessionLocked tells that e.Session ended, or that it was refused if it had not begun.
+func (s *Stream) endSessionLocked(e Event, why *Refusal) {
+	who := e.Session
 	switch who.stage.Swap(stageOver) {
 	case stageNew:
 		s.tellLocked(Event{Kind: EventRefused, Session: who, Reason: why.Reason, Detail: why.Detail})
 	case stageBegun:
-		s.tellLocked(Event{
-			Kind: kind, Session: who, Reason: why.Reason, Detail: why.Detail,
-			Duration: time.Since(s.hub.began) - who.begun, Bytes: bytes, Dropped: dropped,
-		})
+		e.Reason, e.Detail, e.Duration = why.Reason, why.Detail, time.Since(s.hub.began)-who.begun
+		s.tellLocked(e)
 	}
 }
 
@@ -226,6 +231,8 @@ func (h *Hub) log(e *Event) {
 		message = "session begins"
 	case EventUnpublished, EventLeft:
 		message = "session ends"
+	case EventSwitched:
+		message = "stream goes on with the other publisher"
 	case EventRefused:
 		var told bool
 		message = "session refused"
@@ -242,6 +249,9 @@ func (h *Hub) log(e *Event) {
 	attrs := []slog.Attr{slog.String("stream", e.Key.String())}
 	if e.Session != nil {
 		attrs = e.Session.attrs()
+	}
+	if e.Standby {
+		attrs = append(attrs, slog.Bool("standby", true))
 	}
 	if e.Reason != ReasonNone {
 		attrs = append(attrs, slog.String("reason", e.Reason.String()))

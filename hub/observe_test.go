@@ -17,7 +17,7 @@ import (
 )
 
 // witness is an observer that checks what it is told: a beginning before its end, each
-// once, and one publisher at a time for a stream.
+// once, and one publisher at a time for a stream that is shown, and at most one that stands by.
 type witness struct {
 	t *testing.T
 
@@ -25,7 +25,8 @@ type witness struct {
 	story     []string
 	begun     map[uint64]hub.EventKind
 	over      map[uint64]bool
-	published map[hub.Key]uint64
+	published map[hub.Key]uint64          // which is shown
+	standby   map[hub.Key]map[uint64]bool // which are not
 	wanted    map[hub.Key]bool
 	begins    map[hub.EventKind]int
 	last      hub.Event
@@ -34,6 +35,7 @@ type witness struct {
 func newWitness(t *testing.T) *witness {
 	return &witness{
 		t: t, begun: make(map[uint64]hub.EventKind), over: make(map[uint64]bool),
+		standby:   make(map[hub.Key]map[uint64]bool),
 		published: make(map[hub.Key]uint64), wanted: make(map[hub.Key]bool), begins: make(map[hub.EventKind]int),
 	}
 }
@@ -43,6 +45,9 @@ func (w *witness) observe(e hub.Event) {
 	defer w.mu.Unlock()
 	w.last = e
 	words := e.Kind.String()
+	if e.Standby {
+		words += " standby"
+	}
 	if e.Reason != hub.ReasonNone {
 		words += " (" + e.Reason.String() + ")"
 	}
@@ -62,7 +67,11 @@ func (w *witness) observe(e hub.Event) {
 		_, twice := w.begun[id]
 		assert.False(w.t, twice, "session %d began twice", id)
 		w.begun[id] = e.Kind
-		if e.Kind == hub.EventPublished {
+		switch {
+		case e.Kind != hub.EventPublished:
+		case e.Standby:
+			w.stand(e.Key, id)
+		default:
 			assert.Zero(w.t, w.published[e.Key], "%s is published by two", e.Key)
 			w.published[e.Key] = id
 		}
@@ -70,7 +79,12 @@ func (w *witness) observe(e hub.Event) {
 		assert.Equal(w.t, e.Kind-1, w.begun[id], "session %d ended as another than it began", id)
 		delete(w.begun, id)
 		w.over[id] = true
-		if e.Kind == hub.EventUnpublished {
+		switch {
+		case e.Kind != hub.EventUnpublished:
+		case e.Standby:
+			assert.True(w.t, w.standby[e.Key][id], "%d stood by", id)
+			delete(w.standby[e.Key], id)
+		default:
 			assert.Equal(w.t, id, w.published[e.Key])
 			w.published[e.Key] = 0
 		}
@@ -78,10 +92,26 @@ func (w *witness) observe(e hub.Event) {
 		_, begun := w.begun[id]
 		assert.False(w.t, begun, "session %d was refused and had begun", id)
 		w.over[id] = true
+	case hub.EventSwitched:
+		assert.True(w.t, w.standby[e.Key][id], "%d stood by", id)
+		delete(w.standby[e.Key], id)
+		if was := w.published[e.Key]; was != 0 {
+			w.stand(e.Key, was)
+		}
+		w.published[e.Key] = id
 	case hub.EventTracks:
 		assert.Equal(w.t, id, w.published[e.Key])
 		assert.NotEmpty(w.t, e.Tracks)
 	}
+}
+
+// stand notes a publisher that is not shown: one, or two while none is.
+func (w *witness) stand(key hub.Key, id uint64) {
+	if w.standby[key] == nil {
+		w.standby[key] = make(map[uint64]bool)
+	}
+	w.standby[key][id] = true
+	assert.LessOrEqual(w.t, len(w.standby[key]), 2)
 }
 
 // tell returns what has happened since the last call.

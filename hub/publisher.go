@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"crypto/subtle"
 	"sync"
 	"time"
 
@@ -29,8 +28,10 @@ type Publisher struct {
 	stream  *Stream
 	session *Session
 	opts    PublishOptions
+	backup  bool // of two it is the one that shows backup=1
 
 	// Guarded by stream.mu.
+	aside     *aside    // nil while it is shown
 	since     time.Time // when it began
 	bytes     uint64    // of tags taken
 	allowance allowance
@@ -45,14 +46,15 @@ type Publisher struct {
 	packets []flv.Packet
 }
 
-// Publish makes a session the publisher of its stream. Where there is a policy,
-// Session.Ask has granted it. The error is a *Refusal, and has been told: ReasonBusy
-// where somebody else publishes the stream, who is not silent and has another identity.
+// Publish makes a session the publisher of its stream, or the one that stands by for it
+// (backup.go). Where there is a policy, Session.Ask has granted it. The error is a *Refusal, and has
+// been told: ReasonBusy where somebody else publishes the stream, who is not silent and has another
+// identity.
 func (h *Hub) Publish(who *Session, opts PublishOptions) (*Publisher, error) {
 	if err := who.check(); err != nil {
 		return nil, who.refused(err)
 	}
-	p, key := &Publisher{session: who, opts: opts}, who.Key()
+	p, key := &Publisher{session: who, opts: opts, backup: flag(who.query.Get(BackupParameter))}, who.Key()
 	for {
 		h.mu.Lock()
 		s, err := h.streamLocked(key, 2*h.cfg.MaxStreams)
@@ -67,9 +69,10 @@ func (h *Hub) Publish(who *Session, opts PublishOptions) (*Publisher, error) {
 			continue
 		}
 		now := time.Now()
-		if s.pub != nil && !s.pub.givesWayLocked(p, now) {
+		standsBy, why := s.roleLocked(p, now)
+		if why != nil {
 			s.mu.Unlock()
-			return nil, who.refused(refuse(ReasonBusy, "%s is being published already", key))
+			return nil, who.refused(why)
 		}
 		if err := s.beginCheckLocked(); err != nil {
 			s.mu.Unlock()
@@ -77,9 +80,8 @@ func (h *Hub) Publish(who *Session, opts PublishOptions) (*Publisher, error) {
 			return nil, who.refused(err)
 		}
 		s.updateLocked(func() {
-			s.dismissLocked(refuse(ReasonReplaced, "another publisher took %s over", key))
 			p.stream, p.since = s, now
-			s.beginLocked(p, now)
+			s.publishLocked(p, standsBy, now)
 		})
 		if err := who.recheck(); err != nil {
 			p.End(err)
@@ -90,36 +92,30 @@ func (h *Hub) Publish(who *Session, opts PublishOptions) (*Publisher, error) {
 	}
 }
 
-// dismissLocked ends the present publisher, if there is one; it is told when the stream
-// is unlocked. The caller replaces it or ends the stream.
-func (s *Stream) dismissLocked(why *Refusal) {
-	p := s.pub
+// dismissLocked ends a publisher of the stream, which may be nil; it is told when the stream
+// is unlocked. The caller replaces it, lets it go or ends the stream.
+func (s *Stream) dismissLocked(p *Publisher, why *Refusal) {
 	if p == nil || !s.finishLocked(p, why) || p.opts.End == nil {
 		return
 	}
-	s.effects.ended = func() { p.opts.End(why) }
+	s.effects.ended = append(s.effects.ended, func() { p.opts.End(why) })
 }
 
-// dismiss ends the publisher because of why. Its stream has its grace time.
+// dismissAllLocked ends all publishers of the stream, which the caller ends.
+func (s *Stream) dismissAllLocked(why *Refusal) {
+	s.dismissLocked(s.standby, why)
+	s.dismissLocked(s.pub, why)
+}
+
+// dismiss ends the publisher because of why. Another one goes on, or its stream has its grace time.
 func (p *Publisher) dismiss(why *Refusal) {
 	s := p.stream
 	s.update(func() {
-		if s.pub == p {
-			s.dismissLocked(why)
-			s.leaveLocked()
+		if s.pub == p || s.standby == p {
+			s.dismissLocked(p, why)
+			s.partLocked(p)
 		}
 	})
-}
-
-// givesWayLocked reports whether another publisher takes the stream of p over.
-func (p *Publisher) givesWayLocked(other *Publisher, now time.Time) bool {
-	switch {
-	case other.opts.Yields:
-		return false
-	case p.opts.Yields:
-		return true
-	}
-	return p.same(other.session) || p.stream.silentLocked(now)
 }
 
 // Restart says that what follows was not encoded in one go with what came before, as if another
@@ -128,19 +124,21 @@ func (p *Publisher) givesWayLocked(other *Publisher, now time.Time) bool {
 // one. The session goes on, with its figures. It must not be called together with Write.
 func (p *Publisher) Restart() {
 	s := p.stream
-	p.codecs, p.further, p.picture = [mainTracks]flv.Codec{}, nil, flv.VideoFormat{}
+	p.forget()
 	s.update(func() {
-		if s.pub == p {
+		switch {
+		case p.aside != nil:
+			p.aside.headers, p.aside.declared = noHeaders, nil
+		case s.pub == p:
 			s.restartLocked()
 			s.announceLocked()
 		}
 	})
 }
 
-// same reports whether a session has proved that it is p's owner too.
-func (p *Publisher) same(who *Session) bool {
-	own, other := p.session.identity(), who.identity()
-	return other != "" && subtle.ConstantTimeCompare([]byte(own), []byte(other)) == 1
+// forget has what understand knows of the tracks found out anew.
+func (p *Publisher) forget() {
+	p.codecs, p.further, p.picture = [mainTracks]flv.Codec{}, nil, flv.VideoFormat{}
 }
 
 // Write appends a tag to the stream. Its timestamp is on the publisher's own clock; its
@@ -156,15 +154,22 @@ func (p *Publisher) Write(t flv.Tag) error {
 	var err error
 	cut := false
 	s.update(func() {
-		if s.pub != p {
+		if s.pub != p && s.standby != p {
 			err = p.err()
 			return
 		}
 		if why := p.forbidsLocked(&c, now); why != nil {
 			s.finishLocked(p, why)
-			s.leaveLocked()
+			s.partLocked(p)
 			err = why
 			return
+		}
+		if p.aside != nil {
+			if !s.stepUpLocked(p, &c, now) {
+				return
+			}
+			c = content{}
+			p.understand(&c, t) // anew, behind its headers
 		}
 		cuts := s.log.gopCut
 		s.takeLocked(&c, now)
@@ -193,14 +198,13 @@ func (p *Publisher) forbidsLocked(c *content, now time.Time) *Refusal {
 func (p *Publisher) Close() { p.End(&Refusal{Reason: ReasonClientLeft}) }
 
 // End ends the publisher and its session, because of why. Only the first call has an
-// effect, if the hub has not ended it. Viewers are held for the grace time.
+// effect, if the hub has not ended it. The stream goes on with the one that stands by, or viewers
+// are held for the grace time.
 func (p *Publisher) End(why *Refusal) {
 	s := p.stream
 	s.update(func() {
 		s.finishLocked(p, why)
-		if s.pub == p {
-			s.leaveLocked()
-		}
+		s.partLocked(p)
 	})
 }
 
@@ -213,7 +217,7 @@ func (s *Stream) finishLocked(p *Publisher, why *Refusal) bool {
 	}
 	p.mu.Unlock()
 	if first {
-		s.endSessionLocked(EventUnpublished, p.session, why, p.bytes, 0)
+		s.endSessionLocked(Event{Kind: EventUnpublished, Session: p.session, Bytes: p.bytes, Standby: p.aside != nil}, why)
 		p.session.stopExpiry() // behind that: expire may just have set it
 	}
 	return first

@@ -51,7 +51,7 @@ func (s *Stream) beginCheckLocked() error {
 	timer = time.AfterFunc(maxCheckTime, func() {
 		s.update(func() {
 			if s.selfTest == timer { // not over as it fired
-				s.dismissLocked(refuse(ReasonTooMany, "a self-test may last %v", maxCheckTime))
+				s.dismissAllLocked(refuse(ReasonTooMany, "a self-test may last %v", maxCheckTime))
 				s.endLocked(ReasonUnpublished)
 			}
 		})

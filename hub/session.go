@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -321,15 +322,27 @@ func (s *Session) stopExpiry() {
 }
 
 // identity returns what the session has proved of itself: what its grant says, or where
-// there is no policy, that it knows the secrets in its address. An address without a query
-// proves nothing.
+// there is no policy, that it knows the secrets in its address. An address without a query,
+// or one that says backup=1 and nothing else, proves nothing.
 func (s *Session) identity() string {
 	if g := s.grant.Load(); g != nil {
 		return g.Identity
 	}
-	if len(s.query) == 0 {
+	proof := ProofIn(s.query)
+	if proof == "" {
 		return ""
 	}
-	sum := sha256.Sum256([]byte(s.query.Encode()))
+	sum := sha256.Sum256([]byte(proof))
 	return string(sum[:])
+}
+
+// ProofIn returns what a publisher's query proves of it where nothing else does, for who knows the
+// query: all of it but what says that it is a backup, which anybody may say. It is as secret as
+// the query. Empty for nothing.
+func ProofIn(query url.Values) string {
+	if query.Has(BackupParameter) {
+		query = maps.Clone(query)
+		query.Del(BackupParameter)
+	}
+	return query.Encode()
 }

@@ -37,6 +37,7 @@ type SessionInfo struct {
 	Dropped uint64        // packets that a viewer was not sent because it was too slow
 	Lag     time.Duration // how far a running viewer is behind the newest packet, by arrival; estimated beyond what the log holds
 	Paused  bool          // by the viewer itself
+	Standby bool          // it publishes, and is not shown: another one is, or was until just now
 
 	viewer *Viewer // for Examine; nil of others
 }
@@ -141,10 +142,12 @@ func (s *Stream) appendSessions(all []SessionInfo, began time.Time) []SessionInf
 func (s *Stream) appendChunk(all []SessionInfo, rest int, began time.Time) ([]SessionInfo, int) {
 	s.mu.Lock() // also against those who drive viewers
 	defer s.mu.Unlock()
-	if rest == math.MaxInt && s.pub != nil {
-		all = append(all, SessionInfo{
-			Session: s.pub.session, State: SessionRunning, Since: began.Add(s.pub.session.begun), Bytes: s.pub.bytes,
-		})
+	if rest == math.MaxInt {
+		for _, p := range s.publishersLocked() {
+			all = append(all, SessionInfo{
+				Session: p.session, State: SessionRunning, Since: began.Add(p.session.begun), Bytes: p.bytes, Standby: p.aside != nil,
+			})
+		}
 	}
 	rest = min(rest, len(s.viewers))
 	next := max(0, rest-sessionChunk)
@@ -240,8 +243,8 @@ func (h *Hub) endings() (all []ending, twice map[*Session]bool) {
 	}
 	for _, s := range streams {
 		s.mu.RLock()
-		if s.pub != nil {
-			all = append(all, ending{s.pub.session, s.pub.dismiss})
+		for _, p := range s.publishersLocked() {
+			all = append(all, ending{p.session, p.dismiss})
 		}
 		for _, v := range s.viewers {
 			appendViewer(v)
@@ -275,15 +278,17 @@ func (h *Hub) dismissAsking(q *question, why *Refusal) {
 		return
 	}
 	s.mu.RLock()
-	pub := s.pub
+	publishers := s.publishersLocked()
 	n := slices.IndexFunc(s.viewers, func(v *Viewer) bool { return v.session == who })
 	var v *Viewer
 	if n >= 0 {
 		v = s.viewers[n]
 	}
 	s.mu.RUnlock()
-	if pub != nil && pub.session == who {
-		pub.dismiss(why)
+	for _, p := range publishers {
+		if p.session == who {
+			p.dismiss(why)
+		}
 	}
 	if v != nil {
 		v.Dismiss(why)

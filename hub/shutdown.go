@@ -54,7 +54,7 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	h.asker.close()
 	for _, s := range h.all() {
 		s.update(func() {
-			s.dismissLocked(errShuttingDown)
+			s.dismissAllLocked(errShuttingDown)
 			if s.state != stateEnded {
 				s.endLocked(ReasonShuttingDown)
 			}

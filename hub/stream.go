@@ -32,8 +32,8 @@ const (
 //	             ▼                ▼                                      ▼
 //	           ended            ended                                  ended
 //
-// While live, another publisher is refused, or replaces the present one without
-// the state changing. Once nobody new is let in (Hub.RefuseNew), there is neither waiting
+// While live, another publisher is refused, or stands by, or replaces the present one without
+// the state changing (backup.go). Once nobody new is let in (Hub.RefuseNew), there is neither waiting
 // nor grace: those end at once. An ended stream never comes back: the hub has forgotten
 // it, its viewers drain what its log holds and end, and viewers that had not
 // started yet go on waiting at a new stream of the same key.
@@ -75,7 +75,8 @@ type Stream struct {
 	left     time.Time   // when the last publisher did; zero before one has
 	// lastViewer is when the last viewer left, or when the stream was made if none has.
 	lastViewer time.Time
-	pub        *Publisher // nil unless live
+	pub        *Publisher // which is shown, or is to be; nil unless live
+	standby    *Publisher // which stands by for pub (backup.go); nil as a rule, and always where pub is
 	session    session
 	log        log
 	oldest     uint64 // no viewer starts before it: other tracks or codecs
@@ -197,7 +198,7 @@ func (s *Stream) beginLocked(p *Publisher, now time.Time) {
 	s.session.since, s.session.lastWrite, s.session.meter = now, now, newMeter()
 	s.facts.rate = rate{}
 	s.shown = shownTracks{}
-	s.beginSessionLocked(EventPublished, p.session)
+	s.beginSessionLocked(Event{Kind: EventPublished, Session: p.session})
 	s.announceLocked()
 }
 
@@ -215,9 +216,13 @@ func (s *Stream) restartLocked() {
 	s.facts.further = nil
 }
 
-// leaveLocked ends the present publish session: live becomes grace, and ended
-// when nobody comes back in time.
+// leaveLocked ends the present publish session: the one that stands by follows, or live becomes
+// grace, and ended when nobody comes back in time.
 func (s *Stream) leaveLocked() {
+	if s.standby != nil {
+		s.promoteLocked()
+		return
+	}
 	s.stopTimersLocked()
 	yields := s.pub != nil && s.pub.opts.Yields
 	s.pub, s.left = nil, time.Now()
@@ -251,7 +256,7 @@ func (s *Stream) leaveLocked() {
 func (s *Stream) endLocked(reason Reason) {
 	s.stopTimersLocked()
 	s.endCheckLocked()
-	s.state, s.reason, s.pub = stateEnded, reason, nil
+	s.state, s.reason, s.pub, s.standby = stateEnded, reason, nil, nil
 	s.recountLocked(0)
 	s.sumUpLocked()
 	s.announceLocked()
@@ -274,5 +279,9 @@ func (s *Stream) silentLocked(now time.Time) bool {
 	if s.pub.session.identity() != "" {
 		enough = max(enough, s.hub.cfg.PublisherGrace)
 	}
-	return now.Sub(s.session.lastWrite) >= enough
+	last := s.session.lastWrite
+	if s.standby != nil && s.standby.aside.lastWrite.After(last) { // it goes on with that one, or soon will
+		last = s.standby.aside.lastWrite
+	}
+	return now.Sub(last) >= enough
 }

@@ -115,8 +115,8 @@ type runningSession struct {
 func (s *Stream) appendRunning(all []runningSession) []runningSession {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.pub != nil {
-		all = append(all, runningSession{s.pub.session, s.pub.bytes, 0})
+	for _, p := range s.publishersLocked() {
+		all = append(all, runningSession{p.session, p.bytes, 0})
 	}
 	for _, v := range s.viewers {
 		all = append(all, runningSession{v.session, v.bytes.Load(), v.dropped.Load()})

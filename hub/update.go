@@ -7,8 +7,8 @@ type effects struct {
 	forget bool // the hub may have to let go of the stream
 
 	// What a packet never has, so that the way of a packet only looks whether it is nil.
-	events []Event // whose lines are to be written
-	ended  func()  // tells a publisher that the hub ended it
+	events []Event  // whose lines are to be written
+	ended  []func() // each tells a publisher that the hub ended it
 }
 
 // update makes a change of the stream under its lock, and then whatever follows from the
@@ -27,7 +27,7 @@ func (s *Stream) updateLocked(change func()) {
 	wake, wakers, forget := e.wake, s.wakers, e.forget
 	e.wake, e.forget = false, false
 	var events []Event
-	var ended func()
+	var ended []func()
 	if e.events != nil || e.ended != nil {
 		events, ended = e.events, e.ended
 		e.events, e.ended = nil, nil
@@ -41,8 +41,8 @@ func (s *Stream) updateLocked(change func()) {
 	for i := range events {
 		s.hub.log(&events[i])
 	}
-	if ended != nil {
-		ended()
+	for _, tell := range ended {
+		tell()
 	}
 	if forget {
 		s.hub.forget(s)

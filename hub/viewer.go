@@ -317,6 +317,6 @@ func (s *Stream) admitLocked(v *Viewer, seq uint64) error {
 	}
 	s.leadLocked(&v.cursor)
 	s.holdLocked(seq)
-	s.beginSessionLocked(EventJoined, v.session)
+	s.beginSessionLocked(Event{Kind: EventJoined, Session: v.session})
 	return nil
 }

@@ -35,6 +35,8 @@ func typeOf(e *hub.Event) Type {
 		return TypeUnwanted
 	case hub.EventTracks:
 		return TypeTracks
+	case hub.EventSwitched:
+		return TypeSwitched
 	case hub.EventRefused:
 		return refusalType(e.Reason)
 	}
@@ -55,7 +57,7 @@ func refusalType(why hub.Reason) Type {
 
 // fromHub fills in what an event of the hub says.
 func fromHub(to *Event, e *hub.Event) {
-	to.Time = e.Time
+	to.Time, to.Standby = e.Time, e.Standby
 	hidden := ""
 	switch s := e.Session; {
 	case s == nil:

@@ -18,7 +18,7 @@ func TestDocument(t *testing.T) {
 	require.NoError(t, err)
 	document := string(b)
 	for _, typ := range []Type{
-		TypeStarted, TypeDraining, TypePublish, TypeUnpublish, TypePlay, TypeStop, TypeTracks, TypeWanted, TypeUnwanted,
+		TypeStarted, TypeDraining, TypePublish, TypeUnpublish, TypePlay, TypeStop, TypeTracks, TypeSwitched, TypeWanted, TypeUnwanted,
 		TypeDenied, TypeKicked, TypeRecordBegun, TypeRecordFinished, TypeUpdate, TypeGap, TypeHealth, TypeRelay,
 	} {
 		assert.True(t, strings.Contains(document, "\n| `"+string(typ)+"` |"), "the type %s is missing", typ)

@@ -35,6 +35,7 @@ const (
 	TypePlay      Type = "play"      // a viewer gets its first frame
 	TypeStop      Type = "stop"
 	TypeTracks    Type = "tracks"   // viewers are told of other tracks, codecs or formats than before
+	TypeSwitched  Type = "switched" // the stream goes on with the publisher that stood by
 	TypeWanted    Type = "wanted"   // there are viewers for a stream that nobody publishes
 	TypeUnwanted  Type = "unwanted" // nobody waits for it or watches it any more
 	TypeDenied    Type = "denied"   // a session never began
@@ -68,8 +69,11 @@ type Event struct {
 	App    string `json:"-"`
 	Name   string `json:"-"`
 
-	// Session is whose event it is: the publisher's with tracks, the first viewer's with wanted.
+	// Session is whose event it is: the publisher's with tracks, the one's that is shown now with
+	// switched, the first viewer's with wanted.
 	Session *Session `json:"session,omitempty"`
+	// Standby says, with publish and unpublish, that viewers do not see this publisher: it stands by.
+	Standby bool `json:"standby,omitempty"`
 	// Reason and Detail say why a session ended or was refused, in a fixed set of words and in
 	// a sentence.
 	Reason string `json:"reason,omitempty"`
@@ -127,6 +131,8 @@ type Running struct {
 	Since   time.Time `json:"since"`
 	Bytes   uint64    `json:"bytes"`
 	Dropped uint64    `json:"dropped"`
+	// Standby says that it is a publisher that stands by for another one.
+	Standby bool `json:"standby,omitempty"`
 }
 
 // Track is one track of a stream.

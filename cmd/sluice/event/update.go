@@ -29,7 +29,7 @@ func (n *Notifier) update() {
 		for _, s := range batch {
 			e.Sessions = append(e.Sessions, Running{
 				Session: *sessionOf(s.Session), Stream: s.Session.Shown(), State: s.State.String(),
-				Since: s.Since, Bytes: s.Bytes, Dropped: s.Dropped,
+				Since: s.Since, Bytes: s.Bytes, Dropped: s.Dropped, Standby: s.Standby,
 			})
 		}
 		for _, q := range to {

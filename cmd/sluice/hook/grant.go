@@ -33,12 +33,12 @@ func (v verdict) grant(s *hub.Session) hub.Grant {
 	if v.subject != "" {
 		g.Subject = "url:" + v.subject
 	}
-	query := s.Client().Query
+	proof := hub.ProofIn(s.Client().Query)
 	switch {
 	case v.identity != "":
 		g.Identity = "url:id:" + v.identity
-	case s.Role() == hub.RolePublish && (len(query) > 0 || v.key != hub.Key{}):
-		sum := digestOf(s.Key().String(), query.Encode())
+	case s.Role() == hub.RolePublish && (proof != "" || v.key != hub.Key{}):
+		sum := digestOf(s.Key().String(), proof)
 		g.Identity = "url:query:" + string(sum[:])
 	}
 	return g
@@ -74,7 +74,7 @@ func (q *Question) refusal(v verdict, s *hub.Session) error {
 // shows reports whether a query may say who a client is.
 func shows(query url.Values) bool {
 	for name := range query {
-		if !hub.IsWatchOption(name) {
+		if !hub.IsWatchOption(name) && name != hub.BackupParameter {
 			return true
 		}
 	}

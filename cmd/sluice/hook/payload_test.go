@@ -107,7 +107,7 @@ func events() []*event.Event {
 	base := event.Event{ID: "x-1", Seq: 1, Time: at, Server: "here", Stream: "live/me", App: "live", Name: "me", Session: who}
 	var all []*event.Event
 	for _, typ := range []event.Type{
-		event.TypeStarted, event.TypePublish, event.TypePlay, event.TypeUnpublish, event.TypeStop, event.TypeTracks, event.TypeWanted,
+		event.TypeStarted, event.TypePublish, event.TypePlay, event.TypeUnpublish, event.TypeStop, event.TypeTracks, event.TypeSwitched, event.TypeWanted,
 		event.TypeUnwanted, event.TypeDenied, event.TypeKicked, event.TypeRecordBegun, event.TypeRecordFinished, event.TypeUpdate,
 		event.TypeGap, event.TypeDraining, event.TypeHealth, event.TypeRelay,
 	} {
