@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"syscall"
 
 	"sluice/flv"
 	"sluice/hub"
@@ -63,7 +64,8 @@ func (o *Opener) Open(ctx context.Context, opening relay.Opening) (relay.Source,
 func notAtOnce(err error) bool {
 	said, _ := errors.AsType[*rtmp.StatusError](err)
 	foreign := said != nil && said.Text(hub.ReasonProperty) == ""
-	return err != nil && (foreign || errors.Is(err, rtmp.ErrProtocol) || errors.Is(err, io.ErrUnexpectedEOF))
+	return foreign || errors.Is(err, rtmp.ErrProtocol) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // redirected returns where a server at a URL has sent us, "" if it must not be followed: from
