@@ -86,8 +86,10 @@ func TestRelayPath(t *testing.T) {
 // Who relays gets all that is published, and whatever changes in it, unless it asks for something else.
 func TestRelayGetsEverything(t *testing.T) {
 	for name, open := range map[string]func(*rig, string) io.Reader{
-		"HTTP":      func(h *rig, path string) io.Reader { return h.do(http.MethodGet, path, pathHeader("a")).Body },
-		"WebSocket": func(h *rig, path string) io.Reader { return openWS(h.t, h.dial(upgradeRequest(path, PathHeader+": a\r\n"))) },
+		"HTTP": func(h *rig, path string) io.Reader { return h.do(http.MethodGet, path, pathHeader("a")).Body },
+		"WebSocket": func(h *rig, path string) io.Reader {
+			return openWS(h.t, h.dial(upgradeRequest(path, PathHeader+": a\r\n")))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, _ := relayRig(t)

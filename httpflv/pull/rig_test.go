@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -176,24 +173,4 @@ func failsWith(t testing.TB, err error, cause relay.Cause, words string) {
 			assert.NotContains(t, f.Detail, secret)
 		}
 	}
-}
-
-// script is a server that answers each connection by one function, called with what was asked for.
-type script struct {
-	net.Listener
-	URL string
-}
-
-// serve answers until the test ends: the n-th connection by answers[n], or the last. What is answered is done
-// with its connection when it returns.
-func serve(t testing.TB, answers ...func(nc net.Conn, r *http.Request)) *script {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	return serveOn(t, l, answers...)
-}
-
-// said answers with a text, and then closes the connection.
-func said(text string) func(net.Conn, *http.Request) {
-	return func(nc net.Conn, _ *http.Request) { io.WriteString(nc, text) }
 }

@@ -2,14 +2,40 @@ package pull
 
 import (
 	"bufio"
+	"crypto/tls"
+	"io"
 	"net"
 	"net/http"
 	"sync"
 	"testing"
 
 	"sluice/flv"
+	"sluice/hub/tlsconn/tlstest"
 )
 
+// script is a server of which each connection is answered by one function, called with what was asked for.
+type script struct {
+	net.Listener
+	URL string
+}
+
+// serve answers until the test ends: the n-th connection by answers[n], or the last. What is answered is done
+// with its connection when it returns.
+func serve(t testing.TB, answers ...func(nc net.Conn, r *http.Request)) *script {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serveOn(t, l, answers...)
+}
+
+// said answers with a text, and then closes the connection.
+func said(text string) func(net.Conn, *http.Request) {
+	return func(nc net.Conn, _ *http.Request) { io.WriteString(nc, text) }
+}
+
+// serveOn is serve on a listener.
 func serveOn(t testing.TB, l net.Listener, answers ...func(nc net.Conn, r *http.Request)) *script {
 	var all sync.WaitGroup
 	var mu sync.Mutex
@@ -50,4 +76,14 @@ func file(list []flv.Tag) string {
 		b = flv.AppendTag(b, t)
 	}
 	return string(b)
+}
+
+// tlsListener listens on loopback for TLS.
+func tlsListener(t testing.TB) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.NewListener(l, tlstest.Server())
 }
