@@ -298,6 +298,6 @@ func (c *pushConn) close(drain time.Duration) {
 	broken := time.AfterFunc(pushClose, c.sink.Abort)
 	defer broken.Stop()
 	if err := c.sink.Close(); err != nil {
-		c.push.cfg.Logger.Debug("the end of a push was not taken", "error", FailureOf(err).Detail)
+		c.push.cfg.Logger.Debug("the end of a push was not taken", "error", c.push.cfg.URL.failure(err).Detail)
 	}
 }

@@ -239,6 +239,7 @@ func (r *pushRun) unfit(c *pushConn, f *Failure) {
 // failed notes a failure, after which it is tried again.
 func (r *pushRun) failed(f *Failure, healthy bool) {
 	now := time.Now()
+	f = r.cfg.URL.failure(f)
 	r.retry.failed(f, healthy, now)
 	level := r.cfg.Logger.Warn
 	if r.logged == f.Detail {
@@ -252,7 +253,7 @@ func (r *pushRun) failed(f *Failure, healthy bool) {
 func (r *pushRun) asked(m Move, now time.Time) {
 	r.moved = now
 	if m.URL.IsZero() {
-		r.note = "the target asked to go on elsewhere, which is not followed: " + m.Detail
+		r.note = "the target asked to go on elsewhere, which is not followed: " + r.cfg.URL.Hide(m.Detail)
 		return
 	}
 	r.note = ""
@@ -262,6 +263,7 @@ func (r *pushRun) asked(m Move, now time.Time) {
 
 // stay notes that it cannot go on where the target asked it to.
 func (r *pushRun) stay(f *Failure) {
+	f = r.cfg.URL.failure(f)
 	r.note = "the target asked to go on elsewhere, which failed: " + f.Detail
 	r.cfg.Logger.Warn("a push could not go on elsewhere", "reason", f.Detail)
 }
