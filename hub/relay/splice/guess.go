@@ -41,6 +41,7 @@ type cursor struct {
 	state cursorState
 	next  int64 // behind the last mark that was met
 	seen  bool
+	gap   bool // it was passed with a packet that may not follow on the last mark
 }
 
 type cursorState uint8
@@ -85,6 +86,11 @@ func (g *guess) feed(r *Run, it *item) verdict {
 			c.state = passed
 			return fresh
 		}
+		if k := r.marks.at(i); k.flags&markGap != 0 {
+			if off := diff(k.ts, it.tag.Timestamp+g.delta); off > 0 && (k.sum != it.sum || !g.fits(off)) {
+				return known // as good as that: lost, and too late now
+			}
+		}
 		return g.meet(r, it, i)
 	case passed:
 		return fresh
@@ -107,11 +113,12 @@ func (g *guess) feed(r *Run, it *item) verdict {
 func (g *guess) find(r *Run, it *item) verdict {
 	at := it.tag.Timestamp + g.delta
 	last := int64(-1)
-	older := false
+	after, older := false, false
 	for i := r.marks.next(it.track, 0, r.end); i < r.end; i = r.marks.next(it.track, i+1, r.end) {
 		off := diff(r.marks.at(i).ts, at)
-		if last < 0 {
-			older = off > 0
+		if off > 0 && !after {
+			after = true
+			older = last < 0 || r.marks.at(i).flags&markGap != 0 // or lost
 		}
 		last = i
 		if g.fits(off) && r.marks.at(i).sum == it.sum {
@@ -144,7 +151,7 @@ func (g *guess) behind(r *Run, it *item) verdict {
 		c.state = waiting
 		return undecodable
 	}
-	c.state = passed
+	c.state, c.gap = passed, true
 	return fresh
 }
 

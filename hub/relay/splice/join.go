@@ -31,9 +31,10 @@ type joining struct {
 	frames   int    // how many were fed to guesses
 	usable   int    // of held: at those before a cut makes no sense, as their headers are gone
 	guesses  []*guess
-	keyed    bool // a known key frame has led to a guess
-	lost     bool // a key frame is waited for, whatever comes
-	search   int  // how many frames there must be for another search
+	keyed    bool   // a known key frame has led to a guess
+	again    *guess // of the first key frame whose bytes are known: the newest mark that has them
+	lost     bool   // a key frame is waited for, whatever comes
+	search   int    // how many frames there must be for another search
 	hasVideo bool
 
 	began  uint32 // arrival of the first frame
@@ -121,7 +122,11 @@ func (r *Run) guessKeys(it *item) {
 		if k.sum != it.sum || k.track != it.track || k.flags&markKey == 0 {
 			continue
 		}
-		r.try(newGuess(&r.marks, it, r.frames-1, i))
+		g := newGuess(&r.marks, it, r.frames-1, i)
+		if r.again == nil || r.again.nth == g.nth {
+			r.again = g.anew()
+		}
+		r.try(g)
 		r.keyed = len(r.guesses) > 0
 	}
 }
@@ -143,13 +148,14 @@ func (r *Run) try(g *guess) {
 }
 
 // searchAll makes guesses with any frame, not only key frames. It costs something, so it is done
-// again only when there are twice as many.
+// again only when there are twice as many. Of frames whose bytes came more often than once it takes
+// the first, and none where there are key frames: sound alone must be sure then.
 func (r *Run) searchAll() {
 	if r.frames < r.search {
 		return
 	}
 	r.search = 2 * r.frames
-	nth := -1
+	nth, often := -1, r.marks.hasKeys()
 	for i := range r.held {
 		it := &r.held[i]
 		if it.kind != frame {
@@ -157,6 +163,12 @@ func (r *Run) searchAll() {
 		}
 		if nth++; nth == maxAnchors {
 			return
+		}
+		if !r.marks.once(it.sum, r.end) {
+			if often {
+				continue
+			}
+			often = true
 		}
 		for m := r.marks.first; m < r.end && len(r.guesses) < maxGuesses; m++ {
 			if k := r.marks.at(m); k.sum == it.sum && k.track == it.track {
@@ -231,10 +243,13 @@ func (r *Run) byClock(over bool) *guess {
 		}
 	}
 	if best == nil {
-		return nil
+		if !over || r.again == nil {
+			return nil
+		}
+		return r.beyond(r.again.delta, r.marks.gop)
 	}
-	if period == 0 {
-		period = r.marks.gop()
+	if gop := r.marks.gop; gop > 0 && hasKeys {
+		period = gop
 	}
 	near := min(max(period/4, leastNear), mostNear)
 	if late <= near && late >= -near && (over || best.tells > 0 && r.single() == best) {
@@ -243,11 +258,25 @@ func (r *Run) byClock(over bool) *guess {
 	if !over {
 		return nil
 	}
-	if n := (late + period/2) / max(period, 1); last && period > 0 && n > 0 && best.tells < 2 {
-		// The same bytes, but later than all that is known.
-		return &guess{delta: best.delta + uint32(n*period), beyond: true, nth: -1, newest: -1}
+	if last && best.tells < 2 {
+		if g := r.beyond(best.delta, period); g != nil {
+			return g
+		}
 	}
 	return best
+}
+
+// beyond returns the guess that the connection brings bytes that are known, as they were with delta,
+// but so many times period later as the clock tells; nil if it tells that they are those known.
+func (r *Run) beyond(delta uint32, period int32) *guess {
+	if period == 0 {
+		return nil
+	}
+	n := (diff(r.best-delta, r.edge.value()) + period/2) / period
+	if n <= 0 {
+		return nil
+	}
+	return &guess{delta: delta + uint32(n*period), beyond: true, nth: -1, newest: -1}
 }
 
 // giveUp goes on without joining, if that is possible yet.

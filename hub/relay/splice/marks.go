@@ -12,6 +12,7 @@ type mark struct {
 const (
 	markKey uint8 = 1 << iota // a viewer can begin at it
 	markGOP                   // it is the first packet of such a picture of the main track
+	markGap                   // packets of its track may be lost before it
 )
 
 // Bounds of what is remembered, in ms of the run's clock.
@@ -29,7 +30,8 @@ type marks struct {
 	n     int
 	first int64 // the oldest one's number
 	gops  [2]int64
-	keyed int // how many of gops are known: the newest is gops[1]
+	keyed int   // how many of gops are known: the newest is gops[1]
+	gop   int32 // ms, how long the last whole GOP is; 0 if that is not known
 }
 
 func (m *marks) end() int64 { return m.first + int64(m.n) }
@@ -46,6 +48,9 @@ func (m *marks) at(number int64) *mark {
 // push remembers a packet, and forgets those that are not needed any more.
 func (m *marks) push(k mark, most int) {
 	if k.flags&markGOP != 0 {
+		if m.hasKeys() && k.flags&markGap == 0 {
+			m.gop = max(0, diff(k.ts, m.at(m.gops[1]).ts))
+		}
 		m.gops = [2]int64{m.gops[1], m.end()}
 		m.keyed = min(m.keyed+1, 2)
 	}
@@ -129,14 +134,6 @@ func (m *marks) once(sum uint64, end int64) bool {
 		}
 	}
 	return found == 1
-}
-
-// gop returns how long the last whole GOP is, in ms; 0 where that is not known.
-func (m *marks) gop() int32 {
-	if m.keyed < 2 || m.gops[0] < m.first {
-		return 0
-	}
-	return max(0, diff(m.at(m.gops[1]).ts, m.at(m.gops[0]).ts))
 }
 
 // hasKeys reports whether there are marks of key frames of the main track.

@@ -94,10 +94,11 @@ func (r *Run) catchUp(it *item, out Out) error {
 		r.place = nil // what has not come by now is not compared
 		return r.pass(it, out)
 	}
+	err := r.pass(it, out)
 	if r.place.over(r) {
 		r.place = nil
 	}
-	return r.pass(it, out)
+	return err
 }
 
 // passNow lets what is no frame go on, not before what went on already: headers have any time.

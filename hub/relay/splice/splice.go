@@ -189,6 +189,10 @@ func (r *Run) remember(it *item, ts uint32) {
 			k.flags |= markGOP
 		}
 	}
+	if p := r.place; p != nil && p.tracks[it.track].gap {
+		p.tracks[it.track].gap = false
+		k.flags |= markGap
+	}
 	r.marks.push(k, r.cfg.MaxMarks)
 	r.newest = ts
 	r.edge.note(it.came-ts, it.came)
