@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"sluice/flv"
-	"sluice/flv/amf"
 	"sluice/hub"
 )
 
@@ -94,17 +93,11 @@ func (h *pushHeaders) changed(t flv.Tag) bool {
 
 // withPath returns an onMetaData with the path that the stream has taken, this server last.
 func (p *push) withPath(body []byte) []byte {
-	return setProperty(body, hub.PathProperty, func(was any) any {
-		ids, _ := was.(string)
-		path, err := hub.ParsePath(ids)
-		if err != nil || len(path) == 0 {
-			path = p.cfg.Hub.Path(p.cfg.Key)
-		}
-		if path = p.pathFrom(path); len(path) == 0 {
-			return was
-		}
-		return hub.FormatPath(path)
-	})
+	passed := PathOf(body)
+	if len(passed) == 0 { // its publisher may have told it otherwise
+		passed = p.cfg.Hub.Path(p.cfg.Key)
+	}
+	return WithPath(body, p.pathFrom(passed))
 }
 
 // path returns the path that the stream has taken, this server last.
@@ -115,29 +108,4 @@ func (p *push) pathFrom(passed []string) []string {
 		return passed
 	}
 	return append(passed[:len(passed):len(passed)], p.cfg.Node)
-}
-
-// setProperty returns script data in which a property of its object is what f makes of the old
-// value, nil if it had none; nil from f for none. What is no onMetaData is returned as it is.
-func setProperty(body []byte, name string, f func(was any) any) []byte {
-	values, err := amf.DecodeAll(body, amf.Limits{})
-	if err != nil || len(values) < 2 || values[0] != "onMetaData" {
-		return body
-	}
-	props, ok := amf.Properties(values[1])
-	if !ok {
-		return body
-	}
-	was, _ := amf.ECMAArray(props).Get(name)
-	next := make(amf.ECMAArray, 0, len(props)+1)
-	for _, p := range props {
-		if p.Name != name {
-			next = append(next, p)
-		}
-	}
-	if value := f(was); value != nil {
-		next = append(next, amf.Property{Name: name, Value: value})
-	}
-	values[1] = next
-	return amf.AppendAMF0(nil, values...)
 }

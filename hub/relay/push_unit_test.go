@@ -15,45 +15,6 @@ import (
 	"sluice/hub"
 )
 
-func TestSetProperty(t *testing.T) {
-	object := func(props ...amf.Property) []byte {
-		return amf.AppendAMF0(nil, "onMetaData", amf.ECMAArray(props))
-	}
-	width, passed := amf.Property{Name: "width", Value: 640.0}, amf.Property{Name: "p", Value: "new"}
-	tests := []struct {
-		name      string
-		body      []byte
-		was, next any
-		want      []byte
-	}{
-		{"added", object(width), nil, "new", object(width, passed)},
-		{"replaced", object(amf.Property{Name: "p", Value: "old"}, width), "old", "new", object(width, passed)},
-		{"taken out", object(amf.Property{Name: "p", Value: "old"}, width), "old", nil, object(width)},
-		{"an object", amf.AppendAMF0(nil, "onMetaData", amf.Object{width}), nil, "new", object(width, passed)},
-		{"empty", object(), nil, "new", object(passed)},
-		{"followed by something", append(object(width), amf.AppendAMF0(nil, 1.0)...), nil, "new",
-			append(object(width, passed), amf.AppendAMF0(nil, 1.0)...)},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			got := setProperty(tt.body, "p", func(was any) any {
-				assert.Equal(t, tt.was, was)
-				return tt.next
-			})
-			assert.Equal(t, tt.want, got)
-		})
-	}
-	for name, body := range map[string][]byte{
-		"other data": amf.AppendAMF0(nil, "onTextData", amf.Object{width}),
-		"no object":  amf.AppendAMF0(nil, "onMetaData", 1.0),
-		"no value":   amf.AppendAMF0(nil, "onMetaData"),
-		"cut":        object(width)[:20],
-		"nothing":    nil,
-	} {
-		assert.Equal(t, body, setProperty(body, "p", func(any) any { return "new" }), name)
-	}
-}
-
 // The path of a stream ends with this server, and begins with what its metadata tells.
 func TestPushPath(t *testing.T) {
 	path := func(node, told string) (passed any) {
