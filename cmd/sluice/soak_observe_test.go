@@ -75,11 +75,19 @@ func (o *soakObserver) judge(e *hub.Event) error {
 	}
 	switch e.Kind {
 	case hub.EventPublished:
+		if e.Standby {
+			break // nobody sees it yet
+		}
 		if s.publisher != nil {
 			return fmt.Errorf("before session %d ended", s.publisher.ID())
 		}
 		s.publisher = e.Session
+	case hub.EventSwitched:
+		s.publisher = e.Session
 	case hub.EventUnpublished:
+		if e.Standby {
+			break
+		}
 		if s.publisher != e.Session {
 			return fmt.Errorf("it does not publish, but %v", s.publisher)
 		}

@@ -19,11 +19,11 @@ func Open() Method { return open{} }
 type open struct{}
 
 func (open) Decide(_ context.Context, s *hub.Session) (hub.Grant, error) {
-	query := s.Client().Query
-	if s.Role() != hub.RolePublish || len(query) == 0 {
+	proof := hub.ProofIn(s.Client().Query)
+	if s.Role() != hub.RolePublish || proof == "" {
 		return hub.Grant{}, nil
 	}
-	sum := sha256.Sum256([]byte(query.Encode()))
+	sum := sha256.Sum256([]byte(proof))
 	return hub.Grant{Identity: "open:" + string(sum[:])}, nil
 }
 

@@ -171,6 +171,8 @@ func TestOpenIdentity(t *testing.T) {
 	assert.Empty(t, identity(hub.RoleWatch, "token=x"))
 	assert.Equal(t, identity(hub.RolePublish, "a=1&token=x"), identity(hub.RolePublish, "token=x&a=1"))
 	assert.NotEqual(t, identity(hub.RolePublish, "token=x"), identity(hub.RolePublish, "token=y"))
+	assert.Equal(t, identity(hub.RolePublish, "token=x"), identity(hub.RolePublish, "token=x&backup=1"), "a backup is who the main one is")
+	assert.Empty(t, identity(hub.RolePublish, "backup=1"), "anybody may say so")
 }
 
 // Permission costs the same with long lists of networks.

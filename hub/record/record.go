@@ -136,9 +136,10 @@ func New(cfg Config) *Recorder {
 }
 
 // Observe is told what happens in the hub (hub.Config.Observe): a stream that is published
-// is recorded if it is one of those. It does not block.
+// is recorded if it is one of those, from whichever publisher is shown: a recording goes on through
+// a switch as through a reconnect. It does not block.
 func (r *Recorder) Observe(e hub.Event) {
-	if e.Kind != hub.EventPublished {
+	if e.Kind != hub.EventSwitched && (e.Kind != hub.EventPublished || e.Standby) {
 		return
 	}
 	wanted := r.cfg.Records(e.Key)

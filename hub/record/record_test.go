@@ -2,6 +2,7 @@ package record
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -330,5 +331,44 @@ func TestTracksComeAgain(t *testing.T) {
 		all := g.recordings()
 		words := strings.Join(g.read(all[len(all)-1].ID), " ")
 		assert.Regexp(t, `P:2000@\d+ aac@\d+ aac1@\d+ A:y@\d+ a1@`, words)
+	})
+}
+
+// A recording goes on with a publisher that stood by, as through a reconnect, in one file.
+func TestRecordingThroughASwitch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		publish := func(query url.Values) *hub.Publisher {
+			p, err := g.hub.Publish(g.hub.NewSession(hub.RolePublish, key, hub.Client{Query: query}), hub.PublishOptions{})
+			require.NoError(t, err)
+			return p
+		}
+		main := publish(url.Values{"key": {"x"}})
+		g.pub = main
+		g.send("meta:me@0 360p@0 aac@0")
+		want := g.film(0, 2)
+		backup := publish(url.Values{"key": {"x"}, "backup": {"1"}})
+		g.pub = backup
+		g.send("meta:me@0 360p@0 aac@0 P:100@100")
+		g.pub = main
+		want = append(want, g.film(2000, 1)...)
+		main.Close()
+		g.pub = backup
+		want = append(want, g.film(1000, 1)...)
+		main = publish(url.Values{"key": {"x"}})
+		g.pub = main
+		g.send("meta:me@0 360p@0 aac@0")
+		require.NoError(t, g.hub.Switch(key))
+		want = append(want, g.film(5000, 2)...)
+		backup.Close()
+		want = append(want, g.film(7000, 1)...)
+		main.Close()
+		time.Sleep(10 * time.Second)
+		all := g.recordings()
+		require.Len(t, all, 1)
+		assert.Equal(t, names(want), names(frames(g.read(all[0].ID))))
+		assert.InDelta(t, 7000, all[0].Duration.Milliseconds(), 300, "on one timeline")
+		assert.Zero(t, all[0].Gaps)
+		assert.Equal(t, "begun finished", g.story())
 	})
 }

@@ -56,6 +56,33 @@ func TestSessionsForm(t *testing.T) {
 	}, s)
 }
 
+// Who is seen and who stands by is told, without what the two showed.
+func TestStandbyForm(t *testing.T) {
+	r := newRig(t, hub.Config{})
+	c := from("192.0.2.7:5000")
+	c.Query = url.Values{"key": {"hidden"}}
+	r.publish("live/demo", c)
+	c = from("192.0.2.8:6000")
+	c.Query = url.Values{"key": {"hidden"}, "backup": {"1"}}
+	r.publish("live/demo", c)
+	require.NoError(t, r.hub.Switch(hub.Key{App: "live", Name: "demo"}))
+	assert.NotContains(t, r.do(request("GET", "/api/v1/streams", "")).Body.String(), "hidden")
+	s := get[Streams](r, "/api/v1/streams").Streams[0]
+	require.NotNil(t, s.Standby)
+	standby := map[uint64]bool{}
+	for _, s := range get[Sessions](r, "/api/v1/sessions").Sessions {
+		standby[s.ID] = s.Standby
+	}
+	assert.True(t, standby[s.Standby.Session])
+	assert.Len(t, standby, 2)
+	assert.Equal(t, "192.0.2.7:5000", s.Publisher)
+	assert.Equal(t, Standby{
+		Session: s.Standby.Session, Protocol: "rtmp", Publisher: "192.0.2.8:6000", Since: s.Standby.Since, Backup: true,
+		SilenceMS: s.Standby.SilenceMS, Bitrate: s.Standby.Bitrate, Switching: true,
+	}, *s.Standby)
+	assert.WithinDuration(t, time.Now(), time.Time(s.Standby.Since), time.Minute)
+}
+
 // Who asks to publish may have typed a secret.
 func TestSessionsOfThoseWhoAskAreDisguised(t *testing.T) {
 	asked := make(chan struct{})

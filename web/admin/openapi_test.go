@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -105,7 +106,11 @@ func statusText(status string) string {
 
 // ordinary asks for everything as it is meant.
 func (c *checker) ordinary() {
-	c.publish("live/demo", from("192.0.2.7:1000"))
+	shown := from("192.0.2.7:1000")
+	shown.Query = url.Values{"key": {"x"}}
+	c.publish("live/demo", shown)
+	shown.Query = url.Values{"key": {"x"}, "backup": {"1"}}
+	c.publish("live/demo", shown)
 	c.watch("live/demo", from("192.0.2.8:1000"))
 	c.watch("live/later", hub.Client{Protocol: "demo"})
 	for range 3 {

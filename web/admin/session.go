@@ -30,6 +30,7 @@ type Session struct {
 	Dropped uint64   `json:"dropped"` // packets that it was too slow for
 	LagMS   int64    `json:"lag_ms"`  // behind the newest packet; estimated where that is more than the stream's log holds
 	Paused  bool     `json:"paused"`
+	Standby bool     `json:"standby,omitempty"` // a publisher that viewers do not see
 
 	Protocol  string `json:"protocol"`
 	Secure    bool   `json:"secure"`
@@ -113,7 +114,7 @@ func sessionOf(info *hub.SessionInfo) Session {
 		ID: s.ID(), Role: s.Role().String(), Stream: s.Shown(),
 		Subject: text(s.Subject()), Method: s.Method(), Client: cut(c.Agent, maxShown),
 		State: info.State.String(), Waits: info.Waits, Since: web.Time(info.Since),
-		Bytes: info.Bytes, Dropped: info.Dropped, LagMS: info.Lag.Milliseconds(), Paused: info.Paused,
+		Bytes: info.Bytes, Dropped: info.Dropped, LagMS: info.Lag.Milliseconds(), Paused: info.Paused, Standby: info.Standby,
 		Protocol: c.Protocol, Secure: c.Secure,
 	}
 	if c.Address.IsValid() {

@@ -40,6 +40,8 @@ type Stream struct {
 	Since     *web.Time `json:"since"`     // when it began; null without one
 	Bitrate   int64     `json:"bitrate"`   // bits per second
 
+	Standby *Standby `json:"standby,omitempty"` // who stands by for the publisher
+
 	// Of the present publisher, where publishers are measured.
 	FrameRate   number       `json:"frame_rate"`            // pictures per second of the last seconds; 0 without any
 	KeyInterval *int64       `json:"key_frame_interval_ms"` // between the last two key frames; null while there were not two
@@ -60,6 +62,19 @@ type Stream struct {
 	Jumps   uint64            `json:"jumps"`        // how often the publisher's clock jumped
 	Filled  uint64            `json:"filled"`       // frames of silence put in
 	Skipped map[string]uint64 `json:"skipped_tags"` // tags that were not taken, by reason; never null
+}
+
+// Standby is a publisher that viewers do not see: the stream goes on with it when the one that they
+// see ends or is silent, or when an operator wants it to.
+type Standby struct {
+	Session   uint64   `json:"session"` // its id
+	Protocol  string   `json:"protocol"`
+	Publisher string   `json:"publisher"` // its address and port
+	Since     web.Time `json:"since"`     // when it began
+	Backup    bool     `json:"backup"`    // of the two it is the one with backup=1 in its address
+	SilenceMS int64    `json:"silence_ms"`
+	Bitrate   int64    `json:"bitrate"`   // bits per second
+	Switching bool     `json:"switching"` // an operator wants it to be seen: at its next key frame it is
 }
 
 // streams answers GET /api/v1/streams.
@@ -160,6 +175,12 @@ func streamOf(info hub.StreamInfo, public web.Stream) Stream {
 	}
 	if !info.Since.IsZero() {
 		said.Since = new(web.Time(info.Since))
+	}
+	if s := info.Standby; s != nil {
+		said.Standby = &Standby{
+			Session: s.Session.ID(), Protocol: s.Protocol, Publisher: s.Address, Since: web.Time(s.Since), Backup: s.Backup,
+			SilenceMS: s.Silence.Milliseconds(), Bitrate: s.Bitrate, Switching: s.Asked,
+		}
 	}
 	if said.Skipped == nil {
 		said.Skipped = map[string]uint64{}

@@ -57,6 +57,10 @@ func TestEventsOfTheHub(t *testing.T) {
 			{hub.Event{Kind: hub.EventUnpublished, Session: pub, Reason: hub.ReasonIdle}, []string{
 				`"type":"unpublish","time":"T","server":"here","stream":"live/a",` + mine + `,"reason":"idle","duration":0,"bytes":0,"dropped":0`,
 			}},
+			{hub.Event{Kind: hub.EventPublished, Session: pub, Standby: true}, []string{
+				`"type":"publish","time":"T","server":"here","stream":"live/a",` + mine + `,"standby":true`,
+			}},
+			{hub.Event{Kind: hub.EventSwitched, Session: pub}, []string{`"type":"switched","time":"T","server":"here","stream":"live/a",` + mine}},
 			{hub.Event{Kind: hub.EventWanted, Session: view}, []string{`"type":"wanted","time":"T","server":"here","stream":"live/a",` + theirs}},
 			{hub.Event{Kind: hub.EventUnwanted, Key: view.Key()}, []string{`"type":"unwanted","time":"T","server":"here","stream":"live/a"`}},
 			{hub.Event{Kind: hub.EventRefused, Session: view, Reason: hub.ReasonNotFound}, nil},

@@ -39,6 +39,8 @@ func TestIdentity(t *testing.T) {
 		}
 		assert.NotEqual(t, plain.Identity, grant(yes, "+live/b", "k=1").Identity)
 		assert.Empty(t, grant(yes, "+live/a", "").Identity, "no query proves nothing")
+		assert.Equal(t, plain.Identity, grant(yes, "+live/a", "k=1&backup=1").Identity, "a backup is who the main one is")
+		assert.Empty(t, grant(yes, "+live/a", "backup=1").Identity, "anybody may say so")
 		assert.Empty(t, grant(yes, "live/a", "k=1").Identity, "a viewer")
 
 		// A name that the server takes for another is a secret.
