@@ -186,7 +186,7 @@ func (c *Client) dial(ctx context.Context, t target) (net.Conn, error) {
 	if config.ServerName == "" {
 		config.ServerName, _, _ = net.SplitHostPort(t.address)
 	}
-	tc := tls.Client(nc, config)
+	tc := tls.Client(&gate{Conn: nc}, config)
 	if err := tc.HandshakeContext(ctx); err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("rtmp: TLS handshake: %w", err)

@@ -1,6 +1,9 @@
 package rtmp
 
-import "time"
+import (
+	"net"
+	"time"
+)
 
 // silence is how long a player waits: for bytes until its first tag has come, for bytes
 // afterwards, and for tags; 0 is forever.
@@ -70,3 +73,20 @@ func (cc *clientConn) awaitMore() error {
 	}
 	return nil
 }
+
+// gate is the connection below a client's TLS, which can be made not to wait.
+type gate struct {
+	net.Conn
+	try *unbuffered // what reads, if it must not wait
+}
+
+// Read reads what there is, and waits for it at first.
+func (g *gate) Read(p []byte) (int, error) {
+	if g.try != nil {
+		return g.try.TryRead(p)
+	}
+	return g.Conn.Read(p)
+}
+
+// NetConn returns the connection below.
+func (g *gate) NetConn() net.Conn { return g.Conn }

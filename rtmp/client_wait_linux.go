@@ -1,6 +1,7 @@
 package rtmp
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"os"
@@ -13,11 +14,22 @@ import (
 // unbuffered is the Polled of a player's own connection: it reads what there is, and its goroutine
 // waits for more by await, when the chunk reader has given its buffers back. So a thousand
 // players that wait hold no memory for what is to come.
-type unbuffered struct{ raw syscall.RawConn }
+type unbuffered struct {
+	raw syscall.RawConn
+	tls *tls.Conn // over a gate that does not wait; nil in the clear
+}
 
-// newUnbuffered returns one for a connection that is the system's own, nil for others: what TLS
-// has decrypted already, the system does not know of.
+// newUnbuffered returns one for a connection that is the system's own, or TLS over a gate to one; nil
+// for others.
 func newUnbuffered(nc net.Conn) *unbuffered {
+	tc, encrypted := nc.(*tls.Conn)
+	var g *gate
+	if encrypted {
+		if g, _ = tc.NetConn().(*gate); g == nil {
+			return nil
+		}
+		nc = g.Conn
+	}
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
 		return nil
@@ -26,11 +38,18 @@ func newUnbuffered(nc net.Conn) *unbuffered {
 	if err != nil {
 		return nil
 	}
-	return &unbuffered{raw}
+	u := &unbuffered{raw: raw}
+	if encrypted {
+		g.try, u = u, &unbuffered{raw, tc}
+	}
+	return u
 }
 
 // TryRead implements Polled.
 func (u *unbuffered) TryRead(p []byte) (int, error) {
+	if u.tls != nil {
+		return u.tls.Read(p)
+	}
 	var n int
 	var err error
 	if closed := u.raw.Read(func(fd uintptr) bool {
@@ -44,7 +63,7 @@ func (u *unbuffered) TryRead(p []byte) (int, error) {
 	}
 	switch {
 	case err == syscall.EAGAIN:
-		return 0, os.ErrDeadlineExceeded
+		return 0, os.ErrDeadlineExceeded // temporary too, so that TLS goes on
 	case err != nil:
 		return 0, os.NewSyscallError("read", err)
 	case n == 0 && len(p) > 0:

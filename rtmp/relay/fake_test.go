@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"crypto/tls"
 	"net"
 	"sync"
 	"testing"
@@ -9,16 +10,15 @@ import (
 
 	"sluice/flv"
 	"sluice/flv/amf"
+	"sluice/hub/tlsconn/tlstest"
 	"sluice/rtmp/internal/chunk"
 	"sluice/rtmp/internal/handshake"
 )
 
 // fake is a server of another kind, which does as a script says with each of its connections.
 type fake struct {
-	address string
-	script  func(c *fakeConn)
-	listens net.Listener
-	ran     sync.WaitGroup
+	scheme, address string
+	ran             sync.WaitGroup
 }
 
 // fakeConn is a connection to a fake, shaken hands on. Its methods return false, or nothing, when it has ended.
@@ -35,7 +35,21 @@ func newFake(t testing.TB, raw bool, script func(c *fakeConn)) *fake {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	f := &fake{address: l.Addr().String(), script: script, listens: l}
+	return serveFake(t, l, raw, script)
+}
+
+// newFakeTLS is newFake over TLS.
+func newFakeTLS(t testing.TB, script func(c *fakeConn)) *fake {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	f := serveFake(t, tls.NewListener(l, tlstest.Server()), false, script)
+	f.scheme = "rtmps"
+	return f
+}
+
+func serveFake(t testing.TB, l net.Listener, raw bool, script func(c *fakeConn)) *fake {
+	f := &fake{scheme: "rtmp", address: l.Addr().String()}
 	f.ran.Go(func() {
 		for n := 1; ; n++ {
 			nc, err := l.Accept()
@@ -70,7 +84,7 @@ func newFake(t testing.TB, raw bool, script func(c *fakeConn)) *fake {
 	return f
 }
 
-func (f *fake) url(name string) string { return "rtmp://" + f.address + "/live/" + name }
+func (f *fake) url(name string) string { return f.scheme + "://" + f.address + "/live/" + name }
 
 // next returns the next command with this name: its transaction, and what follows that.
 func (c *fakeConn) next(name string) (txn float64, args []any, ok bool) {
