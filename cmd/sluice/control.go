@@ -96,6 +96,9 @@ func (s *service) newAPI(cfg *config, guard *admin.Guard, log *slog.Logger) http
 	if s.notifier != nil {
 		config.Events, config.WaitEvents = s.notifier.Ring().Since, s.notifier.Ring().Wait
 	}
+	if s.relays != nil {
+		config.Relays = operatedRelays{s.relays}
+	}
 	if s.monitor != nil {
 		config.Monitor = s.monitor
 	}
@@ -190,6 +193,7 @@ func (s *service) reload(environ []string) {
 		return
 	}
 	s.permission.secrets.load(&cfg)
+	s.relays.load(&cfg)
 	s.log.Info("the secrets were read again")
 }
 

@@ -9,6 +9,7 @@ import (
 	"sluice/cmd/sluice/event"
 	"sluice/cmd/sluice/hook"
 	"sluice/cmd/sluice/proxied"
+	"sluice/hub/relay/dialer"
 )
 
 // reservedFiles are the open files that are not viewers': publishers, connections
@@ -54,7 +55,7 @@ func (c *config) filesBesides(limit uint64) uint64 {
 		files int
 	}{
 		{c.AuthURL != "", hook.Files}, {c.JWTJWKSURL != "", keysFiles}, {c.EventURL != "", event.WebhookFiles},
-		{c.EventExec != "", event.ExecFiles}, {c.measures(), maxAdminConnections}, {len(c.TLSDomains) > 0, certificate.OpenFiles},
+		{c.EventExec != "", event.ExecFiles}, {c.relayed(), dialer.DefaultMax + len(c.rules())}, {c.measures(), maxAdminConnections}, {len(c.TLSDomains) > 0, certificate.OpenFiles},
 	} {
 		if part.there {
 			n += part.files

@@ -164,6 +164,9 @@ func (s *service) newMetrics(cfg *config, guard *admin.Guard, log *slog.Logger) 
 	if s.recorder != nil {
 		config.Recordings = s.recorder.Totals
 	}
+	if s.relays != nil {
+		config.Relays = s.relays.figures
+	}
 	return metrics.New(config)
 }
 

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"sluice/hub/relay"
 )
 
 // Exit codes, as helpText explains them.
@@ -96,6 +98,9 @@ func (c *config) open(log *slog.Logger) (err error) {
 	}
 	if c.permission, err = openPermission(c, log); err != nil {
 		return err
+	}
+	if err = relay.CheckState(c.relayState()); err != nil {
+		return fmt.Errorf("%sSTATE_DIR: %w", envPrefix, err)
 	}
 	if c.certificates, err = openCertificates(c, log); err != nil {
 		return err

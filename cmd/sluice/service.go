@@ -43,6 +43,7 @@ type service struct {
 	demo      bool
 	drain     drain
 	recordings
+	relays *relays // nil if there is nothing to relay
 
 	permission     *permission         // nil permits everything
 	certificates   *certificate.Source // nil for none
@@ -83,6 +84,7 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 	for _, open := range l.of(kindRTMP, kindRTMPS, kindHTTP, kindHTTPS) {
 		s.listeners = append(s.listeners, s.admit(open, l, &cfg, log))
 	}
+	s.relays = newRelays(&cfg)
 	s.hub = s.newHub(&cfg, log)
 	notifier, err := openNotifier(s, &cfg, log)
 	if err != nil {
@@ -99,6 +101,9 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 	s.rtmp = s.newRTMP(&cfg, log)
 	s.http = s.newHTTP(&cfg, l, log)
 	s.openOperators(&cfg, l, log)
+	if err := s.relays.open(&cfg, s, log); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -113,6 +118,9 @@ func (s *service) newHub(cfg *config, log *slog.Logger) *hub.Hub {
 		if p.disguises {
 			policy.Disguise = p.mark.Disguise
 		}
+	}
+	if s.relays != nil {
+		policy.Locate = s.relays.locate
 	}
 	return hub.New(hub.Config{
 		PublisherGrace: orNever(cfg.PublisherGrace),
@@ -131,6 +139,8 @@ func (s *service) newHub(cfg *config, log *slog.Logger) *hub.Hub {
 		ExpireSessions:   cfg.ExpireSessions,
 		MaxPerIdentity:   cfg.MaxPerIdentity,
 		AuthorizeTimeout: cfg.authorizeTimeout,
+		Node:             newNodeID(),
+		Locate:           policy.Locate,
 		Observe:          s.observer(cfg),
 		Logger:           log,
 	})
@@ -174,7 +184,7 @@ func (s *service) count(kind string, l *admission.Listener) {
 // observer returns who is told what happens in the hub, nil for nobody.
 func (s *service) observer(cfg *config) func(hub.Event) {
 	asks := cfg.permission != nil && cfg.permission.question != nil
-	if cfg.archive == nil && !cfg.tells() && !asks && !cfg.measures() {
+	if cfg.archive == nil && !cfg.tells() && !asks && !cfg.measures() && s.relays == nil {
 		return cfg.observe
 	}
 	return func(e hub.Event) {
@@ -188,6 +198,7 @@ func (s *service) observer(cfg *config) func(hub.Event) {
 			s.notifier.Observe(e)
 		}
 		s.permission.observe(e)
+		s.relays.observe(e)
 		if cfg.observe != nil {
 			cfg.observe(e)
 		}
@@ -273,13 +284,14 @@ func withGrace(ctx context.Context) (context.Context, context.CancelFunc) {
 // errStuck is a mistake of ours: a goroutine outlived its connection.
 var errStuck = errors.New("a part of the server did not end")
 
-// Shutdown ends everything; see server. The hub ends publishers and viewers, and
+// Shutdown ends everything; see server. Targets of pushes are told first, the hub ends publishers and viewers, and
 // the servers wait for their connections; then the pool cuts what is left, and all of it is told.
 // As long as there is somebody to end, /readyz is answered, and on the operators' address until all
 // is written and told.
 func (s *service) Shutdown(ctx context.Context) error {
 	s.stop()
 	s.endDrain()
+	s.relays.endPushes(ctx)
 	var errs [4]error
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -305,6 +317,7 @@ func (s *service) Shutdown(ctx context.Context) error {
 		defer close(ended)
 		<-cut
 		s.running.Wait()
+		s.relays.close()
 		s.intake.Close()
 		s.admission.Close()
 	}()

@@ -20,6 +20,13 @@ type keptRule struct {
 	URLs []string `json:"urls"`
 }
 
+// CheckState says what is wrong with a state file, before anything runs: New would return the same
+// error.
+func CheckState(path string) error {
+	_, err := readState(path)
+	return err
+}
+
 // readState reads the rules of a state file; one that is not there has none.
 func readState(path string) ([]*rule, error) {
 	if path == "" {
