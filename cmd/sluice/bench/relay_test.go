@@ -239,7 +239,6 @@ func TestRelayPulls(t *testing.T) {
 }
 
 func TestRelayTargets(t *testing.T) {
-	t.Skip("nothing is pushed yet")
 	_, r := relayed(t, "-relay", "targets", "-rounds", "1", "-duration", "2s")
 	require.Len(t, r.Compared.Rounds, 1)
 	for _, side := range []comparedSide{r.Compared.Rounds[0].Without, r.Compared.Rounds[0].With} {

@@ -74,19 +74,25 @@ func newGateway(cfg hub.Config, dir string) (g *gatewayAt, stop func() error, er
 		}
 		cfg.Observe = func(e hub.Event) { recorder.Observe(e) }
 	}
-	var relaying *relay.Relay
+	var relaying *relay.Relay // when ready is closed: it pulls before it is there
+	ready := make(chan struct{})
 	observe := cfg.Observe
 	cfg.Observe = func(e hub.Event) {
 		if observe != nil {
 			observe(e)
 		}
+		<-ready
 		relaying.Observe(e)
 	}
-	cfg.Locate = func(key hub.Key) time.Duration { return relaying.Locate(key) }
+	cfg.Locate = func(key hub.Key) time.Duration {
+		<-ready
+		return relaying.Locate(key)
+	}
 	h := hub.New(cfg)
 	if relaying, err = relays(h); err != nil {
 		return nil, nil, err
 	}
+	close(ready)
 	pool := fanout.New(fanout.Config{})
 	viewers := &httpflv.Handler{Hub: h, Pool: pool}
 	mux := http.NewServeMux()
