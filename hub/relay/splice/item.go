@@ -10,7 +10,7 @@ import (
 // item is a tag of a connection, understood.
 type item struct {
 	tag   flv.Tag
-	sum   uint64 // of a frame and of script data
+	sum   uint64 // a hash of its type and body
 	came  uint32 // ms since the run's first tag
 	kind  itemKind
 	track uint8 // of a frame: its place in Run.tracks
@@ -42,7 +42,7 @@ var seed = maphash.MakeSeed()
 
 // understand says what a tag is. It registers its track.
 func (r *Run) understand(t flv.Tag, came uint32) item {
-	it := item{tag: t, came: came}
+	it := item{tag: t, came: came, sum: maphash.Bytes(seed, t.Data) ^ uint64(t.Type)*0x9e3779b97f4a7c15}
 	switch t.Type {
 	case flv.TypeAudio, flv.TypeVideo:
 	case flv.TypeScript, flv.TypeScriptAMF3:
@@ -50,7 +50,7 @@ func (r *Run) understand(t flv.Tag, came uint32) item {
 			it.kind, it.slot = header, slot{typ: flv.TypeScript}
 			return it
 		}
-		it.kind, it.sum = script, sumOf(t)
+		it.kind = script
 		return it
 	default:
 		return it
@@ -66,7 +66,7 @@ func (r *Run) understand(t flv.Tag, came uint32) item {
 		if !ok {
 			return it
 		}
-		it.kind, it.track, it.sum = frame, track, sumOf(t)
+		it.kind, it.track = frame, track
 		it.key = p.Frame == flv.FrameKey && t.Type == flv.TypeVideo
 		it.main = p.Key
 	case flv.KindConfig, flv.KindConfigTS, flv.KindMetadata, flv.KindMultichannel:
@@ -90,10 +90,6 @@ func (r *Run) trackOf(id trackID) (uint8, bool) {
 }
 
 func (r *Run) isVideo(track uint8) bool { return r.tracks[track].typ() == flv.TypeVideo }
-
-func sumOf(t flv.Tag) uint64 {
-	return maphash.Bytes(seed, t.Data) ^ uint64(t.Type)*0x9e3779b97f4a7c15
-}
 
 // The beginnings of metadata: AMF0 strings.
 var (

@@ -54,8 +54,8 @@ func (r *Run) join(it *item, more, changed bool, out Out) error {
 			return nil
 		}
 		if old := r.headers.find(it.slot); old != nil && old.codec != it.codec {
-			j.usable = len(j.held)
-			return r.lose(out) // another encoder
+			r.lose() // another encoder
+			return nil
 		}
 	}
 	j.hold(it)

@@ -58,18 +58,12 @@ func (r *Run) catchUp(it *item, out Out) error {
 			return nil
 		}
 		return r.passNow(it, out)
-	case script:
+	case script, opaque:
 		if r.knows(it) {
 			r.counts.Known++
 			return nil
 		}
 		return r.passNow(it, out)
-	case opaque:
-		if !r.passedBy(it.tag.Type) {
-			r.counts.Known++
-			return nil
-		}
-		return r.pass(it, out)
 	}
 	switch r.place.feed(r, it) {
 	case known:
@@ -79,9 +73,7 @@ func (r *Run) catchUp(it *item, out Out) error {
 		r.counts.Undecodable++
 		return nil
 	case contradiction:
-		if err := r.lose(out); err != nil {
-			return err
-		}
+		r.lose()
 		return r.await(it, out)
 	}
 	if !r.fixed {
@@ -111,7 +103,7 @@ func (r *Run) passNow(it *item, out Out) error {
 	return r.pass(it, out)
 }
 
-// knows reports whether script data went on, or is older than all marks.
+// knows reports whether what is no frame went on, or is older than all marks.
 func (r *Run) knows(it *item) bool {
 	at := it.tag.Timestamp + r.offset
 	for i := r.marks.first; i < r.end; i++ {
@@ -125,21 +117,6 @@ func (r *Run) knows(it *item) bool {
 func near(a, b uint32) bool {
 	off := diff(a, b)
 	return off >= -jitter && off <= jitter
-}
-
-// passedBy reports whether the connection is behind what is known of a type of tags, if anything is.
-func (r *Run) passedBy(typ flv.Type) bool {
-	has := false
-	for track, id := range r.tracks {
-		if id.typ() != typ {
-			continue
-		}
-		if r.place.tracks[track].state == passed {
-			return true
-		}
-		has = true
-	}
-	return !has && r.fresh
 }
 
 // missing reports whether a track that the run had to the end has not come.
@@ -156,22 +133,11 @@ func (r *Run) missing() bool {
 	return false
 }
 
-// lose gives up a connection's place, and goes on with the newest key frame that is held, or waits
-// for one.
-func (r *Run) lose(out Out) error {
+// lose gives up a connection's place: a key frame is waited for.
+func (r *Run) lose() {
 	r.outcome, r.place, r.fixed = Joining, nil, false
-	usable := r.usable
-	held := r.drop()
+	r.drop()
 	r.lost = true
-	for i := len(held) - 1; i >= usable; i-- {
-		if it := &held[i]; it.kind == frame && (it.main || !r.needsKey(it)) {
-			for i > usable && held[i-1].main && held[i-1].tag.Timestamp == it.tag.Timestamp {
-				i-- // a picture of several packets
-			}
-			return r.cutAt(held[i:], out)
-		}
-	}
-	return nil
 }
 
 // await takes a tag of a connection that has no place, and goes on with it at a key frame.

@@ -171,7 +171,7 @@ func (r *Run) pass(it *item, out Out) error {
 	switch it.kind {
 	case frame:
 		r.remember(it, t.Timestamp)
-	case script:
+	case script, opaque:
 		// Its track is none of those that are compared.
 		r.marks.push(mark{sum: it.sum, ts: t.Timestamp, track: maxTracks}, r.cfg.MaxMarks)
 	case header:
