@@ -113,21 +113,21 @@ func maskWord(text, secret string) string {
 		return text
 	}
 	var b strings.Builder
-	for {
-		i := strings.Index(text, secret)
+	for from := 0; ; {
+		i := strings.Index(text[from:], secret)
 		if i < 0 {
-			return b.String() + text
+			return b.String() + text[from:]
 		}
-		end := i + len(secret)
-		inWord := i > 0 && isWord(text[i-1]) && isWord(secret[0]) ||
+		begin, end := from+i, from+i+len(secret)
+		inWord := begin > 0 && isWord(text[begin-1]) && isWord(secret[0]) ||
 			end < len(text) && isWord(text[end]) && isWord(secret[len(secret)-1])
 		if inWord && len(secret) < minLongSecret {
-			b.WriteString(text[:i+1])
-			text = text[i+1:]
+			b.WriteString(text[from : begin+1])
+			from = begin + 1
 			continue
 		}
-		b.WriteString(text[:i] + "***")
-		text = text[end:]
+		b.WriteString(text[from:begin] + "***")
+		from = end
 	}
 }
 

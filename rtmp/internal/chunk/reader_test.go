@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net"
 	"testing"
 	"testing/iotest"
 
@@ -292,4 +293,26 @@ func TestPayloadIsValidUntilTheNextRead(t *testing.T) {
 	m, err = r.Read()
 	require.NoError(t, err)
 	require.Equal(t, []byte{0xB0, 0xB1}, m.Payload)
+}
+
+// Buffered counts what has been read and is not yet a message, of a message in parts too.
+func TestBuffered(t *testing.T) {
+	whole := AppendMessage(nil, DefaultSize, Message{Type: typeAudio, ChunkStream: 5, Payload: make([]byte, 300)})
+	near, far := net.Pipe()
+	defer near.Close()
+	go func() {
+		far.Write(append(whole, whole[:200]...))
+		far.Write(whole[200:])
+		far.Close()
+	}()
+	r := NewReader(near, Limits{})
+	require.Zero(t, r.Buffered())
+	for _, left := range []int{200, 0} {
+		_, err := r.Read()
+		require.NoError(t, err)
+		require.Equal(t, left, r.Buffered())
+		require.False(t, r.Filled())
+	}
+	_, err := r.Read()
+	require.Equal(t, io.EOF, err)
 }

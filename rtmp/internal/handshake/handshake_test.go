@@ -297,3 +297,26 @@ func BenchmarkServer(b *testing.B) {
 		}
 	}
 }
+
+// All at once is a handshake to the server, with what follows it untouched.
+func TestClientAtOnce(t *testing.T) {
+	near, far := net.Pipe()
+	defer near.Close()
+	sent := make(chan error, 1)
+	go func() { sent <- ClientAtOnce(buffered{near}, []byte("follows")) }()
+	_, err := Server(far)
+	require.NoError(t, err)
+	rest := make([]byte, 7)
+	_, err = io.ReadFull(far, rest)
+	require.NoError(t, err)
+	require.Equal(t, "follows", string(rest))
+	require.NoError(t, <-sent)
+}
+
+// buffered is a connection whose writes do not wait, as those of the system.
+type buffered struct{ net.Conn }
+
+func (b buffered) Write(p []byte) (int, error) {
+	go b.Conn.Write(p)
+	return len(p), nil
+}
