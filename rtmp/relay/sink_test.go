@@ -114,13 +114,13 @@ func TestSinkTakes(t *testing.T) {
 }
 
 // A target that takes nothing: what is not acknowledged stays, a write that waits for too long
-// ends, and so does one under way when the connection is aborted.
+// ends, and so does one under way when the connection is aborted, over TLS too.
 func TestSinkOfADeafTarget(t *testing.T) {
-	f := newFake(t, false, func(c *fakeConn) {
+	deaf := func(c *fakeConn) {
 		if _, ok := c.begin("publish"); ok {
 			<-c.over
 		}
-	})
+	}
 	fill := func(s relay.Sink) error {
 		for {
 			if err := s.WriteTags([]flv.Tag{{Type: flv.TypeVideo, Data: make([]byte, 1<<20)}}); err != nil {
@@ -128,24 +128,26 @@ func TestSinkOfADeafTarget(t *testing.T) {
 			}
 		}
 	}
-	o := opener()
-	o.WriteTimeout = 50 * time.Millisecond
-	s := send(t, o, relay.Sending{URL: push(t, f.url("k"))})
-	failed(t, fill(s), relay.CauseConnection, "took nothing for too long")
-	<-s.Ended()
+	for _, f := range []*fake{newFake(t, false, deaf), newFakeTLS(t, deaf)} {
+		o := opener()
+		o.WriteTimeout = 300 * time.Millisecond
+		s := send(t, o, relay.Sending{URL: push(t, f.url("k"))})
+		failed(t, fill(s), relay.CauseConnection, "took nothing for too long")
+		<-s.Ended()
 
-	s = send(t, opener(), relay.Sending{URL: push(t, f.url("k"))})
-	written := make(chan error, 1)
-	go func() { written <- fill(s) }()
-	require.Eventually(t, func() bool {
-		n, ok := s.Unacknowledged()
-		return !ok || n > 0
-	}, 10*time.Second, time.Millisecond)
-	s.Abort()
-	failed(t, <-written, relay.CauseConnection, "closed")
-	<-s.Ended()
-	assert.Error(t, s.Err())
-	s.Abort() // nothing
+		s = send(t, opener(), relay.Sending{URL: push(t, f.url("k"))})
+		written := make(chan error, 1)
+		go func() { written <- fill(s) }()
+		require.Eventually(t, func() bool {
+			n, ok := s.Unacknowledged()
+			return !ok || n > 0
+		}, 10*time.Second, time.Millisecond)
+		s.Abort()
+		failed(t, <-written, relay.CauseConnection, "closed")
+		<-s.Ended()
+		assert.Error(t, s.Err())
+		s.Abort() // nothing
+	}
 }
 
 // Close says that the stream is over, Abort says nothing.
