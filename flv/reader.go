@@ -38,6 +38,7 @@ type Reader struct {
 	started bool
 	err     error // sticky
 
+	head  [tagHeaderSize]byte // of the tag that is read; and then its PreviousTagSize
 	reuse bool
 	lent  *[]byte // the body of the last tag, of bodies; nil if there is none
 }
@@ -124,8 +125,8 @@ func (r *Reader) next() (Tag, error) {
 		bodies.Put(r.lent)
 		r.lent = nil
 	}
-	var b [tagHeaderSize]byte
-	if _, err := io.ReadFull(r.r, b[:]); err != nil {
+	b := r.head[:]
+	if _, err := io.ReadFull(r.r, b); err != nil {
 		return Tag{}, err
 	}
 	t := Tag{
@@ -137,14 +138,14 @@ func (r *Reader) next() (Tag, error) {
 	if t.Data, err = r.readBody(size); err != nil {
 		return Tag{}, unexpected(err)
 	}
-	var back [4]byte
-	if _, err := io.ReadFull(r.r, back[:]); err != nil {
+	back := r.head[:4]
+	if _, err := io.ReadFull(r.r, back); err != nil {
 		return Tag{}, unexpected(err)
 	}
 	switch t.Type {
 	case TypeAudio, TypeVideo, TypeScript, TypeScriptAMF3:
 	default:
-		if got := binary.BigEndian.Uint32(back[:]); got != uint32(tagHeaderSize+size) {
+		if got := binary.BigEndian.Uint32(back); got != uint32(tagHeaderSize+size) {
 			return Tag{}, fmt.Errorf("%w: %v, and %d where its size %d should stand", ErrFormat, t.Type, got, tagHeaderSize+size)
 		}
 	}
