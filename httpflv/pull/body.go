@@ -2,11 +2,10 @@ package pull
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"errors"
 	"io"
-	"strconv"
-	"strings"
 )
 
 // errChunks is the error of a body whose chunks make no sense.
@@ -43,7 +42,7 @@ func (c *chunks) Read(p []byte) (int, error) {
 // next reads the line's end behind a chunk, and the line before the next.
 func (c *chunks) next() error {
 	if c.ending {
-		if line, err := c.line(); err != nil || line != "" {
+		if line, err := c.line(); err != nil || len(line) > 0 {
 			return cmp.Or(err, errChunks)
 		}
 		c.ending = false
@@ -52,30 +51,49 @@ func (c *chunks) next() error {
 	if err != nil {
 		return err
 	}
-	size, _, _ := strings.Cut(line, ";")
-	n, err := strconv.ParseUint(strings.TrimSpace(size), 16, 63)
-	switch {
+	size, _, _ := bytes.Cut(line, []byte{';'})
+	switch c.left, err = parseSize(bytes.TrimSpace(size)); {
 	case err != nil:
-		return errChunks
-	case n == 0: // trailers and the connection's end are of no interest
+		return err
+	case c.left == 0: // trailers and the connection's end are of no interest
 		return io.EOF
 	}
-	c.left = int64(n)
 	return nil
 }
 
-// line reads a line of less than the buffer's size.
-func (c *chunks) line() (string, error) {
+// parseSize reads the size of a chunk.
+func parseSize(digits []byte) (size int64, _ error) {
+	if len(digits) == 0 || len(digits) > 16 {
+		return 0, errChunks
+	}
+	for _, d := range digits {
+		switch {
+		case size >= 1<<59:
+			return 0, errChunks
+		case '0' <= d && d <= '9':
+			d -= '0'
+		case 'a' <= d|0x20 && d|0x20 <= 'f':
+			d = d | 0x20 - 'a' + 10
+		default:
+			return 0, errChunks
+		}
+		size = size<<4 | int64(d)
+	}
+	return size, nil
+}
+
+// line reads a line of less than the buffer's size. It is valid until the next read.
+func (c *chunks) line() ([]byte, error) {
 	b, err := c.in.ReadSlice('\n')
 	switch {
 	case err == io.EOF:
-		return "", io.ErrUnexpectedEOF
+		return nil, io.ErrUnexpectedEOF
 	case err == bufio.ErrBufferFull:
-		return "", errChunks
+		return nil, errChunks
 	case err != nil:
-		return "", err
+		return nil, err
 	}
-	return strings.TrimSuffix(string(b[:len(b)-1]), "\r"), nil
+	return bytes.TrimSuffix(b[:len(b)-1], []byte{'\r'}), nil
 }
 
 // between returns how many buffered bytes are at most the end of a chunk.
