@@ -60,10 +60,9 @@ type pushInfo struct {
 // The goroutine that calls run owns it. The other methods may be called by any goroutine at any time,
 // return at once and call nothing of the hub.
 type push struct {
-	cfg    pushConfig
-	news   chan struct{} // capacity 1: published or unpublished was called
-	wished atomic.Bool   // somebody publishes, as far as it was told
-	retry  pushRetry     // run's
+	cfg   pushConfig
+	news  chan struct{} // capacity 1: published or unpublished was called
+	retry pushRetry     // run's
 
 	// What info gathers.
 	seen           atomic.Pointer[pushInfo] // without the figures
@@ -87,22 +86,18 @@ func newPush(cfg pushConfig) *push {
 // the connection, properly if the target lets it within some seconds, and returns. The stream need
 // not be published yet. One goroutine at a time calls it; it may be called again.
 //
-// A publisher may come just as it returns: who calls it asks wanted then, in the same order with
-// published as it lets go of the push.
+// A publisher may come just as it returns: who calls it looks whether there is one as it lets go of
+// the push.
 func (p *push) run(ctx context.Context) { newPushRun(ctx, p).loop() }
 
 // published tells that somebody began to publish the stream (hub.EventPublished).
-func (p *push) published() { p.tell(true) }
+func (p *push) published() { p.tell() }
 
 // unpublished tells that its publisher ended (hub.EventUnpublished); the stream may go on.
-func (p *push) unpublished() { p.tell(false) }
-
-// wanted reports whether somebody publishes the stream, as far as the push was told.
-func (p *push) wanted() bool { return p.wished.Load() }
+func (p *push) unpublished() { p.tell() }
 
 // tell has run look at the hub. That it does by itself, too, now and then: events may be lost.
-func (p *push) tell(live bool) {
-	p.wished.Store(live)
+func (p *push) tell() {
 	select {
 	case p.news <- struct{}{}:
 	default:
