@@ -33,8 +33,11 @@ import (
 // publisher would that follows (beginLocked): first with the metadata and codec headers that it has
 // sent so far, and then with that key frame. So viewers stay whose tracks are the same.
 const (
-	// standbyAfter is how long the one that is shown must have been silent.
+	// standbyAfter is how long the one that is shown must have been silent, and standbyAlone for how
+	// long of that the other must have sent: else it may be that both were held up, by one line, and
+	// that what waited of this one comes first; or both send a picture now and then.
 	standbyAfter = time.Second
+	standbyAlone = standbyAfter / 2
 
 	// BackupParameter is the parameter of a publisher's query that makes it the backup of two.
 	BackupParameter = "backup"
@@ -47,6 +50,7 @@ type aside struct {
 	asked     bool      // an operator wants it to be shown
 	follows   bool      // it is to be shown; else it stands by
 	sends     time.Time // then: since when it has sent without being silent; zero before
+	alone     time.Time // when it first sent something while the one that is shown was silent; may be of an earlier silence
 	lastWrite time.Time // when it sent something last, or began
 	begun     time.Time // when its first frame came; zero before
 	video     time.Time // when video came last; zero before
@@ -90,6 +94,9 @@ func (s *Stream) publishLocked(p *Publisher, standsBy bool, now time.Time) {
 	case standsBy:
 		s.dismissLocked(s.standby, why)
 		s.standby, p.aside = p, &aside{lastWrite: now, headers: noHeaders}
+		if now.Sub(s.session.lastWrite) >= standbyAfter {
+			p.aside.alone = now.Add(-standbyAlone) // nothing of it was held up
+		}
 		s.beginSessionLocked(Event{Kind: EventPublished, Session: p.session, Standby: true})
 		return
 	case s.pub != nil && !s.pub.same(p):
@@ -123,7 +130,11 @@ func (s *Stream) stepUpLocked(p *Publisher, c *content, now time.Time) bool {
 
 // mayShowLocked reports whether the stream would go on with the publisher whose aside it is.
 func (s *Stream) mayShowLocked(a *aside, now time.Time) bool {
-	return s.pub.aside != nil || a.asked || now.Sub(s.session.lastWrite) >= standbyAfter
+	silence := now.Sub(s.session.lastWrite)
+	if silence >= standbyAlone && !a.alone.After(s.session.lastWrite) {
+		a.alone = now
+	}
+	return s.pub.aside != nil || a.asked || silence >= standbyAfter && now.Sub(a.alone) >= standbyAlone
 }
 
 // startsWith reports whether a stream can go on with a tag, as the first one that is shown.

@@ -105,7 +105,9 @@ func TestStandbyFollowsSilence(t *testing.T) {
 		h := newHub(t, hub.Config{Observe: w.observe})
 		main, backup, v := pair(t, h)
 		assert.Equal(t, "published, tracks, published standby, joined", w.tell())
-		time.Sleep(999 * time.Millisecond)
+		time.Sleep(500 * time.Millisecond)
+		backup.send("P:b2@500")
+		time.Sleep(499 * time.Millisecond)
 		backup.send("K:b3@1000 A:b3@1000")
 		assert.Empty(t, v.read(), "not silent for long enough")
 		time.Sleep(time.Millisecond)
@@ -113,7 +115,9 @@ func TestStandbyFollowsSilence(t *testing.T) {
 		assert.Empty(t, v.read(), "no key frame")
 		main.send("P:m2@6000 A:m2@6000")
 		assert.Equal(t, "P:m2@1000 A:m2@1000", v.read(), "it sends again")
-		time.Sleep(time.Second)
+		time.Sleep(500 * time.Millisecond)
+		backup.send("A:b4@1500")
+		time.Sleep(500 * time.Millisecond)
 		assert.Empty(t, w.tell())
 		backup.send("K:b5@3000 A:b5@3000 P:b6@3040")
 		assert.Equal(t, "K:b5@1020 A:b5@1020 P:b6@1060", v.read(), "one timeline")
@@ -143,6 +147,39 @@ func TestStandbyFollowsSilence(t *testing.T) {
 		joined := watch(t, h, hub.WatchOptions{})
 		assert.Equal(t, "meta:av@0 vc:s@0 ac:c@0 K:m6@0 A:m6@0", joined.read())
 		assert.NoError(t, h.Check())
+	})
+}
+
+// A silence of both proves nothing, though what was held up of the standby comes first; nor does that
+// of two that send a picture every two seconds.
+func TestSilenceOfBoth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWitness(t)
+		h := newHub(t, hub.Config{Observe: w.observe})
+		main, backup, v := pair(t, h)
+		time.Sleep(3 * time.Second)
+		backup.send("P:b2@1000 A:b2@1000 K:b3@2000 A:b3@2000 P:b4@3000 A:b4@3000")
+		main.send("K:m2@8000 A:m2@8000")
+		assert.Equal(t, "K:m2@3000 A:m2@3000", v.read())
+		for range 10 {
+			time.Sleep(time.Second)
+			backup.send("K:b@0")
+			time.Sleep(time.Second)
+			main.send("K:m@0")
+		}
+		assert.NotContains(t, w.tell(), "switched")
+		time.Sleep(time.Second)
+		backup.send("K:b@0")
+		time.Sleep(2 * time.Second)
+		backup.send("K:b@0")
+		assert.Equal(t, "switched", w.tell(), "of two that send now and then, too")
+
+		// One that comes when the other has been silent for long has sent alone.
+		time.Sleep(time.Minute)
+		main.Close()
+		main = publish(t, h, client{Identity: "x"})
+		main.send("meta:av vc:s ac:c K:m3@0")
+		assert.Contains(t, w.tell(), "published standby, switched")
 	})
 }
 

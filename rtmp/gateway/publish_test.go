@@ -107,6 +107,29 @@ func TestTakeOverBySameIdentity(t *testing.T) {
 	h.log.wait(t, "session ends", "role=publish", "reason=replaced", "another publisher took live/demo over")
 }
 
+// Who shows the same secret and backup=1 stands by, and players go on with it when the other leaves.
+func TestBackup(t *testing.T) {
+	h := newRig(t)
+	main := h.publish("demo?token=a")
+	main.send(start)
+	h.waitLive("demo", 6)
+	p := h.play("demo")
+	p.expect(started)
+	backup := h.publish("demo?token=a&backup=1")
+	backup.send("meta:av vc:h264 ac:aac P:5@0 A:6@10")
+	_, err := h.client.Publish(t.Context(), h.url+"demo?backup=1")
+	refusedWith(t, err, rtmp.CodePublishBadName)
+	main.send("P:4@5080")
+	p.expect("P:4@80")
+	assert.NotNil(t, h.hub.Streams()[0].Standby)
+	require.NoError(t, main.Close())
+	require.Eventually(t, func() bool { return h.hub.Streams()[0].State == "grace" }, 10*time.Second, time.Millisecond)
+	backup.send("K:7@40 A:8@50")
+	p.expect("K:7@120 A:8@130")
+	h.log.wait(t, "session begins", "role=publish", "standby=true")
+	h.log.wait(t, "stream goes on with the other publisher", "role=publish")
+}
+
 // A half-open connection does not hold a name for long.
 func TestTakeOverOfSilentPublisher(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
