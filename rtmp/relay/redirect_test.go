@@ -2,9 +2,11 @@ package relay
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -165,4 +167,60 @@ func TestSinkMoves(t *testing.T) {
 			require.NoError(t, s.WriteTags(clip(3)), "it goes on until it is closed")
 		})
 	}
+}
+
+// A Source that is asked to connect anew breaks off, and the next one begins where it was asked to
+// go, once: at another server without what the URL shows to this one.
+func TestSourceMoves(t *testing.T) {
+	there, told := listening(t, "play")
+	for _, tt := range []struct{ what, to, name string }{
+		{"elsewhere", "rtmp://" + there.address + "/live", "cam"},
+		{"to nobody", "rtmp://127.0.0.1:1/live", ""},
+		{"home", "", "cam?key=t0ken"},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			names := make(chan string, 8)
+			f := newFake(t, false, func(c *fakeConn) {
+				if name, ok := c.begin("play"); ok {
+					names <- name
+					c.status(0, "status", "NetConnection.Connect.ReconnectRequest", "soon", amf.Property{Name: "tcUrl", Value: tt.to})
+					c.tag(videoHeader)
+					c.rest()
+				}
+			})
+			o := opener()
+			opening := relay.Opening{URL: pull(t, f.url("cam?key=t0ken")), Back: time.Second}
+			_, err := open(t, o, opening).ReadTag()
+			failed(t, err, relay.CauseConnection, "connect anew: soon")
+			assert.Equal(t, "cam?key=t0ken&back=1", <-names)
+			opening.Back = 2 * time.Second
+			open(t, o, opening)
+			switch tt.name {
+			case "cam":
+				assert.Equal(t, "cam?back=2", (<-told).name)
+			default:
+				assert.Equal(t, "cam?key=t0ken&back=2", <-names)
+			}
+			open(t, o, opening)
+			assert.Equal(t, "cam?key=t0ken&back=2", <-names)
+		})
+	}
+}
+
+// Moves are bounded in number and time.
+func TestMoves(t *testing.T) {
+	var m moves
+	now := time.Now()
+	for i := range maxMoves + 5 {
+		m.put(fmt.Sprint(i), "x", now)
+	}
+	assert.Len(t, m.to, maxMoves)
+	assert.Equal(t, "x", m.take("0", now.Add(moveHolds)))
+	assert.Empty(t, m.take("0", now))
+	assert.Empty(t, m.take("1", now.Add(moveHolds+1)))
+	assert.Empty(t, m.take(fmt.Sprint(maxMoves), now))
+	m.put("a", "y", now)
+	m.put("b", "y", now)
+	m.put("c", "y", now.Add(2*moveHolds))
+	assert.Equal(t, "y", m.take("c", now.Add(2*moveHolds)))
 }

@@ -21,7 +21,7 @@ import (
 )
 
 // An Opener opens connections. The zero value works; its methods may be called from several
-// goroutines, and its fields must not be changed meanwhile.
+// goroutines, and its fields must not be changed meanwhile. It must not be copied.
 type Opener struct {
 	// Dial opens a connection. trusted says that the address is that of a configured URL; others
 	// are where a server has sent us. A net.Dialer does if nil, and nothing else is trusted then.
@@ -38,6 +38,8 @@ type Opener struct {
 	StartTimeout time.Duration
 	// WriteTimeout is how long a Sink waits until the system has taken what it writes: 10 s if 0.
 	WriteTimeout time.Duration
+
+	moves moves
 }
 
 // Defaults of Opener.
@@ -88,13 +90,22 @@ func (o *Opener) client(path []string, trusted bool) *rtmp.Client {
 	return c
 }
 
-// withQuery returns a URL with one more parameter of its query.
-func withQuery(secret, name, value string) string {
-	separator := "?"
-	if strings.Contains(secret, "?") {
-		separator = "&"
+// withBack returns a URL with the parameter back=SECONDS, or without any for 0.
+func withBack(secret string, back time.Duration) string {
+	path, query, _ := strings.Cut(secret, "?")
+	var pairs []string
+	for pair := range strings.SplitSeq(query, "&") {
+		if name, _, _ := strings.Cut(pair, "="); pair != "" && name != "back" {
+			pairs = append(pairs, pair)
+		}
 	}
-	return secret + separator + name + "=" + url.QueryEscape(value)
+	if back > 0 {
+		pairs = append(pairs, "back="+seconds(back))
+	}
+	if len(pairs) > 0 {
+		path += "?" + strings.Join(pairs, "&")
+	}
+	return path
 }
 
 // seconds writes a time as a query has it.

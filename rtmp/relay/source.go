@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"syscall"
+	"time"
 
 	"sluice/flv"
 	"sluice/hub"
@@ -18,11 +19,13 @@ type Source struct {
 	player *rtmp.Player
 	node   string
 	remote string
+	moved  func(to string) // notes where to the server has asked to go on
 }
 
 // Open plays the stream of a URL. It returns when the server has begun to play, which may wait
 // for its publisher. The error is a *relay.Failure. Up to three redirects are followed; user,
-// password and query go to no other server with them.
+// password and query go to no other server with them. Where a server has asked the Source before
+// to connect anew elsewhere, that is tried first.
 //
 // From the first byte to the first one of media it takes four round trips: handshake, connect,
 // createStream, play; and one of a server of this kind, for which Back is asked. If it is none any
@@ -31,20 +34,35 @@ func (o *Opener) Open(ctx context.Context, opening relay.Opening) (relay.Source,
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	configured := opening.URL.Secret()
-	if opening.Back > 0 {
-		configured = withQuery(configured, "back", seconds(opening.Back))
+	if to := o.moves.take(configured, time.Now()); to != "" {
+		if s, err := o.follow(ctx, opening, to); err == nil || ctx.Err() != nil {
+			return s, err
+		}
 	}
-	at, atOnce := configured, opening.Back > 0
+	return o.follow(ctx, opening, configured)
+}
+
+// follow is Open at a URL and where that redirects to.
+func (o *Opener) follow(ctx context.Context, opening relay.Opening, at string) (relay.Source, error) {
+	configured := opening.URL.Secret()
+	if opening.Back > 0 {
+		at = withBack(at, opening.Back)
+	}
 	for redirects := 0; ; redirects++ {
 		c := o.client(opening.Path, sameServer(at, configured))
-		c.AtOnce = atOnce && redirects == 0
+		c.AtOnce = opening.Back > 0 && redirects == 0
 		p, err := c.Play(ctx, at)
 		if c.AtOnce && notAtOnce(err) && ctx.Err() == nil {
 			c.AtOnce = false
 			p, err = c.Play(ctx, at)
 		}
 		if err == nil {
-			return &Source{p, nodeOf(p.Server()), remote(p.NetConn())}, nil
+			moved := func(to string) {
+				if to = redirected(at, to); to != "" {
+					o.moves.put(configured, withBack(to, 0), time.Now())
+				}
+			}
+			return &Source{p, nodeOf(p.Server()), remote(p.NetConn()), moved}, nil
 		}
 		refused, _ := errors.AsType[*rtmp.StatusError](err)
 		if refused == nil || refused.Redirect == "" {
@@ -54,7 +72,7 @@ func (o *Opener) Open(ctx context.Context, opening relay.Opening) (relay.Source,
 			return nil, relay.Failed(relay.CauseURL, "the server redirects, more than %d times", maxRedirects)
 		}
 		if at = redirected(at, refused.Redirect); at == "" {
-			return nil, relay.Failed(relay.CauseURL, "the server redirects to nowhere, or from rtmps to rtmp")
+			return nil, relay.Failed(relay.CauseURL, "the server redirects from rtmps to rtmp")
 		}
 	}
 }
@@ -109,6 +127,7 @@ func (s *Source) ReadTag() (flv.Tag, error) {
 	}
 	select {
 	case r := <-s.player.Reconnects():
+		s.moved(r.URL)
 		return flv.Tag{}, relay.Failed(relay.CauseConnection, "the server asks to connect anew%s", because(r.Description))
 	default:
 		return t, nil
