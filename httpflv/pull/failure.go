@@ -56,7 +56,7 @@ func refused(s *source, answer *http.Response) error {
 	var said struct {
 		Error string `json:"error"`
 	}
-	s.wire.SetReadDeadline(time.Now().Add(refusalTimeout))
+	s.wire.allow(refusalTimeout)
 	if s.left = maxRefusal; json.NewDecoder(answer.Body).Decode(&said) == nil && said.Error == hub.ReasonShuttingDown.String() {
 		return relay.Failed(relay.CauseConnection, "the server is shutting down")
 	}

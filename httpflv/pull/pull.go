@@ -28,8 +28,9 @@ import (
 
 // Defaults of an Opener.
 const (
-	defaultOpenTimeout    = 10 * time.Second
-	defaultFirstTimeout   = 10 * time.Second
+	defaultHeadTimeout    = 10 * time.Second
+	defaultAnswerTimeout  = time.Minute
+	defaultFirstTimeout   = time.Minute
 	defaultSilenceTimeout = 5 * time.Second
 	defaultAgent          = "Sluice"
 )
@@ -59,10 +60,13 @@ type Opener struct {
 	Trusted func(hostport string) bool
 	// Agent is what requests name as their User-Agent; empty for "Sluice".
 	Agent string
-	// OpenTimeout bounds the time until an answer has begun, redirects included; 0 for 10 s.
-	OpenTimeout time.Duration
-	// FirstTimeout bounds the time from then to the first tag; 0 for 10 s.
-	FirstTimeout time.Duration
+	// HeadTimeout bounds the handshake of TLS, and the time from the first byte of an answer's head to its
+	// last; 0 for 10 s.
+	HeadTimeout time.Duration
+	// AnswerTimeout bounds the time until an answer has begun, redirects included, and FirstTimeout that
+	// from there to the first frame; 0 for a minute. A server may wait for its publisher in both: whoever cannot wait as long
+	// has a context, and Close.
+	AnswerTimeout, FirstTimeout time.Duration
 	// SilenceTimeout is how long a server may send nothing after that; 0 for 5 s.
 	SilenceTimeout time.Duration
 }
@@ -70,7 +74,7 @@ type Opener struct {
 // Open asks for a stream, and returns when its server has begun to answer that it is there. ctx
 // is of no meaning afterwards. The error is a *relay.Failure.
 func (o *Opener) Open(ctx context.Context, opening relay.Opening) (relay.Source, error) {
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(o.OpenTimeout, defaultOpenTimeout))
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(o.AnswerTimeout, defaultAnswerTimeout))
 	defer cancel()
 	first, err := parseTarget(opening.URL.Secret())
 	if err != nil {
@@ -122,7 +126,9 @@ func (o *Opener) ask(ctx context.Context, first, at target, path []string) (_ *s
 			err = failure(cmp.Or(ctx.Err(), err))
 		}
 	}()
+	within := cmp.Or(o.HeadTimeout, defaultHeadTimeout)
 	if at.encrypted() {
+		s.wire.allow(within)
 		if err = s.encrypt(ctx, o.TLS, at.Hostname()); err != nil {
 			return nil, err
 		}
@@ -136,6 +142,11 @@ func (o *Opener) ask(ctx context.Context, first, at target, path []string) (_ *s
 	if err = request.Write(s.conn); err != nil {
 		return nil, err
 	}
+	s.wire.allow(0)
+	if _, err = s.in.Peek(1); err != nil { // it may be waiting for its publisher
+		return nil, err
+	}
+	s.wire.allow(within)
 	answer, err := s.readHead(request)
 	if err != nil {
 		return nil, err
@@ -147,7 +158,7 @@ func (o *Opener) ask(ctx context.Context, first, at target, path []string) (_ *s
 		return nil, err
 	}
 	s.left = unbounded
-	s.wire.silence = cmp.Or(o.FirstTimeout, defaultFirstTimeout)
+	s.wire.allow(cmp.Or(o.FirstTimeout, defaultFirstTimeout))
 	s.silence = cmp.Or(o.SilenceTimeout, defaultSilenceTimeout)
 	s.tags = flv.NewReader(s.body)
 	s.tags.Reuse()

@@ -24,9 +24,9 @@ type source struct {
 	body    io.Reader
 	chunks  *chunks // if body is that
 	tags    *flv.Reader
-	silence time.Duration // how long wire may send nothing after the first tag
+	silence time.Duration // how long wire may send nothing after the first frame
 
-	begun  bool
+	begun  bool  // a frame has come
 	err    error // sticky
 	closed atomic.Bool
 
@@ -62,8 +62,6 @@ func (s *source) ReadTag() (flv.Tag, error) {
 	}
 	if s.begun {
 		s.wire.until = time.Now().Add(maxTagTime * s.silence)
-	} else if s.wire.until.IsZero() {
-		s.wire.until = time.Now().Add(s.wire.silence)
 	}
 	t, err := s.tags.Next()
 	if err != nil {
@@ -72,13 +70,13 @@ func (s *source) ReadTag() (flv.Tag, error) {
 		}
 		return flv.Tag{}, s.err
 	}
-	if !s.begun {
+	if !s.begun && t.Type != flv.TypeScript { // metadata may come before there is a publisher
 		s.begun, s.wire.silence = true, s.silence
 	}
 	return t, nil
 }
 
-// Tracks returns which tracks the server says that there are, once a tag was read. known reports whether
+// Tracks returns which tracks the server says that there are, once a frame was read. known reports whether
 // that is the truth, as with Sluice: other servers often announce both whatever there is.
 func (s *source) Tracks() (audio, video, known bool) {
 	if !s.begun || s.node == "" {

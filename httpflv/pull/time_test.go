@@ -56,11 +56,16 @@ func TestSlow(t *testing.T) {
 		after  time.Duration
 		fails  bool // to open
 	}{
-		{"no answer", silent, 0, 10 * time.Second, true},
+		{"no answer", silent, 0, 60 * time.Second, true},
 		{"head trickles", func(nc net.Conn) { trickle(nc, "HTTP/1.1 200 OK\r\n"+fmt.Sprintf("%01000d", 0), time.Second) }, 0, 10 * time.Second, true},
-		{"no body", func(nc net.Conn) { io.WriteString(nc, head); silent(nc) }, 0, 10 * time.Second, false},
-		{"no tag", func(nc net.Conn) { io.WriteString(nc, head+chunk(whole[:13])); silent(nc) }, 0, 10 * time.Second, false},
-		{"first tag trickles", func(nc net.Conn) { io.WriteString(nc, head); trickle(nc, chunk(whole), time.Second) }, 0, 10 * time.Second, false},
+		{"no body", func(nc net.Conn) { io.WriteString(nc, head); silent(nc) }, 0, 60 * time.Second, false},
+		{"no tag", func(nc net.Conn) { io.WriteString(nc, head+chunk(whole[:13])); silent(nc) }, 0, 60 * time.Second, false},
+		{"first tag trickles", func(nc net.Conn) { io.WriteString(nc, head); trickle(nc, chunk(file(tags(0)[2:])), time.Second) }, 0, 60 * time.Second, false},
+		{"head after a while", func(nc net.Conn) {
+			time.Sleep(59 * time.Second)
+			io.WriteString(nc, head+chunk(whole))
+			silent(nc)
+		}, 9, 64 * time.Second, false},
 		{"silent", func(nc net.Conn) { io.WriteString(nc, head+chunk(whole)); silent(nc) }, 9, 5 * time.Second, false},
 		{"tag trickles", func(nc net.Conn) { io.WriteString(nc, head+chunk(whole)); trickle(nc, chunk(whole[13:]), time.Second) }, 9, 20 * time.Second, false},
 	} {

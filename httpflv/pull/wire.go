@@ -14,7 +14,7 @@ type wire struct {
 	net.Conn
 	raw     syscall.RawConn // nil where there is none
 	silence time.Duration   // how long a Read may take; 0 for as long as it takes
-	until   time.Time       // when all of them must be done; zero for never
+	until   time.Time       // when all of them must be done, if silence is not 0
 	set     time.Time       // the deadline that the connection has
 	now     bool            // Read waits for nothing
 }
@@ -25,6 +25,15 @@ func newWire(nc net.Conn) *wire {
 		w.raw, _ = sc.SyscallConn()
 	}
 	return w
+}
+
+// allow lets all reads that follow take so long together; 0 for as long as it takes.
+func (w *wire) allow(d time.Duration) {
+	w.silence, w.until = d, time.Now().Add(d)
+	if d == 0 && !w.set.IsZero() {
+		w.set = time.Time{}
+		w.SetReadDeadline(w.set)
+	}
 }
 
 // Read reads what there is. What takes too long, and with now what is not there, is an
@@ -42,7 +51,7 @@ func (w *wire) Read(p []byte) (int, error) {
 	}
 	if w.silence > 0 {
 		deadline := time.Now().Add(w.silence)
-		if !w.until.IsZero() && w.until.Before(deadline) {
+		if w.until.Before(deadline) {
 			deadline = w.until
 		}
 		// A deadline costs as much as a short read: one that is a little early does as well.
