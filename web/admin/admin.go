@@ -14,6 +14,7 @@
 //	DELETE /api/v1/sessions/ID            end one
 //	POST   /api/v1/streams/kick           end those of a stream
 //	POST   /api/v1/streams/record         begin or end a recording
+//	POST   /api/v1/streams/switch         go on with the publisher that stands by
 //	POST   /api/v1/bans                   ban
 //	DELETE /api/v1/bans/ID                and no longer
 //	POST   /api/v1/relays                 pull a stream, or push some
@@ -90,6 +91,7 @@ type Hub interface {
 	Totals() []hub.SessionTotals
 	Live(hub.Key) bool
 	Dismiss(who func(*hub.Session) bool, why *hub.Refusal) int
+	Switch(hub.Key) error
 }
 
 // api answers everything that needs the token.
@@ -148,6 +150,7 @@ func (a *api) routes() chi.Router {
 	r.Delete("/api/v1/sessions/{id}", a.answer(a.endSession))
 	r.Post("/api/v1/streams/kick", a.answer(a.kick))
 	r.Post("/api/v1/streams/record", a.answer(a.record))
+	r.Post("/api/v1/streams/switch", a.answer(a.switchPublisher))
 	r.Post("/api/v1/bans", a.answer(a.addBan))
 	r.Delete("/api/v1/bans/{id}", a.answer(a.removeBan))
 	r.Post("/api/v1/relays", a.answer(a.addRelay))

@@ -65,7 +65,9 @@ func TestStandbyForm(t *testing.T) {
 	c = from("192.0.2.8:6000")
 	c.Query = url.Values{"key": {"hidden"}, "backup": {"1"}}
 	r.publish("live/demo", c)
-	require.NoError(t, r.hub.Switch(hub.Key{App: "live", Name: "demo"}))
+	act[any](r, "POST", "/api/v1/streams/switch", `{"stream":"live/demo"}`, 204)
+	assert.Contains(t, r.log(), "does=switch address=192.0.2.99 stream=live/demo")
+	assert.Equal(t, "nobody stands by for live/other", act[problem](r, "POST", "/api/v1/streams/switch", `{"stream":"live/other"}`, 404).Reason)
 	assert.NotContains(t, r.do(request("GET", "/api/v1/streams", "")).Body.String(), "hidden")
 	s := get[Streams](r, "/api/v1/streams").Streams[0]
 	require.NotNil(t, s.Standby)

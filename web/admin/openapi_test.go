@@ -140,6 +140,7 @@ func (c *checker) ordinary() {
 		{"POST", "/api/v1/relays", `{"kind":"pull","stream":"live/a b","urls":["rtmp://h/a/b","https://h/b.flv"]}`, 201},
 		{"POST", "/api/v1/relays", `{"kind":"push","pattern":"live/**","url":"rtmp://h/a/b"}`, 201},
 		{"DELETE", "/api/v1/relays/pull-1", "", 204},
+		{"POST", "/api/v1/streams/switch", `{"stream":"live/demo"}`, 204},
 		{"POST", "/api/v1/streams/record", `{"stream":"live/demo","action":"start"}`, 200},
 		{"POST", "/api/v1/recordings/live/demo/1/pin", "", 204},
 		{"POST", "/api/v1/recordings/live/demo/1/unpin", "", 204},
@@ -165,7 +166,7 @@ func (c *checker) mistakes() {
 	c.check(request("GET", "/api/v1/info?x=1", ""), 400, false)
 	c.check(request("GET", "/api/v1/series?x=1", ""), 400, false)
 	c.check(request("GET", "/api/v1/series?stream=none/x", ""), 404, false)
-	const endpoints = "/api/v1/streams/kick /api/v1/streams/record /api/v1/bans /api/v1/relays"
+	const endpoints = "/api/v1/streams/kick /api/v1/streams/record /api/v1/streams/switch /api/v1/bans /api/v1/relays"
 	for path := range strings.FieldsSeq(endpoints) {
 		c.check(request("POST", path, `{"strem":"x"}`), 400, true)
 		c.check(request("POST", path, `{}`, "Content-Type", "text/plain"), 415, true)
@@ -179,6 +180,7 @@ func (c *checker) mistakes() {
 	c.check(request("DELETE", "/api/v1/sessions/99999", "{}", "Content-Type", "text/plain"), 415, true)
 	c.check(request("DELETE", "/api/v1/sessions/99999", strings.Repeat(" ", maxBody+1)+"{}"), 413, false)
 	c.check(request("DELETE", "/api/v1/bans/none", ""), 404, false)
+	c.check(request("POST", "/api/v1/streams/switch", `{"stream":"live/alone"}`), 404, false)
 	c.check(request("DELETE", "/api/v1/relays/none", ""), 404, false)
 	c.check(request("DELETE", "/api/v1/relays/push-1", ""), 409, false)
 	c.check(request("POST", "/api/v1/relays", `{"kind":"push","stream":"live/a","url":"http://h/a/b"}`), 400, false)
@@ -280,7 +282,7 @@ func body(method, path string) string {
 		return ""
 	}
 	return map[string]string{
-		"/api/v1/streams/kick": `{"stream":"a/b"}`, "/api/v1/streams/record": `{"stream":"a/b","action":"start"}`, "/api/v1/bans": `{"stream":"a/b"}`,
+		"/api/v1/streams/kick": `{"stream":"a/b"}`, "/api/v1/streams/record": `{"stream":"a/b","action":"start"}`, "/api/v1/streams/switch": `{"stream":"a/b"}`, "/api/v1/bans": `{"stream":"a/b"}`,
 		"/api/v1/relays": `{"kind":"pull","stream":"a/b","url":"rtmp://h/a/b"}`,
 	}[path]
 }
