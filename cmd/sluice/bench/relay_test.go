@@ -242,7 +242,7 @@ func TestRelayTargets(t *testing.T) {
 	_, r := relayed(t, "-relay", "targets", "-rounds", "1", "-duration", "2s")
 	require.Len(t, r.Compared.Rounds, 1)
 	for _, side := range []comparedSide{r.Compared.Rounds[0].Without, r.Compared.Rounds[0].With} {
-		assert.Positive(t, side.P50)
+		assert.Positive(t, side.P50, "%v", r.Problems)
 	}
 	assert.Equal(t, badTargets, r.Compared.Count)
 	for _, p := range r.Problems {

@@ -197,9 +197,28 @@ func (s stuckSink) WriteTag(flv.Tag) error {
 }
 func (stuckSink) Close(error) {}
 
+// published waits until all good targets have got something, or have had the time to.
 func (t *targets) published(pubs *publishers) {
 	t.pubs = pubs
 	close(t.begun)
+	for until := time.Now().Add(openTimeout); t.silent() > 0 && time.Now().Before(until); {
+		time.Sleep(pushLook)
+	}
+}
+
+// pushLook is how far apart looks at the targets are.
+const pushLook = 20 * time.Millisecond
+
+// silent returns how many good targets have got nothing yet.
+func (t *targets) silent() (n int) {
+	for _, s := range t.sinks {
+		s.mu.Lock()
+		if s.check.Frames == 0 {
+			n++
+		}
+		s.mu.Unlock()
+	}
+	return n
 }
 
 func (t *targets) run(ctx context.Context, _ *crowd) {
@@ -211,14 +230,10 @@ func (t *targets) run(ctx context.Context, _ *crowd) {
 func (t *targets) report(r *report, _ *crowd) {
 	g, out := &group{}, &watchReport{URL: fmt.Sprintf("%d targets", len(t.sinks)), Protocol: "rtmp push", Worst: 1}
 	ended := tally{}
-	silent := 0
 	for _, s := range t.sinks {
 		s.mu.Lock()
 		g.merge(&s.check.findings)
 		g.latency.merge(&s.check.latency)
-		if s.check.Frames == 0 {
-			silent++
-		}
 		for why, n := range s.ended {
 			ended[why] += n
 		}
@@ -226,7 +241,7 @@ func (t *targets) report(r *report, _ *crowd) {
 	}
 	out.Checking, out.Findings, out.Latency = len(t.sinks), g.findings, percentilesOf(&g.latency)
 	r.Watch, r.groups = append(r.Watch, out), append(r.groups, g)
-	if silent > 0 {
+	if silent := t.silent(); silent > 0 {
 		r.problem("%d good targets got nothing", silent)
 	}
 	r.tally("connections to good targets ended", ended)
