@@ -53,9 +53,9 @@ type secureServer struct {
 	rtmps string // "rtmps://127.0.0.1:PORT"
 }
 
-func (i identity) serve(t *testing.T) *secureServer {
+func (i identity) serve(t *testing.T, variables ...string) *secureServer {
 	t.Helper()
-	s := serve(t, "SLUICE_HTTPS_ADDR=127.0.0.1:0", "SLUICE_RTMPS_ADDR=127.0.0.1:0", "SLUICE_TLS_CERT="+i.file, "SLUICE_TLS_KEY="+i.file)
+	s := serve(t, append(variables, "SLUICE_HTTPS_ADDR=127.0.0.1:0", "SLUICE_RTMPS_ADDR=127.0.0.1:0", "SLUICE_TLS_CERT="+i.file, "SLUICE_TLS_KEY="+i.file)...)
 	secure := &secureServer{server: s}
 	for pattern, to := range map[string]*string{` https://(127\.0\.0\.1:\d+)/`: &secure.https, ` (rtmps://127\.0\.0\.1:\d+)/`: &secure.rtmps} {
 		found := regexp.MustCompile(pattern).FindStringSubmatch(s.said.String())

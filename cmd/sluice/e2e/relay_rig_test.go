@@ -1,0 +1,202 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"sluice/flv"
+)
+
+// Nothing is waited for at the end of a stream: what is published ends everywhere when it ends here.
+var endsAtOnce = []string{"SLUICE_PUBLISHER_GRACE=0", "SLUICE_PUSH_HOLD=0"}
+
+// relayRule is what the operators' API tells of a relay.
+type relayRule struct {
+	ID          string
+	Connections []relayConnection
+}
+
+type relayConnection struct {
+	Stream, URL, State, Remote, Node, Detail, Error string
+	Bytes, Dropped, Tries, Breaks, Joined, Cuts     int
+}
+
+// relays returns what the server tells of its relays.
+func (s *server) relays() []relayRule {
+	s.t.Helper()
+	var list struct{ Relays []relayRule }
+	s.operate(http.MethodGet, "/api/v1/relays", "", http.StatusOK, &list)
+	return list.Relays
+}
+
+// connection returns what becomes of a stream, by the first rule that relays it; the zero value has no state.
+func (s *server) connection(key string) relayConnection {
+	s.t.Helper()
+	for _, rule := range s.relays() {
+		for _, c := range rule.Connections {
+			if c.Stream == key {
+				return c
+			}
+		}
+	}
+	return relayConnection{}
+}
+
+// relayed waits until a relay of a stream is as the test wants it.
+func (s *server) relayed(key, what string, ok func(relayConnection) bool) relayConnection {
+	s.t.Helper()
+	var c relayConnection
+	until(s.t, fmt.Sprintf("the relay of %s is %s", key, what), func() bool {
+		c = s.connection(key)
+		return ok(c)
+	})
+	return c
+}
+
+// pushes has the server push a stream to one more server.
+func (s *server) pushes(key, url string) {
+	s.t.Helper()
+	body, err := json.Marshal(map[string]string{"kind": "push", "stream": key, "url": url})
+	require.NoError(s.t, err)
+	s.operate(http.MethodPost, "/api/v1/relays", string(body), http.StatusCreated, nil)
+}
+
+// operate asks the operators' API.
+func (s *server) operate(method, path, body string, status int, into any) {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.operators+path, strings.NewReader(body))
+	require.NoError(s.t, err)
+	r.Header.Set("Authorization", "Bearer "+operatorToken)
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	answer, err := client.Do(r)
+	require.NoError(s.t, err)
+	defer answer.Body.Close()
+	require.Equal(s.t, status, answer.StatusCode)
+	if into != nil {
+		require.NoError(s.t, json.NewDecoder(answer.Body).Decode(into))
+	}
+}
+
+// freeAddress returns a HOST:PORT that nobody listened at just now, for a program that cannot say
+// which it took, or is to come back to where it was.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// ffmpegListens has ffmpeg take what one publisher sends, as a server would, and record it.
+func ffmpegListens(t *testing.T, by string) (url string, p *pull) {
+	t.Helper()
+	url = "rtmp://" + freeAddress(t) + "/live/key"
+	path := filepath.Join(t.TempDir(), "listen.flv")
+	return url, &pull{start(t, by, "-hide_banner", "-nostdin", "-loglevel", "error", "-listen", "1", "-copyts", "-f", "flv", "-i", url,
+		"-c", "copy", "-flush_packets", "1", "-f", "flv", path), path}
+}
+
+// rtmpModule is what Debian's nginx needs for its rtmp block.
+const rtmpModule = "/usr/lib/nginx/modules/ngx_rtmp_module.so"
+
+// startNginx runs nginx-rtmp with these applications, and returns "rtmp://HOST:PORT".
+func startNginx(t *testing.T, applications string) string {
+	t.Helper()
+	path := need(t, "nginx", "/usr/sbin/nginx") // Debian has servers where not everybody looks
+	if _, err := os.Stat(rtmpModule); err != nil {
+		leaveOut(t, "%v; apt-get install libnginx-mod-rtmp", err)
+	}
+	user := ""
+	if os.Getuid() == 0 {
+		user = "user root;"
+	}
+	dir, address := t.TempDir(), freeAddress(t)
+	conf := fmt.Sprintf("%s daemon off; master_process off; pid %s/pid; error_log stderr; load_module %s;\nevents {}\nrtmp { server { listen %s;\n%s\n} }\n",
+		user, dir, rtmpModule, address, applications)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(conf), 0o600))
+	p := start(t, path, "-p", dir, "-e", "stderr", "-c", "nginx.conf")
+	listens(t, p, address)
+	return "rtmp://" + address
+}
+
+// listens waits until a program listens.
+func listens(t *testing.T, p *process, address string) {
+	t.Helper()
+	until(t, p.what+" listens", func() bool {
+		require.True(t, p.running(), "%s ended: %s", p.what, p.said.String())
+		nc, err := net.Dial("tcp", address)
+		if err == nil {
+			nc.Close()
+		}
+		return err == nil
+	})
+}
+
+// isEndOf checks that a recording is the end of another one, from a key frame on: each frame of each
+// track with all of its bytes, in order, at the same distance from the others. It returns how many
+// frames there were. least is how long it must be, in ms, and late how many frames of sound it may
+// lack in the end.
+func isEndOf(t *testing.T, got, want string, least, late int) (frames int) {
+	t.Helper()
+	has, had := read(t, got), read(t, want)
+	assert.GreaterOrEqual(t, has.length(), least, got)
+	var offsets []int
+	for _, typ := range []flv.Type{flv.TypeVideo, flv.TypeAudio} {
+		is, was := has.track(typ), had.track(typ)
+		if typ == flv.TypeAudio && len(is) > 0 && late > 0 {
+			was = upTo(was, is[len(is)-1], late)
+		}
+		if !assert.LessOrEqual(t, len(is), len(was), "frames of %s, type %d", got, typ) {
+			continue
+		}
+		was = was[len(was)-len(is):]
+		different := 0
+		for i := range is {
+			if !bytes.Equal(is[i].Data, was[i].Data) {
+				different++
+			}
+			offsets = append(offsets, int(is[i].Timestamp)-int(was[i].Timestamp))
+		}
+		assert.Zero(t, different, "frames of %s that differ, of %d of type %d", got, len(is), typ)
+		frames += len(is)
+	}
+	for _, offset := range offsets {
+		if offset != offsets[0] {
+			assert.Fail(t, "times have moved", "%s: by %v ms", got, offsets)
+			break
+		}
+	}
+	return frames
+}
+
+// upTo returns the frames up to one, which must be among the last.
+func upTo(frames []flv.Tag, last flv.Tag, among int) []flv.Tag {
+	for n := range among + 1 {
+		if i := len(frames) - 1 - n; i >= 0 && bytes.Equal(frames[i].Data, last.Data) {
+			return frames[:i+1]
+		}
+	}
+	return frames
+}
+
+// track returns the frames of sound or pictures.
+func (r recording) track(typ flv.Type) (frames []flv.Tag) {
+	for _, tag := range r.frames() {
+		if tag.Type == typ {
+			frames = append(frames, tag)
+		}
+	}
+	return frames
+}
