@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"time"
 
 	"sluice/flv"
@@ -107,6 +108,9 @@ func (f *feed) feed() error {
 			if failed = 0; f.media.New() {
 				f.tries.reset()
 				continue // at once
+			}
+			if errors.Is(err, os.ErrDeadlineExceeded) { // its stream may have few frames, or the connection is dead
+				f.tries.reset()
 			}
 		default:
 			f.at = (f.at + 1) % len(f.urls)
