@@ -77,6 +77,18 @@ func (g *guess) anew() *guess {
 func (g *guess) feed(r *Run, it *item) verdict {
 	nth := g.fed
 	g.fed++
+	v := g.place(r, it, nth)
+	if v == fresh && g.video && g.tells > 0 && g.tells < enough && tells(r, it) && r.marks.count(it.sum, r.end) == 0 {
+		g.tells++ // new bytes follow: it is no still picture of which a key frame came again
+	}
+	return v
+}
+
+// tells reports whether a packet is large enough to tell something.
+func tells(r *Run, it *item) bool { return len(it.tag.Data) >= smallVideo || !r.isVideo(it.track) }
+
+// place says what the connection's nth frame is.
+func (g *guess) place(r *Run, it *item, nth int) verdict {
 	c := &g.tracks[it.track]
 	c.seen = true
 	switch c.state {
@@ -126,7 +138,7 @@ func (g *guess) find(r *Run, it *item) verdict {
 		}
 	}
 	switch {
-	case last < 0 || diff(at, r.marks.at(last).ts) > 0:
+	case last < 0 || diff(at, r.marks.at(last).ts) >= -jitter/4: // another packet than the last, so a later one
 		return g.behind(r, it)
 	case older:
 		return known
@@ -169,7 +181,7 @@ func (g *guess) meet(r *Run, it *item, number int64) verdict {
 		g.newest, g.full = number, k.ts-it.tag.Timestamp
 	}
 	g.video = g.video || r.isVideo(it.track)
-	if g.tells < enough && (len(it.tag.Data) >= smallVideo || !r.isVideo(it.track)) && r.marks.once(k.sum, r.end) {
+	if g.tells < enough && tells(r, it) && r.marks.count(k.sum, r.end) == 1 {
 		g.tells++
 	}
 	c := &g.tracks[it.track]

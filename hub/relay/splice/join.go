@@ -164,7 +164,7 @@ func (r *Run) searchAll() {
 		if nth++; nth == maxAnchors {
 			return
 		}
-		if !r.marks.once(it.sum, r.end) {
+		if r.marks.count(it.sum, r.end) != 1 {
 			if often {
 				continue
 			}

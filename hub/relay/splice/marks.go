@@ -125,15 +125,14 @@ func (m *marks) last(track uint8, end int64) int64 {
 	return -1
 }
 
-// once reports whether just one of the marks before end has a hash.
-func (m *marks) once(sum uint64, end int64) bool {
-	found := 0
-	for i := m.first; i < end && found < 2; i++ {
+// count returns how many of the marks before end have a hash, 2 for more.
+func (m *marks) count(sum uint64, end int64) (n int) {
+	for i := m.first; i < end && n < 2; i++ {
 		if m.at(i).sum == sum {
-			found++
+			n++
 		}
 	}
-	return found == 1
+	return n
 }
 
 // hasKeys reports whether there are marks of key frames of the main track.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"sort"
 	"testing"
@@ -128,6 +129,7 @@ type connecting struct {
 	swap   int    // ms by which it sends sound later than pictures
 	flush  bool   // it sends each tag on its own: no burst is to be seen but by the clock
 	first  int    // the first shot that it sends, if not a key frame; 0 is -1
+	late   int    // ms by which tags arrive later at random
 	noMeta bool
 }
 
@@ -140,8 +142,9 @@ type rig struct {
 	cam   camera
 	epoch time.Time
 	out   []flv.Tag
-	cuts  []int // before which of out
-	sent  int   // how many shots the run has been sent
+	cuts  []int     // before which of out
+	sent  int       // how many shots the run has been sent
+	sends []flv.Tag // the headers that a server sends, if not those of cam
 }
 
 func newRig(t *testing.T, rng *rand.Rand, cam camera, ms int) *rig {
@@ -206,12 +209,17 @@ func (g *rig) connect(at int, c connecting, end int) int {
 			data[i] = 0xee // it may not be kept
 		}
 	}
-	for _, h := range g.cam.headers() {
+	sends := g.sends
+	if sends == nil {
+		sends = g.cam.headers()
+	}
+	for _, h := range sends {
 		if h.Type == flv.TypeScript && c.noMeta {
 			continue
 		}
 		take(h, at, true)
 	}
+	came := at
 	for i, s := range all {
 		t := s.Tag
 		t.Timestamp -= c.base
@@ -222,7 +230,8 @@ func (g *rig) connect(at int, c connecting, end int) int {
 			t.Timestamp &= 1<<g.cam.bits - 1
 		}
 		more := i+1 < len(all) && max(all[i+1].at, all[i+1].order) <= at && s.order <= at
-		take(t, max(at, s.at, s.order), more)
+		came = max(came, s.at+g.rng.IntN(c.late+1), s.order)
+		take(t, came, more)
 	}
 	if o := g.run.Outcome(); o != Joining {
 		g.sent = max(g.sent, end)
@@ -268,6 +277,14 @@ func (g *rig) whole(slack int32) {
 	}
 }
 
+// long is by how much longer tests run with SLUICE_TEST_LONG.
+func long() int {
+	if os.Getenv("SLUICE_TEST_LONG") != "" {
+		return 20
+	}
+	return 1
+}
+
 var cameras = []camera{
 	{fps: 25, gop: 50, sound: 21333},
 	{fps: 30, gop: 30, sound: 23220, start: 1<<32 - 20_000},
@@ -295,9 +312,10 @@ func TestModel(t *testing.T) {
 			t.Run(fmt.Sprintf("%d/%d", i, jitter), func(t *testing.T) {
 				t.Log(cam)
 				rng := rand.New(rand.NewPCG(seed, uint64(i*2+j)))
-				g := newRig(t, rng, cam, 60_000)
+				length := 15_000 * long()
+				g := newRig(t, rng, cam, length)
 				at, breaks := 0, 0
-				for c := (connecting{first: -1}); at < 55_000; breaks++ {
+				for c := (connecting{first: -1}); at < length-3_000; breaks++ {
 					// At least 2 packets of the new connection are known or follow on those.
 					ends := min(g.sent+1+rng.IntN(200), len(g.shots))
 					if rng.IntN(10) == 0 {
@@ -310,7 +328,10 @@ func TestModel(t *testing.T) {
 					}
 					away := 1 + rng.IntN(1000)
 					at = max(at, g.shots[ends-1].at) + away
-					c = connecting{gops: rng.IntN(3), base: rng.Uint32(), jitter: jitter, swap: rng.IntN(3) * 60, flush: rng.IntN(3) == 0}
+					c = connecting{gops: rng.IntN(3), base: rng.Uint32(), jitter: jitter, swap: rng.IntN(3) * 60, flush: rng.IntN(3) == 0, late: rng.IntN(2) * 40}
+					if cam.gop > 100*cam.fps/10 && cam.fps > 0 {
+						c.gops = 0 // more than is held
+					}
 					if rng.IntN(5) == 0 {
 						c.base = 0
 					}

@@ -84,8 +84,8 @@ const (
 //     Tracks are compared each on its own, since servers interleave them as they like.
 //   - A run begins at a key frame; in a stream without, and where the first key frame is not
 //     known but the sound before it is, at any packet.
-//   - It is sure with three packets whose bytes were seen only once; small pictures count for
-//     nothing. Until then, in still pictures and silence, what counts is the end of the burst that
+//   - It is sure with three packets whose bytes were seen only once, or such a key frame and new
+//     bytes behind it; small pictures count for nothing. Until then, in still pictures and silence, what counts is the end of the burst that
 //     the server begins with, which is now: of the places where the bytes fit, GOPs behind all
 //     that is known included, that is taken which is now by the clock.
 //   - What contradicts a run ends it: the connection is gone on with at a key frame.
