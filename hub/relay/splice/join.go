@@ -10,7 +10,8 @@ import (
 const (
 	maxHeldTags = 2048
 	maxGuesses  = 1024
-	maxAnchors  = 48 // frames of a connection with which a run is tried to begin, without key frames
+	maxTries    = 1 << 20 // packets that are compared again for new guesses
+	maxAnchors  = 48      // frames of a connection with which a run is tried to begin, without key frames
 
 	// A burst is over when nothing more has been received and no packet came faster than its
 	// timestamps tell for quietTime, or for longTime whatever has been received.
@@ -34,6 +35,7 @@ type joining struct {
 	keyed    bool   // a known key frame has led to a guess
 	again    *guess // of the first key frame whose bytes are known: the newest mark that has them
 	lost     bool   // a key frame is waited for, whatever comes
+	tries    int    // packets that were compared again
 	search   int    // how many frames there must be for another search
 	hasVideo bool
 
@@ -57,6 +59,9 @@ func (r *Run) join(it *item, more, changed bool, out Out) error {
 			r.lose() // another encoder
 			return nil
 		}
+	}
+	if it.kind != frame && r.full() {
+		return nil // headers are among its own; of the rest nothing depends
 	}
 	j.hold(it)
 	if it.kind != frame {
@@ -140,7 +145,9 @@ func (r *Run) try(g *guess) {
 		}
 	}
 	for i := range r.held {
-		if it := &r.held[i]; it.kind == frame && g.feed(r, it) == contradiction {
+		if it := &r.held[i]; it.kind != frame {
+			continue
+		} else if r.tries++; r.tries > maxTries || g.feed(r, it) == contradiction {
 			return
 		}
 	}

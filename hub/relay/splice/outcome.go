@@ -35,7 +35,7 @@ func (r *Run) joinAt(g *guess, out Out) error {
 // drop forgets what is held, and returns it.
 func (r *Run) drop() []item {
 	held := r.held
-	r.joining = joining{hasVideo: r.hasVideo, began: r.began}
+	r.joining = joining{hasVideo: r.hasVideo, began: r.began, tries: r.tries}
 	return held
 }
 

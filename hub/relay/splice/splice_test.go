@@ -336,6 +336,39 @@ func TestScript(t *testing.T) {
 	require.Equal(t, (len(g.shots)+29)/30, n)
 }
 
+// What a connection sends while it is being joined takes no more memory than it may, whatever it is.
+func TestHeldIsBounded(t *testing.T) {
+	big := make([]byte, 10_000)
+	for name, tag := range map[string]func(i int) flv.Tag{
+		"script data": func(i int) flv.Tag { return flv.Tag{Type: flv.TypeScript, Data: append(big[:100:100], byte(i))} },
+		"headers": func(i int) flv.Tag {
+			return flv.Tag{Type: flv.TypeVideo, Data: append([]byte{0x17, 0, 0, 0, 0, byte(i)}, big...)}
+		},
+		"what can't be read": func(int) flv.Tag { return flv.Tag{Type: 99, Data: big} },
+		"frames": func(i int) flv.Tag {
+			return flv.Tag{Type: flv.TypeVideo, Timestamp: uint32(40 * i), Data: append([]byte{0x27, 1}, big...)}
+		},
+		"sound": func(i int) flv.Tag {
+			return flv.Tag{Type: flv.TypeAudio, Timestamp: uint32(20 * i), Data: append([]byte{0xaf, 1}, big[:i%100]...)}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := broken(t, plain, 5_500)
+			for i := range 5_000 {
+				g.take(tag(i), 5_900, true)
+				require.LessOrEqual(t, g.run.bytes, defaultMaxHeld+len(big)+10)
+				require.LessOrEqual(t, len(g.run.held), maxHeldTags)
+			}
+			require.Equal(t, Joining, g.run.Outcome())
+			key := g.cacheAt(g.now(6_500), 0)
+			g.take(g.shots[key].Tag, 6_500, true)
+			g.take(g.shots[key+1].Tag, 6_530, false)
+			g.take(g.shots[key+2].Tag, 6_560, false)
+			require.Equal(t, Cut, g.run.Outcome(), "a key frame ends it")
+		})
+	}
+}
+
 // A connection that was joined and broke at once leaves marks that are whole. It is a thousand breaks
 // with SLUICE_TEST_LONG.
 func TestThousandBreaks(t *testing.T) {
