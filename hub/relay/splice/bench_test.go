@@ -95,6 +95,7 @@ func TestMemory(t *testing.T) {
 			var before, after runtime.MemStats
 			all := make([]*Run, runs)
 			runtime.GC()
+			runtime.GC()
 			runtime.ReadMemStats(&before)
 			for i := range all {
 				all[i] = New(Config{})
@@ -106,6 +107,7 @@ func TestMemory(t *testing.T) {
 				}
 			}
 			runtime.GC()
+			runtime.GC()
 			runtime.ReadMemStats(&after)
 			held := int(after.HeapAlloc-before.HeapAlloc) / runs
 			t.Logf("%d bytes, %d marks", held, all[0].marks.n)
@@ -113,6 +115,7 @@ func TestMemory(t *testing.T) {
 				t.Errorf("a run holds %d bytes", held)
 			}
 			runtime.KeepAlive(all)
+			runtime.KeepAlive(shots)
 		})
 	}
 }

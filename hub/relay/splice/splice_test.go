@@ -416,3 +416,74 @@ func same(t *testing.T, want, is []flv.Tag) {
 	}
 	require.Equal(t, len(want), len(is))
 }
+
+// Several tracks of a type are compared each on its own, whatever order the servers send them in.
+func TestTracks(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	g := newRig(t, rng, plain, 20_000)
+	var shots []shot
+	for _, s := range g.shots {
+		shots = append(shots, s)
+		if s.Type == flv.TypeAudio {
+			body, err := flv.AppendAudio(nil, flv.Packet{Codec: flv.CodecAAC, Kind: flv.KindFrame, Enhanced: true, Multitrack: true, Track: 1,
+				Payload: append([]byte{1}, s.Data[2:]...)})
+			require.NoError(t, err)
+			s.Tag.Data = body
+			shots = append(shots, s)
+		}
+	}
+	g.shots = shots
+	g.connect(0, connecting{first: -1}, g.now(3_000))
+	for at := 3_500; at < 15_000; at += 700 {
+		for i := range g.shots { // each pair of sound in another order
+			if i > 0 && i >= g.sent && g.shots[i].Type == flv.TypeAudio && g.shots[i-1].Type == flv.TypeAudio && g.shots[i-1].Timestamp == g.shots[i].Timestamp {
+				g.shots[i-1], g.shots[i] = g.shots[i], g.shots[i-1]
+			}
+		}
+		g.run.Begin()
+		g.connect(at, connecting{base: rng.Uint32(), gops: 1}, g.now(at+300))
+		require.Equal(t, Joined, g.run.Outcome())
+	}
+	of := func(tags []flv.Tag, track uint8) (out []flv.Tag) {
+		for _, tag := range frames(tags, flv.TypeAudio) {
+			if p, _ := tag.Packet(); p.Track == track {
+				out = append(out, tag)
+			}
+		}
+		return out
+	}
+	var want []flv.Tag
+	for _, s := range g.shots[:g.sent] {
+		want = append(want, s.Tag)
+	}
+	same(t, of(want, 0), of(g.out, 0))
+	same(t, of(want, 1), of(g.out, 1))
+	same(t, frames(want, flv.TypeVideo), frames(g.out, flv.TypeVideo))
+}
+
+// A server may begin at the last packet of a key picture that comes in several.
+func TestBeginsInsideAPicture(t *testing.T) {
+	cam := camera{fps: 25, gop: 50, slices: 4, sound: 21333}
+	g := broken(t, cam, 5_500)
+	first := g.cacheAt(g.sent, 0)
+	for g.shots[first+1].key {
+		first++
+	}
+	g.connect(5_900, connecting{first: first, base: 99}, len(g.shots))
+	g.whole(0)
+	require.EqualValues(t, 1, g.run.Counts().Joined)
+}
+
+// A break right behind a key frame is joined without waiting for the end of the burst: new bytes follow.
+func TestBrokenBehindAKeyFrame(t *testing.T) {
+	g := newRig(t, rand.New(rand.NewPCG(1, 2)), plain, 20_000)
+	key := g.cacheAt(g.now(5_500), 0)
+	g.connect(0, connecting{first: -1}, key+1)
+	g.run.Begin()
+	for i := key; i < key+4; i++ {
+		g.take(g.shots[i].Tag, 5_000, true)
+	}
+	require.Equal(t, Joined, g.run.Outcome())
+	g.sent = key + 4
+	g.whole(0)
+}
