@@ -22,21 +22,14 @@ const firstStream = 1
 // begin shakes hands, connects and creates the message stream.
 func (cc *clientConn) begin(flashVer string, properties amf.Object, w wording) error {
 	messages := cc.appendConnect(nil, flashVer, properties)
-	var err error
+	shake := handshake.ClientThen
 	if w.atOnce != nil {
 		cc.streamID = firstStream
 		messages = w.atOnce(cc.appendCreate(messages, w), cc)
-		err = handshake.ClientAtOnce(cc.conn, messages)
-	} else {
-		err = handshake.Client(cc.conn)
+		shake = handshake.ClientAtOnce
 	}
-	if err != nil {
+	if err := shake(cc.conn, messages); err != nil {
 		return cc.readError(err)
-	}
-	if w.atOnce == nil {
-		if err := cc.sendAll(append(cc.pending, messages...)); err != nil {
-			return fmt.Errorf("rtmp: connecting: %w", err)
-		}
 	}
 	connected, err := cc.result(txnConnect)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -195,6 +196,10 @@ func FuzzSession(f *testing.F) {
 // FuzzCommand holds for any command message: no panic, bounds, and what was read can
 // be written and read again.
 func FuzzCommand(f *testing.F) {
+	f.Add(false, script("_error", 1.0, nil, amf.Object{
+		{Name: "code", Value: CodeConnectRejected}, {Name: "description", Value: "no s3cret: authmod=adobe ?reason=needauth&salt=1&challenge=2"},
+		{Name: "ex", Value: amf.Object{{Name: "code", Value: 302.0}, {Name: "redirect", Value: "rtmp://u@other/live?x=1"}}},
+	}))
 	capturedMessages(f, func(m chunk.Message) {
 		if m.Type == typeCommand {
 			f.Add(false, m.Payload)
@@ -231,7 +236,23 @@ func FuzzCommand(f *testing.F) {
 				t.Fatalf("%+v", caps)
 			}
 		}
-		c.status()
+		to, _ := parseURL("rtmp://joe:p4ssword@h/live/s3cret?token=t0ken")
+		said := (&clientConn{target: to}).refusal(c.status())
+		for _, secret := range []string{"p4ssword", "s3cret", "token=t0ken"} {
+			if strings.Contains(said.Error(), secret) {
+				t.Fatalf("%q", said)
+			}
+		}
+		if len(said.Code) > maxShown || len(said.Description) > maxShown || len(said.Properties) > maxValues {
+			t.Fatalf("%+v", said)
+		}
+		if said.Redirect != "" {
+			if u, err := parseURL(said.Redirect); err != nil || u.user != "" {
+				t.Fatalf("%q", said.Redirect)
+			}
+		}
+		to.answer(said, to.app)
+		(&clientConn{server: c.serverInfo()}).info()
 		wire := func(c *command) []byte { return script(append([]any{c.name, c.txn}, c.args...)...) }
 		if len(c.name) > 60_000 {
 			return // a long string, which is no name when it comes back

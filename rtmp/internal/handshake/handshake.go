@@ -119,7 +119,10 @@ func Server(rw io.ReadWriter) (Info, error) {
 // that know only the simple form take for random bytes; they are answered in the
 // simple form. It reads nothing beyond S2, and does not hold the server to what
 // it says in S2. Deadlines are the caller's. Errors are those of Server.
-func Client(rw io.ReadWriter) error {
+func Client(rw io.ReadWriter) error { return ClientThen(rw, nil) }
+
+// ClientThen is Client with what follows C2 in the same Write.
+func ClientThen(rw io.ReadWriter, follows []byte) error {
 	var random [2 * blockSize]byte
 	rand.Read(random[:]) // never fails
 	c01 := appendHello(make([]byte, 0, 1+blockSize), random[:blockSize])
@@ -134,7 +137,7 @@ func Client(rw io.ReadWriter) error {
 		return fmt.Errorf("handshake: read S0, S1 and S2: %w", err)
 	}
 	c2 := appendConfirmation(c01[:0], s012[1:1+blockSize], random[blockSize:])
-	if _, err := rw.Write(c2); err != nil {
+	if _, err := rw.Write(append(c2, follows...)); err != nil {
 		return fmt.Errorf("handshake: write C2: %w", err)
 	}
 	return nil
