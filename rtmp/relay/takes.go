@@ -59,8 +59,8 @@ func takesOf(s rtmp.ServerInfo, hevc flv.HEVC) takes {
 	default:
 		t.shape.Form = flv.FormClassic
 	}
-	if hevc == flv.HEVCAsSent && t.announced(flv.CodecHEVC) {
-		t.shape.HEVC = flv.HEVCEnhanced // the unofficial form is not what it announced
+	if hevc == flv.HEVCAsSent && t.announced(flv.CodecHEVC) && nodeOf(s) == "" {
+		t.shape.HEVC = flv.HEVCEnhanced // the unofficial form is not what it announced; a Sluice takes that too
 	}
 	return t
 }
