@@ -53,6 +53,7 @@ func TestRefusalsTable(t *testing.T) {
 		{hub.ReasonNotFound, viewer},
 		{hub.ReasonBusy, publisher},
 		{hub.ReasonTooMany, publisher | viewer},
+		{hub.ReasonLoop, publisher | viewer},
 		{hub.ReasonShuttingDown, publisher | viewer},
 	} {
 		r := row.reason
