@@ -22,6 +22,9 @@ type server struct {
 
 	operators string // their API's, likewise
 
+	// mayEnd is for one that a test kills.
+	mayEnd bool
+
 	// stop tells it to end; a second time would make it end at once.
 	stop func()
 }
@@ -57,6 +60,9 @@ func serveCommand(t *testing.T, cmd *exec.Cmd, variables ...string) *server {
 	s.rtmp, s.http, s.operators = found[1], found[2], found[3]
 	s.stop = sync.OnceFunc(func() { s.signal(syscall.SIGTERM) })
 	t.Cleanup(func() {
+		if s.mayEnd && !s.running() {
+			return
+		}
 		s.stop()
 		assert.Zero(t, s.wait(), "exit code of the server")
 		assert.NotRegexp(t, `level=(WARN|ERROR)|DATA RACE|panic`, s.said.String())
