@@ -23,8 +23,9 @@ type feed struct {
 	ctx    context.Context // ends with the pull, or because of why the hub ended the publisher
 	cancel context.CancelCauseFunc
 	urls   []URL
-	path   []string // that servers are told
-	at     int      // of urls: the one that is tried next
+	path   []string      // that servers are told
+	back   time.Duration // how much further back than usual the first viewer has to begin
+	at     int           // of urls: the one that is tried next
 	media  *splice.Run
 	tries  backoff
 
@@ -62,6 +63,7 @@ func newFeed(ctx context.Context, p *pull) *feed {
 	}
 	if who != nil {
 		f.path = append(f.path, who.Path()...)
+		f.back = lacks(who.Client(), p.relay.cfg.PullHold)
 	}
 	if node := p.relay.cfg.Hub.Node(); node != "" {
 		f.path = append(f.path, node)
@@ -228,7 +230,7 @@ func (f *feed) connect(url URL) error {
 	ctx, cancel := context.WithTimeoutCause(f.ctx, within, errSilent)
 	defer cancel()
 	begun := time.Now()
-	src, err := f.relay.cfg.Open(ctx, o)
+	src, err := f.open(ctx, o)
 	if err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -236,6 +238,27 @@ func (f *feed) connect(url URL) error {
 		return err
 	}
 	return f.read(src, within-time.Since(begun))
+}
+
+// open opens a connection. A server that goes on where one before it went down has nothing of what the
+// relays behind it lack by then: for the first of them, it has the stream from as far back.
+func (f *feed) open(ctx context.Context, o Opening) (Source, error) {
+	src, err := f.relay.cfg.Open(ctx, o)
+	if err != nil || f.pub != nil || f.back == 0 || src.Node() == "" {
+		return src, err
+	}
+	src.Close()
+	o.Back = f.back
+	return f.relay.cfg.Open(ctx, o)
+}
+
+// lacks returns how much further back than usual a relay asked to begin; 0 for who is none.
+func lacks(c hub.Client, most time.Duration) time.Duration {
+	var wants hub.WatchOptions
+	if len(c.Path) == 0 || wants.ReadQuery(c.Query) != nil || wants.Back == 0 {
+		return 0
+	}
+	return min(wants.Back, most) + moreBack
 }
 
 // moreBack is how much further back than the break a stream is asked for.

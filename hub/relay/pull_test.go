@@ -102,6 +102,8 @@ func TestOriginPath(t *testing.T) {
 	require.NoError(t, v.Wait(t.Context()))
 	assert.Equal(t, []string{"further", "edge"}, opened.Load().Path)
 	assert.Equal(t, "http://origin/live/a.flv?token=secret", opened.Load().URL.Secret())
+	assert.EqualValues(t, 2, o.opens.Load(), "it is asked to begin further back once it is known to be a Sluice")
+	assert.Equal(t, 5*time.Second+moreBack, opened.Load().Back)
 	_, err := e.hub.Watch(e.hub.NewSession(hub.RoleWatch, hub.Key{App: "live", Name: "a"}, hub.Client{Path: []string{"edge", "x"}}), hub.WatchOptions{})
 	var refusal *hub.Refusal
 	require.ErrorAs(t, err, &refusal)
