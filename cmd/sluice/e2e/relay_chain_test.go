@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// edge starts a Sluice at addresses that it has had before, or is to have again.
-func edge(t *testing.T, rtmp, http string, variables ...string) *server {
+// serveAt starts a Sluice at addresses that it has had before, or is to have again.
+func serveAt(t *testing.T, rtmp, http string, variables ...string) *server {
 	t.Helper()
 	return serve(t, append(variables, "SLUICE_RTMP_ADDR="+rtmp, "SLUICE_HTTP_ADDR="+http)...)
 }
@@ -20,7 +20,7 @@ func TestRelayChain(t *testing.T) {
 	first := serve(t, append(endsAtOnce, longWait, "SLUICE_LOG_DURATION=30s")...)
 	rtmp, http := freeAddress(t), freeAddress(t)
 	begin := func() *server {
-		s := edge(t, rtmp, http, append(endsAtOnce, "SLUICE_LOG_DURATION=30s",
+		s := serveAt(t, rtmp, http, append(endsAtOnce, "SLUICE_LOG_DURATION=30s",
 			"SLUICE_ORIGIN=rtmp/* "+first.rtmp+"/live/{name};http/* http://"+first.http+"/live/{name}.flv")...)
 		s.mayEnd = true
 		return s

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -74,6 +75,15 @@ func (s *server) pushes(key, url string) {
 // operate asks the operators' API.
 func (s *server) operate(method, path, body string, status int, into any) {
 	s.t.Helper()
+	said := s.operatorsAnswer(method, path, body, status)
+	if into != nil {
+		require.NoError(s.t, json.Unmarshal(said, into))
+	}
+}
+
+// operatorsAnswer returns what the operators' address answers.
+func (s *server) operatorsAnswer(method, path, body string, status int) []byte {
+	s.t.Helper()
 	r, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.operators+path, strings.NewReader(body))
 	require.NoError(s.t, err)
 	r.Header.Set("Authorization", "Bearer "+operatorToken)
@@ -84,9 +94,9 @@ func (s *server) operate(method, path, body string, status int, into any) {
 	require.NoError(s.t, err)
 	defer answer.Body.Close()
 	require.Equal(s.t, status, answer.StatusCode)
-	if into != nil {
-		require.NoError(s.t, json.NewDecoder(answer.Body).Decode(into))
-	}
+	said, err := io.ReadAll(answer.Body)
+	require.NoError(s.t, err)
+	return said
 }
 
 // freeAddress returns a HOST:PORT that nobody listened at just now, for a program that cannot say
