@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"sluice/flv"
 	"sluice/hub"
 )
 
@@ -638,4 +639,48 @@ func backupModel(t *testing.T, rng *rand.Rand) {
 	assert.NoError(t, h.Shutdown(t.Context()))
 	w.check(h)
 	assert.Positive(t, w.begins[hub.EventSwitched])
+}
+
+// Each of the two has its own headers and metadata, which come with it, on the way back too; and what
+// is known of tracks without a header.
+func TestHeadersOfBoth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{})
+		main := publish(t, h, client{Identity: "x"})
+		main.send("meta:v vc:s ac:c K:m1@0 A:m1@0")
+		v := watch(t, h, hub.WatchOptions{ScriptData: true})
+		v.read()
+		backup := publish(t, h, client{Identity: "x", Backup: true})
+		backup.send("meta:av vc:t K:b1@0 M:b1@0")
+		require.NoError(t, h.Switch(key))
+		backup.send("K:b2@40 M:b2@40")
+		assert.Contains(t, v.read(), "vc:t@20 K:b2@20")
+		i := info(t, h)
+		require.NotNil(t, i.Audio)
+		assert.Equal(t, flv.CodecMP3, i.Audio.Codec)
+		assert.Equal(t, hub.ReasonNone, v.end)
+		time.Sleep(time.Second)
+		require.NoError(t, h.Switch(key))
+		main.send("K:m3@80 A:m3@80")
+		got := v.read()
+		assert.Contains(t, got, "vc:s@")
+		assert.Contains(t, got, "ac:c@")
+		assert.Equal(t, flv.CodecAAC, info(t, h).Audio.Codec)
+		joined := watch(t, h, hub.WatchOptions{})
+		assert.Equal(t, "meta:av@0 vc:s@0 ac:c@0 K:m3@0 A:m3@0", joined.read())
+	})
+}
+
+// A standby that restarts has shown nothing yet.
+func TestRestartOfTheStandby(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{})
+		main, backup, v := pair(t, h)
+		backup.send("vc:t")
+		backup.Restart()
+		backup.send("vc:s")
+		main.Close()
+		backup.send("K:b3@80 A:b3@80")
+		assert.Equal(t, "K:b3@20 A:b3@20", v.read())
+	})
 }
