@@ -60,6 +60,10 @@ type relayCrowd struct {
 // relayBenched runs sluice bench as a process, which starts others.
 func relayBenched(t *testing.T, args ...string) relayBench {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("left out with -short")
+	}
+	t.Parallel() // it waits, most of the time
 	cmd := command(t, os.Environ()...)
 	cmd.Args = append(append(cmd.Args, "bench", "-json"), args...)
 	var out, stderr bytes.Buffer

@@ -142,7 +142,8 @@ func parseFigures(r io.Reader) (map[string]float64, error) {
 	return all, lines.Err()
 }
 
-// await asks a server for its figures until they are as they should be.
+// await asks a server for its figures until they are as they should be. A busy one may not have them
+// each time.
 func (s *ownServer) await(ctx context.Context, limit time.Duration, good func(map[string]float64) bool) error {
 	until := time.Now().Add(limit)
 	for {
@@ -150,12 +151,10 @@ func (s *ownServer) await(ctx context.Context, limit time.Duration, good func(ma
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case err != nil:
-			return err
-		case good(f):
+		case err == nil && good(f):
 			return nil
 		case time.Now().After(until):
-			return errors.New("the server is not as it should be in time")
+			return errors.Join(errors.New("the server is not as it should be in time"), err)
 		}
 		sleepUntil(ctx, time.Now().Add(100*time.Millisecond))
 	}

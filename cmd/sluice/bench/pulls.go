@@ -22,6 +22,10 @@ type pullsReport struct {
 	Heap       float64 `json:"heap_bytes"`
 	Goroutines float64 `json:"goroutines"`
 	CPU        float64 `json:"cpu_cores"` // of all
+	// Breaks are those of connections to the upstream, of all, of which so many were joined at the
+	// exact packet, as the edge says: a machine that is too busy may have some.
+	Breaks int `json:"breaks"`
+	Joined int `json:"joined"`
 }
 
 // Bounds of pulls.
@@ -75,8 +79,9 @@ func measurePulls(ctx context.Context, o *options, p *progress) (r *report, err 
 		return nil, err
 	}
 	want := float64(o.publishers - failed.total())
-	if err := edge.await(ctx, pullStart, func(f map[string]float64) bool { return f[figureLive] >= want }); err != nil {
-		return nil, fmt.Errorf("waiting for the edge's streams: %w", err)
+	live := 0.
+	if err := edge.await(ctx, pullStart, func(f map[string]float64) bool { live = f[figureLive]; return live >= want }); err != nil {
+		return nil, fmt.Errorf("the edge has %.0f of %.0f streams: %w", live, want, err)
 	}
 	moved.watch = o.at(&edge.hosts).watch
 	moved.pids = []int{edge.cmd.Process.Pid}
@@ -131,6 +136,7 @@ func (r *report) pulls(over string, empty usage, before, after map[string]float6
 		Upstream: over, Streams: n, CPU: r.Server.CPU,
 		PSS: each(float64(r.Server.PSSWindow - empty.pss)), Log: each(after[figureLog]),
 		Heap: grown(figureHeap), Goroutines: grown(figureGoroutines),
+		Breaks: int(after["sluice_relay_breaks_total"]), Joined: resumed(after, "joined"),
 	}
 	out.Beyond = out.PSS - out.Log
 	r.Pulls = out
@@ -143,5 +149,6 @@ func (p *pullsReport) write(t *table) {
 	t.section("%d streams pulled over %s by one edge", p.Streams, p.Upstream)
 	t.row("memory of each", "%.1f KB (PSS), of which its log %.1f KB, beyond it %.1f KB; up to %d are fine", p.PSS/1024, p.Log/1024, p.Beyond/1024, pullBound>>10)
 	t.row("of Go", "%.1f KB of heap with garbage, %.1f goroutines each", p.Heap/1024, p.Goroutines)
+	t.row("breaks", "%d, of which %d were joined at the exact packet", p.Breaks, p.Joined)
 	t.row("CPU", "%.3f cores, %.3f per mille of one each", p.CPU, 1000*p.CPU/float64(max(1, p.Streams)))
 }
