@@ -34,6 +34,7 @@ type feed struct {
 	heldBytes int
 	nodes     []string  // the ids of the servers, by URL, where they told
 	news      time.Time // when a frame last went on that was new
+	position  position  // of what went on
 	looked    time.Time // when somebody last looked whether anybody watches
 	isOver    bool      // the server last said that the stream is over
 
@@ -63,7 +64,7 @@ func newFeed(ctx context.Context, p *pull) *feed {
 	}
 	if who != nil {
 		f.path = append(f.path, who.Path()...)
-		f.back = lacks(who.Client(), p.relay.cfg.PullHold)
+		f.back = lacks(who.Client())
 	}
 	if node := p.relay.cfg.Hub.Node(); node != "" {
 		f.path = append(f.path, node)
@@ -224,7 +225,7 @@ func (f *feed) connect(url URL) error {
 	})
 	o := Opening{URL: url, Path: f.path}
 	if f.pub != nil && f.nodes[f.at] != "" {
-		o.Back = time.Since(f.news) + moreBack
+		o.Back = min(f.position.age(time.Now()), maxBack) + moreBack
 	}
 	within := f.within()
 	ctx, cancel := context.WithTimeoutCause(f.ctx, within, errSilent)
@@ -253,16 +254,19 @@ func (f *feed) open(ctx context.Context, o Opening) (Source, error) {
 }
 
 // lacks returns how much further back than usual a relay asked to begin; 0 for who is none.
-func lacks(c hub.Client, most time.Duration) time.Duration {
+func lacks(c hub.Client) time.Duration {
 	var wants hub.WatchOptions
 	if len(c.Path) == 0 || wants.ReadQuery(c.Query) != nil || wants.Back == 0 {
 		return 0
 	}
-	return min(wants.Back, most) + moreBack
+	return min(wants.Back, maxBack) + moreBack
 }
 
-// moreBack is how much further back than the break a stream is asked for.
+// moreBack is how much further back than what is missing a stream is asked for.
 const moreBack = time.Second
+
+// maxBack bounds how much further back a stream is asked for.
+const maxBack = time.Hour
 
 // read reads a connection to its end. Its first frame has to come in time.
 func (f *feed) read(src Source, within time.Duration) error {

@@ -38,6 +38,7 @@ func (f *feed) Tag(t flv.Tag) error {
 
 // Cut takes that what goes on was not encoded in one go with what came before (splice.Out).
 func (f *feed) Cut() {
+	f.position = position{} // another clock may have begun
 	if f.pub != nil {
 		f.pub.Restart()
 		f.tellTracks()
@@ -104,6 +105,7 @@ func (f *feed) write(t flv.Tag) error {
 		return nil
 	}
 	f.news = time.Now()
+	f.position.take(t.Timestamp, f.news)
 	if !f.shown {
 		f.shown = true
 		f.status.set(Live, "")
