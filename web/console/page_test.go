@@ -15,7 +15,7 @@ import (
 // pages are all pages of the console, in one of which there is much to see.
 var pages = []struct{ name, hash string }{
 	{"overview", "#/"}, {"streams", "#/streams"}, {"stream", "#/stream/live%2Fchannel-001"}, {"sessions", "#/sessions"},
-	{"session", ""}, {"events", "#/events"}, {"recordings", "#/recordings"}, {"bans", "#/bans"},
+	{"session", ""}, {"events", "#/events"}, {"relays", "#/relays"}, {"recordings", "#/recordings"}, {"bans", "#/bans"},
 	{"names", "#/sessions?sort=-id"}, {"name", "#/stream/" + strings.ReplaceAll(names[10], "/", "%2F")},
 }
 
@@ -26,6 +26,7 @@ func everything(t *testing.T) *rig {
 	r.populateNames()
 	r.watch("live/wanted", client(7, "rtmp", "VLC", ""))
 	r.tapes.record("live/channel-001", 5)
+	r.relays.fill()
 	r.ban()
 	r.happen()
 	return r

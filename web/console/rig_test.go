@@ -35,6 +35,7 @@ type rig struct {
 	t      testing.TB
 	hub    *hub.Hub
 	bans   *banList
+	relays *relays
 	tapes  *tapes
 	events *ring
 	token  atomic.Value // string
@@ -47,13 +48,13 @@ type rig struct {
 }
 
 func newRig(t testing.TB) *rig {
-	r := &rig{t: t, bans: &banList{}, tapes: &tapes{}, events: newRing()}
+	r := &rig{t: t, bans: &banList{}, relays: &relays{}, tapes: &tapes{}, events: newRing()}
 	r.token.Store(token)
 	r.hub = hub.New(hub.Config{Authorize: func(_ context.Context, s *hub.Session) (hub.Grant, error) {
 		return hub.Grant{Subject: s.Client().Name}, nil // tests say there who it is
 	}})
 	api := admin.Handler(admin.Config{
-		Hub: r.hub, Bans: r.bans, Recorder: r.tapes, Archive: r.tapes, Monitor: measured{}, Events: r.events.since, WaitEvents: r.events.wait,
+		Hub: r.hub, Bans: r.bans, Relays: r.relays, Recorder: r.tapes, Archive: r.tapes, Monitor: measured{}, Events: r.events.since, WaitEvents: r.events.wait,
 		Token: func() string { return r.token.Load().(string) }, Logger: slog.New(slog.DiscardHandler),
 		Info: func() admin.Info {
 			return admin.Info{

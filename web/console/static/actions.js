@@ -1,4 +1,4 @@
-// What an operator can do about streams, sessions, recordings and bans. All that cannot be
+// What an operator can do about streams, sessions, recordings, relays and bans. All that cannot be
 // taken back is asked first, and says what will happen.
 
 import { post, remove, query } from './api.js';
@@ -99,6 +99,35 @@ export const stopRecording = (stream) => ask({
   run: async () => {
     await post('/api/v1/streams/record', { stream, action: 'stop' });
     tell('The stream is not recorded any more.');
+  },
+});
+
+const kept = (answer) => (answer?.unsaved ? ' It cannot be written: a restart will undo this.' : '');
+
+// addRelay asks what is to be relayed.
+export const addRelay = () => ask({
+  title: 'Add a relay',
+  says: ['Pulls a stream from another server, or pushes streams to one. The server and its key are shown to nobody again.'],
+  fields: [
+    { name: 'kind', label: 'Relay', kind: 'select', value: 'push', options: [['push', 'Push: send streams on'], ['pull', 'Pull: always fetch a stream'], ['origin', 'Origin: fetch streams for their viewers']] },
+    { name: 'of', label: 'Stream', value: '', help: 'APP/NAME. But for a pull also a pattern: live/* fits one segment, live/** any number.' },
+    { name: 'url', label: 'Server', value: '', help: 'rtmp://HOST/APP/KEY; of a pull or an origin also http, https, ws or wss, and several with spaces between them. {app} and {name} stand for the stream’s, but in a pull.' },
+  ],
+  action: 'Add',
+  run: async ({ kind, of, url }) => {
+    const about = kind === 'pull' ? { stream: of.trim() } : { pattern: of.trim() };
+    const answer = await post('/api/v1/relays', { kind, ...about, urls: url.split(/\s+/).filter(Boolean) });
+    tell(`The relay is added as ${answer.relay.id}.${kept(answer)}`);
+  },
+});
+
+export const endRelay = (relay) => ask({
+  title: 'End a relay',
+  says: [[`Ends ${relay.id}: `, bdi(relay.stream ?? relay.pattern), relay.kind === 'push' ? ' is not pushed to ' : ' is not pulled from ', bdi(relay.urls.join(' ')), ' any more.']],
+  action: 'End',
+  run: async () => {
+    const answer = await remove('/api/v1/relays/' + encodeURIComponent(relay.id));
+    tell('The relay is ended.' + kept(answer));
   },
 });
 

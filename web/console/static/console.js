@@ -10,6 +10,7 @@ import { login } from './login.js';
 import { overview } from './overview.js';
 import { Poller } from './poll.js';
 import { recordings } from './recordings.js';
+import { relays } from './relays.js';
 import { parse } from './route.js';
 import { session } from './session.js';
 import { sessions } from './sessions.js';
@@ -23,7 +24,7 @@ import * as words from './words.js';
 const pages = {
   // What has a * in it would be a pattern for the server, and nothing would be all streams.
   overview: () => overview(feed), streams, stream: ([name]) => (!name || name.includes('*') ? streams() : stream(name)), sessions, session: ([id]) => session(id ?? ''),
-  events: () => events(feed), recordings, bans,
+  events: () => events(feed), relays, recordings, bans,
 };
 
 let page = null, shown = ''; // what shown says tells whether the page stays

@@ -11,7 +11,7 @@ const types = {
   'server.started': 'Server started', draining: 'Server ends', publish: 'Publisher begins', unpublish: 'Publisher ends',
   play: 'Viewer begins', stop: 'Viewer ends', tracks: 'Tracks', wanted: 'Wanted', unwanted: 'Not wanted',
   denied: 'Denied', kicked: 'Ended by operator', 'record.begun': 'Recording begins', 'record.finished': 'Recording ends',
-  update: 'Update', gap: 'Events are missing', health: 'Health',
+  update: 'Update', gap: 'Events are missing', health: 'Health', relay: 'Relay',
 };
 
 const bad = new Set(['denied', 'kicked', 'gap', 'draining']);
@@ -23,6 +23,7 @@ function about(e) {
     case 'update': return words.count(e.sessions?.length ?? 0, 'session');
     case 'gap': return words.count(e.lost ?? 0, 'event') + ' lost';
     case 'health': return e.health ? (e.health.begins === false ? 'Over: ' : '') + e.health.sentence : '';
+    case 'relay': return e.relay ? [words.relayKind(e.relay.kind), words.relayState(e.relay.state), e.relay.url, e.detail].filter(Boolean).join(', ') : '';
     case 'record.begun': case 'record.finished': return [e.recording?.id, e.recording?.state, e.reason].filter(Boolean).join(', ');
     default: return [words.over(e.session?.protocol) === words.none ? '' : words.over(e.session.protocol), e.session?.address || e.address,
       e.session?.subject, e.reason, e.detail, e.left_out && `${e.left_out} more like this`].filter(Boolean).join(', ');
@@ -36,7 +37,8 @@ export function eventTable(empty) {
       { label: 'Time', kind: 'time', fill: plain((e) => words.moment(e.time)) },
       { label: 'Event', kind: 'what', fill: (cell, e) => {
         text(cell, types[e.type] ?? words.spaced(e.type));
-        cell.classList.toggle('warn', bad.has(e.type) || e.type === 'health' && e.health?.begins !== false);
+        cell.classList.toggle('warn', bad.has(e.type) || e.type === 'health' && e.health?.begins !== false
+          || e.type === 'relay' && ['refused', 'backing off'].includes(e.relay?.state));
       } },
       { label: 'Stream', kind: 'name', fill: (cell, e) => streamCell(cell, e.stream) },
       { label: 'Session', kind: 'id', fill: (cell, e) => { if (e.session?.id) sessionCell(cell, e.session.id); else cell.textContent = words.none; } },
@@ -46,10 +48,10 @@ export function eventTable(empty) {
 }
 
 // Updates tell what the lists show anyway.
-const groups = [['', 'All but updates'], ['streams', 'Publishers and tracks'], ['viewers', 'Viewers'], ['refused', 'Denied and ended'], ['health', 'Health'], ['recordings', 'Recordings'], ['all', 'All']];
+const groups = [['', 'All but updates'], ['streams', 'Publishers and tracks'], ['viewers', 'Viewers'], ['refused', 'Denied and ended'], ['health', 'Health'], ['recordings', 'Recordings'], ['relays', 'Relays'], ['all', 'All']];
 const members = {
   streams: ['publish', 'unpublish', 'tracks', 'wanted', 'unwanted'], viewers: ['play', 'stop'], refused: ['denied', 'kicked'],
-  health: ['health'], recordings: ['record.begun', 'record.finished'],
+  health: ['health'], recordings: ['record.begun', 'record.finished'], relays: ['relay'],
 };
 
 // The group may be any word that somebody wrote into the address.

@@ -8,6 +8,7 @@ import { bytes, videoCodec, audioCodec, size, tracks } from './format.js';
 import { Graph } from './graph.js';
 import { heading, section, HealthList, button } from './parts.js';
 import { recordingTable } from './recordings.js';
+import { relayTable, rows as relayRows } from './relays.js';
 import { to, toSession } from './route.js';
 import { sessionTable } from './sessions.js';
 import * as words from './words.js';
@@ -71,6 +72,9 @@ export function stream(name) {
   const tapes = recordingTable('It has no recordings.', false);
   const recorded = section('Recordings', tapes.root, el('p', { class: 'all' }, el('a', { href: to('recordings', [], { stream: name }) }, 'All recordings of this stream')));
 
+  const ways = relayTable('');
+  const relayed = section('Pulled from, pushed to', ways.root);
+
   // recordable says which of the two can be done about recordings; where the server does not
   // know the stream, it does not tell, and either may be wanted.
   let records = true; // the server
@@ -110,6 +114,7 @@ export function stream(name) {
   }
 
   show(sick, false);
+  show(relayed, false);
   return {
     title: name,
     root: el('div', {},
@@ -118,7 +123,7 @@ export function stream(name) {
         button('Ban…', () => act.addBan({ stream: act.pattern(name) }), 'danger'), publisher),
       sick, charts,
       el('div', { class: 'halves' }, section('Format', format), section('Sums', sums)),
-      watching, people, recorded),
+      watching, relayed, people, recorded),
     tasks: [
       { every: 2000, ask: () => '/api/v1/streams' + query({ stream: name, limit: 1 }), heard: heardStream },
       {
@@ -143,6 +148,15 @@ export function stream(name) {
           show(publisher, !!s);
           if (s) publisher.href = toSession(s.id);
         },
+      },
+      {
+        every: 5000, ask: () => '/api/v1/relays' + query({ stream: name, limit: 10 }),
+        heard: ({ relays }) => {
+          const here = relayRows(relays).filter(({ c }) => c);
+          ways.update(here);
+          show(relayed, here.length > 0);
+        },
+        missing: () => show(relayed, false),
       },
       {
         every: 5000, ask: () => '/api/v1/recordings' + query({ stream: name, limit: 10 }),

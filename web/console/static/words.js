@@ -36,10 +36,17 @@ export function until(value) {
   return left > 0 ? 'in ' + ms(left) : ms(-left) + ' ago';
 }
 
-export const over = (name) => (name ? protocol(name) : none);
+export const over = (name) => (name === 'pull' ? 'Pulled' : name ? protocol(name) : none);
 
 const states = { asking: 'Asks for permission', waiting: 'Waits', running: 'Running', live: 'Live', grace: 'Publisher lost' };
 export const state = (name) => states[name] ?? name;
+
+// States of relays, those first that need a look.
+export const relayStates = [
+  ['refused', 'Refused'], ['backing off', 'Backing off'], ['slow', 'Slow'], ['held', 'Held'], ['connecting', 'Connecting'], ['live', 'Live'], ['idle', 'Idle'],
+];
+export const relayState = (name) => relayStates.find(([state]) => state === name)?.[1] ?? name;
+export const relayKind = (name) => ({ pull: 'Pull', origin: 'Origin', push: 'Push' }[name] ?? name);
 
 export const role = (name) => ({ publish: 'Publisher', watch: 'Viewer' }[name] ?? name);
 
