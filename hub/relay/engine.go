@@ -73,6 +73,25 @@ type rule struct {
 	Rule
 	id string
 	by string // the variable that has it, or byAPI
+
+	logged atomic.Pointer[logged] // the last line of a failure of its pulls
+}
+
+// logged is a line of the log.
+type logged struct {
+	detail string
+	at     time.Time
+}
+
+// logEvery is how far apart lines of the log are about the same failure of a rule: an edge whose origin
+// is down would have one for each viewer.
+const logEvery = time.Minute
+
+// isNews reports whether a failure of a pull is worth a line, and takes note of it.
+func (by *rule) isNews(detail string) bool {
+	last, now := by.logged.Load(), time.Now()
+	return (last == nil || last.detail != detail || now.Sub(last.at) >= logEvery) &&
+		by.logged.CompareAndSwap(last, &logged{detail, now})
 }
 
 // byAPI is who made a rule at run time.
@@ -256,7 +275,7 @@ func (r *Relay) loadLocked(rules []Rule) {
 		if i >= 0 {
 			next = append(next, r.rules[i])
 		} else {
-			next = append(next, &rule{n, r.newIDLocked(n.Kind), n.Kind.variable()})
+			next = append(next, &rule{Rule: n, id: r.newIDLocked(n.Kind), by: n.Kind.variable()})
 		}
 	}
 	for _, old := range r.rules {

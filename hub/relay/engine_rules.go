@@ -24,7 +24,7 @@ func (r *Relay) Add(n Rule) (RuleInfo, error) {
 		r.mu.Unlock()
 		return RuleInfo{}, ErrFull
 	}
-	by := &rule{n, r.newIDLocked(n.Kind), byAPI}
+	by := &rule{Rule: n, id: r.newIDLocked(n.Kind), by: byAPI}
 	r.rules = append(r.rules, by)
 	if !r.closed {
 		r.beginLocked()

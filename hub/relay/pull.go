@@ -172,6 +172,14 @@ func (p *pull) failed(err error, next time.Time) {
 	if f.Cause == CauseDenied || f.Cause == CauseLoop || f.Cause == CauseURL || f.Cause == CauseMedia {
 		state = Refused
 	}
+	level := slog.LevelDebug
+	if p.rule.isNews(f.Detail) {
+		level = slog.LevelInfo // a viewer may have asked for what is nowhere
+		if p.rule.Kind == Pull || f.Cause != CauseNotFound && f.Cause != CauseDenied {
+			level = slog.LevelWarn
+		}
+	}
+	p.log.Log(context.Background(), level, "a pull failed", "url", p.status.snapshot().URL.String(), "reason", f.Detail)
 	p.status.change(func(c *ConnectionInfo) {
 		c.State, c.Detail, c.Next, c.Session, c.Remote = state, f.Detail, next, 0, ""
 	})

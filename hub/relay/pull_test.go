@@ -75,7 +75,7 @@ func TestOriginFails(t *testing.T) {
 			o.says(c.said)
 			e := newEdge(t, Config{Open: o.open, StartTimeout: patience}, "origin: ** rtmp://origin/{app}/{name}")
 			for range 10 {
-				err := e.watch(t, hub.Client{}).Wait(t.Context())
+				err := e.try(t)
 				var refusal *hub.Refusal
 				require.ErrorAs(t, err, &refusal)
 				assert.Equal(t, c.want, refusal.Reason)
@@ -83,7 +83,7 @@ func TestOriginFails(t *testing.T) {
 			assert.EqualValues(t, 1, o.opens.Load())
 			publish(t, o.hub, &encoder{mark: 'a'}, 5*time.Millisecond)
 			o.says(nil)
-			until(t, "it is pulled", func() bool { return e.watch(t, hub.Client{}).Wait(t.Context()) == nil })
+			until(t, "it is pulled", func() bool { return e.try(t) == nil })
 		})
 	}
 }

@@ -108,7 +108,7 @@ func (o *origin) open(ctx context.Context, op Opening) (Source, error) {
 	if o.refuse != nil {
 		return nil, o.refuse
 	}
-	r, err := o.hub.Read(hub.Key{App: "live", Name: "a"}, hub.ReadOptions{})
+	r, err := o.hub.Read(hub.Key{App: "live", Name: "a"}, hub.ReadOptions{FromSession: op.Back > 0})
 	if err != nil {
 		return nil, Failed(CauseNotFound, "there is no such stream")
 	}
@@ -288,6 +288,16 @@ func (e *edge) watch(t *testing.T, c hub.Client) *hub.Viewer {
 	require.NoError(t, err)
 	t.Cleanup(v.Close)
 	return v
+}
+
+// try makes a viewer and waits for its first frame. It may be told of a failure before it waits.
+func (e *edge) try(t *testing.T) error {
+	v, err := e.hub.Watch(e.hub.NewSession(hub.RoleWatch, hub.Key{App: "live", Name: "a"}, hub.Client{Protocol: "http-flv"}), hub.WatchOptions{})
+	if err != nil {
+		return err
+	}
+	t.Cleanup(v.Close)
+	return v.Wait(t.Context())
 }
 
 // state returns that of the only connection of the only rule.

@@ -53,7 +53,7 @@ func readState(path string) ([]*rule, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s is damaged: entry %d: %w", path, i+1, err)
 		}
-		rules = append(rules, &rule{r, k.ID, byAPI})
+		rules = append(rules, &rule{Rule: r, id: k.ID, by: byAPI})
 	}
 	return rules, nil
 }
