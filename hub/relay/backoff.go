@@ -28,3 +28,24 @@ func (b *backoff) next(most time.Duration) time.Duration {
 
 // reset forgets the failures.
 func (b *backoff) reset() { b.failed = 0 }
+
+// pace bounds how often a pull connects, whatever its servers do: one that breaks off behind each
+// frame has sent new frames, and would be asked again at once for ever. The zero pace has its whole
+// burst.
+type pace struct {
+	used float64 // of the burst
+	at   time.Time
+}
+
+// Bounds of pace: many breaks in a row are no reason to wait, and then it is two in a second.
+const (
+	paceBurst = 32
+	paceEach  = 500 * time.Millisecond
+)
+
+// next counts a try and returns the time to wait for it.
+func (p *pace) next(now time.Time) time.Duration {
+	p.used = max(0, p.used-float64(now.Sub(p.at))/float64(paceEach)) + 1
+	p.at = now
+	return time.Duration(max(0, p.used-paceBurst) * float64(paceEach))
+}

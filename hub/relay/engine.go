@@ -28,6 +28,9 @@ type Config struct {
 	// PushHold is how long a target is held when the publisher has left: 60 s if 0, not at all if
 	// negative.
 	PushHold time.Duration
+	// MaxOrigins is how many streams of origins are pulled at a time, those that are looked for included:
+	// 4096 if 0. Who asks for one more is refused at once.
+	MaxOrigins int
 	// Open opens a connection to a server that a stream is pulled from, and Send one to a target.
 	// Their errors are *Failure, or what net returns.
 	Open func(context.Context, Opening) (Source, error)
@@ -37,6 +40,8 @@ type Config struct {
 	// Told is told of changes of state, by the goroutine that changed it; it must not block. It may be nil.
 	Told   func(Event)
 	Logger *slog.Logger // nil discards
+
+	noMedia time.Duration // noMedia, but in tests
 }
 
 // Defaults of Config.
@@ -44,6 +49,7 @@ const (
 	defaultStartTimeout = 10 * time.Second
 	defaultIdle         = 10 * time.Second
 	defaultHold         = 60 * time.Second
+	defaultMaxOrigins   = 4096
 )
 
 // Relay carries streams by rules. Its methods may be called from any goroutine.
@@ -62,9 +68,9 @@ type Relay struct {
 	rules    []*rule
 	lastID   [kinds]int
 	pulls    map[hub.Key]*pull
+	origins  int // how many of them are of Origins
 	pushes   map[pushed]*pushing
-	live     map[hub.Key]int // publishers that are no pulls
-	any      map[hub.Key]int // publishers of each kind
+	live     map[hub.Key]publishers
 	over     Figures
 }
 
@@ -129,12 +135,14 @@ func New(cfg Config) (*Relay, error) {
 	set(&cfg.Idle, defaultIdle)
 	set(&cfg.PullHold, defaultHold)
 	set(&cfg.PushHold, defaultHold)
+	set(&cfg.noMedia, noMedia)
+	cfg.MaxOrigins = cmp.Or(cfg.MaxOrigins, defaultMaxOrigins)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	r := &Relay{
 		cfg: cfg, pulls: make(map[hub.Key]*pull), pushes: make(map[pushed]*pushing),
-		live: make(map[hub.Key]int), any: make(map[hub.Key]int),
+		live: make(map[hub.Key]publishers),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	kept, err := readState(cfg.StateFile)
@@ -161,6 +169,8 @@ func (r *Relay) Observe(e hub.Event) {
 		r.published(e.Key, e.Session)
 	case hub.EventUnpublished:
 		r.unpublished(e.Key, e.Session)
+	case hub.EventLost:
+		r.look()
 	}
 }
 
@@ -179,15 +189,32 @@ func (r *Relay) Locate(key hub.Key) time.Duration {
 
 // want pulls a stream that viewers wait for, if an origin has it.
 func (r *Relay) want(key hub.Key, who *hub.Session) {
+	if !r.wantOne(key, who) {
+		r.cfg.Hub.GiveUp(key, errManyOrigins)
+	}
+}
+
+// errManyOrigins refuses viewers of what would be one stream too many: each name that somebody makes up is
+// asked for at an origin.
+var errManyOrigins = &hub.Refusal{Reason: hub.ReasonTooMany, Detail: "too many streams are pulled from other servers"}
+
+// wantOne is want. It returns false if there are too many.
+func (r *Relay) wantOne(key hub.Key, who *hub.Session) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if p := r.pulls[key]; p != nil {
 		p.wanted(who)
-		return
+		return true
 	}
-	if origin := r.originLocked(key); origin != nil && !r.closed {
-		r.pullLocked(origin, key, who)
+	origin := r.originLocked(key)
+	switch {
+	case origin == nil || r.closed:
+		return true
+	case r.origins >= r.cfg.MaxOrigins:
+		return false
 	}
+	r.pullLocked(origin, key, who)
+	return true
 }
 
 // originLocked returns the rule that says where a stream comes from, nil if there is none.
@@ -206,6 +233,9 @@ func (r *Relay) pullLocked(by *rule, key hub.Key, who *hub.Session) {
 	ctx, cancel := context.WithCancel(r.ctx)
 	p.cancel = cancel
 	r.pulls[key] = p
+	if by.Kind == Origin {
+		r.origins++
+	}
 	r.running.Go(func() {
 		defer cancel()
 		p.run(ctx)
@@ -214,22 +244,27 @@ func (r *Relay) pullLocked(by *rule, key hub.Key, who *hub.Session) {
 }
 
 // pullOver notes that a pull is over, and begins another where there is still a reason: one came
-// as this one ended.
+// as this one ended. Viewers that come from here on are told to the next one (want).
 func (r *Relay) pullOver(p *pull) {
-	watched := r.cfg.Hub.Unwatched(p.key) == 0
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if r.pulls[p.key] == p {
 		delete(r.pulls, p.key)
 	}
+	if p.rule.Kind == Origin {
+		r.origins--
+	}
 	info := p.status.snapshot()
 	r.over.add(p.rule.Kind, &info)
+	r.mu.Unlock()
+	watched := r.cfg.Hub.Unwatched(p.key) == 0
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.closed || r.pulls[p.key] != nil {
 		return
 	}
 	if by := r.pullRuleLocked(p.key); by != nil {
 		r.pullLocked(by, p.key, nil)
-	} else if by := r.originLocked(p.key); by != nil && watched && r.live[p.key] == 0 {
+	} else if by := r.originLocked(p.key); by != nil && watched && !r.isLiveLocked(p.key) {
 		r.pullLocked(by, p.key, p.first())
 	}
 }
@@ -242,13 +277,6 @@ func (r *Relay) pullRuleLocked(key hub.Key) *rule {
 		}
 	}
 	return nil
-}
-
-// isLive reports whether somebody publishes a stream who is no pull.
-func (r *Relay) isLive(key hub.Key) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.live[key] > 0
 }
 
 // tell tells of a change of state.
@@ -309,7 +337,7 @@ func (r *Relay) beginLocked() {
 				p.cancel() // and pullOver begins this one
 			}
 		case Push:
-			for key := range r.any {
+			for key := range r.live {
 				if by.Matches(key) {
 					if _, there := r.pushes[pushed{by, key}]; !there {
 						r.pushLocked(by, key)

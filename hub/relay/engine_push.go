@@ -11,10 +11,11 @@ import (
 func (r *Relay) published(key hub.Key, who *hub.Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.any[key]++
-	if who.Protocol() != pullProtocol {
-		r.live[key]++
-	}
+	r.publishedLocked(key, who)
+}
+
+func (r *Relay) publishedLocked(key hub.Key, who *hub.Session) {
+	r.noteLocked(key, who)
 	if r.closed {
 		return
 	}
@@ -76,7 +77,7 @@ func (r *Relay) pushOver(at pushed, p *pushing) {
 	delete(r.pushes, at)
 	info := p.connection(at.key)
 	r.over.add(Push, &info)
-	if !r.closed && r.any[at.key] > 0 && slices.Contains(r.rules, at.rule) {
+	if !r.closed && len(r.live[at.key]) > 0 && slices.Contains(r.rules, at.rule) {
 		r.pushLocked(at.rule, at.key)
 	}
 }
@@ -85,19 +86,17 @@ func (r *Relay) pushOver(at pushed, p *pushing) {
 func (r *Relay) unpublished(key hub.Key, who *hub.Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	less := func(m map[hub.Key]int) {
-		if m[key]--; m[key] <= 0 {
-			delete(m, key)
-		}
+	r.unpublishedLocked(key, who.ID())
+}
+
+func (r *Relay) unpublishedLocked(key hub.Key, id uint64) {
+	if delete(r.live[key], id); len(r.live[key]) == 0 {
+		delete(r.live, key)
 	}
-	less(r.any)
-	if who.Protocol() != pullProtocol {
-		less(r.live)
-	}
-	if p := r.pulls[key]; p != nil && r.live[key] == 0 {
+	if p := r.pulls[key]; p != nil && !r.isLiveLocked(key) {
 		p.free()
 	}
-	if r.any[key] > 0 {
+	if len(r.live[key]) > 0 {
 		return
 	}
 	for at, p := range r.pushes {

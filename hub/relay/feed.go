@@ -40,7 +40,8 @@ type feed struct {
 
 	// Of one connection.
 	src     Source
-	came    bool   // a frame came
+	came    bool // a frame came
+	begun   time.Time
 	shown   bool   // the state says that it is live
 	node    string // the id of its server
 	hasPath bool   // metadata with the path was published
@@ -114,6 +115,9 @@ func (f *feed) feed() error {
 			}
 			if errors.Is(err, os.ErrDeadlineExceeded) { // its stream may have few frames, or the connection is dead
 				f.tries.reset()
+			}
+			if err == errNoMedia {
+				f.at = (f.at + 1) % len(f.urls)
 			}
 		default:
 			f.at = (f.at + 1) % len(f.urls)
@@ -197,6 +201,9 @@ func (f *feed) pause(err error) error {
 // errSilent is the failure of a server without a frame in time.
 var errSilent = Failed(CauseConnection, "no frame came in time")
 
+// errNoMedia is the failure of a server whose tags lead nowhere.
+var errNoMedia = Failed(CauseMedia, "what comes is nothing to go on with")
+
 // within returns how long a connection may take until its first frame.
 func (f *feed) within() time.Duration {
 	switch {
@@ -212,13 +219,20 @@ func (f *feed) within() time.Duration {
 func (f *feed) attempt() error {
 	url := f.urls[f.at]
 	err := f.connect(url)
-	if failure, ok := errors.AsType[*Failure](err); ok && failure != errSilent && failure != errOver {
+	if failure, ok := errors.AsType[*Failure](err); ok && failure != errSilent && failure != errOver && failure != errNoMedia {
 		return url.failure(failure)
 	}
 	return err
 }
 
 func (f *feed) connect(url URL) error {
+	if d := f.pace.next(time.Now()); d > 0 {
+		select {
+		case <-time.After(d):
+		case <-f.ctx.Done():
+			return context.Cause(f.ctx)
+		}
+	}
 	f.status.change(func(c *ConnectionInfo) {
 		c.State, c.URL, c.Next = Connecting, url, time.Time{}
 		c.Tries++
@@ -281,8 +295,9 @@ func (f *feed) read(src Source, within time.Duration) error {
 	f.src, f.node = src, src.Node()
 	f.nodes[f.at] = f.node
 	f.status.change(func(c *ConnectionInfo) { c.Remote, c.Node = src.Remote(), f.node })
+	f.media.Limit(f.relay.mayHold())
 	f.media.Begin()
-	f.shown = false
+	f.shown, f.begun = false, time.Now()
 	for {
 		tag, err := src.ReadTag()
 		if err != nil {
@@ -311,8 +326,12 @@ func (f *feed) read(src Source, within time.Duration) error {
 			f.settled()
 		}
 		if now.Sub(f.looked) >= lookEvery {
-			if f.looked = now; f.isUnwanted() {
+			f.looked = now
+			if f.isUnwanted() {
 				return errIdle
+			}
+			if f.came && min(now.Sub(f.begun), now.Sub(f.news)) >= f.relay.cfg.noMedia {
+				return errNoMedia
 			}
 		}
 	}

@@ -24,6 +24,9 @@ const (
 	// tellEvery is how often those are told, and looks at whether anybody watches are apart.
 	tellEvery = 50 * time.Millisecond
 	lookEvery = 500 * time.Millisecond
+	// noMedia is for how long a connection may bring nothing that goes on, though it brings
+	// something: metadata, what is known, pictures that nobody can decode.
+	noMedia = 20 * time.Second
 	// refusedDelay is the time to the next try where the server said no.
 	refusedDelay = 30 * time.Second
 	// absentDelay bounds the time between tries of a stream that a server just does not have.
@@ -46,6 +49,7 @@ type pull struct {
 	cancel context.CancelFunc
 	freed  chan struct{} // capacity 1: a publisher that is no pull has left
 	status status
+	pace   pace // of run
 	log    *slog.Logger
 
 	mu  sync.Mutex

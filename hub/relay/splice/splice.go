@@ -126,6 +126,9 @@ func New(cfg Config) *Run {
 	return &Run{cfg: cfg}
 }
 
+// Limit sets Config.MaxHeld anew, for the connection that Begin begins next.
+func (r *Run) Limit(maxHeld int) { r.cfg.MaxHeld = maxHeld }
+
 // Begin says that the next tags come from a new connection. It need not be called before the first.
 // A connection that ended while it was being joined leaves no trace.
 func (r *Run) Begin() {

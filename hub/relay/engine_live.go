@@ -1,0 +1,94 @@
+package relay
+
+import "sluice/hub"
+
+// publishers are the sessions that publish a stream, by id; true for pulls.
+type publishers map[uint64]bool
+
+// isLiveLocked reports whether somebody publishes a stream who is no pull.
+func (r *Relay) isLiveLocked(key hub.Key) bool {
+	for _, isPull := range r.live[key] {
+		if !isPull {
+			return true
+		}
+	}
+	return false
+}
+
+// isLive reports whether somebody publishes a stream who is no pull.
+func (r *Relay) isLive(key hub.Key) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.isLiveLocked(key)
+}
+
+// noteLocked notes that a session publishes a stream.
+func (r *Relay) noteLocked(key hub.Key, who *hub.Session) {
+	if r.live[key] == nil {
+		r.live[key] = make(publishers, 1)
+	}
+	r.live[key][who.ID()] = who.Protocol() == pullProtocol
+}
+
+// look finds out anew who publishes what and which streams viewers wait for, since events were lost
+// (hub.EventLost). Those that are told afterwards may be older than what it sees, and change nothing
+// twice.
+func (r *Relay) look() {
+	there := make(map[hub.Key][]*hub.Session)
+	waits := make(map[hub.Key]*hub.Session)
+	for _, s := range r.cfg.Hub.Sessions() {
+		key := s.Session.Key()
+		switch {
+		case s.Session.Role() == hub.RolePublish && s.State == hub.SessionRunning:
+			there[key] = append(there[key], s.Session)
+		case s.Session.Role() == hub.RoleWatch && s.State == hub.SessionWaiting && waits[key] == nil:
+			waits[key] = s.Session
+		}
+	}
+	r.mu.Lock()
+	for key, sessions := range r.live {
+		for id := range sessions {
+			if !holds(there[key], id) {
+				r.unpublishedLocked(key, id)
+			}
+		}
+	}
+	for key, sessions := range there {
+		for _, who := range sessions {
+			if _, known := r.live[key][who.ID()]; !known {
+				r.publishedLocked(key, who)
+			}
+		}
+	}
+	r.mu.Unlock()
+	for key, who := range waits {
+		if len(there[key]) == 0 {
+			r.want(key, who)
+		}
+	}
+}
+
+// holds reports whether the session with an id is among some.
+func holds(sessions []*hub.Session, id uint64) bool {
+	for _, s := range sessions {
+		if s.ID() == id {
+			return true
+		}
+	}
+	return false
+}
+
+// Bounds of what pulls hold while they join connections, in bytes: all of them, when the server of all breaks
+// and sends them something else, and each, however many there are.
+const (
+	maxJoining   = 128 << 20
+	mostJoining  = 4 << 20
+	leastJoining = 256 << 10
+)
+
+// mayHold returns how many bytes a pull may hold while it joins a connection.
+func (r *Relay) mayHold() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return max(leastJoining, min(mostJoining, maxJoining/max(1, len(r.pulls))))
+}
