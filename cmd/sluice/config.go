@@ -80,6 +80,7 @@ type config struct {
 	authorize        func(context.Context, *hub.Session) (hub.Grant, error) // nil grants everything
 	authorizeTimeout time.Duration                                          // defaultAuthorizeTimeout if 0
 	observe          func(hub.Event)                                        // nil for nobody
+	maxOrigins       int                                                    // streams of origins at a time; 0 for the relay's own bound
 	archive          *archive.Archive                                       // of RecordDir; nil for none
 	permission       *permission                                            // nil permits everything
 	certificates     *certificate.Source                                    // nil for none

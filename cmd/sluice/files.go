@@ -45,7 +45,13 @@ const (
 	// recordedPart is the part of all that is for files which are recorded, two for each
 	// stream, and played.
 	recordedPart = 16
+	// originPart is the part of all that is for streams that viewers have pulled, one for each.
+	originPart = 16
 )
+
+// originsFor returns how many streams may be pulled for viewers at a time, with a limit of open files: who
+// makes up names has a connection made for each.
+func originsFor(limit uint64) int { return int(max(1, min(limit/originPart, math.MaxInt32))) }
 
 // filesBesides returns how many open files, of as many as there may be, are no client's.
 func (c *config) filesBesides(limit uint64) uint64 {
@@ -67,6 +73,9 @@ func (c *config) filesBesides(limit uint64) uint64 {
 		}
 	}
 	own := uint64(n)
+	if c.pulls() {
+		own += limit / originPart
+	}
 	if c.RecordDir != "" {
 		own += limit / recordedPart
 	}

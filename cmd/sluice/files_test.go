@@ -83,12 +83,21 @@ func TestOwnFiles(t *testing.T) {
 		"two proxies": {control(ControlSettings{ProxyProtocol: words{"rtmp", "http"}}), 100 + 130},
 		"with TLS":    {control(ControlSettings{ProxyProtocol: words{"rtmp", "https"}}), 100 + 3*65},
 		"events":      {control(ControlSettings{EventURL: "x", EventExec: "y"}), 100 + 10 + 28},
-		"operators":   {control(ControlSettings{AdminAddr: addresses{":1"}}), 100 + 128 + 64},
-		"metrics":     {control(ControlSettings{AdminAddr: addresses{":1"}, MetricsAddr: addresses{":2"}}), 100 + 128 + 64},
+		"operators":   {control(ControlSettings{AdminAddr: addresses{":1"}}), 100 + 128 + 64 + limit/16},
+		"metrics":     {control(ControlSettings{AdminAddr: addresses{":1"}, MetricsAddr: addresses{":2"}}), 100 + 128 + 64 + limit/16},
 		"ACME":        {config{TLSSettings: TLSSettings{TLSDomains: domains{"a.example"}}}, 100 + 12},
 		"questions":   {config{AccessSettings: AccessSettings{AuthURL: "x", JWTJWKSURL: "y"}}, 100 + 66 + 2},
+		"pushes":      {config{RelaySettings: RelaySettings{Push: "** rtmp://h/a/b"}}, 100 + 64 + 1},
+		"origins":     {config{RelaySettings: RelaySettings{Origin: "** rtmp://h/a/b"}}, 100 + 64 + 1 + limit/16},
 		"recordings":  {config{RecordDir: "x"}, 100 + limit/16},
 	} {
 		assert.Equal(t, c.want, c.cfg.filesBesides(limit), name)
+	}
+}
+
+// The more files there may be, the more streams are pulled for viewers.
+func TestOriginsAreBoundedByFiles(t *testing.T) {
+	for limit, want := range map[uint64]int{0: 1, 1024: 64, 1 << 20: 1 << 16, math.MaxUint64: math.MaxInt32} {
+		assert.Equal(t, want, originsFor(limit))
 	}
 }

@@ -51,6 +51,12 @@ func (c *config) relayed() bool {
 	return len(c.rules()) > 0 || len(c.AdminAddr) > 0 || c.relayState() != "" && exists(c.relayState())
 }
 
+// pulls reports whether viewers may have streams pulled: not where rules are of the configuration only, and
+// none of them is an origin.
+func (c *config) pulls() bool {
+	return c.relayed() && (c.Origin != "" || len(c.AdminAddr) > 0 || len(c.rules()) == 0)
+}
+
 // exists reports whether a file is there, or may be.
 func exists(path string) bool {
 	_, err := os.Stat(path)
@@ -82,7 +88,7 @@ func (r *relays) open(cfg *config, s *service, log *slog.Logger) (err error) {
 	config := relay.Config{
 		Hub: s.hub, Rules: cfg.rules(), StateFile: cfg.relayState(),
 		StartTimeout: cfg.OriginStartTimeout, Idle: orNever(cfg.OriginIdle),
-		PullHold: orNever(cfg.PullHold), PushHold: orNever(cfg.PushHold), Logger: log,
+		PullHold: orNever(cfg.PullHold), PushHold: orNever(cfg.PushHold), MaxOrigins: cfg.maxOrigins, Logger: log,
 	}
 	if s.notifier != nil {
 		config.Told = s.notifier.Relayed

@@ -59,6 +59,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	}
 	if limit, known := raiseFileLimit(); known {
 		reportFiles(limit, log)
+		cfg.maxOrigins = originsFor(limit)
 		cfg.MaxConnections = boundConnections(cfg.MaxConnections, limit, cfg.filesBesides(limit), log)
 	}
 	cfg.memory = setUpMemory(environ, os.DirFS("/"), log)
