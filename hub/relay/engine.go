@@ -316,7 +316,7 @@ func (r *Relay) loadLocked(rules []Rule) {
 		}
 	}
 	r.rules = next
-	r.beginLocked()
+	r.beginLocked(r.rules)
 }
 
 // newIDLocked returns an id for a rule.
@@ -325,9 +325,9 @@ func (r *Relay) newIDLocked(kind Kind) string {
 	return fmt.Sprintf("%s-%d", kind, r.lastID[kind])
 }
 
-// beginLocked begins what the rules ask for and is not there.
-func (r *Relay) beginLocked() {
-	for _, by := range r.rules {
+// beginLocked begins what rules ask for and is not there.
+func (r *Relay) beginLocked(rules []*rule) {
+	for _, by := range rules {
 		switch by.Kind {
 		case Pull:
 			switch p := r.pulls[by.Key]; {

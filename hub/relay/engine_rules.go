@@ -27,7 +27,7 @@ func (r *Relay) Add(n Rule) (RuleInfo, error) {
 	by := &rule{Rule: n, id: r.newIDLocked(n.Kind), by: byAPI}
 	r.rules = append(r.rules, by)
 	if !r.closed {
-		r.beginLocked()
+		r.beginLocked([]*rule{by})
 	}
 	info := r.infoLocked(by)
 	kept := r.keptLocked()

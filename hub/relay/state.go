@@ -44,15 +44,27 @@ func readState(path string) ([]*rule, error) {
 		return nil, fmt.Errorf("%s is damaged: it is no list of relays", path)
 	}
 	var rules []*rule
+	seen := make(map[string]bool, 2*len(kept)) // ids, and what rules are about
 	for i, k := range kept {
+		if i == MaxRules {
+			return nil, fmt.Errorf("%s is damaged: it has more than %d relays", path, MaxRules)
+		}
 		kind, ok := ParseKind(k.Kind)
-		if !ok || numberOf(k.ID) == 0 {
+		if n := numberOf(k.ID); !ok || n == 0 || k.ID != fmt.Sprintf("%s-%d", kind, n) {
 			return nil, fmt.Errorf("%s is damaged: entry %d", path, i+1)
 		}
 		r, err := NewRule(kind, k.What, k.URLs)
 		if err != nil {
 			return nil, fmt.Errorf("%s is damaged: entry %d: %w", path, i+1, err)
 		}
+		same := k.Kind + " " + r.About()
+		if kind == Push {
+			same += " " + r.URLs[0].Secret()
+		}
+		if seen[k.ID] || seen[same] {
+			return nil, fmt.Errorf("%s is damaged: entry %d is there twice", path, i+1)
+		}
+		seen[k.ID], seen[same] = true, true
 		rules = append(rules, &rule{Rule: r, id: k.ID, by: byAPI})
 	}
 	return rules, nil
@@ -88,11 +100,14 @@ func ParseKind(text string) (Kind, bool) {
 	return 0, false
 }
 
+// maxNumber bounds the numbers of rules, far above those that there are ever.
+const maxNumber = 1 << 40
+
 // numberOf returns the number in a rule's id, 0 if there is none.
 func numberOf(id string) int {
 	_, text, _ := strings.Cut(id, "-")
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 {
+	if err != nil || n < 0 || n > maxNumber {
 		return 0
 	}
 	return n

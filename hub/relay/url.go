@@ -12,7 +12,7 @@ import (
 )
 
 // URL is where a relay goes to. It prints itself without what may be secret: user, query and the
-// last segment of the path. The zero URL is none.
+// last segment of the path, and segments of it that hold a =. The zero URL is none.
 type URL struct{ text string }
 
 // schemes are those of URLs, by kind: pushes go over RTMP.
@@ -66,7 +66,8 @@ func ParseURL(kind Kind, text string) (URL, error) {
 }
 
 // Expand returns the URL for a stream: each placeholder escaped for where it stands. query is the
-// first viewer's, without what says how it wants to watch; it goes behind a ? or a & of the URL.
+// first viewer's, without what says how it wants to watch, and without parameters that the URL has
+// itself, which no viewer may set; it goes behind a ? or a & of the URL.
 func (u URL) Expand(key hub.Key, query url.Values) URL {
 	if !strings.Contains(u.text, "{") {
 		return u
@@ -76,9 +77,10 @@ func (u URL) Expand(key hub.Key, query url.Values) URL {
 	for i := range segments {
 		segments[i] = url.PathEscape(segments[i])
 	}
+	own := parameters(rest)
 	passed := url.Values{}
 	for name, values := range query {
-		if !hub.IsWatchOption(name) {
+		if !hub.IsWatchOption(name) && !own[strings.ToLower(name)] {
 			passed[name] = values
 		}
 	}
@@ -90,6 +92,19 @@ func (u URL) Expand(key hub.Key, query url.Values) URL {
 	rest = strings.NewReplacer("{app}", url.QueryEscape(key.App), "{name}", url.QueryEscape(key.Name),
 		"{query}", passed.Encode()).Replace(rest)
 	return URL{strings.TrimRight(path+"?"+strings.Trim(rest, "&"), "?")}
+}
+
+// parameters returns the names of those in a query, in lower case, which some servers take for the same.
+func parameters(query string) map[string]bool {
+	names := map[string]bool{}
+	for pair := range strings.SplitSeq(query, "&") {
+		name, _, _ := strings.Cut(pair, "=")
+		if decoded, err := url.QueryUnescape(name); err == nil {
+			name = decoded
+		}
+		names[strings.ToLower(name)] = true
+	}
+	return names
 }
 
 // Secret returns the whole URL, for who opens it: it must not be shown, logged or told.
@@ -132,11 +147,13 @@ func (u URL) String() string {
 	if u.text == "" {
 		return ""
 	}
-	folder := ""
-	if i := strings.LastIndex(path, "/"); i >= 0 {
-		folder = path[:i+1]
+	segments := strings.Split(path, "/")
+	for i := range segments {
+		if i == len(segments)-1 || strings.Contains(segments[i], "=") { // a query may stand in the path
+			segments[i] = "***"
+		}
 	}
-	return scheme + "://" + host + "/" + folder + "***"
+	return scheme + "://" + host + "/" + strings.Join(segments, "/")
 }
 
 // GoString keeps %#v from printing secrets.

@@ -79,6 +79,30 @@ func TestExpand(t *testing.T) {
 	assert.Equal(t, "http://host/live/a.flv", u.Expand(hub.Key{App: "live", Name: "a"}, nil).Secret())
 }
 
+// What a viewer shows is passed on as it is, and says nothing else than it did: it sets no parameter of the
+// URL's own, and begins no line, fragment or URL.
+func TestExpandHostile(t *testing.T) {
+	u, err := ParseURL(Origin, "http://host/{app}/{name}.flv?Token=own&track=all&{query}&n={name}")
+	require.NoError(t, err)
+	query := url.Values{
+		"token": {"x"}, "TOKEN": {"x"}, "track": {"1"}, "n": {"x"}, "a": {"\r\nHost: x", "#&token=y"}, "b\r\n&token=y": {"{name}"}, "{app}": {""},
+	}
+	key := hub.Key{App: "{query}/a?b#c%2f..", Name: "{query}&token=y"}
+	expanded := u.Expand(key, query)
+	assert.Equal(t, "http://host/%7Bquery%7D/a%3Fb%23c%252f../%7Bquery%7D&token=y.flv?Token=own&track=all"+
+		"&a=%0D%0AHost%3A+x&a=%23%26token%3Dy&b%0D%0A%26token%3Dy=%7Bname%7D&%7Bapp%7D=&n=%7Bquery%7D%26token%3Dy", expanded.Secret())
+	parsed, err := url.Parse(expanded.Secret())
+	require.NoError(t, err)
+	assert.Equal(t, "host", parsed.Host)
+	assert.Equal(t, []string{"own"}, parsed.Query()["Token"])
+	assert.Empty(t, parsed.Fragment)
+	assert.NotContains(t, parsed.Query(), "token")
+
+	u, err = ParseURL(Origin, "http://host/{query}/{name}.flv")
+	require.NoError(t, err)
+	assert.Equal(t, "http://host/***/***", u.Expand(hub.Key{App: "live", Name: "a"}, url.Values{"token": {"secret"}}).String())
+}
+
 func TestURLAddress(t *testing.T) {
 	for text, want := range map[string]string{
 		"rtmp://Host.example/{app}/{name}?{query}": "host.example:1935",
