@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"sluice/hub"
@@ -69,7 +68,7 @@ type Relay struct {
 	lastID   [kinds]int
 	pulls    map[hub.Key]*pull
 	origins  int // how many of them are of Origins
-	pushes   map[pushed]*pushing
+	pushes   map[pushed]*push
 	live     map[hub.Key]publishers
 	over     Figures
 }
@@ -103,7 +102,7 @@ func (by *rule) isNews(detail string) bool {
 // byAPI is who made a rule at run time.
 const byAPI = "api"
 
-// by returns the variable that holds rules of a kind.
+// variable returns the one that holds rules of a kind.
 func (k Kind) variable() string {
 	return [kinds]string{"SLUICE_PULL", "SLUICE_ORIGIN", "SLUICE_PUSH"}[k]
 }
@@ -112,15 +111,6 @@ func (k Kind) variable() string {
 type pushed struct {
 	rule *rule
 	key  hub.Key
-}
-
-// pushing is a push that runs, and what has become of it.
-type pushing struct {
-	*push
-	cancel context.CancelFunc
-	was    State // of those that were told
-	breaks atomic.Uint64
-	failed atomic.Pointer[string] // why it failed the last time; nil for never
 }
 
 // New makes a Relay, which begins with its pulls. It must be closed. The error is that of a state
@@ -141,7 +131,7 @@ func New(cfg Config) (*Relay, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	r := &Relay{
-		cfg: cfg, pulls: make(map[hub.Key]*pull), pushes: make(map[pushed]*pushing),
+		cfg: cfg, pulls: make(map[hub.Key]*pull), pushes: make(map[pushed]*push),
 		live: make(map[hub.Key]publishers),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -357,7 +347,7 @@ func (r *Relay) endLocked(by *rule) {
 	}
 	for at, p := range r.pushes {
 		if at.rule == by {
-			p.cancel()
+			p.stop()
 		}
 	}
 }

@@ -19,7 +19,7 @@ func (r *Relay) ClosePushes(ctx context.Context) error {
 	r.mu.Lock()
 	r.pushless = true
 	for _, p := range r.pushes {
-		p.cancel()
+		p.stop()
 	}
 	r.mu.Unlock()
 	return await(ctx, r.pushing.Wait)

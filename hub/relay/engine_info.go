@@ -3,8 +3,6 @@ package relay
 import (
 	"cmp"
 	"slices"
-
-	"sluice/hub"
 )
 
 // Relays returns all rules with what comes of them, by kind and in the order in which they were made.
@@ -27,25 +25,11 @@ func (r *Relay) infoLocked(by *rule) RuleInfo {
 	}
 	for at, p := range r.pushes {
 		if at.rule == by {
-			info.Connections = append(info.Connections, p.connection(at.key))
+			info.Connections = append(info.Connections, p.info())
 		}
 	}
 	slices.SortFunc(info.Connections, func(a, b ConnectionInfo) int { return cmp.Compare(a.Key.String(), b.Key.String()) })
 	return info
-}
-
-// connection returns how a push stands.
-func (p *pushing) connection(key hub.Key) ConnectionInfo {
-	i := p.info()
-	failed := ""
-	if text := p.failed.Load(); text != nil {
-		failed = *text
-	}
-	return ConnectionInfo{
-		Error: failed, Breaks: p.breaks.Load(),
-		Key: key, URL: i.URL, State: i.State, Since: i.Since, Remote: i.Remote, Detail: i.Detail,
-		Bytes: i.Bytes, Dropped: i.Dropped, Tries: i.Tries, Lag: i.Lag, Next: i.Next,
-	}
 }
 
 // Figures returns the sums.
@@ -60,8 +44,8 @@ func (r *Relay) Figures() Figures {
 	for _, p := range r.pulls {
 		count(p.rule.Kind, p.status.snapshot())
 	}
-	for at, p := range r.pushes {
-		count(Push, p.connection(at.key))
+	for _, p := range r.pushes {
+		count(Push, p.info())
 	}
 	return f
 }

@@ -36,17 +36,15 @@ func (r *Relay) pushLocked(by *rule, key hub.Key) {
 		running.published()
 		return
 	}
-	p := &pushing{}
-	p.push = newPush(pushConfig{
+	p := newPush(pushConfig{
 		Hub: r.cfg.Hub, Send: r.cfg.Send, Hold: r.cfg.PushHold, Node: r.cfg.Hub.Node(), Key: key, URL: by.URLs[0].Expand(key, nil),
-		Told: func(i pushInfo) {
-			p.note(i)
+		Told: func(i ConnectionInfo) {
 			r.tell(Event{i.Since, Push, by.id, key, i.URL, i.State, i.Detail, 0})
 		},
 		Logger: r.cfg.Logger.With("relay", by.id),
 	})
 	ctx, cancel := context.WithCancel(r.ctx)
-	p.cancel = cancel
+	p.stop = cancel
 	r.pushes[at] = p
 	p.published()
 	r.pushing.Add(1)
@@ -58,24 +56,12 @@ func (r *Relay) pushLocked(by *rule, key hub.Key) {
 	})
 }
 
-// note takes note of another state. The goroutine that runs the push calls it.
-func (p *pushing) note(i pushInfo) {
-	fails := i.State == BackingOff || i.State == Refused
-	if fails {
-		p.failed.Store(&i.Detail)
-		if p.was == Live || p.was == Slow {
-			p.breaks.Add(1)
-		}
-	}
-	p.was = i.State
-}
-
 // pushOver notes that a push is over, and begins it anew where somebody has published as it ended.
-func (r *Relay) pushOver(at pushed, p *pushing) {
+func (r *Relay) pushOver(at pushed, p *push) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.pushes, at)
-	info := p.connection(at.key)
+	info := p.info()
 	r.over.add(Push, &info)
 	if !r.closed && len(r.live[at.key]) > 0 && slices.Contains(r.rules, at.rule) {
 		r.pushLocked(at.rule, at.key)

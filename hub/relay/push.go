@@ -21,37 +21,8 @@ type pushConfig struct {
 	URL  URL // expanded for the stream
 	// Told is called when the state has changed, by the goroutine of run and with no lock held; it
 	// must not block. May be nil.
-	Told   func(pushInfo)
+	Told   func(ConnectionInfo)
 	Logger *slog.Logger // nil discards
-}
-
-// pushInfo is how a push stands.
-type pushInfo struct {
-	// State says what it does:
-	//
-	//	Idle         nothing is connected, and nobody publishes
-	//	Connecting   a connection is opened, or open and nothing sent on it has been acknowledged yet
-	//	Live         what is sent is acknowledged
-	//	Slow         it was live, and jumped to a key frame within the last seconds because the target
-	//	             takes too little, or nothing has been acknowledged for 5 s
-	//	BackingOff   it failed, and is tried again at Next
-	//	Refused      likewise, about 30 s later, or as soon as the stream has other codecs if it is for these
-	//	Held         it is connected, and the publisher has left, or is back and has sent nothing yet
-	State  State
-	Since  time.Time // when that began
-	URL    URL       // the one that is connected to: another than configured where the target has moved
-	Remote string    // "" while nothing is connected
-	// Detail says why: what failed last, until it works again, which codec the target does not take
-	// ("codec: HEVC"), what it has not acknowledged. It holds no secrets. Empty where there is
-	// nothing to say.
-	Detail  string
-	Bytes   uint64 // of tags' bodies written, over all connections
-	Dropped uint64 // packets that the target was not sent because it was slow
-	Tries   uint64 // connections that were tried
-	// Lag is how much later than it could have been the last packet was written; where a write
-	// is under way, with the time that it has taken so far.
-	Lag  time.Duration
-	Next time.Time // of the next try; zero if none is due
 }
 
 // push is one target of one stream: a reader of the hub, and a connection to write to. It holds up
@@ -61,14 +32,15 @@ type pushInfo struct {
 // return at once and call nothing of the hub.
 type push struct {
 	cfg   pushConfig
-	news  chan struct{} // capacity 1: published or unpublished was called
-	retry pushRetry     // run's
+	stop  context.CancelFunc // ends run; it is set by who runs it
+	news  chan struct{}      // capacity 1: published or unpublished was called
+	retry pushRetry          // run's
 
 	// What info gathers.
-	seen           atomic.Pointer[pushInfo] // without the figures
-	shown          atomic.Pointer[pushConn] // the present connection; nil if there is none
+	seen           atomic.Pointer[ConnectionInfo] // without the figures
+	shown          atomic.Pointer[pushConn]       // the present connection; nil if there is none
 	bytes, dropped atomic.Uint64
-	tries          atomic.Uint64
+	tries, breaks  atomic.Uint64
 }
 
 // newPush makes a push, which begins nothing.
@@ -78,7 +50,7 @@ func newPush(cfg pushConfig) *push {
 	}
 	cfg.Logger = cfg.Logger.With("stream", cfg.Key.String(), "target", cfg.URL.String())
 	p := &push{cfg: cfg, news: make(chan struct{}, 1)}
-	p.seen.Store(&pushInfo{State: Idle, Since: time.Now(), URL: cfg.URL})
+	p.seen.Store(&ConnectionInfo{Key: cfg.Key, URL: cfg.URL, State: Idle, Since: time.Now()})
 	return p
 }
 
@@ -105,9 +77,10 @@ func (p *push) tell() {
 }
 
 // info returns how it stands.
-func (p *push) info() pushInfo {
+func (p *push) info() ConnectionInfo {
 	i := *p.seen.Load()
-	i.Bytes, i.Dropped, i.Tries = p.bytes.Load(), p.dropped.Load(), p.tries.Load()
+	i.Bytes, i.Dropped = p.bytes.Load(), p.dropped.Load()
+	i.Tries, i.Breaks = p.tries.Load(), p.breaks.Load()
 	if c := p.shown.Load(); c != nil {
 		i.Lag = c.lagNow()
 	}

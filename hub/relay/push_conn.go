@@ -246,7 +246,7 @@ func (c *pushConn) tell() {
 	}
 }
 
-// lagNow returns pushInfo.Lag.
+// lagNow returns ConnectionInfo.Lag.
 func (c *pushConn) lagNow() time.Duration {
 	lag := time.Duration(c.lag.Load())
 	if began := c.began.Load(); began != 0 {

@@ -48,7 +48,7 @@ func newPushRig(t *testing.T, hold time.Duration, script ...pushScript) *pushRig
 	require.NoError(t, err)
 	g.push = newPush(pushConfig{
 		Hub: g.hub, Send: g.target.send, Hold: hold, Node: "here", Key: pushKey, URL: url, Logger: log,
-		Told: func(i pushInfo) {
+		Told: func(i ConnectionInfo) {
 			g.mu.Lock()
 			defer g.mu.Unlock()
 			g.states = append(g.states, i.State)

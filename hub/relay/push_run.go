@@ -40,7 +40,8 @@ type pushRun struct {
 	opening *opening
 	moved   time.Time // when it was asked to go on elsewhere last
 	note    string    // why it did not
-	logged  string    // the last failure that was logged, until it works
+	last    string    // the last failure; "" for none ever
+	logged  string    // the last one that was logged, until it works
 	told    bool      // that it is live
 	closing sync.WaitGroup
 }
@@ -216,6 +217,9 @@ func (r *pushRun) broke(c *pushConn, f *Failure) {
 		r.stay(f)
 		return
 	}
+	if c.acks.ever {
+		r.breaks.Add(1)
+	}
 	r.use(nil)
 	r.failed(f, healthy)
 }
@@ -227,6 +231,9 @@ func (r *pushRun) unfit(c *pushConn, f *Failure) {
 		r.stay(f)
 		r.closing.Go(func() { c.close(0) })
 		return
+	}
+	if c.acks.ever {
+		r.breaks.Add(1)
 	}
 	r.use(nil)
 	r.failed(f, false)
@@ -245,7 +252,7 @@ func (r *pushRun) failed(f *Failure, healthy bool) {
 	if r.logged == f.Detail {
 		level = r.cfg.Logger.Debug // one line for a target that stays away
 	}
-	r.logged = f.Detail
+	r.last, r.logged = f.Detail, f.Detail
 	level("a push failed, and is tried again", "reason", f.Detail, "in", r.retry.at.Sub(now).Round(time.Millisecond))
 }
 

@@ -29,7 +29,7 @@ func (r *pushRun) until(now time.Time) time.Duration {
 // show publishes how the push stands.
 func (r *pushRun) show() {
 	now := time.Now()
-	i := pushInfo{URL: r.cfg.URL, Detail: r.note}
+	i := ConnectionInfo{Key: r.cfg.Key, URL: r.cfg.URL, Detail: r.note, Error: r.last}
 	i.State = r.state(&i, now)
 	if c := r.conn; c != nil {
 		i.URL, i.Remote = c.url, c.sink.Remote()
@@ -44,8 +44,17 @@ func (r *pushRun) show() {
 	}
 }
 
-// state returns the state, and notes what there is to say of it.
-func (r *pushRun) state(i *pushInfo, now time.Time) State {
+// state returns the state, and notes what there is to say of it:
+//
+//	Idle         nothing is connected, and nobody publishes
+//	Connecting   a connection is opened, or open and nothing sent on it has been acknowledged yet
+//	Live         what is sent is acknowledged
+//	Slow         it was live, and jumped to a key frame within the last seconds because the target
+//	             takes too little, or nothing has been acknowledged for 5 s
+//	BackingOff   it failed, and is tried again at Next
+//	Refused      likewise, about 30 s later, or as soon as the stream has other codecs if it is for these
+//	Held         it is connected, and the publisher has left, or is back and has sent nothing yet
+func (r *pushRun) state(i *ConnectionInfo, now time.Time) State {
 	c := r.conn
 	if c == nil || !c.acks.ever {
 		i.Detail = r.retry.detail

@@ -288,6 +288,8 @@ func TestPushBreaks(t *testing.T) {
 		g.target.last().end(nil)
 		synctest.Wait()
 		assert.Equal(t, broke, g.target.triedAt()[1])
+		assert.EqualValues(t, 1, g.push.info().Breaks)
+		assert.NotEmpty(t, g.push.info().Error)
 		assert.Equal(t, []string{"origin", "middle", "here"}, g.target.opened[1].Path)
 		p.play(time.Second)
 		assert.Equal(t, Live, g.state())

@@ -93,7 +93,8 @@ type Sending struct {
 type Sink interface {
 	// Shape returns the form of what the server understands.
 	Shape() flv.Shape
-	// Takes reports whether the server has said that it takes a codec, or has said nothing.
+	// Takes reports whether the server understands a codec, as far as what it has announced, or has
+	// not, tells.
 	Takes(flv.Codec) bool
 	// WriteTags sends tags, and returns when the system has taken them. The error of a server
 	// that ended the stream is a *Failure.
