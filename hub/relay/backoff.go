@@ -5,29 +5,31 @@ import (
 	"time"
 )
 
-// Bounds of the time between tries.
+// Times between tries.
 const (
 	firstDelay = 250 * time.Millisecond
 	maxDelay   = 30 * time.Second
+	// refusedDelay is for the other side to change its mind when it said no; see afterRefusal.
+	refusedDelay = 30 * time.Second
 )
 
-// backoff says how long to wait before the next try: not at all before the first, and then at
-// random up to a time that doubles from firstDelay to most, so that those who failed together do
-// not come again together. The zero backoff has failed never.
-type backoff struct{ failed int }
+// backoff says how long to wait after failures in a row: at random up to a time that doubles from
+// firstDelay to a bound, so that those who failed together do not come again together. The zero
+// backoff has seen none.
+type backoff struct{ failures int }
 
 // next counts a failure and returns the time to wait, which is less than most.
 func (b *backoff) next(most time.Duration) time.Duration {
-	limit := min(firstDelay<<min(b.failed, 16), most)
-	b.failed++
-	if b.failed == 1 {
-		return 0
-	}
+	limit := min(firstDelay<<min(b.failures, 16), most)
+	b.failures++
 	return rand.N(limit)
 }
 
 // reset forgets the failures.
-func (b *backoff) reset() { b.failed = 0 }
+func (b *backoff) reset() { b.failures = 0 }
+
+// afterRefusal returns the time to wait where the other side said no: refusedDelay, and up to a tenth more.
+func afterRefusal() time.Duration { return refusedDelay + rand.N(refusedDelay/10) }
 
 // pace bounds how often a pull connects, whatever its servers do: one that breaks off behind each
 // frame has sent new frames, and would be asked again at once for ever. The zero pace has its whole

@@ -170,9 +170,6 @@ func (f *feed) broke(err error) {
 // pause waits before the servers are tried again.
 func (f *feed) pause(err error) error {
 	d := f.tries.next(maxDelay)
-	if d == 0 {
-		return nil
-	}
 	next := time.Now().Add(d)
 	f.status.change(func(c *ConnectionInfo) {
 		c.State, c.Detail, c.Next = BackingOff, failureIn(err).Detail, next

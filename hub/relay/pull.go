@@ -27,8 +27,6 @@ const (
 	// noMedia is for how long a connection may bring nothing that goes on, though it brings
 	// something: metadata, what is known, pictures that nobody can decode.
 	noMedia = 20 * time.Second
-	// refusedDelay is the time to the next try where the server said no.
-	refusedDelay = 30 * time.Second
 	// absentDelay bounds the time between tries of a stream that a server just does not have.
 	absentDelay = 5 * time.Second
 )
@@ -194,7 +192,7 @@ func (p *pull) wait(ctx context.Context, tries *backoff, err error) {
 	var d time.Duration
 	switch f := failureIn(err); f.Cause {
 	case CauseDenied, CauseLoop, CauseURL, CauseMedia:
-		d = refusedDelay
+		d = afterRefusal()
 	case CauseNotFound, CauseBusy:
 		d = tries.next(absentDelay)
 	default:

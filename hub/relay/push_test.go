@@ -232,7 +232,7 @@ func TestPushRefused(t *testing.T) {
 				assert.Greater(t, wait, 29*time.Second)
 				assert.Less(t, wait, 34*time.Second)
 			} else {
-				assert.LessOrEqual(t, wait, pushRetryMin)
+				assert.LessOrEqual(t, wait, firstDelay)
 			}
 			time.Sleep(5 * time.Minute) // the publisher need not send anything
 			tries := g.target.triedAt()
@@ -242,7 +242,7 @@ func TestPushRefused(t *testing.T) {
 				assert.Greater(t, len(tries), 12)
 				assert.Less(t, len(tries), 60)
 				for n := 1; n < len(tries); n++ {
-					assert.LessOrEqual(t, tries[n]-tries[n-1], min(pushRetryMax, pushRetryMin<<(n-1)), "wait %d", n)
+					assert.LessOrEqual(t, tries[n]-tries[n-1], min(maxDelay, firstDelay<<(n-1)), "wait %d", n)
 				}
 				assert.Less(t, g.log.count("level=WARN"), 3, "a line for each try")
 			}
@@ -268,12 +268,12 @@ func TestPushRetryJitter(t *testing.T) {
 	now := time.Now()
 	for range 200 {
 		r.failed(Failed(CauseConnection, ""), false, now)
-		require.LessOrEqual(t, r.at.Sub(now), pushRetryMax)
+		require.LessOrEqual(t, r.at.Sub(now), maxDelay)
 	}
 	r.failed(Failed(CauseConnection, ""), true, now)
 	assert.Equal(t, now, r.at, "one that worked is tried at once")
 	r.failed(Failed(CauseConnection, ""), false, now)
-	assert.LessOrEqual(t, r.at.Sub(now), pushRetryMin, "and then as at first")
+	assert.LessOrEqual(t, r.at.Sub(now), firstDelay, "and then as at first")
 }
 
 // A connection that worked is tried again at once; one that ends again and again soon after it
