@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,7 +23,7 @@ var endsAtOnce = []string{"SLUICE_PUBLISHER_GRACE=0", "SLUICE_PUSH_HOLD=0"}
 
 // relayRule is what the operators' API tells of a relay.
 type relayRule struct {
-	ID          string
+	ID, Kind    string
 	Connections []relayConnection
 }
 
@@ -154,59 +154,76 @@ func listens(t *testing.T, p *process, address string) {
 	})
 }
 
-// isEndOf checks that a recording is the end of another one, from a key frame on: each frame of each
-// track with all of its bytes, in order, at the same distance from the others. It returns how many
-// frames there were. least is how long it must be, in ms, and late how many frames of sound it may
-// lack in the end.
-func isEndOf(t *testing.T, got, want string, least, late int) (frames int) {
+// isEndOf checks that a recording is the end of another one: each frame of each track with all of its
+// bytes, in order, at the same distance from the others. It returns how many frames there were. least is
+// how long it must be, in ms, and lacks how many frames of a track may be missing at the very end.
+func isEndOf(t *testing.T, got, want string, least, lacks int) (frames int) {
 	t.Helper()
-	has, had := read(t, got), read(t, want)
-	assert.GreaterOrEqual(t, has.length(), least, got)
-	var offsets []int
-	for _, typ := range []flv.Type{flv.TypeVideo, flv.TypeAudio} {
-		is, was := has.track(typ), had.track(typ)
-		if typ == flv.TypeAudio && len(is) > 0 && late > 0 {
-			was = upTo(was, is[len(is)-1], late)
+	tracks := func(path string) (all [2][]moment) {
+		for _, tag := range read(t, path).frames() {
+			track := map[flv.Type]int{flv.TypeVideo: 0, flv.TypeAudio: 1}[tag.Type]
+			all[track] = append(all[track], moment{int(tag.Timestamp), string(tag.Data)})
 		}
-		if !assert.LessOrEqual(t, len(is), len(was), "frames of %s, type %d", got, typ) {
+		return all
+	}
+	assert.GreaterOrEqual(t, read(t, got).length(), least, got)
+	return areEndOf(t, got, tracks(got), tracks(want), lacks, 0)
+}
+
+// showsEndOf is isEndOf for what was taken apart on its way: the pictures are the same, and the bytes of
+// sound; their times are rounded anew.
+func showsEndOf(t *testing.T, got, want string, least, lacks int) (frames int) {
+	t.Helper()
+	tracks := func(path string) (all [2][]moment) {
+		for i, options := range [][]string{{"0:v", "-fps_mode", "passthrough", "-enc_time_base", "1:1000"}, {"0:a", "-c", "copy"}} {
+			args := append([]string{"-nostdin", "-v", "error", "-copyts", "-i", path, "-map"}, options...)
+			for line := range strings.Lines(string(run(t, "ffmpeg", append(args, "-f", "framehash", "-hash", "md5", "-")...))) {
+				var m moment
+				var stream, dts, duration, size int
+				if n, _ := fmt.Sscanf(line, "%d, %d, %d, %d, %d, %s", &stream, &dts, &m.at, &duration, &size, &m.is); n == 6 {
+					all[i] = append(all[i], m)
+				}
+			}
+		}
+		return all
+	}
+	assert.GreaterOrEqual(t, read(t, got).length(), least, got)
+	return areEndOf(t, got, tracks(got), tracks(want), lacks, 1)
+}
+
+// moment is a frame: when it is, in ms, and its bytes or what stands for them.
+type moment struct {
+	at int
+	is string
+}
+
+// areEndOf is isEndOf; rounded is by how much times may differ, in ms.
+func areEndOf(t *testing.T, what string, has, had [2][]moment, lacks, rounded int) (frames int) {
+	t.Helper()
+	var moved []int
+	for track, is := range has {
+		was := had[track]
+		for range lacks {
+			if len(is) > 0 && len(is) < len(was) && is[len(is)-1].is != was[len(was)-1].is {
+				was = was[:len(was)-1]
+			}
+		}
+		if !assert.LessOrEqual(t, len(is), len(was), "frames of %s, track %d", what, track) {
 			continue
 		}
 		was = was[len(was)-len(is):]
 		different := 0
 		for i := range is {
-			if !bytes.Equal(is[i].Data, was[i].Data) {
+			if is[i].is != was[i].is {
 				different++
 			}
-			offsets = append(offsets, int(is[i].Timestamp)-int(was[i].Timestamp))
+			moved = append(moved, is[i].at-was[i].at)
 		}
-		assert.Zero(t, different, "frames of %s that differ, of %d of type %d", got, len(is), typ)
+		assert.Zero(t, different, "frames of %s that differ, of %d of track %d", what, len(is), track)
 		frames += len(is)
 	}
-	for _, offset := range offsets {
-		if offset != offsets[0] {
-			assert.Fail(t, "times have moved", "%s: by %v ms", got, offsets)
-			break
-		}
-	}
-	return frames
-}
-
-// upTo returns the frames up to one, which must be among the last.
-func upTo(frames []flv.Tag, last flv.Tag, among int) []flv.Tag {
-	for n := range among + 1 {
-		if i := len(frames) - 1 - n; i >= 0 && bytes.Equal(frames[i].Data, last.Data) {
-			return frames[:i+1]
-		}
-	}
-	return frames
-}
-
-// track returns the frames of sound or pictures.
-func (r recording) track(typ flv.Type) (frames []flv.Tag) {
-	for _, tag := range r.frames() {
-		if tag.Type == typ {
-			frames = append(frames, tag)
-		}
+	if assert.NotEmpty(t, moved, what) {
+		assert.LessOrEqual(t, slices.Max(moved)-slices.Min(moved), rounded, "times of %s have moved", what)
 	}
 	return frames
 }
