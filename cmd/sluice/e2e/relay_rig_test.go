@@ -203,15 +203,16 @@ func areEndOf(t *testing.T, what string, has, had [2][]moment, lacks, rounded in
 	var moved []int
 	for track, is := range has {
 		was := had[track]
-		for range lacks {
-			if len(is) > 0 && len(is) < len(was) && is[len(is)-1].is != was[len(was)-1].is {
-				was = was[:len(was)-1]
-			}
+		from := len(was) - len(is)
+		if lacks > 0 && len(is) > lacks { // and those just before may be out of order
+			from = slices.IndexFunc(was, func(m moment) bool { return m.is == is[0].is })
+			assert.LessOrEqual(t, len(was)-from-len(is), lacks, "frames missing at the end of %s, track %d", what, track)
+			is = is[:len(is)-lacks]
 		}
-		if !assert.LessOrEqual(t, len(is), len(was), "frames of %s, track %d", what, track) {
+		if !assert.True(t, from >= 0 && from+len(is) <= len(was), "frames of %s, track %d: %d from %d on of %d", what, track, len(is), from, len(was)) {
 			continue
 		}
-		was = was[len(was)-len(is):]
+		was = was[from : from+len(is)]
 		different := 0
 		for i := range is {
 			if is[i].is != was[i].is {
