@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 
@@ -33,7 +34,7 @@ func answersNginx(t *testing.T) *calls {
 func (c *calls) all() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return append([]string{}, c.seen...)
+	return slices.Clone(c.seen)
 }
 
 // To nginx a publisher that leaves and comes back in time is one session. What a viewer of an origin shows
@@ -71,4 +72,34 @@ func TestRelayNginx(t *testing.T) {
 	want.stop()
 	checkRecording(t, viewer.path, soundOnly)
 	assert.Equal(t, []string{"publish live/taken ", "publish live/taken ", "publish live/sound ", "play live/sound shown"}, asked.all())
+}
+
+// HEVC comes through to a Sluice as it was sent; nginx, which does not know it, is sent none of it.
+func TestRelayHEVC(t *testing.T) {
+	t.Parallel()
+	encoder := newer(t, "ffmpeg")
+	nginx := startNginx(t, "application live { live on; }")
+	to := serve(t, append(endsAtOnce, longWait)...)
+	s := serve(t, append(endsAtOnce, longWait, "SLUICE_PUSH=classic/* "+nginx+"/live/{name};enhanced/* "+to.rtmp+"/live/{name}")...)
+	s.warns = true
+	asSent := puller{"curl", func(s *server, key, path string) []string {
+		return []string{"curl", "-sS", "-f", "-N", "-o", path, s.flvURL("http", key) + "?track=all"}
+	}}
+	publish := func(key string) *process {
+		return start(t, encoder, "-nostdin", "-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=160x90:rate=10:duration=4",
+			"-re", "-f", "lavfi", "-i", "sine=sample_rate=44100:duration=4", "-pix_fmt", "yuv420p", "-g", "10", "-c:a", "aac",
+			"-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=error:pools=1", "-f", "flv", s.rtmpURL(key))
+	}
+	want, got := s.pull(asSent, "enhanced/x"), to.pull(asSent, "live/x")
+	publish("enhanced/x").done()
+	want.done()
+	got.done()
+	isEndOf(t, got.path, want.path, 3000, 0)
+	assert.Equal(t, []string{"AAC", "HEVC"}, slices.Sorted(slices.Values(read(t, got.path).codecs())))
+
+	publisher := publish("classic/x")
+	c := s.relayed("classic/x", "refused", func(c relayConnection) bool { return c.State == "refused" })
+	assert.Equal(t, "codec: HEVC", c.Detail)
+	assert.Zero(t, c.Bytes)
+	publisher.kill()
 }
