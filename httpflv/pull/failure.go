@@ -1,13 +1,9 @@
 package pull
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
-	"io"
-	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"sluice/flv"
@@ -86,27 +82,15 @@ func closed(e *websocket.CloseError) *relay.Failure {
 
 // failure says why there is no stream, or not any more.
 func failure(err error) *relay.Failure {
-	var known *relay.Failure
 	var said *websocket.CloseError
 	var broken *websocket.ProtocolError
-	f := &relay.Failure{Cause: relay.CauseConnection, Detail: "the connection failed", Err: err}
 	switch {
-	case errors.As(err, &known):
-		return known
 	case errors.As(err, &said):
 		return closed(said)
 	case errors.As(err, &broken), errors.Is(err, errChunks):
-		f.Cause, f.Detail = relay.CauseMedia, "what comes is malformed"
+		return &relay.Failure{Cause: relay.CauseMedia, Detail: "what comes is malformed", Err: err}
 	case errors.Is(err, flv.ErrFormat):
-		f.Cause, f.Detail = relay.CauseMedia, "what comes is not FLV"
-	case errors.Is(err, context.Canceled):
-		f.Detail = "given up"
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		f.Detail = "nothing came in time"
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		f.Detail = "the connection broke off"
-	case errors.Is(err, net.ErrClosed):
-		f.Detail = "closed"
+		return &relay.Failure{Cause: relay.CauseMedia, Detail: "what comes is not FLV", Err: err}
 	}
-	return f
+	return relay.FailureOf(err)
 }

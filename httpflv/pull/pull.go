@@ -11,7 +11,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -177,18 +176,7 @@ func (s *source) encrypt(ctx context.Context, cfg *tls.Config, host string) erro
 	}
 	encrypted := tls.Client(s.wire, cfg)
 	s.conn = encrypted
-	err := encrypted.HandshakeContext(ctx)
-	var unproven *tls.CertificateVerificationError
-	var unknown x509.UnknownAuthorityError
-	switch {
-	case errors.As(err, &unknown):
-		return &relay.Failure{Cause: relay.CauseConnection, Detail: "the certificate is of an unknown authority", Err: err}
-	case errors.As(err, &unproven):
-		return &relay.Failure{Cause: relay.CauseConnection, Detail: "the certificate is not valid for the host", Err: err}
-	case err != nil && ctx.Err() == nil:
-		return &relay.Failure{Cause: relay.CauseConnection, Detail: "the TLS handshake failed", Err: err}
-	}
-	return err
+	return encrypted.HandshakeContext(ctx)
 }
 
 // readHead reads the head of the answer to a request.

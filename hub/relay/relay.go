@@ -11,9 +11,6 @@
 package relay
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"sluice/flv"
@@ -119,47 +116,4 @@ type Sink interface {
 type Move struct {
 	URL    URL    // with the name that was opened
 	Detail string // for people
-}
-
-// Cause says what kind of failure one is, and so what follows from it.
-type Cause uint8
-
-// The causes.
-const (
-	CauseConnection Cause = iota // it could not be reached, broke off, or was silent: tried again
-	CauseNotFound                // the server does not have the stream
-	CauseDenied                  // the server says no: tried again much later
-	CauseBusy                    // it is published, or has no room: tried again
-	CauseLoop                    // the stream would come back to where it was
-	CauseMedia                   // what comes is no stream, or the target cannot take it
-	CauseURL                     // it leads nowhere, or where it may not: a redirect to a private address
-)
-
-// Failure is why a connection was not opened, or has ended. Its words hold nothing secret: no user,
-// no query and no name.
-type Failure struct {
-	Cause  Cause
-	Detail string
-	Err    error // may be nil
-}
-
-func (f *Failure) Error() string { return f.Detail }
-
-// Unwrap returns the error behind it.
-func (f *Failure) Unwrap() error { return f.Err }
-
-// Failed makes a Failure.
-func Failed(cause Cause, format string, args ...any) *Failure {
-	return &Failure{Cause: cause, Detail: fmt.Sprintf(format, args...)}
-}
-
-// FailureOf returns the *Failure in an error's chain, or one of CauseConnection with words of its own.
-func FailureOf(err error) *Failure {
-	if f, ok := errors.AsType[*Failure](err); ok {
-		return f
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return &Failure{CauseConnection, "nothing came in time", err}
-	}
-	return &Failure{CauseConnection, "the connection failed", err}
 }

@@ -2,15 +2,9 @@ package relay
 
 import (
 	"cmp"
-	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
-	"net"
-	"os"
 	"strings"
-	"syscall"
 
 	"sluice/hub"
 	"sluice/hub/relay"
@@ -20,9 +14,6 @@ import (
 // failure returns what an error of a client comes to: io.EOF for a stream's proper end, or
 // a *relay.Failure. pushes is for a publisher.
 func failure(err error, pushes bool) error {
-	if f, ok := errors.AsType[*relay.Failure](err); ok { // of the dialer
-		return f
-	}
 	if err == io.EOF {
 		return err
 	}
@@ -32,11 +23,10 @@ func failure(err error, pushes bool) error {
 		}
 		return io.EOF
 	}
-	cause := relay.CauseConnection
 	if errors.Is(err, rtmp.ErrProtocol) {
-		cause = relay.CauseMedia
+		return &relay.Failure{Cause: relay.CauseMedia, Detail: "the server does not speak RTMP", Err: err}
 	}
-	return &relay.Failure{Cause: cause, Detail: words(err), Err: err}
+	return relay.FailureOf(err)
 }
 
 // said returns a status in words.
@@ -115,44 +105,4 @@ func reasonCause(reason hub.Reason) (cause relay.Cause, over bool) {
 	}
 	// It shuts down, or it had enough of this connection: the next one may be better.
 	return relay.CauseConnection, false
-}
-
-// words says what is wrong with a connection. Errors of the network hold addresses, which are
-// shown elsewhere, and nothing secret; what they call it is for people who know the house.
-func words(err error) string {
-	switch dns, _ := errors.AsType[*net.DNSError](err); {
-	case dns != nil && dns.IsNotFound:
-		return "there is no such host"
-	case dns != nil:
-		return "the host could not be looked up"
-	}
-	var (
-		unknown  x509.UnknownAuthorityError
-		name     x509.HostnameError
-		invalid  x509.CertificateInvalidError
-		record   tls.RecordHeaderError
-		verified *tls.CertificateVerificationError
-	)
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "nobody listens there"
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return "there is no way to the host"
-	case errors.As(err, &unknown), errors.As(err, &name), errors.As(err, &invalid), errors.As(err, &verified):
-		return "its certificate is not valid for it"
-	case errors.As(err, &record):
-		return "the server does not speak TLS"
-	case errors.Is(err, rtmp.ErrProtocol):
-		return "the server does not speak RTMP"
-	case errors.Is(err, context.Canceled):
-		return "given up"
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
-		return "nothing came in time"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE),
-		errors.Is(err, syscall.ECONNRESET):
-		return "the server closed the connection"
-	case errors.Is(err, net.ErrClosed):
-		return "the connection was closed"
-	}
-	return "the connection failed"
 }

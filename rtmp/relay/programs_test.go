@@ -248,7 +248,7 @@ application noplay { live on; deny play all; }
 			<-s.Ended()
 			err = s.Err()
 		}
-		failed(t, err, relay.CauseConnection, "closed the connection")
+		failed(t, err, relay.CauseConnection, "broke off")
 	}
 	for _, app := range []string{"noplay", "nowhere"} {
 		s, err := opener().Open(t.Context(), relay.Opening{URL: pull(t, "rtmp://"+at+"/"+app+"/k")})
@@ -256,6 +256,6 @@ application noplay { live on; deny play all; }
 			t.Cleanup(func() { s.Close() })
 			_, err = s.ReadTag()
 		}
-		failed(t, err, relay.CauseConnection, "closed the connection")
+		failed(t, err, relay.CauseConnection, "broke off")
 	}
 }

@@ -176,7 +176,7 @@ func TestSinkEnds(t *testing.T) {
 			s.Abort()
 		default:
 			<-s.Ended()
-			failed(t, s.Err(), relay.CauseConnection, "closed the connection")
+			failed(t, s.Err(), relay.CauseConnection, "broke off")
 			var f *relay.Failure
 			require.True(t, errors.As(s.Close(), &f))
 			continue

@@ -36,8 +36,8 @@ func TestSourceIsRefused(t *testing.T) {
 		{"broken", refusePlay("NetStream.Failed", ""), relay.CauseConnection, "NetStream.Failed"},
 		{"a code of its own", refusePlay("Bad.Day", "p4ss\nis wrong"), relay.CauseDenied, "Bad.Day, *** is wrong"},
 		{"connect", func(c *fakeConn) { c.refuseConnect("NetConnection.Connect.Rejected", "who is joe?") }, relay.CauseDenied, "who is ***?"},
-		{"goes in connect", func(c *fakeConn) { c.next("connect") }, relay.CauseConnection, "closed the connection"},
-		{"goes in play", func(c *fakeConn) { c.ask("play") }, relay.CauseConnection, "closed the connection"},
+		{"goes in connect", func(c *fakeConn) { c.next("connect") }, relay.CauseConnection, "broke off"},
+		{"goes in play", func(c *fakeConn) { c.ask("play") }, relay.CauseConnection, "broke off"},
 		{"garbage", func(c *fakeConn) { c.Write([]byte("\xff\xff\xff\xff\xff\xff\xff\xff")) }, relay.CauseMedia, "does not speak RTMP"},
 	} {
 		t.Run(tt.what, func(t *testing.T) {
@@ -72,7 +72,7 @@ func TestSourceIsNotOpened(t *testing.T) {
 	require.NoError(t, err)
 	l.Close()
 	_, err = opener().Open(t.Context(), relay.Opening{URL: pull(t, "rtmp://"+l.Addr().String()+"/live/a")})
-	failed(t, err, relay.CauseConnection, "nobody listens")
+	failed(t, err, relay.CauseConnection, "the connection is refused")
 
 	silent := newFake(t, true, func(c *fakeConn) { io.Copy(io.Discard, c) })
 	o := opener()
@@ -111,8 +111,8 @@ func TestSourceEnds(t *testing.T) {
 			c.status(1, "status", "NetStream.Play.UnpublishNotify", "over", amf.Property{Name: hub.ReasonProperty, Value: "shutting down"})
 		}, relay.CauseConnection, "over"},
 		{"failed", func(c *fakeConn) { c.status(1, "error", "NetStream.Play.Failed", "kicked cam") }, relay.CauseDenied, "kicked ***"},
-		{"closed", func(c *fakeConn) {}, relay.CauseConnection, "closed the connection"},
-		{"closed within a message", func(c *fakeConn) { c.Write([]byte{6, 0, 0, 0, 0, 1, 0, 9, 1, 0, 0, 0, 1}) }, relay.CauseConnection, "closed the connection"},
+		{"closed", func(c *fakeConn) {}, relay.CauseConnection, "broke off"},
+		{"closed within a message", func(c *fakeConn) { c.Write([]byte{6, 0, 0, 0, 0, 1, 0, 9, 1, 0, 0, 0, 1}) }, relay.CauseConnection, "broke off"},
 		{"garbage", func(c *fakeConn) { c.Write([]byte("\xff\xff\xff\xff\xff\xff\xff\xff")) }, relay.CauseMedia, "does not speak RTMP"},
 		{"moves", func(c *fakeConn) {
 			c.status(0, "status", "NetConnection.Connect.ReconnectRequest", "we move")

@@ -133,21 +133,12 @@ func (d *Dialer) check(_ context.Context, _, address string, _ syscall.RawConn) 
 
 // failure says why there is no connection.
 func failure(err error) *relay.Failure {
-	f := &relay.Failure{Cause: relay.CauseConnection, Detail: "could not connect", Err: err}
-	var unresolved *net.DNSError
+	f := relay.FailureOf(err)
 	var timed net.Error
 	switch {
 	case errors.Is(err, errPrivate):
 		f.Cause, f.Detail = relay.CauseURL, "leads to a private address"
-	case errors.Is(err, context.Canceled):
-		f.Detail = "given up"
-	case errors.As(err, &unresolved) && unresolved.IsNotFound:
-		f.Detail = "the host has no address"
-	case errors.As(err, &unresolved):
-		f.Detail = "the host's address could not be found out"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		f.Detail = "the connection is refused"
-	case errors.As(err, &timed) && timed.Timeout():
+	case errors.As(err, &timed) && timed.Timeout() && !errors.As(err, new(*net.DNSError)):
 		f.Detail = "could not connect in time"
 	}
 	return f

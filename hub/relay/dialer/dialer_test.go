@@ -237,7 +237,7 @@ func TestFailure(t *testing.T) {
 		{&net.DNSError{Name: "secret", IsNotFound: true}, "the host has no address"},
 		{&net.DNSError{Name: "secret", IsTemporary: true}, "the host's address could not be found out"},
 		{context.DeadlineExceeded, "could not connect in time"},
-		{errors.New("secret"), "could not connect"},
+		{errors.New("secret"), "the connection failed"},
 	} {
 		assert.EqualError(t, failure(c.err), c.want)
 	}
