@@ -79,7 +79,9 @@ func (o *Opener) Open(ctx context.Context, opening relay.Opening) (relay.Source,
 	if err != nil {
 		return nil, err
 	}
-	first.addBack(opening.Back)
+	if opening.Back > 0 {
+		first.RawQuery = relay.WithBack(first.RawQuery, opening.Back)
+	}
 	at := first
 	for redirects := 0; ; redirects++ {
 		s, err := o.ask(ctx, first, at, opening.Path)

@@ -4,9 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
-	"time"
 
 	"golang.org/x/net/idna"
 
@@ -77,20 +75,6 @@ func (t target) isSocket() bool  { return t.Scheme == "ws" || t.Scheme == "wss" 
 
 // sameHost reports whether two targets are of one server, which may be shown the other's password.
 func (t target) sameHost(o target) bool { return t.Scheme == o.Scheme && t.Host == o.Host }
-
-// addBack asks for a beginning further back, in place of what the URL asks for.
-func (t target) addBack(back time.Duration) {
-	if back <= 0 {
-		return
-	}
-	var kept []string
-	for field := range strings.SplitSeq(t.RawQuery, "&") {
-		if field != "" && field != "back" && !strings.HasPrefix(field, "back=") {
-			kept = append(kept, field)
-		}
-	}
-	t.RawQuery = strings.Join(append(kept, "back="+strconv.FormatFloat(back.Seconds(), 'f', 3, 64)), "&")
-}
 
 // follow returns where a redirect leads to. The user and password stay behind; request adds them again
 // where they may be shown.

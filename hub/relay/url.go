@@ -1,12 +1,15 @@
 package relay
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"sluice/hub"
 )
@@ -119,21 +122,38 @@ func (u URL) Scheme() string {
 	return scheme
 }
 
-// Address returns the HOST:PORT that the URL leads to, in lower case, with the port that its scheme has
-// if it names none.
+// Address returns the HOST:PORT that the URL leads to. See AddressOf.
 func (u URL) Address() string {
-	parsed, err := url.Parse(strings.NewReplacer("{", "", "}", "").Replace(u.text))
+	return AddressOf(strings.NewReplacer("{", "", "}", "").Replace(u.text))
+}
+
+// ports are those that URLs lead to which name none, by scheme; others are encrypted, to 443.
+var ports = map[string]string{"rtmp": "1935", "http": "80", "ws": "80"}
+
+// AddressOf returns the HOST:PORT that a URL leads to, in lower case, with the port that its scheme has
+// if it names none; "" if it is malformed.
+func AddressOf(text string) string {
+	u, err := url.Parse(text)
 	if err != nil {
 		return ""
 	}
-	port := parsed.Port()
-	if port == "" {
-		port = map[string]string{"rtmp": "1935", "http": "80", "ws": "80"}[u.Scheme()]
+	port := cmp.Or(u.Port(), ports[u.Scheme], "443")
+	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+}
+
+// WithBack returns a query as it is written, which asks to begin further back and has been changed in nothing
+// else; by 0 it asks for nothing.
+func WithBack(query string, back time.Duration) string {
+	var kept []string
+	for field := range strings.SplitSeq(query, "&") {
+		if name, _, _ := strings.Cut(field, "="); field != "" && name != "back" {
+			kept = append(kept, field)
+		}
 	}
-	if port == "" {
-		port = "443" // of those that are encrypted
+	if back > 0 {
+		kept = append(kept, "back="+strconv.FormatFloat(back.Seconds(), 'f', -1, 64))
 	}
-	return net.JoinHostPort(strings.ToLower(parsed.Hostname()), port)
+	return strings.Join(kept, "&")
 }
 
 // String returns what may be shown of the URL: rtmps://host/app/***.

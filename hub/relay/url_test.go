@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -134,4 +135,18 @@ func TestHide(t *testing.T) {
 	}
 	assert.Equal(t, "no ***", u.failure(Failed(CauseDenied, "no k-ey-1234")).Error())
 	assert.Equal(t, CauseDenied, u.failure(Failed(CauseDenied, "no k-ey-1234")).Cause)
+}
+
+func TestWithBack(t *testing.T) {
+	for query, want := range map[string]string{
+		"":                      "back=2.5",
+		"a=b":                   "a=b&back=2.5",
+		"back=10":               "back=2.5",
+		"a=b&back=10&c&back&d=": "a=b&c&d=&back=2.5",
+		"backup=1":              "backup=1&back=2.5",
+		"a=b%20c":               "a=b%20c&back=2.5",
+	} {
+		assert.Equal(t, want, WithBack(query, 2500*time.Millisecond), query)
+	}
+	assert.Equal(t, "a=b", WithBack("a=b&back=10", 0))
 }

@@ -10,7 +10,6 @@ import (
 	"crypto/tls"
 	"net"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -91,25 +90,13 @@ func (o *Opener) client(path []string, trusted bool) *rtmp.Client {
 }
 
 // withBack returns a URL with the parameter back=SECONDS, or without any for 0.
-func withBack(secret string, back time.Duration) string {
-	path, query, _ := strings.Cut(secret, "?")
-	var pairs []string
-	for pair := range strings.SplitSeq(query, "&") {
-		if name, _, _ := strings.Cut(pair, "="); pair != "" && name != "back" {
-			pairs = append(pairs, pair)
-		}
-	}
-	if back > 0 {
-		pairs = append(pairs, "back="+seconds(back))
-	}
-	if len(pairs) > 0 {
-		path += "?" + strings.Join(pairs, "&")
+func withBack(rawURL string, back time.Duration) string {
+	path, query, _ := strings.Cut(rawURL, "?")
+	if query = relay.WithBack(query, back); query != "" {
+		path += "?" + query
 	}
 	return path
 }
-
-// seconds writes a time as a query has it.
-func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) }
 
 // remote returns the address of the other end.
 func remote(nc net.Conn) string {
@@ -127,26 +114,12 @@ func nodeOf(s rtmp.ServerInfo) string {
 	return ""
 }
 
-// host returns the address that a URL of RTMP is dialled at, "" if it is malformed.
-func host(rawURL string) string {
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		return ""
-	}
-	port := u.Port()
-	if port == "" {
-		if port = "1935"; strings.EqualFold(u.Scheme, "rtmps") {
-			port = "443"
-		}
-	}
-	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
-}
-
 // sameServer reports whether two URLs are of one server, by scheme, host and port.
 func sameServer(a, b string) bool {
 	schemeA, _, _ := strings.Cut(a, "://")
 	schemeB, _, _ := strings.Cut(b, "://")
-	return strings.EqualFold(schemeA, schemeB) && host(a) != "" && host(a) == host(b)
+	at := relay.AddressOf(a)
+	return strings.EqualFold(schemeA, schemeB) && at != "" && at == relay.AddressOf(b)
 }
 
 // withUser returns a URL with user and password of another.
