@@ -32,6 +32,7 @@ type feed struct {
 	pub       *hub.Publisher // nil before the first frame
 	held      []flv.Tag      // what came before it
 	heldBytes int
+	hasPath   bool      // metadata with the path are among these, or were published
 	nodes     []string  // the ids of the servers, by URL, where they told
 	news      time.Time // when a frame last went on that was new
 	position  position  // of what went on
@@ -39,12 +40,11 @@ type feed struct {
 	isOver    bool      // the server last said that the stream is over
 
 	// Of one connection.
-	src     Source
-	came    bool // a frame came
-	begun   time.Time
-	shown   bool   // the state says that it is live
-	node    string // the id of its server
-	hasPath bool   // metadata with the path was published
+	src   Source
+	came  bool // a frame came
+	begun time.Time
+	shown bool   // the state says that it is live
+	node  string // the id of its server
 }
 
 // Bounds of what is held before the first frame: metadata and codec headers.
@@ -56,17 +56,14 @@ const (
 func newFeed(ctx context.Context, p *pull) *feed {
 	f := &feed{pull: p, media: splice.New(splice.Config{}), news: time.Now(), nodes: make([]string, len(p.rule.URLs))}
 	f.ctx, f.cancel = context.WithCancelCause(ctx)
-	who := p.first()
+	var first hub.Client
+	if who := p.first(); who != nil {
+		first = who.Client()
+	}
 	for _, u := range p.rule.URLs {
-		if who != nil {
-			u = u.Expand(p.key, who.Client().Query)
-		}
-		f.urls = append(f.urls, u)
+		f.urls = append(f.urls, u.Expand(p.key, first.Query))
 	}
-	if who != nil {
-		f.path = append(f.path, who.Path()...)
-		f.back = lacks(who.Client())
-	}
+	f.path, f.back = first.Path, lacks(first)
 	if node := p.relay.cfg.Hub.Node(); node != "" {
 		f.path = append(f.path, node)
 	}

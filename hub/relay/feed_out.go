@@ -66,9 +66,7 @@ func (f *feed) tellTracks() {
 // publish begins to publish with the first frame.
 func (f *feed) publish(first flv.Tag) error {
 	client := hub.Client{Protocol: pullProtocol, Agent: f.urls[f.at].String()}
-	f.status.change(func(c *ConnectionInfo) {
-		client.Address, _ = netip.ParseAddrPort(c.Remote)
-	})
+	client.Address, _ = netip.ParseAddrPort(f.src.Remote())
 	who := f.relay.cfg.Hub.NewSession(hub.RolePublish, f.key, client)
 	pub, err := f.relay.cfg.Hub.Publish(who, hub.PublishOptions{
 		Yields: true,
@@ -83,7 +81,7 @@ func (f *feed) publish(first flv.Tag) error {
 	held := f.held
 	f.held = nil
 	if !f.hasPath && f.node != "" {
-		if err := f.write(f.withPath(flv.Tag{Type: flv.TypeScript, Data: EmptyMetadata()})); err != nil {
+		if err := f.write(f.withPath(flv.Tag{Type: flv.TypeScript, Data: emptyMetadata()})); err != nil {
 			return err
 		}
 	}
@@ -115,12 +113,12 @@ func (f *feed) write(t flv.Tag) error {
 
 // withPath returns script data with the servers in them that the stream has passed.
 func (f *feed) withPath(t flv.Tag) flv.Tag {
-	path := PathOf(t.Data)
+	path := pathOf(t.Data)
 	if f.node != "" {
 		path = append(path, f.node)
 	}
 	if len(path) > 0 {
-		t.Data, f.hasPath = WithPath(t.Data, path), true
+		t.Data, f.hasPath = setPath(t.Data, path), true
 	}
 	return t
 }

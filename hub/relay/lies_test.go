@@ -137,7 +137,7 @@ func TestNothingToGoOnWith(t *testing.T) {
 		t.Timestamp = uint32(n)
 		return t
 	}
-	metadata := func(int) flv.Tag { return flv.Tag{Type: flv.TypeScript, Data: EmptyMetadata()} }
+	metadata := func(int) flv.Tag { return flv.Tag{Type: flv.TypeScript, Data: emptyMetadata()} }
 	for name, then := range map[string]func() func() (flv.Tag, error){
 		"pictures without key frames": func() func() (flv.Tag, error) { return endless(inter) },
 		"metadata behind one frame": func() func() (flv.Tag, error) {

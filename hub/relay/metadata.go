@@ -10,9 +10,9 @@ import (
 // metadataName is the name of the script data that holds a stream's metadata.
 const metadataName = "onMetaData"
 
-// PathOf returns the path of servers that stands in the metadata of a script tag's body; none if the
+// pathOf returns the path of servers that stands in the metadata of a script tag's body; none if the
 // body is something else.
-func PathOf(body []byte) []string {
+func pathOf(body []byte) []string {
 	values, ok := metadataValues(body)
 	if !ok {
 		return nil
@@ -27,9 +27,9 @@ func PathOf(body []byte) []string {
 	return nil
 }
 
-// WithPath returns the body of a script tag with this path of servers in its metadata, in the place
+// setPath returns the body of a script tag with this path of servers in its metadata, in the place
 // of the one that was there. A body that holds no metadata is returned as it is.
-func WithPath(body []byte, path []string) []byte {
+func setPath(body []byte, path []string) []byte {
 	values, ok := metadataValues(body)
 	if !ok {
 		return body
@@ -43,8 +43,8 @@ func WithPath(body []byte, path []string) []byte {
 	return amf.AppendAMF0(nil, values...)
 }
 
-// EmptyMetadata returns the body of metadata that say nothing.
-func EmptyMetadata() []byte { return amf.AppendAMF0(nil, metadataName, amf.ECMAArray{}) }
+// emptyMetadata returns the body of metadata that says nothing.
+func emptyMetadata() []byte { return amf.AppendAMF0(nil, metadataName, amf.ECMAArray{}) }
 
 // metadataValues returns the values of a body that holds metadata, the last of which has properties.
 func metadataValues(body []byte) ([]any, bool) {

@@ -66,8 +66,12 @@ func newPull(r *Relay, by *rule, key hub.Key, who *hub.Session) *pull {
 	return p
 }
 
-// wanted tells of a viewer that is the first one again. It is called with the relay locked.
+// wanted tells of a viewer that is the first one again. A Pull is for nobody in particular. It is
+// called with the relay locked.
 func (p *pull) wanted(who *hub.Session) {
+	if p.rule.Kind == Pull {
+		return
+	}
 	p.mu.Lock()
 	p.who = who
 	p.mu.Unlock()

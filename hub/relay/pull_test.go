@@ -244,3 +244,26 @@ func TestSeveralUpstreams(t *testing.T) {
 	assert.EqualValues(t, 1, quiet.opens.Load())
 	assert.Equal(t, "good", e.state().Node)
 }
+
+// Who waits for a stream that is always pulled is not why it is: its path does not go along, or a server
+// on it would refuse the pull.
+func TestPullPath(t *testing.T) {
+	t.Parallel()
+	paths := make(chan []string, 100)
+	e := newEdge(t, Config{Open: func(_ context.Context, op Opening) (Source, error) {
+		select {
+		case paths <- op.Path:
+		default:
+		}
+		return nil, Failed(CauseNotFound, "no such stream")
+	}}, "pull: live/a rtmp://origin/live/a")
+	<-paths
+	v := e.watch(t, hub.Client{Path: []string{"further"}})
+	assert.Error(t, v.Wait(t.Context()))
+	for len(paths) > 0 {
+		<-paths
+	}
+	for range 2 { // the first of these may have been opened before
+		assert.Equal(t, []string{"edge"}, <-paths)
+	}
+}

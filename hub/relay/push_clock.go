@@ -93,11 +93,11 @@ func (h *pushHeaders) changed(t flv.Tag) bool {
 
 // withPath returns an onMetaData with the path that the stream has taken, this server last.
 func (p *push) withPath(body []byte) []byte {
-	passed := PathOf(body)
+	passed := pathOf(body)
 	if len(passed) == 0 { // its publisher may have told it otherwise
 		passed = p.cfg.Hub.Path(p.cfg.Key)
 	}
-	return WithPath(body, p.pathFrom(passed))
+	return setPath(body, p.pathFrom(passed))
 }
 
 // path returns the path that the stream has taken, this server last.
