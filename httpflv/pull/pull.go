@@ -48,15 +48,11 @@ const (
 // Opener opens sources. Dial must be set; the rest may be zero. It may be used by any number of
 // goroutines.
 type Opener struct {
-	// Dial connects to a HOST:PORT, to a public address only unless that is trusted. It is that of a
-	// dialer.Dialer.
+	// Dial connects to a HOST:PORT, in lower case. trusted says that it is that of the URL that is opened;
+	// others are where a server has sent us.
 	Dial func(ctx context.Context, network, address string, trusted bool) (net.Conn, error)
 	// TLS configures encrypted connections; nil is as the zero Config.
 	TLS *tls.Config
-	// Trusted reports whether a HOST:PORT, in lower case and always with a port, is one that a URL of
-	// the configuration names, so that redirects may lead there wherever it is. That of the URL that is opened is
-	// trusted anyway. It may be nil.
-	Trusted func(hostport string) bool
 	// Agent is what requests name as their User-Agent; empty for "Sluice".
 	Agent string
 	// HeadTimeout bounds the handshake of TLS, and the time from the first byte of an answer's head to its
@@ -107,8 +103,7 @@ func (*movedError) Error() string { return "redirected" }
 
 // ask makes one request at a target, to which that for first has led.
 func (o *Opener) ask(ctx context.Context, first, at target, path []string) (_ *source, err error) {
-	trusted := at.hostport() == first.hostport() || o.Trusted != nil && o.Trusted(at.hostport())
-	nc, err := o.Dial(ctx, "tcp", at.hostport(), trusted)
+	nc, err := o.Dial(ctx, "tcp", at.hostport(), at.hostport() == first.hostport())
 	if err != nil {
 		return nil, relay.FailureOf(err)
 	}

@@ -37,7 +37,10 @@ func noting(list *[]*http.Request, answer func(net.Conn, *http.Request)) func(ne
 // trusting returns an opener that trusts all servers on loopback, as if the configuration named them.
 func trusting() *Opener {
 	o := opener()
-	o.Trusted = func(hostport string) bool { return strings.HasPrefix(hostport, "127.0.0.1:") }
+	dial := o.Dial
+	o.Dial = func(ctx context.Context, network, address string, trusted bool) (net.Conn, error) {
+		return dial(ctx, network, address, trusted || strings.HasPrefix(address, "127.0.0.1:"))
+	}
 	return o
 }
 
@@ -132,7 +135,6 @@ func TestRedirectFromTLS(t *testing.T) {
 func TestRedirectTrust(t *testing.T) {
 	var dialled []string
 	o := opener()
-	o.Trusted = func(hostport string) bool { return hostport == "named.example:8080" }
 	dial := o.Dial
 	s := serve(t, moved(302, "http://Named.Example:8080/a.flv"), moved(302, "http://named.example/a.flv"),
 		moved(302, "http://xn--bcher-kva.example./a.flv"), stream)
@@ -144,6 +146,6 @@ func TestRedirectTrust(t *testing.T) {
 	require.NoError(t, err)
 	open(t, o, relay.Opening{URL: u})
 	assert.Equal(t, []string{
-		"xn--bcher-kva.example.:80 true", "named.example:8080 true", "named.example:80 false", "xn--bcher-kva.example.:80 true",
+		"xn--bcher-kva.example.:80 true", "named.example:8080 false", "named.example:80 false", "xn--bcher-kva.example.:80 true",
 	}, dialled)
 }

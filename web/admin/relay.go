@@ -90,8 +90,10 @@ func (a *api) relays(r *http.Request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if kind := s.values.Get("kind"); kind != "" && !isKind(kind) {
-		return reply{}, errKind
+	if kind := s.values.Get("kind"); kind != "" {
+		if _, ok := relay.ParseKind(kind); !ok {
+			return reply{}, errKind
+		}
 	}
 	if state := s.values.Get("state"); state != "" && !slices.ContainsFunc(urgency, func(s relay.State) bool { return s.String() == state }) {
 		return reply{}, badRequest("state is idle, connecting, live, slow, backing off, refused or held")
@@ -205,7 +207,7 @@ func connectionOf(c relay.ConnectionInfo) RelayConnection {
 
 // relayPlace is where a rule stands in the list.
 type relayPlace struct {
-	kind   int
+	kind   relay.Kind
 	number uint64
 	id     string
 }
@@ -218,9 +220,10 @@ func placeOf(info relay.RuleInfo) relayPlace { return placeOfID(info.ID) }
 
 // placeOfID returns the place of a rule by its id: push-3 is the third of the pushes.
 func placeOfID(id string) relayPlace {
-	kind, number, _ := strings.Cut(id, "-")
+	text, number, _ := strings.Cut(id, "-")
+	kind, _ := relay.ParseKind(text)
 	n, _ := strconv.ParseUint(number, 10, 64)
-	return relayPlace{slices.IndexFunc(relay.Kinds(), func(k relay.Kind) bool { return k.String() == kind }), n, id}
+	return relayPlace{kind, n, id}
 }
 
 // parseRelayPlace reads a cursor.
@@ -250,15 +253,10 @@ type RelayMade struct {
 
 var errKind = badRequest("kind is pull, origin or push")
 
-func isKind(s string) bool {
-	return slices.ContainsFunc(relay.Kinds(), func(k relay.Kind) bool { return k.String() == s })
-}
-
 // parse makes a rule of what is asked for. The error repeats nothing of it.
 func (q *relayRequest) parse() (relay.Rule, error) {
-	kinds := relay.Kinds()
-	i := slices.IndexFunc(kinds, func(k relay.Kind) bool { return k.String() == q.Kind })
-	if i < 0 {
+	kind, ok := relay.ParseKind(q.Kind)
+	if !ok {
 		return relay.Rule{}, errKind
 	}
 	of := q.Pattern
@@ -267,7 +265,7 @@ func (q *relayRequest) parse() (relay.Rule, error) {
 		return relay.Rule{}, badRequest("stream and pattern are one too many")
 	case q.Stream+q.Pattern == "":
 		return relay.Rule{}, badRequest("a pull has a stream, APP/NAME; an origin or a push has a stream or a pattern")
-	case q.Pattern != "" && kinds[i] == relay.Pull:
+	case q.Pattern != "" && kind == relay.Pull:
 		return relay.Rule{}, badRequest("a pull has a stream, and no pattern")
 	case q.URL != "" && len(q.URLs) > 0:
 		return relay.Rule{}, badRequest("url and urls are one too many")
@@ -281,7 +279,7 @@ func (q *relayRequest) parse() (relay.Rule, error) {
 	if q.URL != "" {
 		q.URLs = []string{q.URL}
 	}
-	rule, err := relay.NewRule(kinds[i], of, q.URLs)
+	rule, err := relay.NewRule(kind, of, q.URLs)
 	if err != nil {
 		return rule, badRequest(err.Error())
 	}
