@@ -172,7 +172,6 @@ func TestRequest(t *testing.T) {
 		}
 	})
 	o := opener()
-	o.Agent = "Sluice/1.2"
 	x := open(t, o, relay.Opening{URL: at(t, strings.Replace(s.URL, "//", "//u%20ser:p%3Aw@", 1), "http", "/live/d%20e%2Fmo.flv?a=b c&d=%26")})
 	_, err := x.ReadTag()
 	failsWith(t, err, relay.CauseConnection, "broke off")
@@ -182,6 +181,6 @@ func TestRequest(t *testing.T) {
 	user, password, _ := r.BasicAuth()
 	assert.Equal(t, "u ser p:w", user+" "+password)
 	assert.Equal(t, http.Header{
-		"User-Agent": {"Sluice/1.2"}, "Accept": {"*/*"}, "Connection": {"close"}, "Authorization": r.Header["Authorization"],
+		"User-Agent": {"Sluice"}, "Accept": {"*/*"}, "Connection": {"close"}, "Authorization": r.Header["Authorization"],
 	}, r.Header)
 }

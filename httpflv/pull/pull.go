@@ -31,7 +31,6 @@ const (
 	defaultAnswerTimeout  = time.Minute
 	defaultFirstTimeout   = time.Minute
 	defaultSilenceTimeout = 5 * time.Second
-	defaultAgent          = "Sluice"
 )
 
 // Bounds of what a server may send.
@@ -53,8 +52,6 @@ type Opener struct {
 	Dial func(ctx context.Context, network, address string, trusted bool) (net.Conn, error)
 	// TLS configures encrypted connections; nil is as the zero Config.
 	TLS *tls.Config
-	// Agent is what requests name as their User-Agent; empty for "Sluice".
-	Agent string
 	// HeadTimeout bounds the handshake of TLS, and the time from the first byte of an answer's head to its
 	// last; 0 for 10 s.
 	HeadTimeout time.Duration
@@ -134,7 +131,7 @@ func (o *Opener) ask(ctx context.Context, first, at target, path []string) (_ *s
 	if at.sameHost(first) {
 		user = first.User
 	}
-	request := at.request(cmp.Or(o.Agent, defaultAgent), path, user)
+	request := at.request(path, user)
 	if err = request.Write(s.conn); err != nil {
 		return nil, err
 	}

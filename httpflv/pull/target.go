@@ -96,7 +96,7 @@ func (t target) follow(location string) (target, error) {
 }
 
 // request returns what is asked for at the target. user holds user and password, nil for none.
-func (t target) request(agent string, path []string, user *url.Userinfo) *http.Request {
+func (t target) request(path []string, user *url.Userinfo) *http.Request {
 	u := *t.URL
 	u.User = nil
 	if u.Path == "" {
@@ -104,7 +104,7 @@ func (t target) request(agent string, path []string, user *url.Userinfo) *http.R
 	}
 	r := &http.Request{
 		Method: http.MethodGet, URL: &u, Host: u.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: http.Header{"User-Agent": {agent}, "Accept": {"*/*"}},
+		Header: http.Header{"User-Agent": {"Sluice"}, "Accept": {"*/*"}},
 	}
 	if user != nil {
 		password, _ := user.Password()

@@ -260,7 +260,7 @@ func (r *pushRun) failed(f *Failure, healthy bool) {
 func (r *pushRun) asked(m Move, now time.Time) {
 	r.moved = now
 	if m.URL.IsZero() {
-		r.note = "the target asked to go on elsewhere, which is not followed: " + r.cfg.URL.Hide(m.Detail)
+		r.note = "the target asked to go on elsewhere, which is not followed: " + r.cfg.URL.hide(m.Detail)
 		return
 	}
 	r.note = ""

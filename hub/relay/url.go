@@ -186,10 +186,10 @@ func (u URL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
 // stands in ordinary words.
 const minSecret = 3
 
-// Hide returns a text of another server's without what may be secret of the URL, since servers repeat
+// hide returns a text of another server's without what may be secret of the URL, since servers repeat
 // what they are asked for: the user and the password, the last segment of the path and the values
 // of the query, as they stand there and decoded.
-func (u URL) Hide(text string) string {
+func (u URL) hide(text string) string {
 	parsed, err := url.Parse(u.text)
 	if err != nil || text == "" {
 		return text
@@ -220,7 +220,7 @@ func (u URL) Hide(text string) string {
 // failure returns the failure that an error of a connection to the URL is, without its secrets.
 func (u URL) failure(err error) *Failure {
 	f := FailureOf(err)
-	if hidden := u.Hide(f.Detail); hidden != f.Detail {
+	if hidden := u.hide(f.Detail); hidden != f.Detail {
 		return &Failure{f.Cause, hidden, f.Err}
 	}
 	return f

@@ -131,7 +131,7 @@ func TestHide(t *testing.T) {
 		"NetStream.Publish.BadName, the server is too full": "NetStream.Publish.BadName, the server is too full",
 		"": "",
 	} {
-		assert.Equal(t, want, u.Hide(text))
+		assert.Equal(t, want, u.hide(text))
 	}
 	assert.Equal(t, "no ***", u.failure(Failed(CauseDenied, "no k-ey-1234")).Error())
 	assert.Equal(t, CauseDenied, u.failure(Failed(CauseDenied, "no k-ey-1234")).Cause)

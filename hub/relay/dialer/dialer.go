@@ -34,7 +34,7 @@ type Dialer struct {
 
 	slots   chan struct{}
 	each    int
-	mayDial func(netip.Addr) bool // IsPublic, but in tests
+	mayDial func(netip.Addr) bool // isPublic, but in tests
 
 	mu   sync.Mutex
 	busy map[string]*share // by address
@@ -53,13 +53,13 @@ func New(max int) *Dialer {
 	}
 	return &Dialer{
 		slots: make(chan struct{}, max), each: (max + 1) / 2,
-		mayDial: IsPublic, busy: make(map[string]*share),
+		mayDial: isPublic, busy: make(map[string]*share),
 	}
 }
 
 // Dial connects to a HOST:PORT, as net.Dialer does, and waits for its turn before. The addresses of
 // a name are asked for at each call. Unless the address is trusted, since it is of the
-// configuration, what is dialled must be a public address (IsPublic), whatever it is called.
+// configuration, what is dialled must be a public address (isPublic), whatever it is called.
 // The error is a *relay.Failure, of CauseURL where the address may not be dialled; it does not name
 // the host.
 func (d *Dialer) Dial(ctx context.Context, network, address string, trusted bool) (net.Conn, error) {

@@ -44,9 +44,9 @@ func TestIsPublic(t *testing.T) {
 		"64:ff9b:1::8.8.8.8": false, "2002:808:808::1": true, "2002:7f00:1::1": false, "2002:c0a8:1::1": false,
 		"2002:a9fe:a9fe::1": false,
 	} {
-		assert.Equal(t, want, IsPublic(netip.MustParseAddr(text)), text)
+		assert.Equal(t, want, isPublic(netip.MustParseAddr(text)), text)
 	}
-	assert.False(t, IsPublic(netip.Addr{}))
+	assert.False(t, isPublic(netip.Addr{}))
 }
 
 // listen accepts connections and closes them.

@@ -39,10 +39,10 @@ var (
 	sixToFour = netip.MustParsePrefix("2002::/16")    // RFC 3056 §2: the 32 bits behind it
 )
 
-// IsPublic reports whether an address is one at which a server on the public Internet may be: it is none of
+// isPublic reports whether an address is one at which a server on the public Internet may be: it is none of
 // this machine, of a network that is private or only local, of many hosts, or for documentation, also
 // where it stands within one of IPv6.
-func IsPublic(a netip.Addr) bool {
+func isPublic(a netip.Addr) bool {
 	if a.Zone() != "" {
 		return false
 	}
@@ -51,11 +51,11 @@ func IsPublic(a netip.Addr) bool {
 		b := a.As16()
 		switch {
 		case nat64.Contains(a):
-			return IsPublic(netip.AddrFrom4([4]byte(b[12:])))
+			return isPublic(netip.AddrFrom4([4]byte(b[12:])))
 		case !global.Contains(a):
 			return false
 		case sixToFour.Contains(a):
-			return IsPublic(netip.AddrFrom4([4]byte(b[2:])))
+			return isPublic(netip.AddrFrom4([4]byte(b[2:])))
 		}
 	}
 	for _, p := range reserved {
