@@ -38,9 +38,7 @@ func (r *Relay) pushLocked(by *rule, key hub.Key) {
 	}
 	p := newPush(pushConfig{
 		Hub: r.cfg.Hub, Send: r.cfg.Send, Hold: r.cfg.PushHold, Node: r.cfg.Hub.Node(), Key: key, URL: by.URLs[0].Expand(key, nil),
-		Told: func(i ConnectionInfo) {
-			r.tell(Event{i.Since, Push, by.id, key, i.URL, i.State, i.Detail, 0})
-		},
+		Told:   func(c ConnectionInfo) { r.tell(Event{Push, by.id, c}) },
 		Logger: r.cfg.Logger.With("relay", by.id),
 	})
 	ctx, cancel := context.WithCancel(r.ctx)

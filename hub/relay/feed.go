@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"time"
 
@@ -32,12 +33,13 @@ type feed struct {
 	pub       *hub.Publisher // nil before the first frame
 	held      []flv.Tag      // what came before it
 	heldBytes int
-	hasPath   bool      // metadata with the path are among these, or were published
-	nodes     []string  // the ids of the servers, by URL, where they told
-	news      time.Time // when a frame last went on that was new
-	position  position  // of what went on
-	looked    time.Time // when somebody last looked whether anybody watches
-	isOver    bool      // the server last said that the stream is over
+	hasPath   bool       // metadata with the path are among these, or were published
+	nodes     []string   // the ids of the servers, by URL, where they told
+	news      time.Time  // when a frame last went on that was new
+	position  position   // of what went on
+	looked    time.Time  // when somebody last looked whether anybody watches
+	isOver    bool       // the server last said that the stream is over
+	level     slog.Level // of lines about the last break
 
 	// Of one connection.
 	src   Source
@@ -157,10 +159,14 @@ func (f *feed) broke(err error) {
 	if !f.isOver {
 		detail = failureIn(err).Detail
 	}
-	f.log.Info("pull broke", "url", f.urls[f.at].String(), "reason", detail)
+	f.level = slog.LevelDebug
+	if f.rule.isNews(detail) { // a server may break off time after time
+		f.level = slog.LevelInfo
+	}
+	f.log.Log(f.ctx, f.level, "a pull broke", "url", f.urls[f.at].String(), "reason", detail)
 	f.status.change(func(c *ConnectionInfo) {
 		c.Breaks++
-		c.State, c.Detail = Connecting, detail
+		c.State, c.Detail, c.Error = Connecting, detail, detail
 	})
 }
 
@@ -337,7 +343,7 @@ func (f *feed) settled() {
 	if outcome == splice.Joining {
 		return
 	}
-	f.log.Info("pull goes on", "url", f.urls[f.at].String(), "how", outcome.String())
+	f.log.Log(f.ctx, f.level, "a pull goes on", "url", f.urls[f.at].String(), "how", outcome.String())
 	f.status.change(func(c *ConnectionInfo) {
 		switch outcome {
 		case splice.Joined:

@@ -56,17 +56,11 @@ type Figures struct {
 	Bytes, Dropped, Tries, Breaks, Joined, Cuts [kinds]uint64
 }
 
-// Event is a change that is told (Config.Told): a connection goes live, or is no longer, is
-// refused, or held.
+// Event is a change of a connection's State that is told (Config.Told).
 type Event struct {
-	Time    time.Time
-	Kind    Kind
-	Rule    string // its id
-	Key     hub.Key
-	URL     URL
-	State   State
-	Detail  string
-	Session uint64 // of a pull, that of its publisher; 0 for none
+	Kind           Kind
+	Rule           string // its id
+	ConnectionInfo        // after the change
 }
 
 // Kinds returns all kinds.

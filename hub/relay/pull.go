@@ -61,7 +61,7 @@ func newPull(r *Relay, by *rule, key hub.Key, who *hub.Session) *pull {
 	}
 	p.status.info = ConnectionInfo{Key: key, State: Idle, Since: time.Now()}
 	p.status.told = func(c *ConnectionInfo) {
-		r.tell(Event{c.Since, by.Kind, by.id, key, c.URL, c.State, c.Detail, c.Session})
+		r.tell(Event{by.Kind, by.id, *c})
 	}
 	return p
 }

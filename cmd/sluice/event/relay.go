@@ -55,7 +55,7 @@ func (n *Notifier) Relayed(r relay.Event) {
 		return
 	}
 	e := n.newEvent(TypeRelay)
-	e.Time = r.Time
+	e.Time = r.Since
 	e.setKey(r.Key)
 	e.Detail = clip(r.Detail, maxDetail)
 	e.Relay = &Relay{ID: r.Rule, Kind: r.Kind.String(), State: r.State.String(), URL: r.URL.String()}

@@ -21,7 +21,9 @@ func TestRelayed(t *testing.T) {
 	u, err := relay.ParseURL(relay.Push, "rtmps://u:s3cret@target.example/app/s3cret?k=s3cret")
 	require.NoError(t, err)
 	at := time.Unix(1_800_000_000, 0).UTC()
-	e := relay.Event{Time: at, Kind: relay.Push, Rule: "push-1", Key: hub.Key{App: "live", Name: "me"}, URL: u}
+	e := relay.Event{Kind: relay.Push, Rule: "push-1", ConnectionInfo: relay.ConnectionInfo{
+		Since: at, Key: hub.Key{App: "live", Name: "me"}, URL: u,
+	}}
 	for _, state := range []relay.State{
 		relay.Idle, relay.Connecting, relay.BackingOff, relay.Connecting, relay.BackingOff, relay.Connecting, relay.Live, relay.Slow,
 		relay.Live, relay.Held, relay.Live, relay.Refused, relay.Connecting, relay.Refused, relay.Idle, relay.Connecting, relay.Live,
@@ -56,7 +58,7 @@ func TestRelayed(t *testing.T) {
 func TestRelayedIsBounded(t *testing.T) {
 	var r relayed
 	for i := range 2*maxRelayed + 1 {
-		assert.True(t, r.take(relay.Event{Rule: "push-" + strconv.Itoa(i), State: relay.Live}))
+		assert.True(t, r.take(relay.Event{Rule: "push-" + strconv.Itoa(i), ConnectionInfo: relay.ConnectionInfo{State: relay.Live}}))
 		assert.LessOrEqual(t, len(r.last), maxRelayed)
 	}
 }
