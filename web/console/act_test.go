@@ -143,10 +143,10 @@ func TestEventsCome(t *testing.T) {
 	r.happen()
 	p := r.tab(t)
 	p.login("#/events")
-	p.Until(shownRows + " === 7") // the update is left out
+	p.Until(shownRows + " === 9") // the update is left out
 	began := time.Now()
 	r.events.add("kicked", "live/demo", map[string]any{"reason": "kicked", "detail": "<b>by hand</b>"})
-	p.Until(shownRows + " === 8")
+	p.Until(shownRows + " === 10")
 	assert.Less(t, time.Since(began), 15*time.Second, "long before the wait is over")
 	assert.Equal(t, "Ended by operator", p.text("tbody .what"))
 	assert.Equal(t, "kicked, <b>by hand</b>", p.text("tbody .about"))

@@ -27,6 +27,7 @@ func everything(t *testing.T) *rig {
 	r.watch("live/wanted", client(7, "rtmp", "VLC", ""))
 	r.tapes.record("live/channel-001", 5)
 	r.relays.fill()
+	r.backup("live/channel-001", client(9, "rtmp", "OBS, too", "studio-1"))
 	r.ban()
 	r.happen()
 	return r

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -51,7 +52,7 @@ func newRig(t testing.TB) *rig {
 	r := &rig{t: t, bans: &banList{}, relays: &relays{}, tapes: &tapes{}, events: newRing()}
 	r.token.Store(token)
 	r.hub = hub.New(hub.Config{Authorize: func(_ context.Context, s *hub.Session) (hub.Grant, error) {
-		return hub.Grant{Subject: s.Client().Name}, nil // tests say there who it is
+		return hub.Grant{Subject: s.Client().Name, Identity: s.Client().Name}, nil // tests say there who it is
 	}})
 	api := admin.Handler(admin.Config{
 		Hub: r.hub, Bans: r.bans, Relays: r.relays, Recorder: r.tapes, Archive: r.tapes, Monitor: measured{}, Events: r.events.since, WaitEvents: r.events.wait,
@@ -147,6 +148,12 @@ func (r *rig) publish(stream string, c hub.Client) *hub.Publisher {
 		require.NoError(r.t, p.Write(tag))
 	}
 	return p
+}
+
+// backup publishes the backup of a stream, whose publisher has shown the same subject. It stands by.
+func (r *rig) backup(stream string, c hub.Client) *hub.Publisher {
+	c.Query = url.Values{hub.BackupParameter: {"1"}}
+	return r.publish(stream, c)
 }
 
 // discard is a protocol whose clients get nothing.
@@ -389,5 +396,7 @@ func (r *rig) happen() {
 	r.events.add("denied", names[10], map[string]any{"session": session, "reason": "denied", "detail": words[1]})
 	r.events.add("health", "live/channel-001", map[string]any{"health": map[string]any{"word": "key_frame_interval", "sentence": "A key frame comes every 8.3 s.", "hint": "Set it to 2 s.", "begins": true}})
 	r.events.add("record.begun", "live/channel-001", map[string]any{"recording": map[string]any{"id": "20260102-030405"}})
+	r.events.add("publish", "live/channel-001", map[string]any{"session": map[string]any{"id": 3, "role": "publish", "protocol": "rtmp", "address": "192.0.2.9:40000"}, "standby": true})
+	r.events.add("switched", "live/channel-001", map[string]any{"session": map[string]any{"id": 3, "role": "publish", "protocol": "rtmp", "address": "192.0.2.9:40000"}})
 	r.events.add("stop", "live/channel-001", map[string]any{"session": session, "reason": "client left"})
 }

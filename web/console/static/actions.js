@@ -45,6 +45,18 @@ export const endSession = (session) => ask({
   },
 });
 
+// switchTo asks whether a stream is to go on with the publisher that stands by.
+export const switchTo = (stream) => ask({
+  title: 'Switch publishers',
+  says: [['Viewers of ', bdi(stream), ' see the publisher that stands by, from its next key frame on. The one that they see now stands by then.'],
+    'Nobody notices where both are set up alike. Where they are not, players open the stream anew.'],
+  action: 'Switch',
+  run: async () => {
+    await post('/api/v1/streams/switch', { stream });
+    tell('The stream goes on with the other publisher at its next key frame.');
+  },
+});
+
 // addBan asks for a ban; of, for what it is known to be about.
 export const addBan = (of = {}) => ask({
   title: 'Ban',

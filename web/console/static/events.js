@@ -11,8 +11,12 @@ const types = {
   'server.started': 'Server started', draining: 'Server ends', publish: 'Publisher begins', unpublish: 'Publisher ends',
   play: 'Viewer begins', stop: 'Viewer ends', tracks: 'Tracks', wanted: 'Wanted', unwanted: 'Not wanted',
   denied: 'Denied', kicked: 'Ended by operator', 'record.begun': 'Recording begins', 'record.finished': 'Recording ends',
-  update: 'Update', gap: 'Events are missing', health: 'Health', relay: 'Relay',
+  switched: 'Goes on with standby', update: 'Update', gap: 'Events are missing', health: 'Health', relay: 'Relay',
 };
+
+// Of a publisher that viewers do not see.
+const aside = { publish: 'Standby begins', unpublish: 'Standby ends' };
+const what = (e) => (e.standby && aside[e.type]) || (types[e.type] ?? words.spaced(e.type));
 
 const bad = new Set(['denied', 'kicked', 'gap', 'draining']);
 
@@ -36,7 +40,7 @@ export function eventTable(empty) {
     columns: [
       { label: 'Time', kind: 'time', fill: plain((e) => words.moment(e.time)) },
       { label: 'Event', kind: 'what', fill: (cell, e) => {
-        text(cell, types[e.type] ?? words.spaced(e.type));
+        text(cell, what(e));
         cell.classList.toggle('warn', bad.has(e.type) || e.type === 'health' && e.health?.begins !== false
           || e.type === 'relay' && ['refused', 'backing off'].includes(e.relay?.state));
       } },
@@ -50,7 +54,7 @@ export function eventTable(empty) {
 // Updates tell what the lists show anyway.
 const groups = [['', 'All but updates'], ['streams', 'Publishers and tracks'], ['viewers', 'Viewers'], ['refused', 'Denied and ended'], ['health', 'Health'], ['recordings', 'Recordings'], ['relays', 'Relays'], ['all', 'All']];
 const members = {
-  streams: ['publish', 'unpublish', 'tracks', 'wanted', 'unwanted'], viewers: ['play', 'stop'], refused: ['denied', 'kicked'],
+  streams: ['publish', 'unpublish', 'switched', 'tracks', 'wanted', 'unwanted'], viewers: ['play', 'stop'], refused: ['denied', 'kicked'],
   health: ['health'], recordings: ['record.begun', 'record.finished'], relays: ['relay'],
 };
 

@@ -37,8 +37,8 @@ export function session(id) {
     now = s;
     show(actions, true);
     show(ban, !!(s.subject || s.address));
-    state.dataset.state = s.state === 'running' ? 'playing' : 'grace';
-    text(state, s.waits ? `Waits for ${s.waits}` : words.state(s.state));
+    state.dataset.state = s.standby ? 'standby' : s.state === 'running' ? 'playing' : 'grace';
+    text(state, s.standby ? 'Stands by' : s.waits ? `Waits for ${s.waits}` : words.state(s.state));
     text(about, `${words.role(s.role)} over ${words.over(s.protocol)}, for ${words.since(s.since)}.`);
     streamCell(where, s.stream);
     rows(list, {

@@ -19,7 +19,7 @@ const fine = new Set(['ok', 'recording', 'rewinding', 'paused', 'only_audio', 'v
 export function stateCell(cell, s) {
   const shown = part(cell, () => el('span', { class: 'troubles' }));
   const code = s.why?.code ?? 'ok';
-  text(shown, code !== 'ok' ? words.why(code) : s.waits ? `Waits for ${s.waits}` : s.paused ? 'Paused' : words.state(s.state));
+  text(shown, code !== 'ok' ? words.why(code) : s.waits ? `Waits for ${s.waits}` : s.paused ? 'Paused' : s.standby ? 'Stands by' : words.state(s.state));
   shown.classList.toggle('warn', !fine.has(code));
   const whole = s.why?.sentence ?? '';
   if (shown.title !== whole) shown.title = whole;

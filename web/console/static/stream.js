@@ -7,6 +7,7 @@ import { bdi } from './client.js';
 import { bytes, videoCodec, audioCodec, size, tracks } from './format.js';
 import { Graph } from './graph.js';
 import { heading, section, HealthList, button } from './parts.js';
+import { Publishers } from './publishers.js';
 import { recordingTable } from './recordings.js';
 import { relayTable, rows as relayRows } from './relays.js';
 import { to, toSession } from './route.js';
@@ -72,6 +73,9 @@ export function stream(name) {
   const tapes = recordingTable('It has no recordings.', false);
   const recorded = section('Recordings', tapes.root, el('p', { class: 'all' }, el('a', { href: to('recordings', [], { stream: name }) }, 'All recordings of this stream')));
 
+  const pair = new Publishers(name, () => title.focus());
+  let current = null; // the stream
+
   const ways = relayTable('');
   const relayed = section('Pulled from, pushed to', ways.root);
 
@@ -89,6 +93,9 @@ export function stream(name) {
   function heardStream({ streams: [s] }) {
     show(state, !!s);
     recordable(s);
+    if (!s?.standby !== !current?.standby) publishers.due = 0;
+    publishers.every = s?.standby ? 2000 : 10000;
+    current = s;
     text(about, s ? (s.state === 'waiting' ? 'Nobody publishes it; there are viewers who wait.' : s.since ? `Live for ${words.since(s.since)}.` : '')
       : 'Nobody publishes it, and nobody waits for it.');
     if (!s) return;
@@ -113,6 +120,17 @@ export function stream(name) {
     protocols.update(Object.fromEntries(Object.entries(s.viewers.by_protocol).map(([over, n]) => [words.over(over), n])));
   }
 
+  // Of two publishers more is to be seen, and more often.
+  const publishers = {
+    every: 10000, ask: () => '/api/v1/sessions' + query({ stream: name, role: 'publish', limit: 2 }),
+    heard: ({ sessions }) => {
+      const shown = sessions.find((s) => !s.standby) ?? sessions[0];
+      show(publisher, !!shown);
+      if (shown) publisher.href = toSession(shown.id);
+      pair.update(current, sessions);
+    },
+  };
+
   show(sick, false);
   show(relayed, false);
   return {
@@ -121,7 +139,7 @@ export function stream(name) {
       el('div', { class: 'titles' }, title, state, about),
       el('p', { class: 'row actions' }, record, stop, button('End…', () => act.endStream(name), 'danger'),
         button('Ban…', () => act.addBan({ stream: act.pattern(name) }), 'danger'), publisher),
-      sick, charts,
+      sick, pair.root, charts,
       el('div', { class: 'halves' }, section('Format', format), section('Sums', sums)),
       watching, relayed, people, recorded),
     tasks: [
@@ -142,13 +160,7 @@ export function stream(name) {
           text(people.head, answer.total > 10 ? `Sessions: 10 of ${words.n(answer.total)}, those with the most lag` : 'Sessions');
         },
       },
-      {
-        every: 10000, ask: () => '/api/v1/sessions' + query({ stream: name, role: 'publish', limit: 1 }),
-        heard: ({ sessions: [s] }) => {
-          show(publisher, !!s);
-          if (s) publisher.href = toSession(s.id);
-        },
-      },
+      publishers,
       {
         every: 5000, ask: () => '/api/v1/relays' + query({ stream: name, limit: 10 }),
         heard: ({ relays }) => {

@@ -24,7 +24,7 @@ const columns = {
   stream: { label: 'Stream', kind: 'name', sort: 'stream', fill: (cell, s) => streamCell(cell, s.stream) },
   state: { label: 'State', kind: 'state', fill: (cell, s) => pillCell(cell, s.state, s.state === 'waiting' ? 'Wanted' : words.state(s.state)) },
   health: { label: 'Health', kind: 'trouble', sort: 'health', down: true, fill: healthCell },
-  over: { label: 'Publisher', kind: 'over', fill: plain((s) => words.over(s.protocol)) },
+  over: { label: 'Publisher', kind: 'over', fill: plain((s) => words.over(s.protocol) + (s.standby ? ', standby' : '')) },
   bitrate: { label: 'Bitrate', kind: 'number rate', sort: 'bitrate', down: true, fill: plain((s) => words.bits(s.bitrate)) },
   viewers: { label: 'Viewers', kind: 'number', sort: 'viewers', down: true, fill: plain((s) => words.n(s.viewers.total)) },
   since: { label: 'For', kind: 'number', sort: 'since', down: true, fill: plain((s) => words.since(s.since)) },
