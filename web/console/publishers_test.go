@@ -33,6 +33,7 @@ func TestBackup(t *testing.T) {
 	assert.Equal(t, fmt.Sprintf("#/session/%d", r.session("192.0.0.1")), browsertest.Eval[string](p.Page, link), "that of the one that is seen")
 	p.Run(desktop)
 	p.Screenshot("backup")
+	assert.Equal(t, "flex", browsertest.Eval[string](p.Page, "getComputedStyle(document.querySelector('.figures > div')).display"), "a figure and what it is of stand on one line")
 
 	p.press("main .publishers", "Switch…")
 	assert.Contains(t, p.text("#dialog"), "live/a b")
