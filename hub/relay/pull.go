@@ -110,6 +110,9 @@ func (p *pull) run(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil || errors.Is(err, errIdle):
 			return
+		case dismissed && refusal.Reason == hub.ReasonShuttingDown:
+			<-ctx.Done() // which is no failure, and nothing follows
+			return
 		case dismissed && (refusal.Reason == hub.ReasonBusy || refusal.Reason == hub.ReasonReplaced):
 			tries.reset()
 			goOn = p.waitFree(ctx)
