@@ -9,7 +9,7 @@ import (
 // RelaySettings say which streams come from other servers, and go to them. It is a part of config.
 type RelaySettings struct {
 	Pull   secret `env:"PULL" doc:"Streams that are always pulled from other servers: APP/NAME URL [URL …], entries separated by ; or line ends. rtmp, rtmps, http, https, ws and wss; several URLs are tried one after the other. A ; in a URL is written %3B, a space %20."`
-	Origin secret `env:"ORIGIN" doc:"Where streams are pulled from when their first viewer comes: PATTERN URL [URL …], entries as above. {app}, {name} and {query}, the first viewer's, may stand in the path and query of a URL."`
+	Origin secret `env:"ORIGIN" doc:"Where streams are pulled from when their first viewer comes: PATTERN URL [URL …], entries as above. {app}, {name} and {query}, the first viewer's, may stand in the path and query of a URL. So many streams may be pulled so at a time as is a sixteenth of the limit of open files."`
 	Push   secret `env:"PUSH" doc:"Where streams are pushed to: PATTERN URL, entries as above, several for one pattern. rtmp and rtmps; {app} and {name} may stand in the path and query."`
 
 	OriginStartTimeout time.Duration `env:"ORIGIN_START_TIMEOUT" envDefault:"10s" min:"100ms" max:"10m" doc:"How long viewers wait for a stream of SLUICE_ORIGIN until its first picture or sound has come."`

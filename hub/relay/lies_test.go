@@ -250,3 +250,15 @@ func TestEventsAreLost(t *testing.T) {
 		until(t, "it is pushed", func() bool { return sent.Load() > 0 })
 	})
 }
+
+// However many pulls there are, what they hold while they join what follows a break is bounded.
+func TestWhatPullsHold(t *testing.T) {
+	t.Parallel()
+	for pulls, each := range map[int]int{0: 4 << 20, 1: 4 << 20, 32: 4 << 20, 64: 2 << 20, 512: 256 << 10, 10_000: 256 << 10} {
+		r := &Relay{pulls: map[hub.Key]*pull{}}
+		for i := range pulls {
+			r.pulls[hub.Key{App: "live", Name: fmt.Sprint(i)}] = nil
+		}
+		assert.Equal(t, each, r.mayHold(), pulls)
+	}
+}
