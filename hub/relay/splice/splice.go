@@ -80,7 +80,7 @@ const (
 // The rules, each of which a test is named after:
 //
 //   - A connection is joined where a run of its packets is the same as one that went on: in each
-//     track the same bytes in the same order, with timestamps that are off by the same, ±2 ms.
+//     track the same bytes in the same order, with timestamps that are off by the same, ±8 ms.
 //     Tracks are compared each on its own, since servers interleave them as they like.
 //   - A run begins at a key frame; in a stream without, and where the first key frame is not
 //     known but the sound before it is, at any packet.
