@@ -229,3 +229,29 @@ func TestRelaysAreThereWhereWanted(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, relayFile), []byte("[]"), 0o600))
 	assert.True(t, relayed("SLUICE_STATE_DIR="+dir))
 }
+
+// What an operator's program sends that makes no sense is refused, changes nothing and is repeated nowhere.
+func TestRelaysGarbage(t *testing.T) {
+	log := new(syncBuffer)
+	svc, _ := permitted(t, log, operators...)
+	one := `{"kind":"push","pattern":"**","url":"rtmp://h/a/S3CRET"}`
+	for _, body := range []string{
+		"null", "[]", "{", "{}", "S3CRET", `"S3CRET"`, one + one, one[:20], `{"kind":"S3CRET","pattern":"**","url":"rtmp://h/a/b"}`,
+		`{"kind":"push","pattern":"**","url":["rtmp://h/a/S3CRET"]}`, `{"kind":"push","pattern":"**","url":"http://h/a/S3CRET"}`,
+		`{"kind":"pull","stream":"live/../S3CRET","url":"rtmp://h/a/b"}`, `{"kind":"pull","stream":"**","url":"rtmp://h/a/S3CRET"}`,
+		`{"kind":"push","pattern":"**","url":"rtmp://h/a/S3CRET\r\nx"}`, `{"kind":"push","pattern":"**","url":"rtmp://{name}/a/S3CRET"}`,
+		`{"kind":"pull","stream":"live/a","url":"http://h/{query}/S3CRET"}`, `{"kind":"push","pattern":"**","url":"rtmp://h/a/S3CRET","x":1}`,
+		`{"kind":"push","pattern":"**","url":"rtmp://h/a/` + strings.Repeat("S3CRET", 1000) + `"}`,
+		strings.Repeat("[", 1<<16), `{"kind":"` + strings.Repeat("S3CRET", 1<<19) + `"}`,
+	} {
+		status, _ := askOperators[any](t, svc, "POST", "/api/v1/relays", body)
+		assert.Contains(t, []int{400, 413}, status, "%.60s", body)
+	}
+	for _, id := range []string{"", "S3CRET", "push-1", "push-0", "..%2fS3CRET", "push-1%00"} {
+		status, _ := askOperators[any](t, svc, "DELETE", "/api/v1/relays/"+id, "")
+		assert.Contains(t, []int{404, 405, 400}, status, id)
+	}
+	assert.Empty(t, svc.relays.get().Relays())
+	svc.stop()
+	noSecrets(t, "the log", log.bytes())
+}
