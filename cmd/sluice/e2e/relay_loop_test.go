@@ -125,7 +125,6 @@ func TestRelayPushesInACircle(t *testing.T) {
 	there := freeAddress(t)
 	one := serve(t, append(endsAtOnce, "SLUICE_PUSH=one/* rtmp://"+there+"/two/{name};three/* rtmp://"+there+"/four/{name}")...)
 	two := serveAt(t, there, freeAddress(t), append(endsAtOnce, "SLUICE_PUSH=two/* "+one.rtmp+"/three/{name};four/* "+one.rtmp+"/five/{name}")...)
-	one.warns, two.warns = true, true
 	one.publish("one/x", source{size: "160x90"})
 	viewer := two.pull(curl, "two/x")
 	c := two.relayed("two/x", "refused", func(c relayConnection) bool { return c.State == "refused" })

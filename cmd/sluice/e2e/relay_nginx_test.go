@@ -44,7 +44,6 @@ func TestRelayNginx(t *testing.T) {
 	asked := answersNginx(t)
 	nginx := startNginx(t, "notify_method get; application live { live on; publish_notify on; on_publish "+asked.URL+"/x; on_play "+asked.URL+"/x; }")
 	s := serve(t, longGrace, "SLUICE_PUSH=live/* "+nginx+"/live/{name}")
-	s.warns = true
 	to := serve(t, append(endsAtOnce, longWait, "SLUICE_ORIGIN=live/* "+nginx+"/live/{name}?{query}")...)
 
 	taken := to.in(t)
@@ -81,7 +80,6 @@ func TestRelayHEVC(t *testing.T) {
 	nginx := startNginx(t, "application live { live on; }")
 	to := serve(t, append(endsAtOnce, longWait)...)
 	s := serve(t, append(endsAtOnce, longWait, "SLUICE_PUSH=classic/* "+nginx+"/live/{name};enhanced/* "+to.rtmp+"/live/{name}")...)
-	s.warns = true
 	asSent := puller{"curl", func(s *server, key, path string) []string {
 		return []string{"curl", "-sS", "-f", "-N", "-o", path, s.flvURL("http", key) + "?track=all"}
 	}}
