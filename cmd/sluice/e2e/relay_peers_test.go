@@ -141,7 +141,7 @@ func TestRelayPeers(t *testing.T) {
 				if peer.remuxes {
 					compare = showsEndOf
 				}
-				t.Logf("%s: %d frames of %d", p.what, compare(t, p.path, want.path, 4000, peer.lacks), len(read(t, want.path).frames()))
+				t.Logf("%s: %d frames of %d", p.what, compare(t, p.path, want.path, 3000, peer.lacks), len(read(t, want.path).frames()))
 			}
 			assert.Zero(t, s.connection("live/x").Dropped)
 		})
