@@ -14,15 +14,11 @@ func (p *Publisher) Ended() <-chan struct{} { return p.done }
 func (p *Publisher) Err() error { return p.over() }
 
 // Abort closes the connection without a word to the server, for which the stream breaks off, and
-// waits for its goroutines. A WriteTag that is under way is broken. It does nothing after Close.
+// waits for its goroutines. A WriteTag or a Close that is under way is broken.
 func (p *Publisher) Abort() {
 	p.mu.Lock()
-	closed := p.closed
 	p.closed = true
 	p.mu.Unlock()
-	if closed {
-		return
-	}
 	// TLS would write that it closes, which has to wait where nothing is taken.
 	innermost(p.cc.nc).Close()
 	p.cc.nc.Close()

@@ -405,3 +405,17 @@ func TestPublisherRepliesAreBounded(t *testing.T) {
 		assert.Zero(t, got.time)
 	})
 }
+
+// Who closes and has no more time aborts: Close, which waits for a server that takes nothing, ends.
+func TestAbortBreaksClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _, _ := pipePublished(t)
+		closed := during(p.Close)
+		time.Sleep(time.Second)
+		p.Abort()
+		got := <-closed
+		assert.Error(t, got.err)
+		assert.Equal(t, time.Second, got.time)
+		p.Abort() // nothing
+	})
+}
