@@ -5,31 +5,33 @@ import (
 	"slices"
 )
 
-// Relays returns all rules with what comes of them, by kind and in the order in which they were made.
+// Relays returns all rules with what comes of them: those of the configuration first, and then those that
+// were made at run time, the oldest first.
 func (r *Relay) Relays() []RuleInfo {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := make([]RuleInfo, 0, len(r.rules))
-	for _, by := range r.rules {
-		all = append(all, r.infoLocked(by))
-	}
-	return all
+	return r.infosLocked(r.rules...)
 }
 
-func (r *Relay) infoLocked(by *rule) RuleInfo {
-	info := RuleInfo{ID: by.id, By: by.by, Rule: by.Rule}
+// infosLocked returns what is told of some rules. It looks at each connection once, however many rules
+// there are.
+func (r *Relay) infosLocked(rules ...*rule) []RuleInfo {
+	connections := make(map[*rule][]ConnectionInfo)
 	for _, p := range r.pulls {
-		if p.rule == by {
-			info.Connections = append(info.Connections, p.status.snapshot())
-		}
+		connections[p.rule] = append(connections[p.rule], p.status.snapshot())
 	}
 	for at, p := range r.pushes {
-		if at.rule == by {
-			info.Connections = append(info.Connections, p.info())
-		}
+		connections[at.rule] = append(connections[at.rule], p.info())
 	}
-	slices.SortFunc(info.Connections, func(a, b ConnectionInfo) int { return cmp.Compare(a.Key.String(), b.Key.String()) })
-	return info
+	infos := make([]RuleInfo, 0, len(rules))
+	for _, by := range rules {
+		all := connections[by]
+		slices.SortFunc(all, func(a, b ConnectionInfo) int {
+			return cmp.Or(cmp.Compare(a.Key.App, b.Key.App), cmp.Compare(a.Key.Name, b.Key.Name))
+		})
+		infos = append(infos, RuleInfo{ID: by.id, By: by.by, Rule: by.Rule, Connections: all})
+	}
+	return infos
 }
 
 // Figures returns the sums.

@@ -29,7 +29,7 @@ func (r *Relay) Add(n Rule) (RuleInfo, error) {
 	if !r.closed {
 		r.beginLocked([]*rule{by})
 	}
-	info := r.infoLocked(by)
+	info := r.infosLocked(by)[0]
 	kept := r.keptLocked()
 	r.mu.Unlock()
 	return info, r.save(kept)

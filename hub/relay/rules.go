@@ -114,7 +114,8 @@ func (r Rule) Equal(of Rule) bool { return r.collides(of) && slices.Equal(r.URLs
 // collides reports whether two rules cannot both be: those that pull one stream or have one pattern
 // of origins, and two pushes that are the same.
 func (r Rule) collides(with Rule) bool {
-	return r.Kind == with.Kind && r.About() == with.About() && (r.Kind != Push || slices.Equal(r.URLs, with.URLs))
+	return r.Kind == with.Kind && r.Key == with.Key && r.Pattern.String() == with.Pattern.String() &&
+		(r.Kind != Push || slices.Equal(r.URLs, with.URLs))
 }
 
 // ParseRules reads the rules of a kind as the configuration has them (package hub/pattern):

@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -122,4 +124,27 @@ func TestRulesCollide(t *testing.T) {
 	assert.False(t, p.collides(a))
 	assert.False(t, p.collides(rule(Push, "live/a", "rtmp://h/a/c")))
 	assert.True(t, p.Equal(rule(Push, "live/%61", "rtmp://h/a/b")))
+}
+
+// Many rules are looked at as often as there are, and not as often as that squared.
+func BenchmarkRelays(b *testing.B) {
+	r := &Relay{cfg: Config{Logger: slog.New(slog.DiscardHandler)}, pulls: map[hub.Key]*pull{}}
+	var rules []Rule
+	for i := range MaxRules {
+		n, err := NewRule(Pull, fmt.Sprintf("live/%d", i), []string{"rtmp://host/live/a"})
+		require.NoError(b, err)
+		by := &rule{Rule: n}
+		rules, r.rules = append(rules, n), append(r.rules, by)
+		r.pulls[n.Key] = newPull(r, by, n.Key, nil)
+	}
+	b.Run("told", func(b *testing.B) {
+		for b.Loop() {
+			require.Len(b, r.Relays(), MaxRules)
+		}
+	})
+	b.Run("loaded", func(b *testing.B) {
+		for b.Loop() {
+			r.Load(rules)
+		}
+	})
 }
