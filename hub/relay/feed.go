@@ -282,6 +282,21 @@ const moreBack = time.Second
 // maxBack bounds how much further back a stream is asked for.
 const maxBack = time.Hour
 
+// Bounds of what pulls hold while they join connections, in bytes: all of them, when the server of all breaks
+// and sends them something else, and each, however many there are.
+const (
+	maxJoining   = 128 << 20
+	mostJoining  = 4 << 20
+	leastJoining = 256 << 10
+)
+
+// mayHold returns how many bytes a pull may hold while it joins a connection.
+func (r *Relay) mayHold() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return max(leastJoining, min(mostJoining, maxJoining/max(1, len(r.pulls))))
+}
+
 // read reads a connection to its end. Its first frame has to come in time.
 func (f *feed) read(src Source, within time.Duration) error {
 	defer src.Close()

@@ -55,3 +55,22 @@ func metadataValues(body []byte) ([]any, bool) {
 	_, ok := amf.Properties(values[len(values)-1])
 	return values, ok
 }
+
+// withPath returns an onMetaData with the path that the stream has taken, this server last.
+func (p *push) withPath(body []byte) []byte {
+	passed := pathOf(body)
+	if len(passed) == 0 { // its publisher may have told it otherwise
+		passed = p.cfg.Hub.Path(p.cfg.Key)
+	}
+	return setPath(body, p.pathFrom(passed))
+}
+
+// path returns the path that the stream has taken, this server last.
+func (p *push) path() []string { return p.pathFrom(p.cfg.Hub.Path(p.cfg.Key)) }
+
+func (p *push) pathFrom(passed []string) []string {
+	if p.cfg.Node == "" {
+		return passed
+	}
+	return append(passed[:len(passed):len(passed)], p.cfg.Node)
+}

@@ -90,22 +90,3 @@ func (h *pushHeaders) changed(t flv.Tag) bool {
 	h.sent[slot] = sum
 	return true
 }
-
-// withPath returns an onMetaData with the path that the stream has taken, this server last.
-func (p *push) withPath(body []byte) []byte {
-	passed := pathOf(body)
-	if len(passed) == 0 { // its publisher may have told it otherwise
-		passed = p.cfg.Hub.Path(p.cfg.Key)
-	}
-	return setPath(body, p.pathFrom(passed))
-}
-
-// path returns the path that the stream has taken, this server last.
-func (p *push) path() []string { return p.pathFrom(p.cfg.Hub.Path(p.cfg.Key)) }
-
-func (p *push) pathFrom(passed []string) []string {
-	if p.cfg.Node == "" {
-		return passed
-	}
-	return append(passed[:len(passed):len(passed)], p.cfg.Node)
-}

@@ -3,7 +3,6 @@ package relay
 import (
 	"time"
 
-	"sluice/flv"
 	"sluice/hub"
 )
 
@@ -93,6 +92,3 @@ func (a *pushAcks) stale(now time.Time) time.Duration {
 	}
 	return 0
 }
-
-// pushCodecs are those of a stream's main tracks.
-type pushCodecs struct{ video, audio flv.Codec }

@@ -1,6 +1,10 @@
 package relay
 
-import "time"
+import (
+	"time"
+
+	"sluice/flv"
+)
 
 // pushRetry is when a push tries again, and why it has to.
 type pushRetry struct {
@@ -10,6 +14,9 @@ type pushRetry struct {
 	codecs *pushCodecs // it was refused for these: not before there are others, or at
 	tries  backoff
 }
+
+// pushCodecs are those of a stream's main tracks.
+type pushCodecs struct{ video, audio flv.Codec }
 
 // failed notes a failure. A connection that was healthy is tried again at once.
 func (r *pushRetry) failed(f *Failure, healthy bool, now time.Time) {
