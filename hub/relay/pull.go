@@ -183,8 +183,8 @@ func (p *pull) failed(err error, next time.Time) {
 	}
 	level := slog.LevelDebug
 	if p.rule.isNews(f.Detail) {
-		level = slog.LevelInfo // a viewer may have asked for what is nowhere
-		if p.rule.Kind == Pull || f.Cause != CauseNotFound && f.Cause != CauseDenied {
+		level = slog.LevelInfo // nobody publishes it, or a viewer has asked for what it may not have
+		if f.Cause != CauseNotFound && (p.rule.Kind == Pull || f.Cause != CauseDenied) {
 			level = slog.LevelWarn
 		}
 	}
