@@ -21,8 +21,8 @@ type wire struct {
 
 func newWire(nc net.Conn) *wire {
 	w := &wire{Conn: nc}
-	if sc, ok := nc.(syscall.Conn); ok && rawconn.Supported {
-		w.raw, _ = sc.SyscallConn()
+	if rawconn.Supported {
+		w.raw = rawconn.Of(nc)
 	}
 	return w
 }

@@ -6,6 +6,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"net"
@@ -55,14 +56,6 @@ const (
 	maxRedirects = 3
 )
 
-// orDefault returns d, or def if d is 0.
-func orDefault(d, def time.Duration) time.Duration {
-	if d == 0 {
-		return def
-	}
-	return d
-}
-
 // everything is what our clients announce.
 var everything = rtmp.AllCapabilities()
 
@@ -72,11 +65,11 @@ func (o *Opener) client(path []string, trusted bool) *rtmp.Client {
 		TLS:          o.TLS,
 		Capabilities: everything,
 		CanReconnect: true,
-		OpenTimeout:  orDefault(o.OpenTimeout, defaultOpenTimeout),
-		ReadTimeout:  orDefault(o.Silence, defaultSilence),
-		TagTimeout:   tagSilence * orDefault(o.Silence, defaultSilence),
-		StartTimeout: orDefault(o.StartTimeout, defaultStartTimeout),
-		WriteTimeout: orDefault(o.WriteTimeout, defaultWriteTimeout),
+		OpenTimeout:  cmp.Or(o.OpenTimeout, defaultOpenTimeout),
+		ReadTimeout:  cmp.Or(o.Silence, defaultSilence),
+		TagTimeout:   tagSilence * cmp.Or(o.Silence, defaultSilence),
+		StartTimeout: cmp.Or(o.StartTimeout, defaultStartTimeout),
+		WriteTimeout: cmp.Or(o.WriteTimeout, defaultWriteTimeout),
 	}
 	if dial := o.Dial; dial != nil {
 		c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
