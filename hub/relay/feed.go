@@ -93,6 +93,7 @@ func (f *feed) run() error {
 			why = &hub.Refusal{Reason: hub.ReasonConnection, Detail: failureIn(err).Detail}
 		}
 		f.pub.End(why)
+		f.status.change(func(c *ConnectionInfo) { c.Session = 0 })
 	}
 	return err
 }
@@ -310,6 +311,7 @@ func (f *feed) read(src Source, within time.Duration) error {
 	f.src, f.node = src, src.Node()
 	f.nodes[f.at] = f.node
 	f.status.change(func(c *ConnectionInfo) { c.Remote, c.Node = src.Remote(), f.node })
+	defer f.status.change(func(c *ConnectionInfo) { c.Remote, c.Node = "", "" })
 	f.media.Limit(f.relay.mayHold())
 	f.media.Begin()
 	f.shown, f.begun = false, time.Now()

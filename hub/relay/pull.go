@@ -190,7 +190,7 @@ func (p *pull) failed(err error, next time.Time) {
 	}
 	p.log.Log(context.Background(), level, "a pull failed", "url", p.status.snapshot().URL.String(), "reason", f.Detail)
 	p.status.change(func(c *ConnectionInfo) {
-		c.State, c.Detail, c.Next, c.Session, c.Remote = state, f.Detail, next, 0, ""
+		c.State, c.Detail, c.Next = state, f.Detail, next
 	})
 }
 

@@ -134,6 +134,9 @@ func TestOwnPublisher(t *testing.T) {
 		until(t, "it is live", func() bool { return e.state().State == Live })
 		own := publish(t, e.hub, &encoder{mark: 'b'}, 5*time.Millisecond)
 		until(t, "it is idle", func() bool { return e.state().State == Idle })
+		idle := e.state()
+		assert.Empty(t, idle.Remote+idle.Node, "there is no connection")
+		assert.Zero(t, idle.Session)
 		own.leave()
 	}
 	until(t, "it is live again", func() bool { return e.state().State == Live })
