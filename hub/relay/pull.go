@@ -111,6 +111,7 @@ func (p *pull) run(ctx context.Context) {
 		case ctx.Err() != nil || errors.Is(err, errIdle):
 			return
 		case dismissed && refusal.Reason == hub.ReasonShuttingDown:
+			p.status.set(Idle, "")
 			<-ctx.Done() // which is no failure, and nothing follows
 			return
 		case dismissed && (refusal.Reason == hub.ReasonBusy || refusal.Reason == hub.ReasonReplaced):
