@@ -41,7 +41,7 @@ func ParseURL(kind Kind, text string) (URL, error) {
 	}
 	host, _, _ := strings.Cut(rest, "/")
 	if strings.ContainsAny(host, "{}?#") {
-		return URL{}, errors.New("{app}, {name} and {query} stand in path and query only, behind a host")
+		return URL{}, errors.New("must have a host of its own: {app}, {name} and {query} stand in path and query only")
 	}
 	left := text
 	for _, p := range placeholders[kind] {
@@ -49,9 +49,9 @@ func ParseURL(kind Kind, text string) (URL, error) {
 	}
 	if strings.ContainsAny(left, "{}") {
 		if len(placeholders[kind]) == 0 {
-			return URL{}, errors.New("a { or } is written %7B or %7D")
+			return URL{}, errors.New("of a pull has a { or }, which are written %7B and %7D")
 		}
-		return URL{}, fmt.Errorf("only %s may stand in braces", strings.Join(placeholders[kind], ", "))
+		return URL{}, fmt.Errorf("may have nothing in braces but %s", strings.Join(placeholders[kind], ", "))
 	}
 	if strings.Contains(left, "#") {
 		return URL{}, errors.New("has a fragment")
@@ -59,6 +59,9 @@ func ParseURL(kind Kind, text string) (URL, error) {
 	u, err := url.Parse(left)
 	if err != nil || u.Hostname() == "" {
 		return URL{}, errors.New("is malformed")
+	}
+	if port, err := strconv.ParseUint(cmp.Or(u.Port(), "1"), 10, 16); err != nil || port == 0 {
+		return URL{}, errors.New("has a port that is none")
 	}
 	segments := strings.Split(strings.Trim(u.EscapedPath(), "/"), "/")
 	if strings.HasPrefix(scheme, "rtmp") && (len(segments) < 2 || segments[len(segments)-1] == "") ||
