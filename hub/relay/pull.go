@@ -179,8 +179,13 @@ func (p *pull) giveUp(ctx context.Context, err error) bool {
 func (p *pull) failed(err error, next time.Time) {
 	f := failureIn(err)
 	state := BackingOff
-	if f.Cause == CauseDenied || f.Cause == CauseLoop || f.Cause == CauseURL || f.Cause == CauseMedia {
+	switch f.Cause {
+	case CauseDenied, CauseLoop, CauseURL, CauseMedia:
 		state = Refused
+	case CauseNotFound:
+		if p.rule.Kind == Origin { // players ask for what is nowhere, which is nobody's failure
+			state = Idle
+		}
 	}
 	level := slog.LevelDebug
 	if p.rule.isNews(f.Detail) {
