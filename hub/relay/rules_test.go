@@ -79,7 +79,7 @@ func TestBadRules(t *testing.T) {
 		{Push, "**", "entry 1: must be PATTERN URL"},
 		{Push, "** rtmp://h/a/geheim rtmp://h/a/b", "a push has one URL"},
 		{Push, "** http://h/a/geheim", "must begin with rtmp://, rtmps://"},
-		{Push, "** rtmp://h/{query}", "only {app}, {name} may"},
+		{Push, "** rtmp://h/{query}", "nothing in braces but {app}, {name}"},
 		{Push, "** rtmp://h/a/b;live/** rtmp://h/a/b\n** rtmp://h/a/b", "entry 3: the same is pushed already, in entry 1"},
 		{Push, strings.Repeat("x", 1<<20+1), "longer"},
 	} {
