@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -32,7 +33,8 @@ type relaySoak struct {
 	http *relaytest.Proxy
 	rtmp *relaytest.Proxy
 	to   *relaytest.Proxy
-	over chan struct{}
+	calm chan struct{} // closed when nothing is broken any more
+	over chan struct{} // closed when nothing is begun any more
 
 	made, pulled, pushed, watched atomic.Int64
 }
@@ -56,7 +58,7 @@ func soakRelays(t *testing.T, d time.Duration) {
 	up, from := permitted(t, io.Discard, "SLUICE_DEMO=true")
 	down, to := permitted(t, io.Discard)
 	state := t.TempDir()
-	w := &relaySoak{t: t, over: make(chan struct{})}
+	w := &relaySoak{t: t, calm: make(chan struct{}), over: make(chan struct{})}
 	for proxy, target := range map[**relaytest.Proxy]string{&w.http: from.http, &w.rtmp: from.rtmp, &w.to: to.rtmp} {
 		p, err := relaytest.New(relaytest.Config{Target: target})
 		require.NoError(t, err)
@@ -67,11 +69,24 @@ func soakRelays(t *testing.T, d time.Duration) {
 	w.svc, w.edge = permitted(t, log, append(operators, "SLUICE_DEMO=true", "SLUICE_STATE_DIR="+state, "SLUICE_LOG_LEVEL=warn",
 		"SLUICE_ORIGIN_IDLE=100ms", "SLUICE_ORIGIN_START_TIMEOUT=2s", "SLUICE_PUSH_HOLD=100ms", "SLUICE_PULL_HOLD=1s",
 		"SLUICE_ORIGIN=edge/* http://"+w.http.Addr()+"/live/demo.flv?{query}")...)
-	var actors sync.WaitGroup
+	var actors, breaks sync.WaitGroup
+	end := sync.OnceFunc(func() {
+		close(w.over)
+		actors.Wait()
+	})
+	calm := sync.OnceFunc(func() {
+		close(w.calm)
+		breaks.Wait()
+		for _, proxy := range []*relaytest.Proxy{w.http, w.rtmp, w.to} {
+			proxy.Refuse(false)
+		}
+	})
+	defer end()
+	defer calm()
 	actor := func(act func(i int)) {
 		for i := range 16 {
 			actors.Go(func() {
-				for n := i; !w.isOver(); n += 16 {
+				for n := i; !isOver(w.over); n += 16 {
 					act(n)
 				}
 			})
@@ -80,15 +95,12 @@ func soakRelays(t *testing.T, d time.Duration) {
 	actor(w.pull)
 	actor(w.push)
 	actor(w.watch)
-	actors.Go(w.breaks)
+	breaks.Go(w.breaks)
 	time.Sleep(d)
+	calm()
 	until(t, "each of them has worked", func() bool { return w.pulled.Load() > 0 && w.pushed.Load() > 0 && w.watched.Load() > 0 })
-	close(w.over)
-	actors.Wait()
+	end()
 	t.Logf("%d rules; %d pulls and %d pushes were live, %d viewers had media", w.made.Load(), w.pulled.Load(), w.pushed.Load(), w.watched.Load())
-	for _, proxy := range []*relaytest.Proxy{w.http, w.rtmp, w.to} {
-		proxy.Refuse(false)
-	}
 	until(t, "nothing is relayed", func() bool {
 		list := w.svc.relays.get().Relays()
 		return len(list) == 1 && len(list[0].Connections) == 0
@@ -112,9 +124,9 @@ func soakRelays(t *testing.T, d time.Duration) {
 	noSecrets(t, "the log", log.bytes())
 }
 
-func (w *relaySoak) isOver() bool {
+func isOver(c <-chan struct{}) bool {
 	select {
-	case <-w.over:
+	case <-c:
 		return true
 	default:
 		return false
@@ -129,6 +141,18 @@ func (w *relaySoak) rest(most time.Duration) {
 	}
 }
 
+// isLive reports whether a connection of a rule is.
+func (w *relaySoak) isLive(id string) bool {
+	for _, r := range w.svc.relays.get().Relays() {
+		for _, c := range r.Connections {
+			if r.ID == id && c.State == relay.Live {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // with has a rule for a while.
 func (w *relaySoak) with(kind relay.Kind, about, url string) {
 	of, err := relay.NewRule(kind, about, []string{url})
@@ -141,13 +165,17 @@ func (w *relaySoak) with(kind relay.Kind, about, url string) {
 		return
 	}
 	w.made.Add(1)
-	w.rest(time.Second)
-	for _, r := range w.svc.relays.get().Relays() {
-		for _, c := range r.Connections {
-			if r.ID == rule.ID && c.State == relay.Live {
-				map[relay.Kind]*atomic.Int64{relay.Pull: &w.pulled, relay.Push: &w.pushed}[kind].Add(1)
-			}
+	live := false
+	for end := time.Now().Add(rand.N(time.Second)); !live && !isOver(w.over); { // as long as it takes where nothing is broken
+		live = w.isLive(rule.ID)
+		if time.Now().After(end) && (!isOver(w.calm) || strings.HasSuffix(url, "nothing")) {
+			break
 		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	w.rest(time.Second)
+	if live {
+		map[relay.Kind]*atomic.Int64{relay.Pull: &w.pulled, relay.Push: &w.pushed}[kind].Add(1)
 	}
 	assert.NoError(w.t, w.svc.relays.get().Remove(rule.ID))
 }
@@ -181,7 +209,7 @@ func (w *relaySoak) watch(n int) {
 
 // breaks breaks connections, and has some refused for a moment.
 func (w *relaySoak) breaks() {
-	for !w.isOver() {
+	for !isOver(w.calm) {
 		w.rest(400 * time.Millisecond)
 		proxy := []*relaytest.Proxy{w.http, w.rtmp, w.to}[rand.N(3)]
 		switch rand.N(3) {
