@@ -171,7 +171,7 @@ func (flvFramer) AppendTags(dst []byte, tags []flv.Tag) []byte {
 func TestBreak(t *testing.T) {
 	t.Parallel()
 	o := newOrigin(t, "upstream")
-	source := publish(t, o.hub, &encoder{mark: 'a'}, 5*time.Millisecond)
+	source := publish(t, o.hub, &encoder{mark: 'a'}, 40*time.Millisecond) // at its pace: the clock counts
 	e := newEdge(t, Config{Open: o.open}, "pull: live/a rtmp://origin/live/a")
 	until(t, "it is live", func() bool { return e.state().State == Live })
 	session := e.state().Session
