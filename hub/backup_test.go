@@ -528,7 +528,7 @@ func (e *twin) frame() {
 // still for longer than it takes.
 // The variable BACKUP_LIVES sets how many of these lives are lived.
 func TestBackupModel(t *testing.T) {
-	lives := uint64(10)
+	lives := uint64(4)
 	if n, err := strconv.ParseUint(os.Getenv("BACKUP_LIVES"), 10, 32); err == nil {
 		lives = n
 	}
