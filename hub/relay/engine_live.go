@@ -1,6 +1,10 @@
 package relay
 
-import "sluice/hub"
+import (
+	"slices"
+
+	"sluice/hub"
+)
 
 // publishers are the sessions that publish a stream, by id; true for pulls.
 type publishers map[uint64]bool
@@ -48,7 +52,7 @@ func (r *Relay) look() {
 	r.mu.Lock()
 	for key, sessions := range r.live {
 		for id := range sessions {
-			if !holds(there[key], id) {
+			if !slices.ContainsFunc(there[key], func(who *hub.Session) bool { return who.ID() == id }) {
 				r.unpublishedLocked(key, id)
 			}
 		}
@@ -66,14 +70,4 @@ func (r *Relay) look() {
 			r.want(key, who)
 		}
 	}
-}
-
-// holds reports whether the session with an id is among some.
-func holds(sessions []*hub.Session, id uint64) bool {
-	for _, s := range sessions {
-		if s.ID() == id {
-			return true
-		}
-	}
-	return false
 }

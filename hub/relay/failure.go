@@ -26,6 +26,15 @@ const (
 	CauseURL                     // it leads nowhere, or where it may not: a redirect to a private address
 )
 
+// refuses reports whether the other side, or where it leads, says no: another try soon is for nothing.
+func (c Cause) refuses() bool {
+	switch c {
+	case CauseDenied, CauseLoop, CauseURL, CauseMedia:
+		return true
+	}
+	return false
+}
+
 // Failure is why a connection was not opened, or has ended. Its words hold nothing secret: no user,
 // no query and no name.
 type Failure struct {

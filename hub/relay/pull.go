@@ -179,13 +179,11 @@ func (p *pull) giveUp(ctx context.Context, err error) bool {
 func (p *pull) failed(err error, next time.Time) {
 	f := failureIn(err)
 	state := BackingOff
-	switch f.Cause {
-	case CauseDenied, CauseLoop, CauseURL, CauseMedia:
+	switch {
+	case f.Cause.refuses():
 		state = Refused
-	case CauseNotFound:
-		if p.rule.Kind == Origin { // players ask for what is nowhere, which is nobody's failure
-			state = Idle
-		}
+	case f.Cause == CauseNotFound && p.rule.Kind == Origin: // players ask for what is nowhere, which is nobody's failure
+		state = Idle
 	}
 	level := slog.LevelDebug
 	if p.rule.isNews(f.Detail) {
@@ -203,10 +201,10 @@ func (p *pull) failed(err error, next time.Time) {
 // wait waits before a Pull is tried again.
 func (p *pull) wait(ctx context.Context, tries *backoff, err error) {
 	var d time.Duration
-	switch f := failureIn(err); f.Cause {
-	case CauseDenied, CauseLoop, CauseURL, CauseMedia:
+	switch cause := failureIn(err).Cause; {
+	case cause.refuses():
 		d = afterRefusal()
-	case CauseNotFound, CauseBusy:
+	case cause == CauseNotFound, cause == CauseBusy:
 		d = tries.next(absentDelay)
 	default:
 		d = tries.next(maxDelay)

@@ -24,11 +24,9 @@ func (r *pushRetry) failed(f *Failure, healthy bool, now time.Time) {
 	if healthy {
 		r.tries.reset()
 	}
-	switch f.Cause {
-	case CauseDenied, CauseBusy, CauseLoop, CauseMedia, CauseURL:
+	if f.Cause.refuses() || f.Cause == CauseBusy {
 		r.state, r.at = Refused, now.Add(afterRefusal())
 		return
-	case CauseConnection, CauseNotFound:
 	}
 	r.state, r.at = BackingOff, now
 	if !healthy {
