@@ -45,8 +45,9 @@ type feed struct {
 	src   Source
 	came  bool // a frame came
 	begun time.Time
-	shown bool   // the state says that it is live
-	node  string // the id of its server
+	now   time.Time // when the last tag came
+	shown bool      // the state says that it is live
+	node  string    // the id of its server
 }
 
 // Bounds of what is held before the first frame: metadata and codec headers.
@@ -329,6 +330,7 @@ func (f *feed) read(src Source, within time.Duration) error {
 			return err
 		}
 		now := time.Now()
+		f.now = now
 		if !f.came && isFrame(tag) {
 			if !timer.Stop() {
 				return errSilent

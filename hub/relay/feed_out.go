@@ -3,7 +3,6 @@ package relay
 import (
 	"bytes"
 	"net/netip"
-	"time"
 
 	"sluice/flv"
 	"sluice/hub"
@@ -102,7 +101,7 @@ func (f *feed) write(t flv.Tag) error {
 	if t.Type == flv.TypeScript {
 		return nil
 	}
-	f.news = time.Now()
+	f.news = f.now
 	f.position.take(t.Timestamp, f.news)
 	if !f.shown {
 		f.shown = true
