@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"flag"
 	"net"
 	"os"
 	"os/exec"
@@ -30,7 +29,6 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	flag.Set("test.parallel", "8") // those that run side by side wait, most of the time; a flag on the command line counts
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(acmetest.Leaks))
 }
 
