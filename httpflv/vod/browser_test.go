@@ -58,7 +58,7 @@ func browse(t *testing.T) (*tab, *rig) {
 		t.Skip("left out: tests in a browser take a minute; run without -short")
 	}
 	needs(t, "ffmpeg")
-	path := needs(t, "chromium")
+	path := needs(t, "chromium-headless-shell", "chromium")
 	script, err := os.ReadFile(mpegtsJS)
 	if err != nil {
 		needs(t, "mpegts.js; go generate ./web")

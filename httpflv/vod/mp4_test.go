@@ -47,19 +47,21 @@ func (h *rig) clip(name string, recorded bool) *item {
 	return i
 }
 
-func needs(t testing.TB, program string) string {
+func needs(t testing.TB, programs ...string) string {
 	t.Helper()
 	if os.Getenv("SLUICE_TEST_TLS") != "" {
 		t.Skip("programs do not trust the certificate of the tests")
 	}
-	path, err := exec.LookPath(program)
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is missing", program)
+	for _, program := range programs {
+		if path, err := exec.LookPath(program); err == nil {
+			return path
 		}
-		t.Skipf("left out: %s is missing", program)
 	}
-	return path
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("%s is missing", programs[0])
+	}
+	t.Skipf("left out: %s is missing", programs[0])
+	return ""
 }
 
 // frames returns the hash of each decoded frame of a file.

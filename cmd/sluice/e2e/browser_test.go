@@ -41,7 +41,7 @@ type browser struct {
 func browse(t *testing.T, options ...chromedp.ExecAllocatorOption) *browser {
 	t.Helper()
 	needPlayers(t)
-	path := need(t, "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+	path := need(t, "chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path),
 		chromedp.UserDataDir(t.TempDir()),

@@ -47,7 +47,7 @@ func New(t *testing.T, options ...chromedp.ExecAllocatorOption) *Page {
 		t.Skip("left out: tests in a browser take a minute; run without -short")
 	}
 	var path string
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+	for _, name := range []string{"chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"} {
 		if found, err := exec.LookPath(name); err == nil {
 			path = found
 			break
