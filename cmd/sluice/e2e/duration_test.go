@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -98,8 +99,8 @@ func (f *follower) span(t *testing.T, r recording) (from, to int) {
 	return from, to
 }
 
-// Half a minute recorded from a stream that has been live for more than an hour, by
-// its own clock, is a file of half a minute and of that part of a GOP which comes
+// Some seconds recorded from a stream that has been live for more than an hour, by
+// its own clock, is a file of those seconds and of that part of a GOP which comes
 // first so that there is a picture at once.
 //
 // The seconds are those of the stream, which another viewer follows: where the
@@ -107,14 +108,14 @@ func (f *follower) span(t *testing.T, r recording) (from, to int) {
 // longer than the clock's.
 func TestRecordingHasItsLength(t *testing.T) {
 	t.Parallel()
-	const seconds = 30
+	const seconds = 12
 	s := serve(t)
 	s.publish("live/x", source{size: "320x180", offset: "5024"})
 	f := follow(s, "live/x")
 	until(t, "the stream has been live for a while", func() bool { return f.edge() > 5300 })
 
 	asked, began := f.edge(), time.Now()
-	timed := s.pull(curlPull("curl", "", "--max-time", "30"), "live/x")
+	timed := s.pull(curlPull("curl", "", "--max-time", strconv.Itoa(seconds)), "live/x")
 	pulls := []*pull{s.pull(curlPlain, "live/x"), s.pull(ffmpegHTTP, "live/x"), s.pull(ffmpegRTMP, "live/x"), s.pull(rtmpdump, "live/x")}
 	assert.Equal(t, 28, timed.wait(), "curl's code for the end of its time")
 	trim(t, timed.path)

@@ -12,6 +12,7 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -49,8 +50,10 @@ var program = sync.OnceValues(func() (string, error) {
 // builtIn is the folder to remove in the end.
 var builtIn string
 
-// TestMain fails the package if goroutines are left when its tests have ended.
+// TestMain fails the package if goroutines are left when its tests have ended. Its tests wait for real time,
+// most of the time, so there are more of them at a time than processors; a flag on the command line counts.
 func TestMain(m *testing.M) {
+	flag.Set("test.parallel", "5")
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		if builtIn != "" {
 			os.RemoveAll(builtIn)

@@ -213,21 +213,28 @@ type likeOBS struct {
 // likeOBS publishes as OBS does with the server rtmp://HOST/APP and the stream key NAME?QUERY.
 func (s *server) likeOBS(a asked) (*likeOBS, error) {
 	s.t.Helper()
+	return s.likeOBSSince(a, time.Now())
+}
+
+// likeOBSSince is likeOBS of one that should have begun a while ago: it sends what it owes as fast as it can, and
+// then keeps its pace.
+func (s *server) likeOBSSince(a asked, began time.Time) (*likeOBS, error) {
+	s.t.Helper()
 	client := rtmp.Client{FlashVer: "FMLE/3.0 (compatible; FMSc/1.0)", ChunkSize: 4096}
 	p, err := client.Publish(s.t.Context(), s.rtmpURL(string(a)))
 	if err != nil {
 		return nil, err
 	}
 	o := &likeOBS{Publisher: p, ended: make(chan struct{})}
-	go o.send()
+	go o.send(began)
 	s.t.Cleanup(func() { o.stop() })
 	return o, nil
 }
 
 // send sends until an error ends it.
-func (o *likeOBS) send() {
+func (o *likeOBS) send(began time.Time) {
 	defer close(o.ended)
-	began, offset := time.Now(), uint32(0)
+	offset := uint32(0)
 	for round := 0; ; round++ {
 		var last uint32
 		for _, tag := range clip() {
