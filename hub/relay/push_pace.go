@@ -55,7 +55,7 @@ type pushAcks struct {
 	live  bool      // something was acknowledged, and less than pushStale ago
 	ever  bool      // something was
 	since time.Time // when live began
-	fresh time.Time // when something was acknowledged last, or nothing was outstanding
+	fresh time.Time // when something was acknowledged last, or nothing was outstanding; at the earliest the first look
 }
 
 // look looks at a sink: so many bytes of bodies were written, and a write has been under way for
@@ -68,6 +68,9 @@ func (a *pushAcks) look(s interface{ Unacknowledged() (int, bool) }, written uin
 	}
 	progress := value > a.most || blocked == 0 && (!known || outstanding == 0)
 	a.most = max(a.most, value)
+	if a.fresh.IsZero() { // what is there to look at may all be on its way
+		a.fresh = now
+	}
 	switch {
 	case written == 0:
 		a.fresh = now

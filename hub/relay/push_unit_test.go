@@ -111,6 +111,21 @@ func TestPushAcks(t *testing.T) {
 	assert.False(t, a.healthy(now))
 }
 
+// Who is looked at first when media have been sent has had no time yet.
+func TestPushAcksBeginWithTheFirstLook(t *testing.T) {
+	var a pushAcks
+	now := time.Now()
+	a.look(fakeAcks(1500), 1000, 0, now)
+	assert.False(t, a.live || a.ever)
+	assert.Zero(t, a.stale(now), "it has just been sent")
+	a.look(fakeAcks(1500), 1000, 0, now.Add(pushStale-time.Millisecond))
+	assert.Zero(t, a.stale(now.Add(pushStale-time.Millisecond)))
+	a.look(fakeAcks(1500), 1000, 0, now.Add(pushStale))
+	assert.Equal(t, pushStale, a.stale(now.Add(pushStale)))
+	a.look(fakeAcks(0), 1000, 0, now.Add(pushStale))
+	assert.True(t, a.live)
+}
+
 // fakeAcks is a Sink with so many bytes outstanding.
 type fakeAcks int
 
