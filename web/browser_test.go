@@ -7,7 +7,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
-	"sluice/web/internal/browsertest"
+	"sluice/web/browsertest"
 )
 
 // patience is how long a test waits for what it expects of a browser.

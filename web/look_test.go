@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"sluice/web/internal/browsertest"
+	"sluice/web/browsertest"
 )
 
 // windows are those that the page is looked at in.

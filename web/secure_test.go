@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"sluice/web/internal/browsertest"
+	"sluice/web/browsertest"
 )
 
 // overTLS starts a server of HTTP/1.1 and HTTP/2.

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"sluice/hub"
-	"sluice/web/internal/browsertest"
+	"sluice/web/browsertest"
 )
 
 // press clicks the button with some words.

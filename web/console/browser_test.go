@@ -12,7 +12,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
 
-	"sluice/web/internal/browsertest"
+	"sluice/web/browsertest"
 )
 
 // tab is a tab of a browser that shows the console of a rig.

@@ -6,7 +6,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/assert"
 
-	"sluice/web/internal/browsertest"
+	"sluice/web/browsertest"
 )
 
 // What is below 0 is seen as well: a picture that comes after its sound is as far from it as one

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"sluice/web/internal/browsertest"
+	"sluice/web/browsertest"
 )
 
 // tabTo presses Tab until the focus is on an element with a text, and wants the focus to be

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"sluice/web/internal/browsertest"
+	"sluice/web/browsertest"
 )
 
 const shownRows = "document.querySelectorAll('main tbody tr').length"

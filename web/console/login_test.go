@@ -9,7 +9,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/assert"
 
-	"sluice/web/internal/browsertest"
+	"sluice/web/browsertest"
 )
 
 var state = browsertest.State

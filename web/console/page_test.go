@@ -9,7 +9,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/assert"
 
-	"sluice/web/internal/browsertest"
+	"sluice/web/browsertest"
 )
 
 // pages are all pages of the console, in one of which there is much to see.

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"sluice/flv"
-	"sluice/web/internal/browsertest"
+	"sluice/web/browsertest"
 )
 
 // Of a stream with a backup both publishers are shown; an operator switches to the one that stands by.

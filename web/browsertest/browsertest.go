@@ -6,12 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
@@ -39,47 +40,35 @@ func LeaveOut(t *testing.T, what string) {
 	t.Skip("left out: " + what)
 }
 
-// New starts Chromium for a test that needs it, and skips the test where there is none. The
-// test fails for errors on the page's console.
+// New opens a tab for a test that needs a browser, and skips the test where there is none. The
+// test fails for errors on the page's console. With options Chromium is started for this test
+// alone; otherwise the tests of the package share one, and [Main] ends it.
 func New(t *testing.T, options ...chromedp.ExecAllocatorOption) *Page {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("left out: tests in a browser take a minute; run without -short")
 	}
-	var path string
-	for _, name := range []string{"chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"} {
-		if found, err := exec.LookPath(name); err == nil {
-			path = found
-			break
-		}
-	}
-	if path == "" {
+	path, found := executable()
+	if !found {
 		LeaveOut(t, "Chromium is missing; apt-get install chromium")
 	}
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path),
-		chromedp.NoSandbox,
-		chromedp.DisableGPU,
-		chromedp.UserDataDir(t.TempDir()),
-		chromedp.Flag("disable-quic", true),
-		chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("autoplay-policy", "no-user-gesture-required"),
-		chromedp.WSURLReadTimeout(time.Minute),
-	), options...)...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	p := &Page{t: t, ctx: ctx, errors: make(chan string, 10)}
+	p := &Page{t: t, errors: make(chan string, 10)}
 	t.Cleanup(func() {
-		assert.NoError(t, chromedp.Cancel(ctx), "the browser ends")
-		cancel()
 		select {
 		case text := <-p.errors:
 			assert.Fail(t, "errors on the page's console", "%s, and %d more", text, len(p.errors))
 		default:
 		}
 	})
-	require.NoError(t, chromedp.Do(ctx), "the browser starts")
-	require.NoError(t, chromedp.Listen(ctx, func(ev any) {
+	if len(options) > 0 {
+		alone, err := start(path, options...)
+		require.NoError(t, err, "the browser starts")
+		t.Cleanup(func() { assert.NoError(t, alone.end(), "the browser ends") })
+		p.ctx = alone.ctx
+	} else {
+		p.ctx = tab(t, path)
+	}
+	require.NoError(t, chromedp.Listen(p.ctx, func(ev any) {
 		switch ev := ev.(type) {
 		case *runtime.EventExceptionThrown:
 			text := ev.ExceptionDetails.Text
@@ -95,6 +84,30 @@ func New(t *testing.T, options ...chromedp.ExecAllocatorOption) *Page {
 		}
 	}))
 	return p
+}
+
+// tab opens a window in the shared browser, which is used no further if it crashes, if a test
+// fails in it, or if it does not close the window.
+func tab(t *testing.T, path string) context.Context {
+	t.Helper()
+	browser, err := join(path)
+	require.NoError(t, err, "the browser starts")
+	ctx, cancel := chromedp.NewContext(browser.ctx, chromedp.WithNewBrowserContext())
+	t.Cleanup(func() {
+		assert.False(t, browser.lost(), "the browser has crashed")
+		err := chromedp.Cancel(ctx)
+		cancel()
+		if err != nil {
+			t.Log("the tab does not close:", err)
+		}
+		assert.NoError(t, browser.leave(err == nil && !t.Failed()), "the browser ends")
+	})
+	require.NoError(t, chromedp.Do(ctx, chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		// Of the windows of a browser one has the focus, and each test expects it.
+		_, err := cdp.Call(ctx, target, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
+		return err
+	})), "a tab opens")
+	return ctx
 }
 
 // Context is that of the tab.
