@@ -87,16 +87,16 @@ func TestPlayRun(t *testing.T) {
 	t.Parallel()
 	dir, at := made(t, "15m")
 	g := startRecording(t, dir)
-	for _, url := range []string{"rtmps://" + g.rtmps + "/" + at, "https://" + g.https + "/" + at + ".flv?key=secret", "ws://" + g.http + "/" + at + ".flv"} {
+	for url, rounds := range map[string]int{"rtmps://" + g.rtmps + "/" + at: 2, "https://" + g.https + "/" + at + ".flv?key=secret": 1, "ws://" + g.http + "/" + at + ".flv": 1} {
 		code, r := benched(t, t.Context(), g.publish(t, "1"), g.watch()[:2], quick,
-			[]string{"-viewers", "2", "-check", "2", "-play", url, "-players", "6", "-rounds", "2", "-duration", "2s", "-pid", strconv.Itoa(os.Getpid())})
+			[]string{"-viewers", "2", "-check", "2", "-play", url, "-players", "6", "-rounds", strconv.Itoa(rounds), "-duration", "2s", "-pid", strconv.Itoa(os.Getpid())})
 		assert.Equal(t, exitOK, code, "%s: %v", url, r.Problems)
 		c := r.Compared
 		require.NotNil(t, c)
-		assert.Len(t, c.Rounds, 2)
+		assert.Len(t, c.Rounds, rounds)
 		assert.Equal(t, 6, c.Count)
 		assert.Positive(t, c.With.P99)
-		assert.Equal(t, 12, c.Players.Joined, url)
+		assert.Equal(t, 6*rounds, c.Players.Joined, url)
 		assert.InEpsilon(t, 206e3, c.Players.Mean, 0.5, url)
 	}
 	var stdout bytes.Buffer
@@ -126,6 +126,7 @@ func TestStillsRun(t *testing.T) {
 	assert.NotContains(t, c.Stills.URL, "secret")
 
 	args[5] += "none"
+	args = append(args, "-rounds", "1")
 	code, r = benched(t, t.Context(), g.publish(t, "1"), g.watch()[:2], quick, args)
 	assert.Equal(t, exitFailure, code)
 	assert.Contains(t, fmt.Sprint(r.Problems), "stills failed")

@@ -306,3 +306,30 @@ func TestPushTargets(t *testing.T) {
 	err = <-written
 	assert.True(t, err != nil && !errors.Is(err, io.EOF), "%v", err)
 }
+
+// A push that connects anew begins anew, which is said and is no frame that comes twice.
+func TestPushTargetConnectsAnew(t *testing.T) {
+	all, err := openTargets(1000)
+	require.NoError(t, err)
+	defer all.close()
+	l := builtIn(t)
+	p := &publication{loop: l}
+	p.sent.Store(50)
+	all.pubs = &publishers{loop: l, list: []*publication{p}}
+	close(all.begun)
+	for range 2 {
+		pub, err := new(rtmp.Client).Publish(t.Context(), "rtmp://"+all.addr+"/t3/a")
+		require.NoError(t, err)
+		require.NoError(t, pub.WriteTags(l.header))
+		for n := range int64(50) {
+			require.NoError(t, pub.WriteTags([]flv.Tag{l.tag(n)}))
+		}
+		require.NoError(t, pub.Close())
+	}
+	r := newReport(&options{})
+	all.report(r, nil)
+	require.Len(t, r.Watch, 1)
+	assert.EqualValues(t, 100, r.Watch[0].Findings.Frames)
+	assert.Zero(t, r.Watch[0].Findings.bad(), "%+v", r.Watch[0].Findings)
+	assert.Equal(t, []string{"15 good targets got nothing", "1 connections to good targets were made anew"}, r.Problems)
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -54,14 +55,20 @@ const (
 	appRefuse = "refuses"
 )
 
-// targetSink is one that checks, over all connections that push to it.
+// targetSink is one that checks.
 type targetSink struct {
 	all *targets
 
-	mu          sync.Mutex
-	check       checker
-	connections int
-	ended       tally
+	mu    sync.Mutex
+	conns []*targetConn // that pushed to it, one after the other
+	ended tally
+}
+
+// targetConn is a connection to a targetSink. A push that has to connect anew begins anew with a GOP and
+// at 0, and so does what is checked.
+type targetConn struct {
+	sink  *targetSink
+	check checker // guarded by sink.mu
 }
 
 // openTargets starts them; close them. slowRate is what the slow one takes, in bytes a second.
@@ -142,10 +149,11 @@ func (t *targets) Publish(_ *rtmp.ServerStream, r *rtmp.Request) (rtmp.Publicati
 		return nil, errDenied
 	}
 	s := t.sinks[i]
+	c := &targetConn{sink: s}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.connections++
-	return s, nil
+	s.conns = append(s.conns, c)
+	return c, nil
 }
 
 // Play refuses.
@@ -154,23 +162,24 @@ func (t *targets) Play(*rtmp.ServerStream, *rtmp.Request) (rtmp.Playback, error)
 }
 
 // WriteTag checks the next tag.
-func (s *targetSink) WriteTag(t flv.Tag) error {
-	at := time.Now()
-	<-s.all.begun // headers come before the publisher has begun
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.check.measuring == nil {
-		s.check.joined, s.check.measuring = moment(at), s.all.measuring.Load
-		if s.all.pubs != nil {
-			s.check.loop, s.check.from = s.all.pubs.loop, s.all.pubs.list[0]
+func (c *targetConn) WriteTag(t flv.Tag) error {
+	at, all := time.Now(), c.sink.all
+	<-all.begun // headers come before the publisher has begun
+	c.sink.mu.Lock()
+	defer c.sink.mu.Unlock()
+	if c.check.measuring == nil {
+		c.check.joined, c.check.measuring = moment(at), all.measuring.Load
+		if all.pubs != nil {
+			c.check.loop, c.check.from = all.pubs.loop, all.pubs.list[0]
 		}
 	}
-	s.check.tag(t, at)
+	c.check.tag(t, at)
 	return nil
 }
 
-// Close notes how a connection ended, while it is measured.
-func (s *targetSink) Close(err error) {
+// Close notes how the connection ended, while it is measured.
+func (c *targetConn) Close(err error) {
+	s := c.sink
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.all.measuring.Load() {
@@ -213,7 +222,7 @@ const pushLook = 20 * time.Millisecond
 func (t *targets) silent() (n int) {
 	for _, s := range t.sinks {
 		s.mu.Lock()
-		if s.check.Frames == 0 {
+		if !slices.ContainsFunc(s.conns, func(c *targetConn) bool { return c.check.Frames > 0 }) {
 			n++
 		}
 		s.mu.Unlock()
@@ -229,11 +238,14 @@ func (t *targets) run(ctx context.Context, _ *crowd) {
 
 func (t *targets) report(r *report, _ *crowd) {
 	g, out := &group{}, &watchReport{URL: fmt.Sprintf("%d targets", len(t.sinks)), Protocol: "rtmp push", Worst: 1}
-	ended := tally{}
+	ended, anew := tally{}, 0
 	for _, s := range t.sinks {
 		s.mu.Lock()
-		g.merge(&s.check.findings)
-		g.latency.merge(&s.check.latency)
+		for _, c := range s.conns {
+			g.merge(&c.check.findings)
+			g.latency.merge(&c.check.latency)
+		}
+		anew += max(0, len(s.conns)-1)
 		for why, n := range s.ended {
 			ended[why] += n
 		}
@@ -243,6 +255,9 @@ func (t *targets) report(r *report, _ *crowd) {
 	r.Watch, r.groups = append(r.Watch, out), append(r.groups, g)
 	if silent := t.silent(); silent > 0 {
 		r.problem("%d good targets got nothing", silent)
+	}
+	if anew > 0 {
+		r.problem("%d connections to good targets were made anew", anew)
 	}
 	r.tally("connections to good targets ended", ended)
 }
