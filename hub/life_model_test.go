@@ -347,10 +347,10 @@ func lifeShrunk(t *testing.T, do []byte) (less []byte, fault string) {
 	return do, fault
 }
 
-// TestLife lets a hundred publishers live, or as many as LIFE_LIVES says.
+// TestLife lets forty publishers live, or as many as LIFE_LIVES says.
 func TestLife(t *testing.T) {
 	const mostFaults = 3
-	lives := uint64(120)
+	lives := uint64(40)
 	if n, err := strconv.ParseUint(os.Getenv("LIFE_LIVES"), 10, 32); err == nil {
 		lives = n
 	}
