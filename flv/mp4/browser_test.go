@@ -5,9 +5,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
-	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,43 +20,8 @@ import (
 
 	"sluice/flv"
 	"sluice/flv/mp4"
+	"sluice/web/browsertest"
 )
-
-// browser starts Chromium with one empty tab.
-func browser(t *testing.T) context.Context {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("left out: tests in a browser take a minute; run without -short")
-	}
-	var path string
-	for _, name := range []string{"chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"} {
-		if found, err := exec.LookPath(name); err == nil {
-			path = found
-			break
-		}
-	}
-	if path == "" {
-		leaveOut(t, "Chromium is missing; apt-get install chromium")
-	}
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path),
-		chromedp.NoSandbox,
-		chromedp.DisableGPU,
-		chromedp.UserDataDir(t.TempDir()),
-		chromedp.Flag("disable-quic", true),
-		chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("autoplay-policy", "no-user-gesture-required"),
-		chromedp.WSURLReadTimeout(time.Minute),
-	)...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(func() {
-		assert.NoError(t, chromedp.Cancel(ctx), "the browser ends")
-		cancel()
-	})
-	require.NoError(t, chromedp.Do(ctx), "the browser starts")
-	return ctx
-}
 
 // shelf serves MP4 files with ranges, and a page that plays one.
 type shelf struct {
@@ -121,9 +87,35 @@ func sounds(t *testing.T, codec flv.Codec, encoder string) *mp4.Content {
 	return content(t, tags...)
 }
 
+// play is what the page does with a video: it seeks in it, and plays it to its end, from near there
+// if it is long.
+const play = `const play = (name) => new Promise(async (resolve) => {
+	const v = document.createElement("video")
+	const heard = (name) => new Promise((ok) => {
+		v.addEventListener(name, ok, { once: true })
+		v.addEventListener("error", () => resolve({ error: v.error.message }), { once: true })
+	})
+	v.muted = true
+	v.src = name
+	await heard("loadeddata")
+	const places = []
+	for (const part of [0.5, 0.1, 0.95, 0.3, 0]) {
+		v.currentTime = part * v.duration
+		await heard("seeked")
+		places.push(v.currentTime / v.duration - part)
+	}
+	v.currentTime = Math.max(0, v.duration - 7)
+	await heard("seeked")
+	v.playbackRate = 2
+	v.play()
+	await heard("ended")
+	resolve({ error: "", duration: v.duration, width: v.videoWidth, off: Math.max(...places.map(Math.abs)),
+		end: v.currentTime, frames: v.getVideoPlaybackQuality().totalVideoFrames, sound: v.webkitAudioDecodedByteCount })
+});`
+
 // Chromium plays what it can decode in a video element, to the end, and seeks in it.
 func TestChromium(t *testing.T) {
-	ctx := browser(t)
+	ctx := browsertest.New(t).Context()
 	files := map[string]*mp4.Content{
 		"long.mp4":    content(t, again(captured(t, "obs30-h264-aac"), 18)...),
 		"bframes.mp4": content(t, captured(t, "ffmpeg7-h264-bframes-aac")...),
@@ -136,6 +128,9 @@ func TestChromium(t *testing.T) {
 	ctx, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
 	require.NoError(t, chromedp.Do(ctx, chromedp.Navigate(s.URL)))
+	names := slices.Collect(maps.Keys(files))
+	saw := eval[map[string]seen](t, ctx, fmt.Sprintf(`%s
+		Promise.all(%q.split(" ").map(async (name) => [name, await play(name)])).then(Object.fromEntries)`, play, strings.Join(names, " ")))
 	for _, test := range []struct {
 		name     string
 		duration float64 // s
@@ -151,31 +146,7 @@ func TestChromium(t *testing.T) {
 		{"long.mp4", 17*17 + 16.7, 640, 30, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			// A video to its end, from near there if it is long; before, it seeks.
-			saw := eval[seen](t, ctx, fmt.Sprintf(`new Promise(async (resolve) => {
-				const v = document.createElement("video")
-				const heard = (name) => new Promise((ok) => {
-					v.addEventListener(name, ok, { once: true })
-					v.addEventListener("error", () => resolve({ error: v.error.message }), { once: true })
-				})
-				v.muted = true
-				v.src = %q
-				await heard("loadeddata")
-				const places = []
-				for (const part of [0.5, 0.1, 0.95, 0.3, 0]) {
-					v.currentTime = part * v.duration
-					await heard("seeked")
-					places.push(v.currentTime / v.duration - part)
-				}
-				v.currentTime = Math.max(0, v.duration - 7)
-				await heard("seeked")
-				v.playbackRate = 2
-				const before = v.webkitDecodedFrameCount
-				v.play()
-				await heard("ended")
-				resolve({ error: "", duration: v.duration, width: v.videoWidth, off: Math.max(...places.map(Math.abs)),
-					end: v.currentTime, frames: v.getVideoPlaybackQuality().totalVideoFrames, sound: v.webkitAudioDecodedByteCount })
-			})`, test.name))
+			saw := saw[test.name]
 			require.Empty(t, saw.Error)
 			assert.InDelta(t, test.duration, saw.Duration, 0.06)
 			assert.InDelta(t, saw.Duration, saw.End, 0.1)

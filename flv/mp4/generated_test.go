@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -34,7 +35,11 @@ type packet struct {
 // encode has ffmpeg make an MP4 of one track, and takes it apart.
 func encode(t *testing.T, args ...string) encoded {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "made.mp4")
+	return encodeTo(t, filepath.Join(t.TempDir(), "made.mp4"), args...)
+}
+
+func encodeTo(t *testing.T, path string, args ...string) encoded {
+	t.Helper()
 	args = append([]string{"-nostdin", "-v", "error", "-f", "lavfi", "-i"}, args...)
 	run(t, newer(t, "ffmpeg"), append(args, path)...)
 	out := run(t, newer(t, "ffprobe"), "-v", "error", "-show_streams", "-show_packets", "-show_data", "-of", "json", path)
@@ -141,7 +146,8 @@ func TestGeneratedSound(t *testing.T) {
 
 // Pictures in forms that no capture has.
 func TestGeneratedPictures(t *testing.T) {
-	const source = "testsrc2=s=320x180:r=30:d=3"
+	const source = "testsrc2=s=320x180:r=30:d=2"      // two GOPs
+	folder, made := t.TempDir(), map[string]encoded{} // by how
 	for _, test := range []struct {
 		name     string
 		codec    flv.Codec
@@ -159,7 +165,11 @@ func TestGeneratedPictures(t *testing.T) {
 		{"AV1", flv.CodecAV1, true, []string{"-c:v", "libaom-av1", "-cpu-used", "8", "-usage", "realtime", "-g", "30"}, [2]uint32{}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			e := encode(t, append([]string{source, "-pix_fmt", "yuv420p"}, test.args...)...)
+			e, ok := made[fmt.Sprint(test.args)]
+			if !ok {
+				e = encodeTo(t, filepath.Join(folder, fmt.Sprint(len(made), ".mp4")), append([]string{source, "-pix_fmt", "yuv420p"}, test.args...)...)
+				made[fmt.Sprint(test.args)] = e
+			}
 			tags := []flv.Tag{video(0, flv.Packet{Codec: test.codec, Enhanced: test.enhanced, Kind: flv.KindConfig, Payload: e.config})}
 			for _, p := range e.packets {
 				at, shown := math.Round(1000*(p.at-e.packets[0].at)), math.Round(1000*(p.show-e.packets[0].at))

@@ -19,6 +19,7 @@ import (
 	"sluice/flv"
 	"sluice/flv/amf"
 	"sluice/hub/archive/flvfile"
+	"sluice/web/browsertest"
 )
 
 // patience is how long a test waits for what it expects of a browser.
@@ -42,7 +43,7 @@ function start(url, config) {
 }
 </script>`
 
-// tab is a tab of a Chromium of its own, on the player's page.
+// tab is a tab of the browser, on the player's page.
 type tab struct {
 	t   *testing.T
 	ctx context.Context
@@ -51,14 +52,14 @@ type tab struct {
 	ranges []string // that were asked for
 }
 
-// browse starts Chromium on a page beside the recordings of a rig.
+// browse opens a page beside the recordings of a rig.
 func browse(t *testing.T) (*tab, *rig) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("left out: tests in a browser take a minute; run without -short")
 	}
 	needs(t, "ffmpeg")
-	path := needs(t, "chromium-headless-shell", "chromium")
+	needs(t, "chromium-headless-shell", "chromium")
 	script, err := os.ReadFile(mpegtsJS)
 	if err != nil {
 		needs(t, "mpegts.js; go generate ./web")
@@ -79,17 +80,7 @@ func browse(t *testing.T) (*tab, *rig) {
 			return mux
 		}
 	})
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("autoplay-policy", "no-user-gesture-required"), chromedp.WSURLReadTimeout(time.Minute))...)
-	t.Cleanup(cancel)
-	b.ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(func() {
-		assert.NoError(t, chromedp.Cancel(b.ctx), "the browser ends")
-		cancel()
-	})
-	require.NoError(t, chromedp.Do(b.ctx), "the browser starts")
+	b.ctx = browsertest.New(t).Context()
 	within, stop := context.WithTimeout(b.ctx, patience)
 	defer stop()
 	require.NoError(t, chromedp.Do(within, chromedp.Navigate(h.server.URL+"/")))
@@ -141,14 +132,21 @@ func (b *tab) seekAll(url, config string, seconds, apart float64) {
 }
 
 // movie has ffmpeg make a film with a key frame every so many of its 15 pictures a second.
-func movie(t *testing.T, seconds, gop int) []flv.Tag {
-	t.Helper()
-	out, err := exec.Command("ffmpeg", "-v", "error",
-		"-f", "lavfi", "-i", "testsrc2=size=320x180:rate=15", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100",
+func movie(size string, seconds, gop int) ([]byte, error) {
+	return exec.Command("ffmpeg", "-v", "error",
+		"-f", "lavfi", "-i", "testsrc2=rate=15:size="+size, "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100",
 		"-t", fmt.Sprint(seconds), "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", fmt.Sprint(gop),
 		"-b:v", "600k", "-c:a", "aac", "-f", "flv", "-").Output()
-	require.NoError(t, err)
-	return slices.DeleteFunc(tags(t, out), func(tag flv.Tag) bool { return tag.Type == flv.TypeScript })
+}
+
+// twoMinutes is a film with a key frame every second, made once for all tests.
+var twoMinutes = sync.OnceValues(func() ([]byte, error) { return movie("320x180", 120, 15) })
+
+// film takes a movie apart.
+func film(t *testing.T, movie []byte, err error) []flv.Tag {
+	t.Helper()
+	require.NoError(t, err, "ffmpeg makes the film")
+	return slices.DeleteFunc(tags(t, movie), func(tag flv.Tag) bool { return tag.Type == flv.TypeScript })
 }
 
 // packets are the packets of a film.
@@ -169,7 +167,8 @@ const lean = `{lazyLoadMaxDuration: 5, lazyLoadRecoverDuration: 2, enableStashBu
 func TestBrowserSeeksFinished(t *testing.T) {
 	b, h := browse(t)
 	i := h.record(demo, firstID)
-	h.write(i, packets(movie(t, 120, 15))...)
+	made, err := twoMinutes()
+	h.write(i, packets(film(t, made, err))...)
 	h.finish(i)
 	b.seekAll("/rec/live/demo/latest.flv", lean, 120, 1)
 }
@@ -177,7 +176,8 @@ func TestBrowserSeeksFinished(t *testing.T) {
 func TestBrowserSeeksGrowing(t *testing.T) {
 	b, h := browse(t)
 	i := h.record(demo, firstID)
-	all := packets(movie(t, 120, 15))
+	made, err := twoMinutes()
+	all := packets(film(t, made, err))
 	half := slices.IndexFunc(all, func(p flvfile.Packet) bool { return p.Time >= 60_000 })
 	h.write(i, all[:half]...)
 	b.seekAll(firstPath, lean, 60, 1)
@@ -189,18 +189,19 @@ func TestBrowserSeeksGrowing(t *testing.T) {
 // With an index of every thousandth key frame a player still gets everywhere, if not as close.
 func TestBrowserSeeksByThinIndex(t *testing.T) {
 	b, h := browse(t)
-	film := movie(t, 240, 1)
+	made, err := movie("160x90", 240, 1)
+	frames := film(t, made, err)
 	keys := 0
 	var times, positions []any
 	file := func() []byte {
 		out := flv.AppendHeader(nil, true, true)
 		out = flv.AppendTag(out, flv.Tag{Type: flv.TypeScript, Data: amf.AppendAMF0(nil, "onMetaData", amf.ECMAArray{
 			{Name: "duration", Value: 240.0}, {Name: "hasVideo", Value: true}, {Name: "hasAudio", Value: true},
-			{Name: "width", Value: 320.0}, {Name: "height", Value: 180.0}, {Name: "hasKeyframes", Value: true},
+			{Name: "width", Value: 160.0}, {Name: "height", Value: 90.0}, {Name: "hasKeyframes", Value: true},
 			{Name: "keyframes", Value: amf.Object{{Name: "times", Value: times}, {Name: "filepositions", Value: positions}}},
 		})})
 		keys, times, positions = 0, nil, nil
-		for n, p := range packets(film) {
+		for n, p := range packets(frames) {
 			if p.Type == flv.TypeVideo && (p.Header || p.Key && keys%1000 == 0) {
 				times = append(times, float64(p.Time)/1000)
 				positions = append(positions, float64(len(out)))
@@ -208,7 +209,7 @@ func TestBrowserSeeksByThinIndex(t *testing.T) {
 			if p.Key {
 				keys++
 			}
-			out = flv.AppendTag(out, film[n])
+			out = flv.AppendTag(out, frames[n])
 		}
 		return out
 	}
@@ -226,7 +227,8 @@ func TestBrowserSeeksByThinIndex(t *testing.T) {
 func TestBrowserSeeksMP4(t *testing.T) {
 	b, h := browse(t)
 	i := h.record(demo, firstID)
-	h.write(i, packets(movie(t, 120, 15))...)
+	made, err := twoMinutes()
+	h.write(i, packets(film(t, made, err))...)
 	h.finish(i)
 	b.seekAll("/rec/live/demo/latest.mp4", "{}", 120, 0)
 }
@@ -235,11 +237,13 @@ func TestBrowserSeeksMP4(t *testing.T) {
 func TestBrowserPlaysWebSocket(t *testing.T) {
 	b, h := browse(t)
 	i := h.record(demo, firstID)
-	h.write(i, packets(movie(t, 60, 15))...)
+	made, err := twoMinutes()
+	h.write(i, packets(film(t, made, err))...)
 	h.finish(i)
-	value[bool](b, fmt.Sprintf("start('ws://' + location.host + %q, %s)", "/rec/live/demo/latest.flv?start=50.5", `{lazyLoad: false}`))
+	value[bool](b, fmt.Sprintf("start('ws://' + location.host + %q, %s)", "/rec/live/demo/latest.flv?start=110.5", `{lazyLoad: false}`))
 	b.until("video.currentTime > 2")
 	assert.InDelta(t, 10, value[float64](b, "video.duration"), 0.5)
+	value[float64](b, "video.playbackRate = 4")
 	b.until("video.ended")
 	assert.InDelta(t, 10, value[float64](b, "video.currentTime"), 0.5)
 }
