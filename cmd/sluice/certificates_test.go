@@ -47,10 +47,17 @@ func namedClient(t *testing.T, name string, roots *x509.CertPool) *http.Client {
 // From nothing to a picture over https: the program with an authority, whose own certificate it trusts by
 // SSL_CERT_FILE, and which asks for a proof by each of the ways.
 func TestFromNothingToAPicture(t *testing.T) {
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // which accepts nobody
+	abrupt, err := net.Listen("tcp", "127.0.0.1:0") // which hangs up on everybody
 	require.NoError(t, err)
-	defer silent.Close()
-	nobody := portOf(t, silent.Addr().String())
+	var hangingUp sync.WaitGroup
+	defer hangingUp.Wait()
+	defer abrupt.Close()
+	hangingUp.Go(func() {
+		for c, err := abrupt.Accept(); err == nil; c, err = abrupt.Accept() {
+			c.Close()
+		}
+	})
+	nobody := portOf(t, abrupt.Addr().String())
 	for _, way := range []string{"HTTP-01", "TLS-ALPN-01"} {
 		t.Run(way, func(t *testing.T) {
 			authority := acmetest.Listen(t)
@@ -116,6 +123,7 @@ func TestFromNothingToAPicture(t *testing.T) {
 // one. Before that files come and go that are of no use, as certbot and Kubernetes would put them there,
 // by a link, and it is told once each why. With SLUICE_TEST_LONG=1 it is under 1,000 viewers.
 func TestReplacedUnderViewers(t *testing.T) {
+	t.Parallel()
 	viewers, duration := 40, 3*time.Second
 	if os.Getenv("SLUICE_TEST_LONG") != "" {
 		viewers, duration = 1000, 40*time.Second

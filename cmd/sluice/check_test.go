@@ -45,6 +45,7 @@ func runCheck(t *testing.T, environ []string, args ...string) (code int, c check
 // A self-test of a service with all that watches streams: it works, its stream leaves no traces, and a
 // recording is looked at.
 func TestCheck(t *testing.T) {
+	t.Parallel()
 	recs := t.TempDir()
 	require.NoError(t, os.MkdirAll(filepath.Join(recs, "live", "old"), 0o750))
 	require.NoError(t, os.WriteFile(filepath.Join(recs, "live", "old", "20261128T170500.123Z.flv"), demo.Clip(), 0o600))

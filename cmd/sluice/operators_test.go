@@ -142,6 +142,7 @@ func TestOperatorsAnswersAreForNoPage(t *testing.T) {
 
 // Strangers who ask for what needs no token, and do not take it, give way to operators.
 func TestStrangersKeepNoOperatorOut(t *testing.T) {
+	t.Parallel()
 	svc, _ := permitted(t, io.Discard, operators...)
 	admin := svc.listeners.addr("admin")
 	for range maxAdminConnections {

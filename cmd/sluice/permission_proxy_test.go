@@ -73,6 +73,7 @@ func TestPermissionBanBehindProxy(t *testing.T) {
 // Headers of strangers, twice, slow, behind TLS or with huge values reach nobody, are not believed
 // and hold up nobody; nor does any number of hops.
 func TestPermissionProxyAttacks(t *testing.T) {
+	t.Parallel()
 	log := new(syncBuffer)
 	svc, p := permitted(t, log, append([]string{"SLUICE_DENY_WATCH=203.0.113.0/24", "SLUICE_DENY_PUBLISH=203.0.113.0/24"}, append(slices.Clone(trustsLoopback),
 		"SLUICE_PROXY_PROTOCOL=rtmp http")...)...)

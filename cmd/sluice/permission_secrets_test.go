@@ -244,6 +244,7 @@ func (s *secretsServer) operators(t *testing.T) []byte {
 // The one place where a secret may be is where it is asked for: no output, event, answer or file
 // has one, whatever clients, servers and operators do, at debug level.
 func TestPermissionSecretsStayInside(t *testing.T) {
+	t.Parallel()
 	s := startSecrets(t)
 	here := dialFrom(t, nil, s.rtmp) // who is there when sessions are listed and kicked
 	c, err := connectRawWith(here, true, amf.Object{{Name: "app", Value: "live"}, {Name: "tcUrl", Value: "rtmp://S3CRETu:S3CRETp@x/live?S3CRET"}})

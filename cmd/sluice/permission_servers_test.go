@@ -31,6 +31,7 @@ const (
 // its own, or that of SLUICE_AUTH_FAIL. Nobody who is there already notices, no more is read than
 // 64 KiB and what lies in buffers, and nothing of it is printed.
 func TestPermissionBadServers(t *testing.T) {
+	t.Parallel()
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t.Error("a redirect was followed")
 	}))
@@ -116,6 +117,7 @@ func TestPermissionBadServers(t *testing.T) {
 // However many ask, a server that hangs has 64 connections at the most, and once it has failed
 // five times none for five seconds; then it is asked again, and everything is as before.
 func TestPermissionServerIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	server, log := newBadServer(t, says(sayYes)), new(syncBuffer)
 	svc, p := permitted(t, log, "SLUICE_PUBLISH_AUTH=url", "SLUICE_WATCH_AUTH=url", "SLUICE_AUTH_URL="+server.url(),
 		"SLUICE_AUTH_TIMEOUT=1m", "SLUICE_VIEWER_WAIT=0")
@@ -173,6 +175,7 @@ func TestPermissionServerIsLeftAlone(t *testing.T) {
 // While the server is down, a publisher that was granted before comes back within its grace,
 // with the stream that it was given; nobody else is let in by that.
 func TestPermissionPublisherComesBack(t *testing.T) {
+	t.Parallel()
 	rename := "HTTP/1.1 302 X\r\nLocation: cam\r\nContent-Length: 0\r\n\r\n"
 	server, log := newBadServer(t, says(rename)), new(syncBuffer)
 	svc, p := permitted(t, log, "SLUICE_PUBLISH_AUTH=url", "SLUICE_AUTH_URL="+server.url(), "SLUICE_AUTH_FORMAT=nginx",

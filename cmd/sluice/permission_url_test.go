@@ -79,6 +79,7 @@ func (c *classic) heard() []string {
 // who was granted is told twice, a query is in the question only, and nginx-rtmp's gives a
 // publisher another name, of which nobody sees the one that was typed.
 func TestPermissionClassicServers(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		format string
 		answer func(w http.ResponseWriter, action, name string)

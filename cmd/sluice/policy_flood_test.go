@@ -307,6 +307,7 @@ func TestPolicyFlood(t *testing.T) {
 // Three hundred clients behind one address, about whom the policy takes 3 s each, all come
 // in.
 func TestPolicyLosesNoCrowd(t *testing.T) {
+	t.Parallel()
 	svc, p := startPolicy(t, io.Discard, func(ctx context.Context, s *hub.Session) (hub.Grant, error) {
 		select {
 		case <-time.After(3 * time.Second):

@@ -39,6 +39,7 @@ func realProgram(t *testing.T, name string, args ...string) *exec.Cmd {
 // ffmpeg publishes, and ffmpeg and curl watch, with a policy that takes 2 s for each: they
 // wait for that and then have their picture. One that is refused says why.
 func TestPolicyAndPrograms(t *testing.T) {
+	t.Parallel()
 	_, p := startPolicy(t, io.Discard, func(ctx context.Context, s *hub.Session) (hub.Grant, error) {
 		select {
 		case <-time.After(2 * time.Second):

@@ -48,6 +48,8 @@ func newFloodRounds(t *testing.T) *floodRounds {
 	f := &floodRounds{clients: policyFloodShort, rounds: 1, window: 3 * time.Second}
 	if f.long = os.Getenv(policyFloodEnv) != ""; f.long {
 		f.clients, f.rounds, f.window = envNumber(t, policyFloodEnv, 0), policyFloodRounds, policyFloodWindow
+	} else {
+		t.Parallel()
 	}
 	var files syscall.Rlimit
 	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files))

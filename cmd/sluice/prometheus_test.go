@@ -23,6 +23,7 @@ import (
 // A real Prometheus with the documented configuration scrapes a server with a token, has its figures,
 // takes the rules, and understands all that the board asks.
 func TestPrometheus(t *testing.T) {
+	t.Parallel()
 	path := needServer(t, "prometheus", "prometheus")
 	svc, p := permitted(t, io.Discard, append(operators, "SLUICE_DEMO=true", "SLUICE_METRICS_TOKEN="+scraperToken, "SLUICE_METRICS_STREAMS=5")...)
 	resp, err := http.Get("http://" + p.http + "/live/demo.flv")

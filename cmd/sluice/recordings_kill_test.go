@@ -42,7 +42,7 @@ const (
 // server had had a second before, nothing that stood there before has changed, and nothing is
 // left that is not finished.
 func TestKilledWhileRecording(t *testing.T) {
-	kills := envNumber(t, killsEnv, 20)
+	kills := envNumber(t, killsEnv, 12)
 	clip := readClip(t, "../../testdata/clips/h264-bframes-aac.flv")
 	var folders []*killing
 	for range killedFolders {

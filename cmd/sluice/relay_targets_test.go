@@ -102,6 +102,7 @@ func rawTarget(t *testing.T, script func(nc net.Conn)) *target {
 // Targets that do anything but what they should hold up neither the publisher nor the good one beside
 // them, are not hammered, and what they say does not show the key, which goes to no other host.
 func TestTargetsThatLie(t *testing.T) {
+	t.Parallel()
 	status := func(code, text string, more ...amf.Property) func(*rtmp.ServerStream, *rtmp.Request) error {
 		return func(_ *rtmp.ServerStream, r *rtmp.Request) error {
 			return &rtmp.StatusError{Code: code, Description: strings.ReplaceAll(text, "NAME", r.Name), Properties: more}

@@ -287,6 +287,7 @@ func (s *secureServer) joins(t *testing.T) map[string]func(context.Context) (tes
 
 // A client that asks for another handshake within TLS is not given one, and its connection ends.
 func TestRenegotiation(t *testing.T) {
+	t.Parallel()
 	s := startSecure(t, "SLUICE_DEMO=true")
 	cmd := exec.CommandContext(t.Context(), needServer(t, "openssl", "openssl"), "s_client", "-connect", s.https, "-tls1_2", "-quiet", "-no_ign_eof")
 	stdin, err := cmd.StdinPipe()
@@ -304,6 +305,7 @@ func TestRenegotiation(t *testing.T) {
 
 // A viewer that opens no window for its streams is one that takes nothing.
 func TestHTTP2ZeroWindow(t *testing.T) {
+	t.Parallel()
 	svc, s := startSecureService(t, func(cfg *config) { cfg.Demo = true }, "SLUICE_STALL_TIMEOUT=1s")
 	until(t, "the demo is live", func() bool { return len(svc.hub.Streams()) == 1 })
 	ctx, stop := context.WithCancel(t.Context())

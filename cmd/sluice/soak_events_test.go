@@ -71,6 +71,7 @@ func (c *eventClient) outcome() string {
 // the forms of SRS and nginx-rtmp, a question that it granted is the beginning. SOAK sets how
 // long it goes on.
 func TestSoakEvents(t *testing.T) {
+	t.Parallel()
 	d := 9 * time.Second
 	if text := os.Getenv(soakEnv); text != "" {
 		var err error
@@ -78,7 +79,10 @@ func TestSoakEvents(t *testing.T) {
 		require.NoError(t, err, soakEnv)
 	}
 	for _, format := range []string{"json", "srs", "nginx"} {
-		t.Run(format, func(t *testing.T) { soakEvents(t, format, d/3) })
+		t.Run(format, func(t *testing.T) {
+			t.Parallel()
+			soakEvents(t, format, d/3)
+		})
 	}
 }
 

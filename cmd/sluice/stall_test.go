@@ -18,6 +18,7 @@ import (
 // A viewer that takes nothing is ended after SLUICE_STALL_TIMEOUT, with a
 // reason.
 func TestStallTimeout(t *testing.T) {
+	t.Parallel()
 	out, stop := start(t, "SLUICE_STALL_TIMEOUT=1s")
 	publish := out.find(t, `(rtmp://127\.0\.0\.1:\d+)/live/NAME\n`)[1]
 	host := out.find(t, `http://(127\.0\.0\.1:\d+)/ in a browser`)[1]

@@ -31,6 +31,7 @@ func (r *whyRig) run(name string, args ...string) *exec.Cmd {
 
 // curl and ffmpeg as they are stopped: curl does not read, ffmpeg does not send.
 func TestWhyOfPrograms(t *testing.T) {
+	t.Parallel()
 	r := startWhy(t)
 	publish := func(name, bitrate string) *exec.Cmd {
 		return r.run("ffmpeg", "-v", "error", "-nostdin", "-re", "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25",
@@ -83,6 +84,7 @@ func TestWhyOfPrograms(t *testing.T) {
 // Who plays a recording, or is given one before it goes on live, is not black because of the
 // stream; nor is who is given the rest of one that has ended.
 func TestWhyItIsARecording(t *testing.T) {
+	t.Parallel()
 	r := startWhy(t, "SLUICE_RECORD_DIR="+t.TempDir(), "SLUICE_RECORD=**", "SLUICE_RECORD_MIN_FREE=0", "SLUICE_PUBLISHER_GRACE=0")
 	p := r.publish("old", append(madeHeader(), stream200k.frames(20*time.Second)...)...)
 	until(t, "nearly all is written", func() bool { return r.recorder.Totals().Bytes > 400_000 })

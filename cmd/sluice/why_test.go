@@ -18,6 +18,7 @@ import (
 // server.
 
 func TestWhyItWaits(t *testing.T) {
+	t.Parallel()
 	r := startWhy(t)
 	frames := stream200k.frames(time.Second)
 
@@ -88,6 +89,7 @@ func (r *whyRig) in(t *testing.T) *whyRig {
 // A GOP that outgrew its bound leaves nobody anything to start with, and the next key frame is
 // expected as the last one came.
 func TestWhyGOPIsCut(t *testing.T) {
+	t.Parallel()
 	r := startWhy(t, "SLUICE_GOP_MAX_BYTES=64KiB")
 	m := madeStream{gop: 3 * time.Second, video: 2_000_000, audio: 48_000, key: 20_000}
 	r.live("long", m)
@@ -104,6 +106,7 @@ func TestWhyGOPIsCut(t *testing.T) {
 
 // Viewers that have what they chose.
 func TestWhyAsTheyChose(t *testing.T) {
+	t.Parallel()
 	r := startWhy(t)
 	m := stream200k
 	m.gop = 8 * time.Second
@@ -169,6 +172,7 @@ func (r *whyRig) gone(name string) {
 
 // A connection that takes nothing: first nothing is acknowledged, then nothing more is taken.
 func TestWhyConnectionIsSlow(t *testing.T) {
+	t.Parallel()
 	r := startWhy(t)
 	t.Run("unacknowledged", func(t *testing.T) {
 		r := r.in(t)
@@ -192,6 +196,7 @@ func TestWhyConnectionIsSlow(t *testing.T) {
 
 // A publisher that sends nothing, and one that is gone.
 func TestWhyPublisherIsSilent(t *testing.T) {
+	t.Parallel()
 	r := startWhy(t)
 	p := r.publish("still", append(madeHeader(), stream200k.frames(time.Second)...)...)
 	r.watch("still.flv")
@@ -205,6 +210,7 @@ func TestWhyPublisherIsSilent(t *testing.T) {
 
 // HEVC, as ffmpeg sent it, to browsers as they call themselves.
 func TestWhyCodecIsNotPlayed(t *testing.T) {
+	t.Parallel()
 	r := startWhy(t)
 	raw, err := os.ReadFile("../../testdata/captures/ffmpeg7-hevc-aac.c2s")
 	require.NoError(t, err)
