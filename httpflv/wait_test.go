@@ -127,7 +127,7 @@ func TestClientsComeDuringShutdown(t *testing.T) {
 					}
 				})
 			}
-			for range 60 {
+			for range 30 {
 				assert.Contains(t, []int{http.StatusOK, http.StatusSwitchingProtocols}, <-came)
 			}
 			assert.NoError(t, h.hub.Shutdown(t.Context()))
