@@ -37,7 +37,7 @@ const (
 )
 
 const (
-	soakShort  = 5 * time.Second // by default, for each of two rounds
+	soakShort  = 3 * time.Second // by default, for each of two rounds
 	soakGrace  = 2 * time.Second // SLUICE_PUBLISHER_GRACE
 	soakSecret = "sesame-"       // begins what must never show in the log
 	// soakSlack is how much more heap there may be afterwards, in bytes.
