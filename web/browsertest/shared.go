@@ -74,12 +74,13 @@ func join(path string) (*process, error) {
 // with the last test that uses it.
 func (p *process) leave(well bool) error {
 	shared.Lock()
-	defer shared.Unlock()
 	p.tests--
 	if !well && shared.process == p {
 		shared.process = nil
 	}
-	if shared.process == p || p.tests > 0 {
+	used := shared.process == p || p.tests > 0
+	shared.Unlock()
+	if used {
 		return nil
 	}
 	return p.end()
@@ -117,12 +118,15 @@ func (p *process) lost() bool {
 	}
 }
 
+// end ends the process, by force if it does not answer.
 func (p *process) end() error {
 	defer p.free()
 	if p.lost() {
 		return errors.New("it has crashed")
 	}
-	return chromedp.Cancel(p.ctx)
+	ctx, cancel := context.WithTimeout(p.ctx, Patience)
+	defer cancel()
+	return chromedp.Cancel(ctx)
 }
 
 // executable finds Chromium, first of all the one that has no windows to draw.
