@@ -135,10 +135,12 @@ func TestMemoryIsNeverMixedUp(t *testing.T) {
 		if inForce[n] == nil || rng.IntN(10) == 0 {
 			inForce[n] = noHeaders.withConfigs(0, config{data: binary.BigEndian.AppendUint32(nil, uint32(i))})
 		}
-		p := sentPacket{make([]byte, packetSize(rng)), inForce[n]}
-		for j := range p.data {
-			p.data[j] = byte(rng.Uint32())
+		size := packetSize(rng)
+		data := make([]byte, 0, size+8)
+		for len(data) < size {
+			data = binary.NativeEndian.AppendUint64(data, rng.Uint64())
 		}
+		p := sentPacket{data[:size:size], inForce[n]}
 		sent[n] = append(sent[n], p)
 		at := int64(i)
 		l.append(packet{time: at, arrived: at, marks: startIf(rng.IntN(30) == 0)}, p.headers, p.data)
