@@ -37,6 +37,9 @@ type Grant struct {
 	// the viewer may go back as far as the log reaches. It means nothing to a session that
 	// asked for a recording.
 	Rewind bool
+
+	claim    Claim // of a publisher (Config.Claim)
+	noPolicy bool  // nobody has said anything but that
 }
 
 // Bounds on questions to the policy.
@@ -57,7 +60,7 @@ const (
 // Config.AuthorizeTimeout is over. No goroutine waits with it but the one that runs the
 // policy. A refusal has been told when done is called.
 func (s *Session) Ask(ctx context.Context, done func(error)) {
-	if s.hub.cfg.Authorize == nil {
+	if s.hub.cfg.Authorize == nil && !s.hub.claims(s) {
 		if why := s.recheck(); why != nil {
 			done(s.refused(why))
 			return
@@ -156,8 +159,8 @@ const (
 // never more goroutines than places; questions that it keeps waiting are refused in time
 // all the same.
 type asker struct {
-	authorize func(context.Context, *Session) (Grant, error)
-	panicked  func(value any) // writes a line
+	authorize func(context.Context, *Session) (Grant, error) // nil lets everybody in
+	panicked  func(value any)                                // writes a line
 
 	mu      sync.Mutex
 	closed  bool
@@ -262,7 +265,7 @@ func (a *asker) next() *question {
 	return nil
 }
 
-// ask runs the policy. One that panics has said no.
+// ask runs the policy, and then whoever else has to be asked. One that panics has said no.
 func (a *asker) ask(q *question) (grant Grant, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -270,8 +273,20 @@ func (a *asker) ask(q *question) (grant Grant, err error) {
 			err = errUndecided
 		}
 	}()
-	if grant, err = a.authorize(q.ctx, q.session); err != nil {
+	s := q.session
+	if a.authorize == nil {
+		grant.noPolicy = true
+	} else if grant, err = a.authorize(q.ctx, s); err != nil {
 		return Grant{}, denial(err)
+	}
+	if s.hub.claims(s) {
+		known := grant
+		s.grant.Store(&known) // it says which stream, and who it is
+		claim, err := s.hub.cfg.Claim(q.ctx, s)
+		if err != nil {
+			return Grant{}, denial(err)
+		}
+		grant.claim = claim
 	}
 	return grant, nil
 }

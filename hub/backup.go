@@ -60,21 +60,21 @@ type aside struct {
 	rate      rate
 }
 
-// roleLocked decides what becomes of a publisher that wants the stream: it is shown, in place of the
+// roleLocked decides what becomes of one that wants the stream: it is shown, in place of the
 // one that is, or it stands by, or it is refused.
-func (s *Stream) roleLocked(p *Publisher, now time.Time) (standsBy bool, why *Refusal) {
+func (s *Stream) roleLocked(who rival, now time.Time) (standsBy bool, why *Refusal) {
 	shown := s.pub
 	switch {
 	case shown == nil:
 		return false, nil
-	case p.opts.Yields:
+	case who.yields:
 	case shown.opts.Yields:
 		return false, nil
-	case shown.same(p):
-		return shown.backup != p.backup, nil
+	case who.same(shown):
+		return shown.backup != who.backup, nil
 	case s.silentLocked(now):
 		return false, nil
-	case p.backup:
+	case who.backup:
 		return false, refuse(ReasonBusy,
 			"%s is being published already: its backup has to show the same as its publisher, and backup=1", s.key)
 	}

@@ -14,6 +14,7 @@ type content struct {
 
 	script *script // of script data
 	loops  bool    // it is metadata that say that the stream has passed this server already
+	place  placement
 
 	// Of audio and video.
 	packets []flv.Packet // of each of its tracks: the publisher's memory

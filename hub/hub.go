@@ -66,6 +66,14 @@ type Config struct {
 	// AuthorizeTimeout bounds the wait for its answer, the time in the queue included:
 	// 10 s if 0.
 	AuthorizeTimeout time.Duration
+	// Claim is asked when the policy has let a publisher in, by the goroutine that asked that: whether it may
+	// publish as far as other servers are concerned, and what it has to go by. Its error refuses, as
+	// Authorize's does. What becomes of the session, or of its client meanwhile, it is not told. It may
+	// be nil.
+	Claim func(ctx context.Context, s *Session) (Claim, error)
+	// Pulse is for how long after the last Hub.Beat tags are taken from publishers; those that come later
+	// wait for one. 0 for ever. Publishers that stand in for others (PublishOptions.Yields) never wait.
+	Pulse time.Duration
 	// Locate is asked when a viewer waits for a stream that nobody publishes: for how long it is
 	// worth waiting because whoever is told EventWanted may bring it; 0 for no longer than
 	// ViewerWait. It returns at once and calls nothing of the hub. It may be nil.
@@ -118,7 +126,8 @@ type Hub struct {
 	asker   *asker
 	ledger  ledger
 	repeats repeats
-	refuses atomic.Bool // RefuseNew was called; set with mu held
+	pulse   atomic.Int64 // when Beat was called last, on the hub's clock
+	refuses atomic.Bool  // RefuseNew was called; set with mu held
 
 	// mu guards what follows. It may be taken before a stream's mutex, never after.
 	mu       sync.Mutex

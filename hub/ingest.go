@@ -158,7 +158,12 @@ func (s *Stream) takeFrameLocked(c *content) skip {
 	if id == mainAudio {
 		frame.Filled, frame.Stood = s.session.filling.follows(), s.session.filling.stood
 	}
-	at := s.timeline.At(id, frame)
+	var at int64
+	if c.place.known {
+		at = s.timeline.Put(id, frame, c.place.at)
+	} else {
+		at = s.timeline.At(id, frame)
+	}
 	switch {
 	case id.Number != 0:
 	case id.Type == flv.TypeVideo:
@@ -189,6 +194,10 @@ func entry(id timeline.ID, p *flv.Packet, time int64, is marks) packet {
 // appendLocked appends to the log, with the headers now in force, and trims it.
 func (s *Stream) appendLocked(p packet, data []byte) {
 	p.arrived = s.session.arrivedMS
+	if s.session.fresh {
+		s.session.fresh = false
+		p.marks |= markFirst
+	}
 	s.log.append(p, s.headers, data)
 	s.trimLocked()
 }

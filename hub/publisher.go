@@ -44,6 +44,8 @@ type Publisher struct {
 	further map[timeline.ID]flv.Codec
 	picture flv.VideoFormat // as key frames tell it
 	packets []flv.Packet
+
+	heldBack heldBack // of Write
 }
 
 // Publish makes a session the publisher of its stream, or the one that stands by for it
@@ -54,7 +56,7 @@ func (h *Hub) Publish(who *Session, opts PublishOptions) (*Publisher, error) {
 	if err := who.check(); err != nil {
 		return nil, who.refused(err)
 	}
-	p, key := &Publisher{session: who, opts: opts, backup: flag(who.query.Get(BackupParameter))}, who.Key()
+	p, key := &Publisher{session: who, opts: opts, backup: who.IsBackup()}, who.Key()
 	for {
 		h.mu.Lock()
 		s, err := h.streamLocked(key, 2*h.cfg.MaxStreams)
@@ -69,7 +71,7 @@ func (h *Hub) Publish(who *Session, opts PublishOptions) (*Publisher, error) {
 			continue
 		}
 		now := time.Now()
-		standsBy, why := s.roleLocked(p, now)
+		standsBy, why := s.roleLocked(p.rival(), now)
 		if why != nil {
 			s.mu.Unlock()
 			return nil, who.refused(why)
@@ -136,6 +138,9 @@ func (p *Publisher) Restart() {
 	})
 }
 
+// Life is Reader.Life of the stream that is published.
+func (p *Publisher) Life() uint64 { return p.stream.number }
+
 // forget has what understand knows of the tracks found out anew.
 func (p *Publisher) forget() {
 	p.codecs, p.further, p.picture = [mainTracks]flv.Codec{}, nil, flv.VideoFormat{}
@@ -147,11 +152,34 @@ func (p *Publisher) forget() {
 // metadata name this server (Config.Node), or net.ErrClosed (wrapped) after Close. A tag that can't be used is counted and no error: an encoder that sends
 // something odd goes on.
 func (p *Publisher) Write(t flv.Tag) error {
+	now := time.Now()
+	if held, err := p.holdBack(t, now); held {
+		return err
+	}
+	_, _, err := p.write(t, placement{}, now)
+	return err
+}
+
+// Put is Write for a tag that comes from the log of another hub: its place on the stream's clock is what it
+// was there, in ms, or that of its track's last frame where that is later. It returns the place in the log of
+// the packet that it has become, false where it has become none: of a header, and of a frame that was
+// left out.
+func (p *Publisher) Put(t flv.Tag, at int64) (seq uint64, appended bool, err error) {
+	return p.write(t, placement{true, at}, time.Now())
+}
+
+// placement is the time of a frame that is known, in ms of the stream's clock.
+type placement struct {
+	known bool
+	at    int64
+}
+
+// write appends a tag to the stream, as its last packet. It returns that packet's place, if there is one.
+func (p *Publisher) write(t flv.Tag, place placement, now time.Time) (seq uint64, appended bool, err error) {
 	s := p.stream
 	var c content
 	p.understand(&c, t)
-	now := time.Now()
-	var err error
+	c.place = place
 	cut := false
 	s.update(func() {
 		if s.pub != p && s.standby != p {
@@ -171,15 +199,16 @@ func (p *Publisher) Write(t flv.Tag) error {
 			c = content{}
 			p.understand(&c, t) // anew, behind its headers
 		}
-		cuts := s.log.gopCut
+		cuts, before := s.log.gopCut, s.log.head
 		s.takeLocked(&c, now)
 		cut = s.log.gopCut > cuts
+		seq, appended = s.log.head-1, s.log.head != before
 	})
 	if cut {
 		s.hub.cfg.Logger.Warn("GOP larger than its bound: new viewers wait for the next key frame",
 			"stream", s.key.String(), "max_bytes", s.hub.cfg.GOPMaxBytes)
 	}
-	return err
+	return seq, appended, err
 }
 
 // forbidsLocked returns why the publisher ends with a tag, nil if it may send it.

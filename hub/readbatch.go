@@ -9,6 +9,7 @@ type Packet struct {
 	Time    int64  // ms, on the stream's clock, which goes on from session to session
 	Header  bool   // metadata or a codec header that is in force from here on
 	Reset   bool   // none of the headers before this one is in force any more: those that are follow
+	First   bool   // what follows was not encoded in one go with what came before: another publisher, or Publisher.Restart
 	Key     bool   // players can start here: a video key frame, or any frame of a stream of sound
 }
 

@@ -17,6 +17,9 @@ type ReadOptions struct {
 	// seconds nothing is missing, unless these have more than a megabyte. Otherwise a
 	// reader begins with the newest key frame.
 	FromSession bool
+	// From is the packet (Packet.Seq) to begin with, if the log holds it, or will as the next one; else
+	// the reader begins with the newest key frame. nil for that.
+	From *uint64
 	// Lag says what happens to a reader that falls behind.
 	Lag LagPolicy
 	// Budget bounds what logs keep for readers with LagBudget. It may be shared by many.
@@ -63,6 +66,7 @@ type Reader struct {
 	cut     bool  // the budget had no room: the log is not kept for it
 	lead    int64 // by how much its packets may be older than MaxLag allows, in ms (startPlan.lead)
 	closed  bool
+	resumes bool // it begins at opts.From
 
 	// enough is the cost of all packets up to which it is not worth a word (log.cost), by
 	// ReadOptions.Gather.
@@ -97,6 +101,9 @@ func (h *Hub) Read(key Key, opts ReadOptions) (*Reader, error) {
 		}
 		err = nil
 		r.next = max(s.lead, s.log.tail)
+		if from := opts.From; from != nil && *from >= s.log.tail && *from <= s.log.head {
+			r.next, r.resumes = *from, true
+		}
 		r.passed = s.log.costBefore(r.next)
 		s.readers = append(s.readers, r)
 		s.wakers = append(slices.Clip(s.wakers), r)
@@ -111,6 +118,10 @@ func (h *Hub) Read(key Key, opts ReadOptions) (*Reader, error) {
 
 // Key returns the stream that is read.
 func (r *Reader) Key() Key { return r.stream.key }
+
+// Life returns the number of the stream that is read, which no other one of the hub has, nor had: when it has
+// ended and somebody publishes its name again, that is another one, with a log of its own.
+func (r *Reader) Life() uint64 { return r.stream.number }
 
 // Ready returns a channel that gives something when Read may have something, or an end,
 // that it did not have when it was called last.
@@ -229,16 +240,16 @@ func (r *Reader) startLocked() bool {
 	switch {
 	case r.started:
 		return true
-	case s.state == stateEnded && r.opts.FromSession: // a short session: all of it
+	case s.state == stateEnded && (r.opts.FromSession || r.resumes): // a short session: all of it
 	case !s.session.decided:
 		return false
-	case r.opts.FromSession:
+	case r.opts.FromSession, r.resumes:
 	case !s.log.hasGOP:
 		return false
 	default:
 		r.moveLocked(max(r.next, s.log.gop))
 	}
-	r.started, r.needKey = true, !r.opts.FromSession
+	r.started, r.needKey = true, !r.opts.FromSession && !r.resumes
 	if l := &s.log; l.tail <= r.next && r.next < l.head {
 		r.lead = l.newest().arrived - l.at(r.next).arrived
 	}
@@ -295,7 +306,7 @@ func (r *Reader) readLocked(b *ReadBatch, l *log) (size int) {
 	r.next++
 	r.passed += p.cost()
 	h, _ := l.headersAt(seq)
-	due := r.due(p, 0)
+	due, first := r.due(p, 0), p.is(markFirst)
 	if r.headers != h {
 		reset := r.headers.exceeds(h)
 		if reset {
@@ -304,7 +315,8 @@ func (r *Reader) readLocked(b *ReadBatch, l *log) (size int) {
 		b.batch.tags, b.batch.shaped = b.batch.tags[:0], b.batch.shaped[:0]
 		r.appendHeaders(&b.batch, l, h, seq)
 		for i, t := range b.batch.tags {
-			size += b.add(t, Packet{Seq: seq, Time: p.time, Header: true, Reset: reset && i == 0})
+			size += b.add(t, Packet{Seq: seq, Time: p.time, Header: true, Reset: reset && i == 0, First: first})
+			first = false
 		}
 		clear(b.batch.tags)
 	}
@@ -317,7 +329,7 @@ func (r *Reader) readLocked(b *ReadBatch, l *log) (size int) {
 			return size
 		}
 	}
-	return size + b.add(t, Packet{Seq: seq, Time: p.time, Key: p.is(markStart)})
+	return size + b.add(t, Packet{Seq: seq, Time: p.time, First: first, Key: p.is(markStart)})
 }
 
 // wantsKept reports whether the log is kept for the reader from packet seq on.

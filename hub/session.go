@@ -325,7 +325,7 @@ func (s *Session) stopExpiry() {
 // there is no policy, that it knows the secrets in its address. An address without a query,
 // or one that says backup=1 and nothing else, proves nothing.
 func (s *Session) identity() string {
-	if g := s.grant.Load(); g != nil {
+	if g := s.grant.Load(); g != nil && !g.noPolicy {
 		return g.Identity
 	}
 	proof := ProofIn(s.query)

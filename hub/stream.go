@@ -113,6 +113,7 @@ type session struct {
 	begun       time.Time // when its first frame came, or a codec changed that viewers were told
 	declared    metadata
 	first       uint64 // its first packet, or that of the last change of codec or format
+	fresh       bool   // nothing of it is in the log yet
 	whole       bool   // a viewer that has waited since before its first frame is not too far behind if it starts there
 	firstConfig uint32 // the number of its first codec header
 	beforeKey   bool   // video came before its first key frame
@@ -194,6 +195,9 @@ func (s *Stream) announceLocked() {
 func (s *Stream) beginLocked(p *Publisher, now time.Time) {
 	s.state, s.pub = stateLive, p
 	s.restartLocked()
+	if g := p.session.grant.Load(); g != nil {
+		s.timeline.Reach(g.claim.Time)
+	}
 	s.lead = s.log.head
 	s.session.since, s.session.lastWrite, s.session.meter = now, now, newMeter()
 	s.facts.rate = rate{}
@@ -208,7 +212,7 @@ func (s *Stream) restartLocked() {
 	s.stopTimersLocked()
 	s.session = session{
 		since: s.session.since, lastWrite: s.session.lastWrite, meter: s.session.meter.restarted(),
-		first: s.log.head, firstConfig: s.configs + 1,
+		first: s.log.head, firstConfig: s.configs + 1, fresh: true,
 	}
 	s.timeline.BeginSession()
 	s.headers = s.headers.withFilled(false)

@@ -133,6 +133,27 @@ func (t *Timeline) BeginSession() {
 	t.first = nil
 }
 
+// Reach says that the next session must not begin before a time, in ms: what came before it is elsewhere,
+// and went on to there.
+func (t *Timeline) Reach(time int64) {
+	if time > 0 {
+		t.begun, t.front = true, max(t.front, time)
+	}
+}
+
+// Put takes a frame whose time is known, since another timeline has placed it, and returns that time: no
+// earlier than the last one of its track. Sessions that follow go on from there.
+func (t *Timeline) Put(id ID, f Frame, at int64) int64 {
+	tr := t.track(id)
+	if t.first == nil {
+		t.first = tr
+	}
+	t.begun = true
+	tr.set(uint32(at)-f.Timestamp, at, false)
+	tr.leapt = false
+	return t.place(id, tr, &f, at)
+}
+
 // NewHeader says that the next picture comes with another codec header. Players
 // then give up pictures that they have not shown yet: the next one need not wait
 // for these, and where browsers are concerned must not.
@@ -158,6 +179,11 @@ func (t *Timeline) At(id ID, f Frame) int64 {
 	default:
 		out = t.goOn(id, tr, &f, low)
 	}
+	return t.place(id, tr, &f, out)
+}
+
+// place gives a frame its place, and notes where the stream is by that.
+func (t *Timeline) place(id ID, tr *track, f *Frame, out int64) int64 {
 	tr.advance(t.session, out, f.Arrived)
 	if ref := t.reference(id); ref != nil {
 		tr.refLast = ref.last

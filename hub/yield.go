@@ -1,0 +1,141 @@
+package hub
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"time"
+)
+
+// Where several servers are one, each stream has one publisher among all of them. Whoever keeps that in
+// view is asked before somebody publishes here (Config.Claim), and asks for what somebody publishes here
+// (Yield).
+
+// Claim is what a publisher has who may publish, as far as other servers are concerned.
+type Claim struct {
+	// Time is where its session begins at the earliest, in ms of the stream's clock: where the stream has
+	// come to elsewhere. 0 for wherever the stream is here.
+	Time int64
+}
+
+// Proof returns what stands for the identity of a session where it is compared with others that have the same
+// key; nil for one that has proved nothing. It says nothing about the identity to who does not have the
+// key.
+func (s *Session) Proof(key []byte) []byte {
+	identity := s.identity()
+	if identity == "" {
+		return nil
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(identity))
+	return mac.Sum(nil)
+}
+
+// IsBackup reports whether a publisher shows that it is the backup of two.
+func (s *Session) IsBackup() bool { return flag(s.query.Get(BackupParameter)) }
+
+// Claimant is a publisher elsewhere that wants a stream.
+type Claimant struct {
+	Proof, ProofKey []byte // Session.Proof, and its key; no Proof for one that has proved nothing
+	Backup          bool   // Session.IsBackup
+	Yields          bool   // PublishOptions.Yields
+}
+
+// Head is where a stream has come to.
+type Head struct {
+	Life uint64 // Reader.Life
+	Seq  uint64 // its next packet
+	Time int64  // the latest time of its main tracks, in ms of its clock
+}
+
+// Yield lets a stream go to a publisher elsewhere, by the rules that hold among those here: those of a
+// stream that this one may take over end with ReasonReplaced, and its viewers are held for the grace time.
+// The error is a *Refusal: ReasonBusy where they stay, ReasonNotFound where nobody has the stream here.
+func (h *Hub) Yield(key Key, to Claimant) (Head, error) {
+	s := h.stream(key)
+	none := refuse(ReasonNotFound, "nobody publishes %s", key)
+	if s == nil {
+		return Head{}, none
+	}
+	var head Head
+	why := none
+	s.update(func() {
+		switch s.state {
+		case stateLive, stateGrace:
+		default:
+			return
+		}
+		var standsBy bool
+		standsBy, why = s.roleLocked(to.rival(), time.Now())
+		if standsBy && why == nil {
+			why = refuse(ReasonBusy, "the publisher of %s is at another server: its backup has to be there, too", key)
+		}
+		if why != nil {
+			return
+		}
+		head = Head{s.number, s.log.head, s.timeline.Front()}
+		if s.pub == nil {
+			return
+		}
+		s.dismissAllLocked(refuse(ReasonReplaced, "another publisher took %s over", key))
+		s.standby = nil
+		s.leaveLocked()
+	})
+	if why != nil {
+		return Head{}, why
+	}
+	return head, nil
+}
+
+// Head returns where a stream has come to that is published here, or was a moment ago; false where there is
+// none. Own says that it is, or was last, one whose publisher does not stand in for others
+// (PublishOptions.Yields).
+func (h *Hub) Head(key Key) (head Head, own, ok bool) {
+	s := h.stream(key)
+	if s == nil {
+		return Head{}, false, false
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	switch s.state {
+	case stateLive, stateGrace:
+		return Head{s.number, s.log.head, s.timeline.Front()}, s.pub == nil || !s.pub.opts.Yields, true
+	}
+	return Head{}, false, false
+}
+
+// Displace ends the publishers of a stream because of why, if they do not stand in for others: the stream is
+// another server's by now. Its viewers are held for the grace time.
+func (h *Hub) Displace(key Key, why *Refusal) {
+	s := h.stream(key)
+	if s == nil {
+		return
+	}
+	s.update(func() {
+		if s.pub == nil || s.pub.opts.Yields {
+			return
+		}
+		s.dismissAllLocked(why)
+		s.standby = nil
+		s.leaveLocked()
+	})
+}
+
+// rival is one who wants a stream that may have publishers.
+type rival struct {
+	backup, yields bool
+	same           func(*Publisher) bool // of one owner with that one
+}
+
+func (to Claimant) rival() rival {
+	return rival{to.Backup, to.Yields, func(shown *Publisher) bool {
+		return len(to.Proof) > 0 && hmac.Equal(to.Proof, shown.session.Proof(to.ProofKey))
+	}}
+}
+
+// rival returns what a publisher is to those that are there.
+func (p *Publisher) rival() rival { return rival{p.backup, p.opts.Yields, p.same} }
+
+// claims reports whether somebody has to be asked about a session, other than the policy.
+func (h *Hub) claims(s *Session) bool {
+	return h.cfg.Claim != nil && s.role == RolePublish && !s.Key().IsCheck()
+}
