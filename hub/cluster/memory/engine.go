@@ -31,6 +31,9 @@ type Config struct {
 	// Notice is how long a partition goes unnoticed: until then an Ask from one side to the other waits
 	// for its context, afterwards it is answered with ErrNobody.
 	Notice time.Duration
+	// Election is how long records are mute when the node that decides on them has stopped, is frozen, or is
+	// on the smaller side of a partition.
+	Election Delay
 }
 
 // Engine is what the nodes of a cluster in memory have in common. All methods may be called at any time, by
@@ -45,16 +48,20 @@ type Engine struct {
 	nodes    []*Node  // those that run, in the order in which they joined
 	random   *rand.Rand
 
-	groups  map[string]int // of names in the partition; the rest is in group rest
-	rest    int
-	parted  time.Time // when that was last changed
-	gone    bool
-	mute    bool
-	leader  string
-	lost    float64
-	doubt   float64
-	delays  Delays
-	changes uint64 // of records, so that tests see that there was none
+	groups    map[string]int // of names in the partition; the rest is in group rest
+	rest      int
+	parted    time.Time // when that was last changed
+	gone      bool
+	mute      bool
+	leader    string // the voter that decides on records, or did last
+	elected   time.Time
+	lost      float64
+	doubt     float64
+	late      float64
+	lateAfter Delay
+	pending   []lateChange
+	delays    Delays
+	changes   uint64 // of records
 }
 
 // New returns an engine without nodes.
@@ -70,9 +77,13 @@ func New(cfg Config) *Engine {
 // place in a partition stays.
 func (e *Engine) Join(name string) *Node {
 	n := &Node{engine: e, name: name, stopped: make(chan struct{}), since: time.Now(), writable: true}
-	e.Stop(name)
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	defer e.electLocked()
+	e.catchUpLocked()
+	if old := e.runningLocked(name); old != nil {
+		old.endLocked()
+	}
 	if !slices.Contains(e.names, name) {
 		e.names = append(e.names, name)
 	}
@@ -84,6 +95,7 @@ func (e *Engine) Join(name string) *Node {
 func (e *Engine) Records() map[string]cluster.Entry {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.catchUpLocked()
 	all := maps.Clone(e.records)
 	for key, entry := range all {
 		entry.Value = slices.Clone(entry.Value)
@@ -96,6 +108,7 @@ func (e *Engine) Records() map[string]cluster.Entry {
 func (e *Engine) Changes() uint64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.catchUpLocked()
 	return e.changes
 }
 
@@ -129,31 +142,53 @@ func (e *Engine) groupLocked(name string) int {
 	return e.rest
 }
 
-// reachableLocked returns how many voters a node can reach.
-func (e *Engine) reachableLocked(n *Node) (count int) {
+// reachableLocked returns how many voters a group reaches: those in it that run and are awake.
+func (e *Engine) reachableLocked(group int) (count int) {
 	for _, name := range e.votersLocked() {
-		if e.reachesLocked(n, name) {
+		if e.reachesLocked(group, name) {
 			count++
 		}
 	}
 	return count
 }
 
-// reachesLocked says whether the node of that name runs, is awake and in the same group as n.
-func (e *Engine) reachesLocked(n *Node, name string) bool {
-	other := e.runningLocked(name)
-	return other != nil && other.frozen == nil && !e.gone && e.groupLocked(name) == e.groupLocked(n.name)
+// reachesLocked says whether a group reaches the node of that name.
+func (e *Engine) reachesLocked(group int, name string) bool {
+	n := e.runningLocked(name)
+	return n != nil && n.frozen == nil && !e.gone && e.groupLocked(name) == group
 }
 
-// quorateLocked says whether a node can have records read and written.
-func (e *Engine) quorateLocked(n *Node) bool {
-	switch {
-	case e.mute || e.gone:
-		return false
-	case e.cfg.Outside:
-		return e.groupLocked(n.name) == 0
-	default:
-		return e.reachableLocked(n)*2 > len(e.votersLocked())
+// majorityLocked says whether a group has the voters to read and write records.
+func (e *Engine) majorityLocked(group int) bool {
+	if e.cfg.Outside {
+		return group == 0 && !e.gone
+	}
+	return e.reachableLocked(group)*2 > len(e.votersLocked())
+}
+
+// writableLocked says whether a group can read and write records now.
+func (e *Engine) writableLocked(group int) bool {
+	return !e.mute && e.majorityLocked(group) && !time.Now().Before(e.elected)
+}
+
+// electLocked finds another leader where the one there was is out of reach of the majority. It is called behind
+// all that changes who reaches whom.
+func (e *Engine) electLocked() {
+	if e.cfg.Outside {
+		return
+	}
+	for _, name := range append([]string{e.leader}, e.votersLocked()...) {
+		group := e.groupLocked(name)
+		if !e.majorityLocked(group) || !e.reachesLocked(group, name) {
+			continue
+		}
+		if e.leader != name {
+			if e.leader != "" {
+				e.elected = time.Now().Add(e.drawLocked(e.cfg.Election))
+			}
+			e.leader = name
+		}
+		return
 	}
 }
 
@@ -162,24 +197,16 @@ func (e *Engine) connectedLocked(n *Node) bool {
 	return !e.gone && !n.ended && !(e.cfg.Outside && e.groupLocked(n.name) != 0)
 }
 
-// leaderLocked returns who decides on records, as n knows: the one that has for as long as it can, then the
-// first voter that can.
-func (e *Engine) leaderLocked(n *Node) string {
-	if !e.quorateLocked(n) {
+// leaderLocked returns who decides on records, as a group knows; nobody where it cannot have any.
+func (e *Engine) leaderLocked(group int) string {
+	switch {
+	case !e.writableLocked(group):
 		return ""
-	}
-	if e.cfg.Outside {
+	case e.cfg.Outside:
 		return "outside"
+	default:
+		return e.leader
 	}
-	if !e.reachesLocked(n, e.leader) {
-		for _, name := range e.votersLocked() {
-			if e.reachesLocked(n, name) {
-				e.leader = name
-				break
-			}
-		}
-	}
-	return e.leader
 }
 
 // getLocked returns a record, whose value is the engine's.
@@ -219,4 +246,25 @@ func (e *Engine) listLocked() []cluster.Entry {
 	all := slices.Collect(maps.Values(e.records))
 	slices.SortFunc(all, func(a, b cluster.Entry) int { return strings.Compare(a.Key, b.Key) })
 	return all
+}
+
+// lateChange is a change of a record that has had no answer.
+type lateChange struct {
+	due   time.Time
+	group func() int // that of its node
+	apply func()
+}
+
+// catchUpLocked makes the late changes that are due and can be made. It is called before all that reads or
+// changes records, or says whether that is possible, so that nobody can tell that they were not made when they
+// were due.
+func (e *Engine) catchUpLocked() {
+	now := time.Now()
+	e.pending = slices.DeleteFunc(e.pending, func(change lateChange) bool {
+		if now.Before(change.due) || !e.writableLocked(change.group()) {
+			return false
+		}
+		change.apply()
+		return true
+	})
 }

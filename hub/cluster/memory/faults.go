@@ -11,6 +11,7 @@ import (
 func (e *Engine) Part(groups ...[]string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.catchUpLocked()
 	e.groups = map[string]int{}
 	for i, names := range groups {
 		for _, name := range names {
@@ -20,6 +21,7 @@ func (e *Engine) Part(groups ...[]string) {
 	e.rest = len(groups)
 	e.parted = time.Now()
 	e.noteConnectedLocked()
+	e.electLocked()
 }
 
 // Heal ends a partition.
@@ -31,6 +33,7 @@ func (e *Engine) Heal() { e.Part() }
 func (e *Engine) Mute(mute bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.catchUpLocked()
 	e.mute = mute
 }
 
@@ -39,6 +42,7 @@ func (e *Engine) Mute(mute bool) {
 func (e *Engine) Gone(gone bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.catchUpLocked()
 	e.gone = gone
 	e.noteConnectedLocked()
 }
@@ -48,23 +52,27 @@ func (e *Engine) Gone(gone bool) {
 func (e *Engine) Freeze(names ...string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.catchUpLocked()
 	for _, n := range e.nodes {
 		if n.frozen == nil && slices.Contains(names, n.name) {
 			n.frozen = make(chan struct{})
 		}
 	}
+	e.electLocked()
 }
 
 // Thaw has frozen nodes go on; without names all.
 func (e *Engine) Thaw(names ...string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.catchUpLocked()
 	for _, n := range e.nodes {
 		if n.frozen != nil && (len(names) == 0 || slices.Contains(names, n.name)) {
 			close(n.frozen)
 			n.frozen = nil
 		}
 	}
+	e.electLocked()
 }
 
 // Stop kills nodes, frozen ones too: their calls end with net.ErrClosed, and their listeners are called
@@ -72,11 +80,13 @@ func (e *Engine) Thaw(names ...string) {
 func (e *Engine) Stop(names ...string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.catchUpLocked()
 	for _, n := range slices.Clone(e.nodes) {
 		if slices.Contains(names, n.name) {
 			n.endLocked()
 		}
 	}
+	e.electLocked()
 }
 
 // Lose has that part of all messages, questions and answers from one node to another be lost, between 0 and 1.
@@ -92,6 +102,16 @@ func (e *Engine) Doubt(part float64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.doubt = part
+}
+
+// Late has that part of the changes of records that find nobody to make them, between 0 and 1, be made afterwards:
+// that long after the call at the least, and as soon as they can be made, whatever its node has been told by
+// then, and also when it has stopped. An engine does so that keeps what it cannot send, or is
+// frozen with it.
+func (e *Engine) Late(part float64, after Delay) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.late, e.lateAfter = part, after
 }
 
 // Delay is how long something takes: anything between the two. Max is Min if it is less.

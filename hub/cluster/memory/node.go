@@ -49,7 +49,7 @@ func (n *Node) Get(ctx context.Context, key string) (cluster.Entry, error) {
 	if err := checkRecord(key, nil); err != nil {
 		return cluster.Entry{}, err
 	}
-	return record(ctx, n, func(e *Engine) (cluster.Entry, error) {
+	return record(ctx, n, false, func(e *Engine) (cluster.Entry, error) {
 		entry, err := e.getLocked(key)
 		entry.Value = slices.Clone(entry.Value)
 		return entry, err
@@ -74,7 +74,7 @@ func (n *Node) put(ctx context.Context, key string, value []byte, revision uint6
 		return 0, err
 	}
 	value = slices.Clone(value)
-	return record(ctx, n, func(e *Engine) (uint64, error) { return e.putLocked(key, value, revision) })
+	return record(ctx, n, true, func(e *Engine) (uint64, error) { return e.putLocked(key, value, revision) })
 }
 
 // Delete implements cluster.Directory.
@@ -82,13 +82,13 @@ func (n *Node) Delete(ctx context.Context, key string, revision uint64) error {
 	if err := checkRecord(key, nil); err != nil {
 		return err
 	}
-	_, err := record(ctx, n, func(e *Engine) (struct{}, error) { return struct{}{}, e.deleteLocked(key, revision) })
+	_, err := record(ctx, n, true, func(e *Engine) (struct{}, error) { return struct{}{}, e.deleteLocked(key, revision) })
 	return err
 }
 
 // List implements cluster.Directory. The records are ordered by key.
 func (n *Node) List(ctx context.Context) ([]cluster.Entry, error) {
-	return record(ctx, n, func(e *Engine) ([]cluster.Entry, error) {
+	return record(ctx, n, false, func(e *Engine) ([]cluster.Entry, error) {
 		all := e.listLocked()
 		for i := range all {
 			all[i].Value = slices.Clone(all[i].Value)
@@ -98,7 +98,7 @@ func (n *Node) List(ctx context.Context) ([]cluster.Entry, error) {
 }
 
 // record has f called with the engine locked, as soon and in so far as faults let it.
-func record[T any](ctx context.Context, n *Node, f func(*Engine) (T, error)) (result T, err error) {
+func record[T any](ctx context.Context, n *Node, changes bool, f func(*Engine) (T, error)) (result T, err error) {
 	if err := n.awake(); err != nil {
 		return result, err
 	}
@@ -112,7 +112,15 @@ func record[T any](ctx context.Context, n *Node, f func(*Engine) (T, error)) (re
 			return false, n.hang(ctx)
 		}
 		e.mu.Lock()
-		if n.ended || !e.quorateLocked(n) {
+		e.catchUpLocked()
+		if n.ended || !e.writableLocked(e.groupLocked(n.name)) {
+			if changes && e.chanceLocked(e.late) {
+				e.pending = append(e.pending, lateChange{
+					due:   time.Now().Add(e.drawLocked(e.lateAfter)),
+					group: func() int { return e.groupLocked(n.name) },
+					apply: func() { _, _ = f(e) },
+				})
+			}
 			e.mu.Unlock()
 			return false, n.hang(ctx)
 		}
@@ -152,7 +160,8 @@ func (n *Node) Health() cluster.Health {
 		Roundtrip: n.roundtrip,
 	}
 	if h.Connected {
-		h.Leader, h.Reachable = e.leaderLocked(n), e.reachableLocked(n)
+		group := e.groupLocked(n.name)
+		h.Leader, h.Reachable = e.leaderLocked(group), e.reachableLocked(group)
 	}
 	switch {
 	case n.ended:
@@ -169,7 +178,9 @@ func (n *Node) Health() cluster.Health {
 // node is not waited for.
 func (n *Node) Close(ctx context.Context) error {
 	n.engine.mu.Lock()
+	n.engine.catchUpLocked()
 	n.endLocked()
+	n.engine.electLocked()
 	n.engine.mu.Unlock()
 	ended := make(chan struct{})
 	go func() {
