@@ -51,6 +51,7 @@ func Run(t *testing.T, open func(t *testing.T, nodes int) []cluster.Directory) {
 				{"RacingCreates", (*suite).racingCreates},
 				{"RacingUpdates", (*suite).racingUpdates},
 				{"RacingDeletes", (*suite).racingDeletes},
+				{"Race", (*suite).race},
 				{"ContextOfRecords", (*suite).recordContexts},
 				{"Messages", (*suite).messages},
 				{"MessagesOneAfterTheOther", (*suite).oneAfterTheOther},
