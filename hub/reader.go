@@ -123,6 +123,9 @@ func (r *Reader) Key() Key { return r.stream.key }
 // ended and somebody publishes its name again, that is another one, with a log of its own.
 func (r *Reader) Life() uint64 { return r.stream.number }
 
+// Resumes reports whether the reader begins with ReadOptions.From.
+func (r *Reader) Resumes() bool { return r.resumes }
+
 // Ready returns a channel that gives something when Read may have something, or an end,
 // that it did not have when it was called last.
 func (r *Reader) Ready() <-chan struct{} { return r.news }

@@ -139,3 +139,18 @@ func (p *Publisher) rival() rival { return rival{p.backup, p.opts.Yields, p.same
 func (h *Hub) claims(s *Session) bool {
 	return h.cfg.Claim != nil && s.role == RolePublish && !s.Key().IsCheck()
 }
+
+// PublisherOf returns the session that publishes a stream here, nil where nobody does, or one who stands in for
+// others (PublishOptions.Yields).
+func (h *Hub) PublisherOf(key Key) *Session {
+	s := h.stream(key)
+	if s == nil {
+		return nil
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.pub == nil || s.pub.opts.Yields {
+		return nil
+	}
+	return s.pub.session
+}

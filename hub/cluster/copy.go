@@ -80,6 +80,12 @@ type Start struct {
 	Boot                 string // the id of the node's process
 }
 
+// tracks notes which main tracks there are, where any is known.
+func (s *Start) tracks(video, audio flv.Codec) {
+	s.Video, s.Audio = video != 0, audio != 0
+	s.Tracks = s.Video || s.Audio
+}
+
 // Item is a packet, or something that is said between two.
 type Item struct {
 	Tag    flv.Tag  // as it was sent; its timestamp is Time modulo 2^32. Of Type 0 where there is none

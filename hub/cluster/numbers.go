@@ -40,10 +40,19 @@ const (
 	skipped = 1 << 16
 )
 
-// copied notes that a packet has its place in the log of a stream's life.
-func (n *numbers) copied(life, local uint64, at Position) {
+// copy puts a packet in the log of a stream's life by put, which returns its place there, and notes that. In one:
+// nobody finds a packet without its number.
+func (n *numbers) copy(life uint64, at Position, put func() (local uint64, appended bool, err error)) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	local, appended, err := put()
+	if appended {
+		n.copiedLocked(life, local, at)
+	}
+	return err
+}
+
+func (n *numbers) copiedLocked(life, local uint64, at Position) {
 	if life != n.life || at.Incarnation != n.incarnation {
 		n.life, n.incarnation, n.runs = life, at.Incarnation, nil
 	}

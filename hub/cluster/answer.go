@@ -1,0 +1,165 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"sluice/hub"
+)
+
+// question is what a node asks the owner of a stream that somebody wants to publish at its own.
+type question struct {
+	Stream      string `json:"stream"`
+	Node        string `json:"node"` // who asks
+	Incarnation string `json:"incarnation"`
+	Epoch       uint64 `json:"epoch"` // that the asker believes the owner to have
+	Proof       []byte `json:"proof"` // hub.Session.Proof
+	Backup      bool   `json:"backup"`
+	// Both says that the two nodes own the stream both, after they were parted: of publishers with one identity
+	// the later one stays, which began at Since, in ms since 1970.
+	Both  bool  `json:"both"`
+	Since int64 `json:"since"`
+}
+
+// What is answered.
+const (
+	answerYields = "yields" // the stream is the asker's
+	answerKeeps  = "keeps"  // its publisher stays
+	answerGone   = "gone"   // nobody publishes it there
+	answerStale  = "stale"  // the owner is another one, or of another epoch: the asker is to look again
+)
+
+// answered is the answer. The zero value is none.
+type answered struct {
+	What   string `json:"what"`
+	Detail string `json:"detail,omitempty"` // why it stays
+	// Of a stream that goes over: a number that no packet of it has, and the time that it has come to.
+	Number uint64 `json:"number,omitempty"`
+	Time   int64  `json:"time,omitempty"`
+}
+
+// askToYield asks the owner of a stream whether it lets it go to a publisher. The answer is the zero value where none
+// came.
+func (c *Cluster) askToYield(ctx context.Context, o *owner, s *hub.Session) answered {
+	return c.ask(ctx, o, &question{
+		Proof: s.Proof(c.cfg.ProofKey), Backup: s.IsBackup(),
+	})
+}
+
+func (c *Cluster) ask(ctx context.Context, o *owner, q *question) (a answered) {
+	q.Stream, q.Node, q.Incarnation, q.Epoch = o.Stream, c.cfg.Node, o.Incarnation, o.Epoch
+	b, err := json.Marshal(q)
+	if err != nil {
+		panic(err) // of texts and numbers
+	}
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	reply, err := c.cfg.Directory.Ask(ctx, subjectOf(o.Boot, questionClaim), b)
+	if err != nil || json.Unmarshal(reply, &a) != nil {
+		return answered{}
+	}
+	return a
+}
+
+// answerClaim answers askToYield. An answer that comes too late for the asker has had its effect: it is asked
+// again, and answers "stale" or "gone" then; the record stays this node's until the asker changes it.
+func (c *Cluster) answerClaim(data []byte) []byte {
+	var q question
+	key, err := hub.Key{}, json.Unmarshal(data, &q)
+	if err == nil {
+		key, err = hub.NewKey("", q.Stream)
+	}
+	if err != nil {
+		return nil
+	}
+	a := c.yield(key, &q)
+	b, err := json.Marshal(a)
+	if err != nil {
+		panic(err) // of texts and numbers
+	}
+	return b
+}
+
+// yield lets a stream go to another node, if its publisher here has to.
+func (c *Cluster) yield(key hub.Key, q *question) answered {
+	n := c.enter(key)
+	defer c.leave(n)
+	ctx, cancel := context.WithTimeout(c.ctx, askWithin)
+	defer cancel()
+	if n.lock(ctx) != nil {
+		return answered{} // it is asked again
+	}
+	defer n.unlock()
+	o := c.ownedBy(n)
+	switch {
+	case o == nil && c.hasYielded(n):
+		return c.lastWord(n, q)
+	case o == nil:
+		return answered{What: answerGone}
+	case o.Incarnation != q.Incarnation && !q.Both, o.Epoch != q.Epoch && !q.Both:
+		return answered{What: answerStale}
+	case q.Both && len(q.Proof) > 0 && o.Since > q.Since:
+		return answered{What: answerKeeps, Detail: errElsewhere.Detail}
+	}
+	head, err := c.cfg.Hub.Yield(key, hub.Claimant{Proof: q.Proof, ProofKey: c.cfg.ProofKey, Backup: q.Backup})
+	if refusal, ok := errors.AsType[*hub.Refusal](err); ok {
+		if refusal.Reason == hub.ReasonNotFound && time.Since(o.since) >= claimedFor {
+			return answered{What: answerGone}
+		}
+		detail := refusal.Detail
+		if refusal.Reason == hub.ReasonNotFound { // its publisher is just about to begin
+			detail = errElsewhere.Detail
+		}
+		return answered{What: answerKeeps, Detail: detail + ", at node " + c.cfg.Node}
+	}
+	a := answered{What: answerYields, Time: head.Time}
+	if at, ok := n.numbers.of(head.Life, head.Seq); ok {
+		a.Number = at.Number + skipped
+	}
+	c.let(n, head.Seq)
+	c.mu.Lock()
+	n.yielded, n.lastWord = time.Now(), lastWord{q.Node, q.Epoch, a}
+	c.mu.Unlock()
+	c.log.Info("a stream goes over to another node", "stream", key.String(), "node", q.Node)
+	return a
+}
+
+// lastWord is what a node was answered that a stream was let go to.
+type lastWord struct {
+	node  string
+	epoch uint64
+	answered
+}
+
+// lastWord returns what was answered before, to who has not heard it; others have to look who has the stream.
+func (c *Cluster) lastWord(n *name, q *question) answered {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w := &n.lastWord; w.node == q.Node && w.epoch == q.Epoch {
+		return w.answered
+	}
+	return answered{What: answerStale}
+}
+
+// yieldedFor is how long a name that was let go stays another node's, whatever the record says: so long may that take to
+// change it. After that it has died, or given up.
+const yieldedFor = 2 * time.Second
+
+// hasYielded reports whether this node has just let a name go.
+func (c *Cluster) hasYielded(n *name) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !n.yielded.IsZero() && time.Since(n.yielded) < yieldedFor
+}
+
+// let makes this node no owner of a name any more, whose turn the caller has. Its viewers are served from elsewhere from now
+// on; head is where its log has come to.
+func (c *Cluster) let(n *name, head uint64) {
+	n.numbers.cease(head)
+	c.mu.Lock()
+	n.owned = nil
+	c.mu.Unlock()
+	c.wantWhereWatched(n)
+}

@@ -1,0 +1,212 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"sluice/hub"
+)
+
+// Who may publish a name. A publisher at B has passed the policy:
+//
+//	B owns it               the rules of its hub decide, as on a single server
+//	no record               Create
+//	A owns it, and answers  A's hub decides, by the same rules, and lets the stream go: B has A's epoch + 1, a
+//	                        number that nobody has had, and the time that A has come to. Update
+//	A is silent             as a publisher who has left: Update, epoch + 1
+//	A neither answers nor   B asks again until one of the two
+//	is silent
+//	the directory is mute   B goes on as if it had been first, if nobody is known to own the name, or A has let it go:
+//	                        provisionally. What comes of it is settled when the directory answers again
+//
+// Whoever changes a record does so by its revision, so of two that change it at once one is first, and
+// the other looks again.
+
+// Claim asks whether a publisher may have its stream, for all nodes (hub.Config.Claim). The error is a *hub.Refusal.
+func (c *Cluster) Claim(ctx context.Context, s *hub.Session) (hub.Claim, error) {
+	key := s.Key()
+	n := c.enter(key)
+	defer c.leave(n)
+	if err := n.lock(ctx); err != nil {
+		return hub.Claim{}, errClaim
+	}
+	defer n.unlock()
+	if o := c.ownedBy(n); o != nil {
+		_, own, held := c.cfg.Hub.Head(key)
+		if held && own || time.Since(o.since) < claimedFor {
+			c.touch(n, s)
+			return hub.Claim{}, nil
+		}
+		if err := c.release(ctx, n); err != nil { // what was is over, and this is another one
+			return hub.Claim{}, errClaim
+		}
+	}
+	return c.take(ctx, n, s)
+}
+
+// Refusals of publishers.
+var (
+	errClaim = &hub.Refusal{
+		Reason: hub.ReasonBusy, Detail: "it could not be found out in time whether another node has the stream",
+	}
+	errElsewhere = &hub.Refusal{Reason: hub.ReasonBusy, Detail: "the stream is being published at another node"}
+)
+
+// touch notes that a name that this node owns has been claimed again.
+func (c *Cluster) touch(n *name, s *hub.Session) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n.owned.since = time.Now()
+}
+
+// taking is what comes of looking at a name that this node does not own.
+type taking struct {
+	next     owner
+	revision uint64 // of the record in whose place it comes; 0 if there is none
+	number   uint64 // that nobody has had
+	time     int64  // that the stream has come to
+}
+
+// take makes this node the owner of a name whose turn the caller has.
+func (c *Cluster) take(ctx context.Context, n *name, s *hub.Session) (hub.Claim, error) {
+	for ctx.Err() == nil {
+		known, entry, err := c.record(ctx, n.key)
+		mute := err != nil
+		if mute {
+			known = c.belief(n)
+		}
+		t, goOn, err := c.mayTake(ctx, n, s, known)
+		switch {
+		case err != nil:
+			return hub.Claim{}, err
+		case goOn:
+			continue
+		}
+		revision := uint64(0)
+		if !mute {
+			switch revision, err = c.write(ctx, n.key, &t.next, entry); {
+			case errors.Is(err, ErrConflict):
+				continue
+			case err != nil: // it may have been written
+				revision = 0
+			}
+		}
+		c.own(n, &t, revision)
+		return hub.Claim{Time: t.time}, nil
+	}
+	return hub.Claim{}, errClaim
+}
+
+// record returns the record of a stream, nil if there is none, or none that can be read. The error is one of
+// the directory, which is mute.
+func (c *Cluster) record(ctx context.Context, key hub.Key) (*owner, *Entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, muteAfter)
+	defer cancel()
+	e, err := c.cfg.Directory.Get(ctx, recordKey(key))
+	switch {
+	case errors.Is(err, ErrNone):
+		return nil, nil, nil
+	case err != nil:
+		return nil, nil, err
+	}
+	o, err := readOwner(e.Value)
+	if err != nil {
+		return nil, &e, nil
+	}
+	return &o, &e, nil
+}
+
+// write puts a record in the place of another one, or where there is none.
+func (c *Cluster) write(ctx context.Context, key hub.Key, o *owner, in *Entry) (revision uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, muteAfter)
+	defer cancel()
+	if in == nil {
+		return c.cfg.Directory.Create(ctx, recordKey(key), o.encode())
+	}
+	return c.cfg.Directory.Update(ctx, recordKey(key), o.encode(), in.Revision)
+}
+
+// belief returns who owns a name as far as this node has heard, nil for nobody.
+func (c *Cluster) belief(n *name) *owner {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n.news == nil {
+		return nil
+	}
+	return &n.news.owner
+}
+
+// again is how long a claim waits before it looks again.
+const again = 50 * time.Millisecond
+
+// mayTake finds out whether a publisher may have a name that another node owns, or nobody. goOn says that it is to be
+// looked at again; the error is a *hub.Refusal.
+func (c *Cluster) mayTake(ctx context.Context, n *name, s *hub.Session, known *owner) (t taking, goOn bool, err error) {
+	now := c.cfg.Now()
+	t.next = owner{
+		Stream: n.key.String(), Node: c.cfg.Node, Boot: c.cfg.Boot, Media: c.cfg.Media,
+		Incarnation: newIncarnation(), Epoch: 1, Anchor: now.UnixMilli(), Since: now.UnixMilli(),
+	}
+	if known == nil {
+		return t, false, nil
+	}
+	t.next.Epoch = known.Epoch + 1
+	goesOn := func(number uint64, at int64) {
+		t.next.Incarnation, t.next.Anchor = known.Incarnation, known.Anchor
+		t.number, t.time = number, at
+	}
+	if known.Boot == c.cfg.Boot { // by a write of which this node does not know, or it has let it go
+		if c.hasYielded(n) {
+			return t, true, c.pause(ctx)
+		}
+		goesOn(0, 0)
+		return t, false, nil
+	}
+	switch a := c.askToYield(ctx, known, s); a.What {
+	case answerYields:
+		goesOn(a.Number, a.Time)
+		t.next.Anchor = now.UnixMilli() - a.Time
+	case answerKeeps:
+		return t, false, &hub.Refusal{Reason: hub.ReasonBusy, Detail: a.Detail}
+	case answerGone: // another stream begins
+	case answerStale:
+		return t, true, c.pause(ctx)
+	default:
+		if !c.isSilent(known.Node, known.Boot) {
+			return t, true, c.pause(ctx)
+		}
+		goesOn(0, known.reached(now))
+		c.log.Info("a stream is taken over from a node that is silent", "stream", n.key.String(), "node", known.Node)
+	}
+	return t, false, nil
+}
+
+// pause waits a little. The error is a refusal where ctx ends.
+func (c *Cluster) pause(ctx context.Context) error {
+	select {
+	case <-time.After(again):
+		return nil
+	case <-ctx.Done():
+		return errClaim
+	}
+}
+
+// own makes this node the owner of a name whose turn the caller has.
+func (c *Cluster) own(n *name, t *taking, revision uint64) {
+	life := uint64(0)
+	if head, _, held := c.cfg.Hub.Head(n.key); held {
+		life = head.Life
+		t.time = max(t.time, head.Time)
+	}
+	n.numbers.become(life, t.next.position(t.number))
+	o := &ownership{owner: t.next, revision: revision, since: time.Now()}
+	c.mu.Lock()
+	n.owned, n.yielded, n.news = o, time.Time{}, nil
+	c.mu.Unlock()
+	c.log.Debug("this node owns a stream", "stream", n.key.String(), "epoch", o.Epoch, "provisional", revision == 0)
+	c.tell(true, o)
+	if revision == 0 {
+		c.goRun(func() { c.settle(n.key) })
+	}
+}

@@ -1,0 +1,253 @@
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"sluice/hub"
+	"sluice/hub/waitgroup"
+)
+
+// Config sets up a Cluster. Hub, Directory, Open, Node and Boot must be set.
+type Config struct {
+	Hub       *hub.Hub
+	Directory Directory
+	Open      Open
+	Node      string // the name of this node, which it keeps when it starts again
+	Boot      string // the id of this process: hub.Config.Node
+	Media     string // HOST:PORT at which others reach the inner protocol of this node
+	// ProofKey is what stands between an identity and what other nodes are told of it (hub.Session.Proof). All
+	// nodes have the same.
+	ProofKey []byte
+	// Grace is how long the viewers of a stream are held whose owner is gone: hub.Config.PublisherGrace.
+	Grace time.Duration
+	// Hold is how long they are held where it is not known whether the owner is gone: 60 s if 0.
+	Hold time.Duration
+	// Idle is how long a copy is kept when its last viewer has left: 10 s if 0, not at all if negative.
+	Idle time.Duration
+	// MaxEdges is how many streams of other nodes are copied at a time, those that are looked for included:
+	// 4096 if 0.
+	MaxEdges int
+	// Now is the wall clock, of which those of other nodes may differ: time.Now if nil.
+	Now    func() time.Time
+	Logger *slog.Logger // nil discards
+}
+
+// Times of the cluster (NATS.md has what they rest on).
+const (
+	// beatEvery is how far apart the signs of life of a node are, and silentAfter how long one is without
+	// before it counts as gone.
+	beatEvery   = 250 * time.Millisecond
+	silentAfter = 1500 * time.Millisecond
+	// standstill is how long this process may have stood still before it looks whether its streams are
+	// still its own: others act after silentAfter.
+	standstill = time.Second
+	// muteAfter is how long a claim waits for the directory before it goes on without.
+	muteAfter = 300 * time.Millisecond
+	// askWithin bounds a question to another node.
+	askWithin = 250 * time.Millisecond
+	// repairEvery is how far apart looks at the records of this node's streams are.
+	repairEvery = 30 * time.Second
+	// claimed is how long a name is kept for a publisher that has claimed it, and has not begun.
+	claimedFor = 5 * time.Second
+
+	defaultHold     = 60 * time.Second
+	defaultIdle     = 10 * time.Second
+	defaultMaxEdges = 4096
+)
+
+// Cluster is this node's part of a cluster. Its methods may be called from any goroutine.
+type Cluster struct {
+	cfg     Config
+	log     *slog.Logger
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	running waitgroup.Group
+	began   time.Time
+	stops   []func() // end what is listened for
+
+	mu     sync.Mutex // taken before that of numbers
+	names  map[hub.Key]*name
+	peers  map[string]*peer // by the ids of their processes; without this one
+	edges  int
+	closed bool
+}
+
+// name is a stream of which this node has something to know.
+type name struct {
+	key     hub.Key
+	turn    chan struct{} // capacity 1: who holds what is in it may change what this node owns
+	numbers numbers
+
+	// Guarded by Cluster.mu.
+	users    int        // who must not find another one in its place
+	owned    *ownership // nil where this node is not the owner, as far as it knows
+	yielded  time.Time  // when this node let it go to another one that asked; zero if it has not
+	lastWord lastWord   // what that one was answered
+	edge     *edge      // copies it, or looks for it; nil if nobody wants it here
+	news     *sighting  // the last word of other nodes; nil without
+}
+
+// ownership is that this node owns a stream.
+type ownership struct {
+	owner
+	revision uint64    // of the record; 0 as long as there is none: it is provisional
+	since    time.Time // when it was claimed last
+}
+
+// sighting is what was heard of an owner.
+type sighting struct {
+	owner
+	revision uint64 // 0 if it is provisional
+}
+
+// New joins the cluster. It must be closed. The error is that of the directory.
+func New(cfg Config) (*Cluster, error) {
+	cfg.Hold = cmp.Or(cfg.Hold, defaultHold)
+	cfg.Idle = max(0, cmp.Or(cfg.Idle, defaultIdle))
+	cfg.MaxEdges = cmp.Or(cfg.MaxEdges, defaultMaxEdges)
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	c := &Cluster{
+		cfg: cfg, log: cfg.Logger, began: time.Now(),
+		names: make(map[hub.Key]*name), peers: make(map[string]*peer),
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	var errs []error
+	listen := func(stop func(), err error) {
+		if err != nil {
+			errs = append(errs, err)
+			return
+		}
+		c.stops = append(c.stops, stop)
+	}
+	listen(cfg.Directory.Listen(subjectBeat, c.heardBeat))
+	listen(cfg.Directory.Listen(subjectNews, c.heardNews))
+	listen(cfg.Directory.Answer(subjectOf(cfg.Boot, questionClaim), c.answerClaim))
+	if err := errors.Join(errs...); err != nil {
+		c.Close()
+		return nil, err
+	}
+	cfg.Hub.Beat()
+	c.goRun(c.run)
+	return c, nil
+}
+
+// goRun runs something that Close waits for.
+func (c *Cluster) goRun(f func()) {
+	if c.running.Enter() {
+		go func() {
+			defer c.running.Done()
+			f()
+		}()
+	}
+}
+
+// Close leaves the cluster: what this node copies ends, and what it owns is given up. Publishers and
+// viewers are the hub's, and have ended before. The directory is closed by whoever opened it.
+func (c *Cluster) Close() {
+	c.mu.Lock()
+	was := c.closed
+	c.closed = true
+	c.mu.Unlock()
+	c.cancel()
+	for _, stop := range c.stops {
+		stop()
+	}
+	c.running.Wait()
+	if !was {
+		c.giveUpAll()
+	}
+}
+
+// enter returns what is known of a stream, for somebody who lets go of it with leave.
+func (c *Cluster) enter(key hub.Key) *name {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.enterLocked(key)
+}
+
+func (c *Cluster) enterLocked(key hub.Key) *name {
+	n := c.names[key]
+	if n == nil {
+		n = &name{key: key, turn: make(chan struct{}, 1)}
+		c.names[key] = n
+	}
+	n.users++
+	return n
+}
+
+// leave lets go of a name, which is forgotten if there is nothing to know.
+func (c *Cluster) leave(n *name) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n.users--
+	c.forgetLocked(n)
+}
+
+func (c *Cluster) forgetLocked(n *name) {
+	if n.users == 0 && n.owned == nil && n.edge == nil && n.news == nil && c.names[n.key] == n {
+		delete(c.names, n.key)
+	}
+}
+
+// lock waits for a name's turn. The error is that of ctx.
+func (n *name) lock(ctx context.Context) error {
+	select {
+	case n.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (n *name) unlock() { <-n.turn }
+
+// ownedBy returns what this node owns of a name, nil if nothing. It is a copy.
+func (c *Cluster) ownedBy(n *name) *ownership {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n.owned == nil {
+		return nil
+	}
+	o := *n.owned
+	return &o
+}
+
+// run gives signs of life, and looks after what this node owns.
+func (c *Cluster) run() {
+	tick := time.NewTicker(beatEvery)
+	defer tick.Stop()
+	last, repaired := time.Now(), time.Now()
+	connected := true
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := time.Now()
+		if now.Sub(last) > standstill {
+			c.log.Warn("the process stood still", "seconds", now.Sub(last).Seconds())
+			c.verifyAll(muteAfter)
+			repaired = now
+		}
+		last = time.Now()
+		c.cfg.Hub.Beat()
+		c.sendBeat()
+		c.sweep()
+		was := connected
+		if connected = c.cfg.Directory.Health().Connected; connected && !was || now.Sub(repaired) >= repairEvery {
+			repaired = now
+			c.goRun(func() { c.verifyAll(repairEvery / 2) })
+		}
+	}
+}

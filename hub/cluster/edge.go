@@ -1,0 +1,386 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"sluice/flv"
+	"sluice/hub"
+)
+
+// Protocol is what the hub's figures call publishers that are copies of other nodes' streams.
+const Protocol = "cluster"
+
+// edge copies a stream of another node for the viewers of this one: one publish session of the hub from its first
+// packet to the end of the stream, however often the owner changes or the connection breaks.
+//
+//	run: find the owner ─▶ open ─▶ Next ─▶ hub.Publisher.Put, and the number of each packet
+//	         ▲                       │
+//	         └── asked again ◀── broken off: goes on behind the last packet
+//
+// One goroutine runs it; hear may be called by any.
+type edge struct {
+	*Cluster
+	name *name
+	news chan struct{} // capacity 1: something was heard of the stream
+	ctx  context.Context
+	end  context.CancelCauseFunc // because of what the hub ended the publisher for
+
+	pub      *hub.Publisher // nil before the first packet
+	held     []flv.Tag      // metadata and headers before it
+	heldSize int
+	last     Position  // of the last packet
+	broken   time.Time // since when nothing is copied
+	tries    int       // in a row that brought nothing
+	looked   time.Time // when it was last looked whether anybody watches
+	state    atomic.Pointer[EdgeState]
+}
+
+// EdgeState is how a copy is.
+type EdgeState struct {
+	Node    string    // the owner's name; empty if there is none
+	Copying bool      // media come
+	Since   time.Time // when that last changed
+	Breaks  int       // how often a connection broke
+	Joined  int       // of them, how many went on with the next packet
+	Lost    uint64    // packets that were lost since this node was slow, or since no log had them
+	Session uint64    // of the hub; 0 before the first packet
+	Detail  string    // why nothing comes
+}
+
+const (
+	// startWithin bounds how long a node may take until it is known where a stream begins.
+	startWithin = 3 * time.Second
+	// findEvery is how far apart looks for the owner are while viewers wait, unless there is news.
+	findEvery = time.Second
+	// lookEvery is how far apart looks at whether anybody watches are.
+	lookEvery = 500 * time.Millisecond
+	// overAfter is for how long a stream of which there is no record any more may be about to have one
+	// again.
+	overAfter = 2 * time.Second
+	// leastDelay and mostDelay bound the pauses between tries to open a connection.
+	leastDelay = 20 * time.Millisecond
+	mostDelay  = time.Second
+	// maxHeldTags and maxHeldBytes bound what is held before the first packet.
+	maxHeldTags  = 64
+	maxHeldBytes = 1 << 20
+)
+
+func newEdge(c *Cluster, n *name) *edge {
+	e := &edge{Cluster: c, name: n, news: make(chan struct{}, 1), broken: time.Now()}
+	e.ctx, e.end = context.WithCancelCause(c.ctx)
+	e.state.Store(&EdgeState{Since: time.Now()})
+	return e
+}
+
+// hear tells of news.
+func (e *edge) hear() {
+	select {
+	case e.news <- struct{}{}:
+	default:
+	}
+}
+
+// note changes what is shown.
+func (e *edge) note(change func(*EdgeState)) {
+	s := *e.state.Load()
+	was := s.Copying
+	if change(&s); s.Copying != was {
+		s.Since = time.Now()
+	}
+	e.state.Store(&s)
+}
+
+// Why a copy ends, beside what the hub says.
+var (
+	errUnwatched = &hub.Refusal{Reason: hub.ReasonComplete, Detail: "nobody watches it"}
+	errOver      = &hub.Refusal{Reason: hub.ReasonUnpublished}
+	errOwn       = &hub.Refusal{Reason: hub.ReasonReplaced, Detail: "it is published at this node"}
+)
+
+func (e *edge) run() {
+	defer e.edgeOver(e.name)
+	defer e.end(nil)
+	why := e.follow()
+	if cause, ok := errors.AsType[*hub.Refusal](context.Cause(e.ctx)); ok {
+		why = cause
+	}
+	if e.pub != nil {
+		e.pub.End(why)
+	}
+}
+
+// follow copies the stream from one owner after the other. It returns why that ends.
+func (e *edge) follow() *hub.Refusal {
+	for e.ctx.Err() == nil {
+		o, revision, certain := e.find(e.ctx, e.name)
+		switch {
+		case e.isUnwatched():
+			return errUnwatched
+		case o == nil && e.pub == nil:
+			e.note(func(s *EdgeState) { s.Node = "" })
+			e.wait(findEvery)
+			continue
+		case o == nil && certain && time.Since(e.broken) >= overAfter:
+			return errOver
+		case o == nil, e.isOld(o):
+			if time.Since(e.broken) >= e.cfg.Hold {
+				return errOver
+			}
+			e.wait(beatEvery)
+			continue
+		case o.Boot == e.cfg.Boot:
+			if why := e.ownRecord(o, revision); why != nil {
+				return why
+			}
+			e.wait(beatEvery)
+			continue
+		}
+		e.note(func(s *EdgeState) { s.Node = o.Node })
+		err := e.copyFrom(o)
+		var ended *Ended
+		switch refusal, refused := errors.AsType[*hub.Refusal](err); {
+		case errors.As(err, &ended) && ended.Reason != hub.ReasonShuttingDown:
+			return &hub.Refusal{Reason: ended.Reason}
+		case refused && refusal != errNotYet:
+			return refusal // the hub's: it takes no more
+		}
+		if errors.Is(err, ErrStale) {
+			e.forgetNews(e.name, o)
+		}
+		if why := e.isHeld(o, revision, certain, err); why != nil {
+			return why
+		}
+		e.pause()
+	}
+	return errUnwatched
+}
+
+// isOld reports whether an owner is one of before the stream went over to another.
+func (e *edge) isOld(o *owner) bool {
+	return e.pub != nil && o.Incarnation == e.last.Incarnation && o.Epoch < e.last.Epoch
+}
+
+// ownRecord is where the record says that this node has the stream. It ends the copy where that is so; where it is
+// not, the record is one that this process has forgotten.
+func (e *edge) ownRecord(o *owner, revision uint64) *hub.Refusal {
+	switch owned := e.ownedBy(e.name); {
+	case owned != nil && e.cfg.Hub.PublisherOf(e.name.key) != nil:
+		return errOwn
+	case time.Since(e.broken) < e.cfg.Grace: // its publisher has yet to begin, or the record to become another node's
+		return nil
+	case owned == nil:
+		e.bury(revision)
+	}
+	return errOver
+}
+
+// isHeld decides, after a connection that brought nothing or broke, whether viewers are held any longer.
+func (e *edge) isHeld(o *owner, revision uint64, certain bool, err error) *hub.Refusal {
+	away := time.Since(e.broken)
+	detail := "the connection broke"
+	if err != nil {
+		detail = err.Error()
+	}
+	e.note(func(s *EdgeState) { s.Copying, s.Detail = false, detail })
+	switch {
+	case e.pub == nil:
+		return nil // those who wait have a time of their own
+	case !certain && away >= e.cfg.Hold:
+		return errOver
+	case certain && away >= e.cfg.Grace+silentAfter && e.isSilent(o.Node, o.Boot):
+		e.bury(revision) // its publisher has not come back anywhere
+		return errOver
+	}
+	return nil
+}
+
+// bury takes away the record of an owner that is gone.
+func (e *edge) bury(revision uint64) {
+	ctx, cancel := context.WithTimeout(e.ctx, muteAfter)
+	defer cancel()
+	_ = e.cfg.Directory.Delete(ctx, recordKey(e.name.key), revision) // another node may have been first
+}
+
+// isUnwatched reports whether nobody has watched the stream for Config.Idle, or nobody waits for one that has not begun.
+func (e *edge) isUnwatched() bool {
+	alone := e.cfg.Hub.Unwatched(e.name.key)
+	return alone > e.cfg.Idle || e.pub == nil && alone > 0
+}
+
+// wait waits for news, or for a while.
+func (e *edge) wait(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-e.news:
+	case <-timer.C:
+	case <-e.ctx.Done():
+	}
+}
+
+// pause waits before the next try.
+func (e *edge) pause() {
+	d := min(mostDelay, leastDelay<<min(e.tries, 10))
+	e.tries++
+	e.wait(d)
+}
+
+// errNotYet is the refusal of a node whose publisher has not begun, or is over.
+var errNotYet = &hub.Refusal{Reason: hub.ReasonNotFound, Detail: "the node does not give the stream"}
+
+// copyFrom copies from an owner until the connection ends. The error is *Ended where the stream is over, a *hub.Refusal where
+// this hub takes no more, and something else where it is to be tried again.
+func (e *edge) copyFrom(o *owner) error {
+	opening := Opening{Address: o.Media, Boot: o.Boot, Key: e.name.key}
+	if e.pub != nil {
+		from := e.last
+		from.Number++
+		opening.From = &from
+	}
+	ctx, cancel := context.WithTimeout(e.ctx, startWithin)
+	src, err := e.cfg.Open(ctx, opening)
+	cancel()
+	if err != nil {
+		if _, refused := errors.AsType[*hub.Refusal](err); refused {
+			return errNotYet
+		}
+		return err
+	}
+	defer src.Close()
+	defer context.AfterFunc(e.ctx, func() { src.Close() })()
+	start := src.Start()
+	joined := start.Joined
+	if e.pub != nil {
+		e.note(func(s *EdgeState) {
+			s.Breaks++
+			if joined {
+				s.Joined++
+			}
+		})
+	}
+	for begun := false; ; {
+		it, err := src.Next()
+		if err != nil {
+			e.broken = time.Now()
+			if e.ctx.Err() != nil {
+				return context.Cause(e.ctx)
+			}
+			return err
+		}
+		if err := e.take(&it, &start, &begun); err != nil {
+			return err
+		}
+		if now := time.Now(); now.Sub(e.looked) >= lookEvery {
+			if e.looked = now; e.isUnwatched() {
+				return errUnwatched
+			}
+		}
+	}
+}
+
+// take takes what comes next. begun says whether something of this connection has been taken already.
+func (e *edge) take(it *Item, start *Start, begun *bool) error {
+	if it.Lost > 0 {
+		e.note(func(s *EdgeState) { s.Lost += it.Lost })
+	}
+	if it.Tag.Type == 0 { // a sign of life
+		return nil
+	}
+	known := e.pub != nil && it.At.Incarnation == e.last.Incarnation && it.At.Number <= e.last.Number
+	if known {
+		return nil // where it began further back than it had to
+	}
+	if e.pub == nil {
+		return e.publish(it, start)
+	}
+	if !*begun {
+		*begun = true
+		if e.tries = 0; !start.Joined && !e.continues(it) {
+			e.pub.Restart()
+		}
+		e.tellTracks(start)
+		e.note(func(s *EdgeState) { s.Copying, s.Detail = true, "" })
+	}
+	if it.First {
+		e.pub.Restart()
+		e.tellTracks(start)
+	}
+	return e.put(it)
+}
+
+// continues reports whether a packet is the one behind the last.
+func (e *edge) continues(it *Item) bool {
+	return it.At.Incarnation == e.last.Incarnation && it.At.Number == e.last.Number+1
+}
+
+// publish begins to publish with the first frame; what comes before it is held.
+func (e *edge) publish(it *Item, start *Start) error {
+	if it.Header {
+		t := it.Tag
+		t.Data = append([]byte(nil), t.Data...)
+		if e.heldSize += len(t.Data); len(e.held) < maxHeldTags && e.heldSize <= maxHeldBytes {
+			e.held = append(e.held, t)
+		}
+		return nil
+	}
+	client := hub.Client{Protocol: Protocol, Agent: "node " + e.state.Load().Node}
+	client.Address, _ = netip.ParseAddrPort(e.address())
+	who := e.cfg.Hub.NewSession(hub.RolePublish, e.name.key, client)
+	pub, err := e.cfg.Hub.Publish(who, hub.PublishOptions{Yields: true, End: func(why *hub.Refusal) { e.end(why) }})
+	if err != nil {
+		return err
+	}
+	e.pub, e.tries = pub, 0
+	e.tellTracks(start)
+	e.note(func(s *EdgeState) { s.Copying, s.Detail, s.Session = true, "", who.ID() })
+	held := e.held
+	e.held = nil
+	for _, t := range held {
+		if _, _, err := pub.Put(t, it.Time); err != nil {
+			return err
+		}
+	}
+	return e.put(it)
+}
+
+// address returns where the owner is, as far as it is known.
+func (e *edge) address() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.name.news == nil {
+		return ""
+	}
+	return e.name.news.Media
+}
+
+// tellTracks tells the hub which tracks the owner has, so that nobody waits for one that never comes.
+func (e *edge) tellTracks(start *Start) {
+	if !start.Tracks {
+		return
+	}
+	if !start.Audio {
+		e.pub.Lacks(flv.TypeAudio)
+	}
+	if !start.Video {
+		e.pub.Lacks(flv.TypeVideo)
+	}
+}
+
+// put hands a packet to the hub, and notes its number.
+func (e *edge) put(it *Item) error {
+	if it.Header {
+		_, _, err := e.pub.Put(it.Tag, it.Time)
+		return err
+	}
+	err := e.name.numbers.copy(e.pub.Life(), it.At, func() (uint64, bool, error) {
+		return e.pub.Put(it.Tag, it.Time)
+	})
+	if err == nil {
+		e.last = it.At
+	}
+	return err
+}

@@ -1,0 +1,124 @@
+package cluster
+
+import (
+	"context"
+	"time"
+
+	"sluice/hub"
+)
+
+// Observe is told what happens in the hub (hub.Config.Observe).
+func (c *Cluster) Observe(e hub.Event) {
+	switch e.Kind {
+	case hub.EventWanted:
+		c.want(e.Key)
+	case hub.EventPublished:
+		if e.Session.Protocol() != Protocol {
+			c.published(e.Key)
+		}
+	case hub.EventLost:
+		for _, s := range c.cfg.Hub.Sessions() {
+			if s.Session.Role() == hub.RoleWatch && s.State == hub.SessionWaiting {
+				c.want(s.Session.Key())
+			}
+		}
+	}
+}
+
+// published tells others that a stream has begun, so that those who wait for it need not look.
+func (c *Cluster) published(key hub.Key) {
+	n := c.enter(key)
+	defer c.leave(n)
+	if o := c.ownedBy(n); o != nil {
+		c.tell(true, o)
+	}
+}
+
+// Locate returns how long it is worth waiting for a stream that nobody publishes here (hub.Config.Locate): 0 where
+// no node has it, as far as this one knows.
+func (c *Cluster) Locate(key hub.Key) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n := c.names[key]; n != nil && n.news != nil {
+		return c.cfg.Grace + silentAfter
+	}
+	return 0
+}
+
+// want copies a stream that viewers wait for, as soon as a node has it.
+func (c *Cluster) want(key hub.Key) {
+	if key.IsCheck() {
+		return
+	}
+	n := c.enter(key)
+	defer c.leave(n)
+	if !c.begin(n) {
+		c.cfg.Hub.GiveUp(key, errManyEdges)
+	}
+}
+
+// errManyEdges refuses viewers of what would be one stream too many.
+var errManyEdges = &hub.Refusal{Reason: hub.ReasonTooMany, Detail: "too many streams are copied from other nodes"}
+
+// begin begins to copy a stream, if that is not under way. It returns false if there are too many.
+func (c *Cluster) begin(n *name) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closed, n.edge != nil:
+		return true
+	case c.edges >= c.cfg.MaxEdges:
+		return false
+	}
+	c.edges++
+	e := newEdge(c, n)
+	n.edge = e
+	c.goRun(e.run)
+	return true
+}
+
+// edgeOver notes that a copy has ended.
+func (c *Cluster) edgeOver(n *name) {
+	c.mu.Lock()
+	n.edge = nil
+	c.edges--
+	c.forgetLocked(n)
+	c.mu.Unlock()
+	c.wantWhereWatched(n) // somebody may have come as it ended
+}
+
+// wantWhereWatched copies a stream that viewers watch here, or wait for, and nobody publishes here.
+func (c *Cluster) wantWhereWatched(n *name) {
+	if c.ctx.Err() != nil || c.cfg.Hub.Unwatched(n.key) > 0 || c.cfg.Hub.PublisherOf(n.key) != nil {
+		return
+	}
+	c.begin(n)
+}
+
+// forgetNews forgets an owner that says itself that it is none.
+func (c *Cluster) forgetNews(n *name, o *owner) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n.news != nil && n.news.same(o) {
+		n.news = nil
+	}
+}
+
+// find returns who owns a stream, nil if nobody, and whether that is certain: where the directory is mute it is what was
+// heard.
+func (c *Cluster) find(ctx context.Context, n *name) (o *owner, revision uint64, certain bool) {
+	known, entry, err := c.record(ctx, n.key)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case err == nil && known != nil:
+		n.news = &sighting{*known, entry.Revision}
+		return known, entry.Revision, true
+	case n.news != nil && (err != nil || n.news.revision == 0 || !c.isSilentLocked(n.news.Node, n.news.Boot)):
+		return &n.news.owner, n.news.revision, false
+	case err != nil:
+		return nil, 0, false
+	}
+	n.news = nil
+	return nil, 0, true
+}

@@ -1,0 +1,126 @@
+package cluster
+
+import (
+	"context"
+	"time"
+
+	"sluice/hub"
+)
+
+// readLimit is about how many bytes of packets are read from a log at a time.
+const readLimit = 256 << 10
+
+// outflow is a stream of this node as another one gets it.
+type outflow struct {
+	reader  *hub.Reader
+	numbers *numbers
+	start   Start
+	batch   hub.ReadBatch
+	items   []Item
+	first   []Item // read before it was known where it begins
+	end     hub.Reason
+}
+
+var _ Outflow = (*outflow)(nil)
+
+// Serve gives a stream that this node owns to another one (Streams).
+func (c *Cluster) Serve(ctx context.Context, asker string, key hub.Key, from *Position) (Outflow, error) {
+	n := c.enter(key)
+	defer c.leave(n)
+	own := c.ownedBy(n)
+	switch {
+	case own == nil:
+		return nil, ErrStale
+	case from != nil && from.Incarnation == own.Incarnation && from.Epoch > own.Epoch:
+		return nil, ErrStale
+	}
+	head, isOwn, held := c.cfg.Hub.Head(key)
+	if !held || !isOwn {
+		return nil, &hub.Refusal{Reason: hub.ReasonNotFound, Detail: "its publisher has not begun"}
+	}
+	opts := hub.ReadOptions{}
+	if from != nil {
+		local, follows, err := n.numbers.at(head.Life, *from)
+		switch {
+		case err != nil:
+			return nil, err
+		case follows:
+			opts.From = &local
+		}
+	}
+	reader, err := c.cfg.Hub.Read(key, opts)
+	if err != nil {
+		return nil, err
+	}
+	o := &outflow{reader: reader, numbers: &n.numbers}
+	o.start.Boot = c.cfg.Boot
+	o.start.tracks(c.cfg.Hub.Codecs(key))
+	if reader.Resumes() {
+		at, _ := n.numbers.of(reader.Life(), *opts.From)
+		o.start.At, o.start.Time, o.start.Joined = at, head.Time, true
+		return o, nil
+	}
+	for len(o.first) == 0 { // it begins where its first packet is
+		if o.end != hub.ReasonNone {
+			o.Close()
+			return nil, &hub.Refusal{Reason: hub.ReasonNotFound, Detail: "the stream is over"}
+		}
+		if err := reader.Wait(ctx); err != nil {
+			o.Close()
+			return nil, &hub.Refusal{Reason: hub.ReasonNotFound, Detail: "its publisher has sent nothing to begin with"}
+		}
+		o.first = o.read()
+	}
+	o.start.At, o.start.Time = o.first[0].At, o.first[0].Time
+	o.start.tracks(c.cfg.Hub.Codecs(key))
+	return o, nil
+}
+
+// Start returns where it begins.
+func (o *outflow) Start() Start { return o.start }
+
+// Close ends it.
+func (o *outflow) Close() { o.reader.Close() }
+
+// Next waits for packets.
+func (o *outflow) Next(ctx context.Context, until time.Time) ([]Item, error) {
+	if items := o.first; items != nil {
+		o.first = nil
+		return items, nil
+	}
+	wait, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	for {
+		if items := o.read(); len(items) > 0 {
+			return items, nil
+		}
+		if o.end != hub.ReasonNone {
+			return nil, &Ended{o.end}
+		}
+		if o.reader.Wait(wait) != nil {
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// read returns what is due. A packet without a number is left out: it is of a time before this node was the owner.
+func (o *outflow) read() []Item {
+	if o.end != hub.ReasonNone {
+		return nil
+	}
+	o.end = o.reader.Read(&o.batch, readLimit)
+	o.items = o.items[:0]
+	lost := o.batch.Lost
+	for i := range o.batch.Packets {
+		p := &o.batch.Packets[i]
+		at, known := o.numbers.of(o.reader.Life(), p.Seq)
+		if !known {
+			continue
+		}
+		o.items = append(o.items, Item{
+			Tag: p.Tag, At: at, Time: p.Time, Header: p.Header, Reset: p.Reset, First: p.First, Lost: lost,
+		})
+		lost = 0
+	}
+	return o.items
+}

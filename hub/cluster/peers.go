@@ -1,0 +1,157 @@
+package cluster
+
+import (
+	"encoding/json"
+	"time"
+
+	"sluice/hub"
+)
+
+// Subjects of messages.
+const (
+	subjectBeat = "beat" // signs of life
+	subjectNews = "news" // owners of streams
+	subjectNode = "node" // node.BOOT.QUESTION
+
+	questionClaim = "claim"
+)
+
+// subjectOf returns the subject of a question to one process.
+func subjectOf(boot, question string) string { return subjectNode + "." + boot + "." + question }
+
+// beat is a node's sign of life.
+type beat struct {
+	Node     string `json:"node"`
+	Boot     string `json:"boot"`
+	Media    string `json:"media"`
+	Started  int64  `json:"started"` // ms since 1970
+	Time     int64  `json:"time"`    // ms since 1970, by its clock
+	Draining bool   `json:"draining,omitempty"`
+}
+
+// peer is another node, as this one hears it.
+type peer struct {
+	beat
+	heard time.Time
+}
+
+func (c *Cluster) sendBeat() {
+	c.send(subjectBeat, &beat{
+		Node: c.cfg.Node, Boot: c.cfg.Boot, Media: c.cfg.Media,
+		Started: c.began.UnixMilli(), Time: c.cfg.Now().UnixMilli(),
+	})
+}
+
+// send sends a message that may be lost.
+func (c *Cluster) send(subject string, message any) {
+	b, err := json.Marshal(message)
+	if err != nil {
+		panic(err) // of texts and numbers
+	}
+	_ = c.cfg.Directory.Send(subject, b)
+}
+
+// maxPeers bounds the processes that are remembered: nodes that start again and again are others each
+// time.
+const maxPeers = 1000
+
+func (c *Cluster) heardBeat(data []byte) {
+	var b beat
+	if json.Unmarshal(data, &b) != nil || !hub.IsNodeID(b.Boot) || b.Boot == c.cfg.Boot {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.peers[b.Boot]
+	if p == nil {
+		if len(c.peers) >= maxPeers {
+			c.forgetPeerLocked()
+		}
+		p = new(peer)
+		c.peers[b.Boot] = p
+	}
+	p.beat, p.heard = b, time.Now()
+}
+
+// forgetPeerLocked forgets the process that has been silent for longest.
+func (c *Cluster) forgetPeerLocked() {
+	var oldest *peer
+	for _, p := range c.peers {
+		if oldest == nil || p.heard.Before(oldest.heard) {
+			oldest = p
+		}
+	}
+	if oldest != nil {
+		delete(c.peers, oldest.Boot)
+	}
+}
+
+// isSilent reports whether a process, of a node by that name, gives no signs of life: it counts as gone. One that
+// was never heard of does when this node has listened for long enough, or when its node has
+// started again.
+func (c *Cluster) isSilent(node, boot string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.isSilentLocked(node, boot)
+}
+
+func (c *Cluster) isSilentLocked(node, boot string) bool {
+	now := time.Now()
+	if p := c.peers[boot]; p != nil {
+		if now.Sub(p.heard) >= silentAfter {
+			return true
+		}
+		for _, other := range c.peers {
+			if other.Node == node && other.Boot != boot && other.Started > p.Started && now.Sub(other.heard) < silentAfter {
+				return true
+			}
+		}
+		return false
+	}
+	return now.Sub(c.began) >= silentAfter
+}
+
+// maxNames bounds the streams of which something is known that nobody wants here.
+const maxNames = 100_000
+
+// story is news of a stream's owner.
+type story struct {
+	Up       bool   `json:"up"` // else it is over
+	Owner    owner  `json:"owner"`
+	Revision uint64 `json:"revision"` // of the record; 0 if there is none yet
+}
+
+func (c *Cluster) tell(up bool, o *ownership) {
+	c.send(subjectNews, &story{up, o.owner, o.revision})
+}
+
+func (c *Cluster) heardNews(data []byte) {
+	var s story
+	if json.Unmarshal(data, &s) != nil || s.Owner.Boot == c.cfg.Boot || !hub.IsNodeID(s.Owner.Boot) {
+		return
+	}
+	key, err := hub.NewKey("", s.Owner.Stream)
+	if err != nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.names[key] == nil && (!s.Up || len(c.names) >= maxNames) {
+		return // who wants it will ask the directory
+	}
+	n := c.enterLocked(key)
+	n.users--
+	switch {
+	case !s.Up && n.news != nil && n.news.same(&s.Owner):
+		n.news = nil
+	case s.Up && (n.news == nil || !s.Owner.before(&n.news.owner) && s.Revision >= n.news.revision):
+		n.news = &sighting{s.Owner, s.Revision}
+	}
+	if n.edge != nil {
+		n.edge.hear()
+	}
+	if n.owned != nil && s.Up && s.Revision > n.owned.revision && n.owned.revision > 0 {
+		c.goRun(func() { c.verifyName(key, repairEvery/2) })
+	}
+	c.forgetLocked(n)
+}

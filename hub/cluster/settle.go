@@ -1,0 +1,246 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"sluice/hub"
+)
+
+// What this node owns and what the directory says can be parted: by a directory that was mute when a name was
+// claimed, that has lost its records, by nodes that did not see each other, by a process that stood still. Each
+// name is looked at while it is provisional, when the directory is there again, every 30 s, and when other
+// nodes' news contradict:
+//
+//	the record is this node's     nothing
+//	there is none                 it is made anew
+//	it is another node's          confirmed here before: that one has taken it over, and this one has not
+//	                              noticed. Provisional here: the recorded owner stays, unless it is silent, has
+//	                              nothing, or lets the stream go, as it does to the later session of its own
+//	                              publisher
+//
+// Who loses a name ends its publisher, and copies the stream for its viewers from then on.
+
+// settleEvery is how far apart tries to settle a provisional name are.
+const settleEvery = 500 * time.Millisecond
+
+// settle looks after a provisional name until it is none.
+func (c *Cluster) settle(key hub.Key) {
+	n := c.enter(key)
+	defer c.leave(n)
+	for c.ctx.Err() == nil {
+		if o := c.ownedBy(n); o == nil || o.revision != 0 {
+			return
+		}
+		c.verify(n, muteAfter)
+		select {
+		case <-time.After(settleEvery):
+		case <-c.ctx.Done():
+		}
+	}
+}
+
+// verifyName is verify for a name by its key.
+func (c *Cluster) verifyName(key hub.Key, within time.Duration) {
+	n := c.enter(key)
+	defer c.leave(n)
+	c.verify(n, within)
+}
+
+// verifiers is how many names are looked at at a time.
+const verifiers = 32
+
+// verifyAll looks at all names that this node owns, and returns when it has, or when its time is over.
+func (c *Cluster) verifyAll(within time.Duration) {
+	c.mu.Lock()
+	var keys []hub.Key
+	for key, n := range c.names {
+		if n.owned != nil {
+			keys = append(keys, key)
+		}
+	}
+	c.mu.Unlock()
+	var wg sync.WaitGroup
+	for part := range slices.Chunk(keys, max(1, (len(keys)+verifiers-1)/verifiers)) {
+		wg.Go(func() {
+			for _, key := range part {
+				c.verifyName(key, within)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// verify looks at a name that this node owns.
+func (c *Cluster) verify(n *name, within time.Duration) {
+	ctx, cancel := context.WithTimeout(c.ctx, within)
+	defer cancel()
+	if n.lock(ctx) != nil {
+		return // it is being claimed, or looked at
+	}
+	defer n.unlock()
+	o := c.ownedBy(n)
+	if o == nil {
+		return
+	}
+	known, entry, err := c.record(ctx, n.key)
+	if err != nil {
+		return
+	}
+	switch {
+	case known != nil && known.same(&o.owner):
+		c.confirm(n, o, entry.Revision)
+	case known == nil, known.Boot == c.cfg.Boot:
+		c.rewrite(ctx, n, o, entry)
+	case o.revision != 0:
+		c.lose(n, known)
+	default:
+		c.settleWith(ctx, n, o, known, entry)
+	}
+}
+
+// rewrite puts what this node owns in the place of a record that says nothing against it.
+func (c *Cluster) rewrite(ctx context.Context, n *name, o *ownership, in *Entry) {
+	if revision, err := c.write(ctx, n.key, &o.owner, in); err == nil {
+		c.confirm(n, o, revision)
+	}
+}
+
+// confirm notes the record of what this node owns.
+func (c *Cluster) confirm(n *name, o *ownership, revision uint64) {
+	if o.revision == revision {
+		return
+	}
+	c.mu.Lock()
+	n.owned.owner, n.owned.revision = o.owner, revision
+	told := *n.owned
+	c.mu.Unlock()
+	c.tell(true, &told)
+}
+
+// settleWith finds out which of two owners stays, of which the other one has the record.
+func (c *Cluster) settleWith(ctx context.Context, n *name, o *ownership, known *owner, entry *Entry) {
+	next := *o
+	next.Epoch = max(o.Epoch, known.Epoch) + 1
+	switch a := c.ask(ctx, known, &question{Both: true, Proof: c.proofOf(n.key), Since: o.Since}); a.What {
+	case answerYields, answerGone:
+	case answerKeeps:
+		c.lose(n, known)
+		return
+	default:
+		if !c.isSilent(known.Node, known.Boot) {
+			return // it will answer, or fall silent
+		}
+	}
+	revision, err := c.write(ctx, n.key, &next.owner, entry)
+	if err != nil {
+		return
+	}
+	if head, _, held := c.cfg.Hub.Head(n.key); held { // others had numbers of that epoch
+		n.numbers.cease(head.Seq)
+		n.numbers.become(head.Life, next.position(0))
+	}
+	c.confirm(n, &next, revision)
+}
+
+// proofOf returns what the publisher of a stream proves, nil for nothing.
+func (c *Cluster) proofOf(key hub.Key) []byte {
+	if s := c.cfg.Hub.PublisherOf(key); s != nil {
+		return s.Proof(c.cfg.ProofKey)
+	}
+	return nil
+}
+
+// lose notes that another node owns a name whose turn the caller has, and ends its publisher here.
+func (c *Cluster) lose(n *name, to *owner) {
+	c.log.Info("another node owns a stream by now", "stream", n.key.String(), "node", to.Node)
+	head, _, _ := c.cfg.Hub.Head(n.key)
+	c.cfg.Hub.Displace(n.key, &hub.Refusal{
+		Reason: hub.ReasonReplaced, Detail: "the stream is published at node " + to.Node + " by now",
+	})
+	c.mu.Lock()
+	n.news = &sighting{owner: *to}
+	c.mu.Unlock()
+	c.let(n, head.Seq)
+}
+
+// sweep gives up what this node owns and nobody publishes here any more.
+func (c *Cluster) sweep() {
+	c.mu.Lock()
+	var keys []hub.Key
+	for key, n := range c.names {
+		switch {
+		case n.owned != nil && time.Since(n.owned.since) >= claimedFor:
+			keys = append(keys, key)
+		case n.news != nil && n.edge == nil:
+			if p := c.peers[n.news.Boot]; p != nil && time.Since(p.heard) > forgetAfter {
+				n.news = nil
+				c.forgetLocked(n)
+			}
+		}
+	}
+	c.mu.Unlock()
+	for _, key := range keys {
+		if _, own, held := c.cfg.Hub.Head(key); !held || !own {
+			c.goRun(func() { c.releaseName(key) })
+		}
+	}
+}
+
+// forgetAfter is for how long the streams of a node are remembered that is silent.
+const forgetAfter = time.Minute
+
+// releaseName gives up a name that nobody publishes here any more.
+func (c *Cluster) releaseName(key hub.Key) {
+	n := c.enter(key)
+	defer c.leave(n)
+	ctx, cancel := context.WithTimeout(c.ctx, muteAfter)
+	defer cancel()
+	if n.lock(ctx) != nil {
+		return // and it is looked at again
+	}
+	defer n.unlock()
+	o := c.ownedBy(n)
+	if _, own, held := c.cfg.Hub.Head(key); o == nil || held && own || time.Since(o.since) < claimedFor {
+		return
+	}
+	_ = c.release(ctx, n) // and it is looked at again
+}
+
+// release gives up a name whose turn the caller has. The error is one of the directory, which is mute: then it stays.
+func (c *Cluster) release(ctx context.Context, n *name) error {
+	o := c.ownedBy(n)
+	if o.revision != 0 {
+		ctx, cancel := context.WithTimeout(ctx, muteAfter)
+		defer cancel()
+		err := c.cfg.Directory.Delete(ctx, recordKey(n.key), o.revision)
+		if err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, ErrNone) {
+			return err
+		}
+	}
+	head, _, _ := c.cfg.Hub.Head(n.key)
+	n.numbers.cease(head.Seq)
+	c.mu.Lock()
+	n.owned = nil
+	c.mu.Unlock()
+	c.tell(false, o)
+	return nil
+}
+
+// giveUpAll takes away the records of what this node owns, as it leaves.
+func (c *Cluster) giveUpAll() {
+	ctx, cancel := context.WithTimeout(context.Background(), muteAfter)
+	defer cancel()
+	c.mu.Lock()
+	all := slices.Collect(maps.Values(c.names))
+	c.mu.Unlock()
+	for _, n := range all {
+		if c.ownedBy(n) != nil {
+			_ = c.release(ctx, n) // other nodes see that this one is gone
+		}
+	}
+}
