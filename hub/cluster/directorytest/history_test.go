@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -117,15 +119,20 @@ func TestRaceFindsOut(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := memory.New(memory.Config{})
-			var nodes []cluster.Directory
-			for _, name := range []string{"a", "b", "c"} {
-				b := &broken{Directory: e.Join(name)}
-				spoil(e, b)
-				nodes = append(nodes, b)
-			}
-			h := run(nodes, Load{Prefix: "race", Keys: 2, Callers: 2, Calls: 300, Timeout: patience})
-			assert.NotEmpty(t, h.problems())
+			synctest.Test(t, func(t *testing.T) { // whose time passes only where all callers pause
+				e := memory.New(memory.Config{})
+				e.Delay(memory.Delays{Records: memory.Delay{Max: time.Millisecond}})
+				var nodes []cluster.Directory
+				for _, name := range []string{"a", "b", "c"} {
+					b := &broken{Directory: e.Join(name)}
+					spoil(e, b)
+					nodes = append(nodes, b)
+				}
+				h := run(nodes, Load{
+					Prefix: "race", Keys: 2, Callers: 2, Calls: 300, Timeout: patience, Pause: 2 * time.Millisecond,
+				})
+				assert.NotEmpty(t, h.problems())
+			})
 		})
 	}
 }

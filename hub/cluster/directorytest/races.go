@@ -16,25 +16,26 @@ import (
 // All nodes want the same 1,000 keys at the same time, and each key goes to exactly one.
 func (s *suite) racingCreates(t *testing.T) {
 	const keys, atOnce = 1000, 25
+	// Of each key: who says that it was first, and who does not know.
+	var mu sync.Mutex
+	won, unknown := map[string][]string{}, map[string][]string{}
 	for first := 0; first < keys; first += atOnce {
-		// Of each key: who says that it was first, and who does not know.
-		var mu sync.Mutex
-		won, unknown := map[int][]string{}, map[int][]string{}
 		begin := make(chan struct{})
 		var running sync.WaitGroup
 		for j := first; j < first+atOnce; j++ {
+			key := s.key(t, fmt.Sprint(j))
 			for i := range s.nodes {
 				running.Go(func() {
 					me := fmt.Sprint("node", i)
 					<-begin
-					_, err := s.node(i).Create(within(t), s.key(t, fmt.Sprint(j)), []byte(me))
+					_, err := s.node(i).Create(within(t), key, []byte(me))
 					mu.Lock()
 					defer mu.Unlock()
 					switch {
 					case err == nil:
-						won[j] = append(won[j], me)
+						won[key] = append(won[key], me)
 					case errors.Is(err, cluster.ErrMute):
-						unknown[j] = append(unknown[j], me)
+						unknown[key] = append(unknown[key], me)
 					case !errors.Is(err, cluster.ErrConflict):
 						t.Errorf("Create: %v", err)
 					}
@@ -43,16 +44,27 @@ func (s *suite) racingCreates(t *testing.T) {
 		}
 		close(begin)
 		running.Wait()
-		for j := first; j < first+atOnce; j++ {
-			entry, err := s.node(j).Get(within(t), s.key(t, fmt.Sprint(j)))
-			must(t, err)
-			owner := string(entry.Value)
-			if len(won[j]) > 1 || len(won[j]) == 1 && won[j][0] != owner || len(won[j]) == 0 && !slices.Contains(unknown[j], owner) {
-				t.Fatalf("key %d is %s's; first were %v, not known of %v", j, owner, won[j], unknown[j])
+	}
+	all, err := s.node(1).List(within(t))
+	must(t, err)
+	owners := map[string]string{}
+	for _, entry := range all {
+		owners[entry.Key] = string(entry.Value)
+	}
+	for j := range keys {
+		key := s.key(t, fmt.Sprint(j))
+		owner := owners[key]
+		switch len(won[key]) {
+		case 0:
+			if !slices.Contains(unknown[key], owner) {
+				t.Errorf("key %d is %q's; nobody was first, not known of %v", j, owner, unknown[key])
 			}
-		}
-		if t.Failed() {
-			return
+		case 1:
+			if won[key][0] != owner {
+				t.Errorf("key %d is %q's; %s was first", j, owner, won[key][0])
+			}
+		default:
+			t.Errorf("key %d is %q's; first were %v", j, owner, won[key])
 		}
 	}
 }

@@ -3,8 +3,6 @@ package memory
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
 	"time"
 
@@ -12,11 +10,13 @@ import (
 	"sluice/hub/cluster/directorytest"
 )
 
-// What callers are told of records is one story, whatever happens to the nodes meanwhile. CUTS has more
-// stories.
+// What callers are told of records is one story, whatever happens to the nodes meanwhile.
 func TestRecordsUnderFaults(t *testing.T) {
-	seeds, _ := strconv.Atoi(os.Getenv("CUTS"))
-	for seed := range uint64(max(seeds, 20)) {
+	seeds := uint64(20)
+	if isLong() {
+		seeds = 1500
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			cfg := Config{Seed: seed, Outside: seed%5 == 4, Election: Delay{Max: time.Duration(seed%3) * time.Second}}
 			inBubble(t, cfg, 3+int(seed%4), func(t *testing.T, r *rig) {
