@@ -33,9 +33,8 @@ type Config struct {
 }
 
 const (
-	defaultMaxCopies = 4096
-	// unprovenDelay is how long one waits for an answer who has not proved to be a node.
-	unprovenDelay = 500 * time.Millisecond
+	defaultMaxCopies     = 4096
+	defaultUnprovenDelay = 500 * time.Millisecond
 	// maxDetail bounds the words of a refusal, in bytes.
 	maxDetail = 512
 )
@@ -48,6 +47,9 @@ type Handler struct {
 	nonces nonces
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
+
+	// unprovenDelay is how long one waits for an answer who has not proved to be a node.
+	unprovenDelay time.Duration
 
 	serving waitgroup.Group
 	copies  atomic.Int64
@@ -71,7 +73,7 @@ func NewHandler(cfg Config) *Handler {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	h := &Handler{cfg: cfg, key: newKey(cfg.Secret)}
+	h := &Handler{cfg: cfg, key: newKey(cfg.Secret), unprovenDelay: defaultUnprovenDelay}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h
 }
@@ -256,7 +258,7 @@ type refusedBody struct {
 // delay has one wait who tries secrets, or floods: meanwhile it has one of the few connections of those who
 // have proved nothing.
 func (h *Handler) delay(ctx context.Context) {
-	t := time.NewTimer(unprovenDelay)
+	t := time.NewTimer(h.unprovenDelay)
 	defer t.Stop()
 	select {
 	case <-t.C:
