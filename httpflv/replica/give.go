@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -156,8 +157,8 @@ func (s *sender) items(items []cluster.Item) error {
 func (s *sender) write(f func() error) error {
 	s.buf = buffers.Get().(*[]byte)
 	err := f()
-	if err == nil {
-		err = s.flush()
+	if err == nil || errors.Is(err, ErrProtocol) { // what was put before is whole
+		err = cmp.Or(s.flush(), err)
 	}
 	*s.buf = (*s.buf)[:0]
 	buffers.Put(s.buf)
@@ -174,7 +175,7 @@ func (s *sender) item(it *cluster.Item) error {
 		return errTooLarge(n)
 	}
 	c, due := about(it, &s.place)
-	if err := s.place.advance(it.At, it.Time, it.Tag.Type != 0 && !it.Header); err != nil {
+	if err := s.place.advance(it); err != nil {
 		return err
 	}
 	if due {

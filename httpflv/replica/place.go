@@ -53,9 +53,9 @@ func (p *place) far(at cluster.Position) bool {
 	return at.Epoch != p.at.Epoch || at.Number-p.at.Number > maxStep
 }
 
-// advance moves on to what follows: a packet, or what comes before one. The error says that it does not
-// follow.
-func (p *place) advance(at cluster.Position, time int64, packet bool) error {
+// advance moves on to where an item stands. The error says that it does not follow.
+func (p *place) advance(it *cluster.Item) error {
+	at, time, alone := it.At, it.Time, it.Tag.Type == 0
 	switch d := time - p.time; {
 	case at.Incarnation != p.at.Incarnation:
 		return fmt.Errorf("%w: another life of the stream", ErrProtocol)
@@ -63,14 +63,17 @@ func (p *place) advance(at cluster.Position, time int64, packet bool) error {
 		return fmt.Errorf("%w: the epoch goes back from %d to %d", ErrProtocol, p.at.Epoch, at.Epoch)
 	case at.Number < p.at.Number:
 		return fmt.Errorf("%w: the number goes back from %d to %d", ErrProtocol, p.at.Number, at.Number)
-	case at.Number == p.at.Number && !p.open:
+	case at.Number == p.at.Number && !p.open && !alone:
 		return fmt.Errorf("%w: the number %d comes twice", ErrProtocol, at.Number)
 	case time > maxTime || time < -maxTime:
 		return fmt.Errorf("%w: a time of %d ms", ErrProtocol, time)
 	case d > maxAhead || d < -maxBack:
 		return fmt.Errorf("%w: the time jumps by %d ms", ErrProtocol, d)
 	}
-	p.at, p.time, p.open = at, time, !packet
+	if !alone || at.Number > p.at.Number {
+		p.open = alone || it.Header
+	}
+	p.at, p.time = at, time
 	return nil
 }
 

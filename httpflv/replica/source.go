@@ -98,12 +98,12 @@ func (s *source) item(c control, t tag) (cluster.Item, error) {
 	if uint32(number)&(1<<numberBits-1) != t.id {
 		return cluster.Item{}, fmt.Errorf("%w: a tag with another number than it should have", ErrProtocol)
 	}
-	if err := s.place.advance(at, ms, t.kind != 0 && !c.header); err != nil {
-		return cluster.Item{}, err
-	}
 	it := cluster.Item{At: at, Time: ms, Header: c.header, Reset: c.reset, First: c.first, Lost: c.lost}
 	if t.kind != 0 {
 		it.Tag = flv.Tag{Type: t.kind, Timestamp: uint32(ms), Data: t.data}
+	}
+	if err := s.place.advance(&it); err != nil {
+		return cluster.Item{}, err
 	}
 	return it, nil
 }
