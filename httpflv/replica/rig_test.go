@@ -39,7 +39,7 @@ type log struct {
 	news  chan struct{} // closed, and made anew, when there is more
 	err   error         // instead of the stream
 	start func(*cluster.Start)
-	asked []cluster.Position
+	wait  chan struct{} // if not nil, it is not known where the stream begins until it is closed
 	open  int
 }
 
@@ -65,6 +65,13 @@ func (l *log) finish(reason hub.Reason) {
 
 // Serve implements cluster.Streams.
 func (l *log) Serve(ctx context.Context, who string, key hub.Key, from *cluster.Position) (cluster.Outflow, error) {
+	if l.wait != nil {
+		select {
+		case <-l.wait:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {
@@ -75,7 +82,6 @@ func (l *log) Serve(ctx context.Context, who string, key hub.Key, from *cluster.
 	}
 	o := &outflow{log: l}
 	if from != nil {
-		l.asked = append(l.asked, *from)
 		o.next = slices.IndexFunc(l.items, func(it cluster.Item) bool { return it.At.Number >= from.Number })
 		if o.next < 0 {
 			o.next = len(l.items)
