@@ -1,0 +1,211 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"sluice/hub/cluster"
+)
+
+// How often keep looks: while nobody can write, and otherwise.
+const (
+	lookSoon = 200 * time.Millisecond
+	lookIdle = 2 * time.Second
+)
+
+// silentVoter is for how long a voter may say nothing to the one that decides until it counts as gone. They
+// speak each second.
+const silentVoter = 4 * time.Second
+
+// state is what Health returns. Its lock is held for a copy only.
+type state struct {
+	mu        sync.Mutex
+	health    cluster.Health
+	since     time.Time
+	lastError string // of the connection; empty while it stands
+}
+
+// Health implements cluster.Directory. What it returns is two seconds old at the most, apart from Writable,
+// Roundtrip and the connection to the server.
+func (d *Directory) Health() cluster.Health {
+	online := d.online.Load()
+	d.state.mu.Lock()
+	defer d.state.mu.Unlock()
+	h := d.state.health
+	h.Connected = h.Connected && online
+	h.Writable = h.Writable && online
+	h.Since = d.state.since
+	return h
+}
+
+// lost notes why the connection is gone; nil where it stands.
+func (s *state) lost(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lastError = ""
+	if err != nil {
+		s.lastError = err.Error()
+	}
+}
+
+// took notes how long a record has taken.
+func (s *state) took(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.health.Roundtrip = d
+}
+
+// wrote notes whether a record could be written.
+func (s *state) wrote(could bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.health.Writable = could
+}
+
+// notConnected says that there is no connection to a server, and why.
+func (s *state) notConnected() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lastError == "" {
+		return "the engine is not connected"
+	}
+	return "the engine is not connected: " + s.lastError
+}
+
+// set puts in what keep has seen, and returns what was there before.
+func (s *state) set(h cluster.Health) (before cluster.Health) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before = s.health
+	h.Roundtrip = before.Roundtrip
+	if h.Connected != before.Connected {
+		s.since = time.Now()
+	}
+	s.health = h
+	return before
+}
+
+// keep sees to it that there is a bucket, and how things are, until Close.
+func (d *Directory) keep() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-d.done:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	for {
+		wait := lookIdle
+		if !d.lookNow(ctx) {
+			wait = lookSoon
+		}
+		select {
+		case <-d.done:
+			return
+		case <-d.kick:
+		case <-time.After(wait):
+		}
+	}
+}
+
+// lookNow looks how things are, and says whether records can be written.
+func (d *Directory) lookNow(ctx context.Context) bool {
+	var h cluster.Health
+	var wrong []string
+	if trouble := d.log.trouble(); trouble != "" {
+		wrong = append(wrong, trouble)
+	}
+	online := d.online.Load()
+	h.Connected = online
+	if !online {
+		wrong = append(wrong, d.state.notConnected())
+	}
+	if d.engine != nil {
+		h.Voters = len(d.engine.voters)
+		if missing := d.countPeers(&h); len(missing) > 0 {
+			wrong = append(wrong, "not connected: "+strings.Join(missing, ", "))
+		}
+	}
+	if online {
+		try, cancel := context.WithTimeout(ctx, 2*oneTry)
+		i, err := d.bucketInfo(try)
+		cancel()
+		var api *apiError
+		if errors.As(err, &api) && api.Number == errNumberNoStream {
+			if err = d.makeBucket(ctx); err == nil {
+				i, err = d.bucketInfo(ctx)
+			}
+		}
+		switch {
+		case err == nil:
+			d.voting(i, &h)
+			if !h.Writable {
+				wrong = append(wrong, "too few of those that vote on records are connected")
+			}
+		case ctx.Err() == nil:
+			wrong = append(wrong, "nobody decides on records: "+err.Error())
+		}
+	}
+	if ctx.Err() != nil {
+		return false
+	}
+	h.Detail = strings.Join(wrong, "; ")
+	d.say(d.state.set(h), h)
+	return h.Writable
+}
+
+// countPeers notes which other nodes are connected, and returns those that are not.
+func (d *Directory) countPeers(h *cluster.Health) (missing []string) {
+	peers := append(d.engine.peers(), d.cfg.Node)
+	for _, node := range d.cfg.Nodes {
+		if !slices.Contains(peers, node) {
+			missing = append(missing, node)
+		} else if slices.Contains(d.engine.voters, node) {
+			h.Reachable++
+		}
+	}
+	// A node that is alone speaks to nobody, whatever its own server says.
+	h.Connected = h.Connected && (len(d.cfg.Nodes) == 1 || len(missing) < len(d.cfg.Nodes)-1)
+	return missing
+}
+
+// voting reads how the bucket is.
+func (d *Directory) voting(i info, h *cluster.Health) {
+	h.Leader = i.Cluster.Leader
+	if h.Leader == "" { // a server without others
+		h.Leader = d.nc.ConnectedServerName()
+	}
+	h.Voters = 1 + len(i.Cluster.Replicas)
+	reachable := 1
+	for _, r := range i.Cluster.Replicas {
+		if !r.Offline && r.Active < silentVoter {
+			reachable++
+		}
+	}
+	h.Writable = 2*reachable > h.Voters
+	if d.engine == nil {
+		h.Reachable = reachable
+	}
+}
+
+// say writes a line where something has changed that an operator wants to know.
+func (d *Directory) say(before, now cluster.Health) {
+	switch {
+	case before.Connected && !now.Connected:
+		d.cfg.Logger.Warn("cluster: this node is alone", "detail", now.Detail)
+	case !before.Connected && now.Connected:
+		d.cfg.Logger.Info("cluster: connected", "voters", now.Voters, "reachable", now.Reachable)
+	}
+	switch {
+	case before.Writable && !now.Writable:
+		d.cfg.Logger.Warn("cluster: records cannot be written", "detail", now.Detail)
+	case now.Leader != "" && before.Leader != now.Leader:
+		d.cfg.Logger.Info("cluster: records can be written", "leader", now.Leader)
+	}
+}
