@@ -37,6 +37,13 @@ type edge struct {
 	tries    int       // in a row that brought nothing
 	looked   time.Time // when it was last looked whether anybody watches
 	state    atomic.Pointer[EdgeState]
+	from     atomic.Pointer[connection] // which is being read; nil for none
+}
+
+// connection is one to an owner.
+type connection struct {
+	Source
+	owner *owner
 }
 
 // EdgeState is how a copy is.
@@ -76,8 +83,12 @@ func newEdge(c *Cluster, n *name) *edge {
 	return e
 }
 
-// hear tells of news.
-func (e *edge) hear() {
+// hear tells that another node may have become the owner. From the one before it nothing comes any more, though it may
+// not say so: it stands still, or cannot be reached.
+func (e *edge) hear(o *owner) {
+	if c := e.from.Load(); c != nil && c.owner.before(o) {
+		c.Close()
+	}
 	select {
 	case e.news <- struct{}{}:
 	default:
@@ -250,7 +261,9 @@ func (e *edge) copyFrom(o *owner) error {
 		}
 		return err
 	}
+	e.from.Store(&connection{src, o})
 	defer src.Close()
+	defer e.from.Store(nil)
 	defer context.AfterFunc(e.ctx, func() { src.Close() })()
 	start := src.Start()
 	joined := start.Joined

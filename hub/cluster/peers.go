@@ -148,7 +148,7 @@ func (c *Cluster) heardNews(data []byte) {
 		n.news = &sighting{s.Owner, s.Revision}
 	}
 	if n.edge != nil {
-		n.edge.hear()
+		n.edge.hear(&s.Owner)
 	}
 	if n.owned != nil && s.Up && s.Revision > n.owned.revision && n.owned.revision > 0 {
 		c.goRun(func() { c.verifyName(key, repairEvery/2) })
