@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -194,4 +195,28 @@ func (s *suite) close(t *testing.T) {
 			t.Errorf("node %d is closed: %+v", i, h)
 		}
 	}
+}
+
+// inbox keeps what a listener has been given.
+type inbox struct {
+	mu  sync.Mutex
+	got []string
+}
+
+func (b *inbox) take(data []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.got = append(b.got, string(data))
+}
+
+// from returns the messages that begin with prefix, in the order in which they came.
+func (b *inbox) from(prefix string) (found []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, text := range b.got {
+		if rest, ok := strings.CutPrefix(text, prefix); ok {
+			found = append(found, rest)
+		}
+	}
+	return found
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,30 +13,6 @@ import (
 
 	"sluice/hub/cluster"
 )
-
-// inbox keeps what a listener has been given.
-type inbox struct {
-	mu  sync.Mutex
-	got []string
-}
-
-func (b *inbox) take(data []byte) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.got = append(b.got, string(data))
-}
-
-// from returns the messages that begin with prefix, in the order in which they came.
-func (b *inbox) from(prefix string) (found []string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, text := range b.got {
-		if rest, ok := strings.CutPrefix(text, prefix); ok {
-			found = append(found, rest)
-		}
-	}
-	return found
-}
 
 // listen has all nodes listen for a subject, and returns when messages of each reach each: the word that somebody
 // listens may need a while to get around.
@@ -272,6 +247,10 @@ func (s *suite) ask(t *testing.T) {
 			if answer := s.askUntil(t, i, subject, nil); len(answer) != 0 {
 				t.Errorf("the answer is %q", answer)
 			}
+		}
+		for _, other := range []string{"x", ".x"} {
+			_, err := s.node(at).Ask(within(t), subject+other, nil)
+			mustBe(t, err, cluster.ErrNobody)
 		}
 		stop()
 		stop()
