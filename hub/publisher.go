@@ -125,6 +125,14 @@ func (p *Publisher) dismiss(why *Refusal) {
 // the stream's clock, and viewers who cannot follow a change of codecs or tracks end, if there is
 // one. The session goes on, with its figures. It must not be called together with Write.
 func (p *Publisher) Restart() {
+	if h := &p.heldBack; h.tags != nil {
+		h.restarts = append(h.restarts, len(h.tags)) // in its place among what waits
+		return
+	}
+	p.restart()
+}
+
+func (p *Publisher) restart() {
 	s := p.stream
 	p.forget()
 	s.update(func() {
@@ -168,10 +176,18 @@ func (p *Publisher) Put(t flv.Tag, at int64) (seq uint64, appended bool, err err
 	return p.write(t, placement{true, at}, time.Now())
 }
 
-// placement is the time of a frame that is known, in ms of the stream's clock.
+// placement is the time of a tag that is known, in ms of the stream's clock.
 type placement struct {
 	known bool
 	at    int64
+}
+
+// or returns that time, or another one where it is not known.
+func (p placement) or(time int64) int64 {
+	if p.known {
+		return p.at
+	}
+	return time
 }
 
 // write appends a tag to the stream, as its last packet. It returns that packet's place, if there is one.
@@ -202,7 +218,9 @@ func (p *Publisher) write(t flv.Tag, place placement, now time.Time) (seq uint64
 		cuts, before := s.log.gopCut, s.log.head
 		s.takeLocked(&c, now)
 		cut = s.log.gopCut > cuts
-		seq, appended = s.log.head-1, s.log.head != before
+		if appended = s.log.head != before; appended {
+			seq = s.log.head - 1 // behind silence that was put in before it
+		}
 	})
 	if cut {
 		s.hub.cfg.Logger.Warn("GOP larger than its bound: new viewers wait for the next key frame",
@@ -252,8 +270,12 @@ func (s *Stream) finishLocked(p *Publisher, why *Refusal) bool {
 	return first
 }
 
+// err returns why the publisher has ended, nil as long as it has not.
 func (p *Publisher) err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.ended == nil {
+		return nil // and not a *Refusal that is
+	}
 	return p.ended
 }

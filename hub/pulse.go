@@ -12,7 +12,7 @@ import (
 // the stream is by now. So whoever keeps that in view says again and again that the process runs
 // (Hub.Beat), after having looked; and tags that come when it has not said so for Config.Pulse wait.
 
-// maxHeldBack bounds what waits of one publisher, in bytes of bodies.
+// maxHeldBack bounds what waits of one publisher, in bytes: of each tag its body, and entryCost.
 const maxHeldBack = 8 << 20
 
 // Beat says that the process runs and that its publishers' streams are still theirs (Config.Pulse).
@@ -23,10 +23,12 @@ func (h *Hub) stoodStill(now time.Time) bool {
 	return h.cfg.Pulse > 0 && now.Sub(h.began)-time.Duration(h.pulse.Load()) > h.cfg.Pulse
 }
 
-// heldBack are the tags of a publisher that wait. They are Write's.
+// heldBack are the tags of a publisher that wait. They are Write's. What still waits when the publisher
+// ends is gone with it.
 type heldBack struct {
-	tags  []flv.Tag
-	bytes int
+	tags     []flv.Tag
+	restarts []int // before which of them Restart was called, or behind all; in order
+	bytes    int
 }
 
 // holdBack reports whether a tag waits, since the process stood still; else it writes what has waited before
@@ -37,19 +39,17 @@ func (p *Publisher) holdBack(t flv.Tag, now time.Time) (held bool, err error) {
 		return false, nil
 	}
 	if !h.stoodStill(now) {
-		waited := p.heldBack.tags
-		p.heldBack = heldBack{}
-		for _, w := range waited {
-			if _, _, err := p.write(w, placement{}, now); err != nil {
-				return true, err
-			}
+		if p.heldBack.tags == nil {
+			return false, nil
 		}
-		return false, nil
+		err := p.letGo(now)
+		return err != nil, err
 	}
 	if err := p.err(); err != nil {
 		return true, err
 	}
-	if p.heldBack.bytes += len(t.Data); p.heldBack.bytes > maxHeldBack {
+	if p.heldBack.bytes += len(t.Data) + entryCost; p.heldBack.bytes > maxHeldBack {
+		p.heldBack = heldBack{}
 		why := refuse(ReasonConnection, "the server stood still, and more came than it can hold")
 		p.End(why)
 		return true, why
@@ -57,4 +57,23 @@ func (p *Publisher) holdBack(t flv.Tag, now time.Time) (held bool, err error) {
 	t.Data = bytes.Clone(t.Data)
 	p.heldBack.tags = append(p.heldBack.tags, t)
 	return true, nil
+}
+
+// letGo writes what has waited.
+func (p *Publisher) letGo(now time.Time) error {
+	waited := p.heldBack
+	p.heldBack = heldBack{}
+	for i, t := range waited.tags {
+		for len(waited.restarts) > 0 && waited.restarts[0] == i {
+			waited.restarts = waited.restarts[1:]
+			p.restart()
+		}
+		if _, _, err := p.write(t, placement{}, now); err != nil {
+			return err
+		}
+	}
+	if len(waited.restarts) > 0 {
+		p.restart()
+	}
+	return nil
 }
