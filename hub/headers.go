@@ -19,6 +19,7 @@ type headers struct {
 	configs []config              // video before audio, then by kind and track
 	codecs  [mainTracks]flv.Codec // of the main tracks that have frames; 0 for none
 	filled  bool                  // the sound is silence, in place of what is not sent
+	first   uint64                // the first packet of what was encoded in one go with those they are for
 }
 
 // config is one codec header, or another packet that belongs before the frames
@@ -148,6 +149,16 @@ func (h *headers) withFilled(on bool) *headers {
 	}
 	next := h.with(h.configs)
 	next.filled = on
+	return next
+}
+
+// from returns headers for what is encoded in one go from a packet on: h itself if they are.
+func (h *headers) from(first uint64) *headers {
+	if h.first == first {
+		return h
+	}
+	next := h.with(h.configs)
+	next.first = first
 	return next
 }
 

@@ -102,7 +102,7 @@ func (s *Stream) takeScriptLocked(c *content) {
 		s.facts.skipped[skipMetadata] += c.script.excess
 		return
 	}
-	p := packet{kind: flv.TypeScript, time: s.timeline.Front()}
+	p := packet{kind: flv.TypeScript, time: c.place.or(s.timeline.Front())}
 	if s.onlyAudioLocked() {
 		p.marks = markStart // so that it does not break the run of them
 	}
@@ -140,7 +140,8 @@ func (s *Stream) takeEndLocked(c *content) skip {
 		return skipCommand
 	}
 	id := timeline.ID{Type: c.tag.Type, Number: c.main.Track}
-	s.appendLocked(entry(id, c.main, min(s.timeline.Front(), s.timeline.Last(id)), markAside), c.tag.Data)
+	at := c.place.or(min(s.timeline.Front(), s.timeline.Last(id)))
+	s.appendLocked(entry(id, c.main, at, markAside), c.tag.Data)
 	return notSkipped
 }
 
@@ -171,7 +172,7 @@ func (s *Stream) takeFrameLocked(c *content) skip {
 	default:
 		s.session.meter.audio.take(at, s.session.arrivedMS)
 	}
-	if s.fillLocked(id, at) {
+	if s.fillLocked(id, at, c.place.known) {
 		is |= markAside
 		why = skipLate
 	}
@@ -194,10 +195,6 @@ func entry(id timeline.ID, p *flv.Packet, time int64, is marks) packet {
 // appendLocked appends to the log, with the headers now in force, and trims it.
 func (s *Stream) appendLocked(p packet, data []byte) {
 	p.arrived = s.session.arrivedMS
-	if s.session.fresh {
-		s.session.fresh = false
-		p.marks |= markFirst
-	}
 	s.log.append(p, s.headers, data)
 	s.trimLocked()
 }

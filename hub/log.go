@@ -32,7 +32,6 @@ const (
 	markMany                     // its body holds several tracks
 	markAside                    // for those only who get everything as it was sent
 	markFill                     // for all but those: silence in a gap of the sound
-	markFirst                    // the first packet of what was encoded in one go
 )
 
 func (p *packet) is(m marks) bool { return p.marks&m != 0 }

@@ -66,7 +66,9 @@ type Reader struct {
 	cut     bool  // the budget had no room: the log is not kept for it
 	lead    int64 // by how much its packets may be older than MaxLag allows, in ms (startPlan.lead)
 	closed  bool
-	resumes bool // it begins at opts.From
+	resumes bool // it begins at from
+	from    uint64
+	first   bool // its next packet is the First of something
 
 	// enough is the cost of all packets up to which it is not worth a word (log.cost), by
 	// ReadOptions.Gather.
@@ -102,7 +104,7 @@ func (h *Hub) Read(key Key, opts ReadOptions) (*Reader, error) {
 		err = nil
 		r.next = max(s.lead, s.log.tail)
 		if from := opts.From; from != nil && *from >= s.log.tail && *from <= s.log.head {
-			r.next, r.resumes = *from, true
+			r.next, r.from, r.resumes = *from, *from, true
 		}
 		r.passed = s.log.costBefore(r.next)
 		s.readers = append(s.readers, r)
@@ -243,10 +245,11 @@ func (r *Reader) startLocked() bool {
 	switch {
 	case r.started:
 		return true
-	case s.state == stateEnded && (r.opts.FromSession || r.resumes): // a short session: all of it
+	case r.resumes: // as one would that had never ended
+	case s.state == stateEnded && r.opts.FromSession: // a short session: all of it
 	case !s.session.decided:
 		return false
-	case r.opts.FromSession, r.resumes:
+	case r.opts.FromSession:
 	case !s.log.hasGOP:
 		return false
 	default:
@@ -301,38 +304,6 @@ func (r *Reader) catchUpLocked() (lost uint64, stalled bool) {
 	r.needKey, r.cut = true, false
 	r.moveLocked(to)
 	return lost, false
-}
-
-// readLocked gives out the next packet, after what changes with it.
-func (r *Reader) readLocked(b *ReadBatch, l *log) (size int) {
-	seq, p := r.next, l.at(r.next)
-	r.next++
-	r.passed += p.cost()
-	h, _ := l.headersAt(seq)
-	due, first := r.due(p, 0), p.is(markFirst)
-	if r.headers != h {
-		reset := r.headers.exceeds(h)
-		if reset {
-			r.headers = nil // all of them come, metadata first
-		}
-		b.batch.tags, b.batch.shaped = b.batch.tags[:0], b.batch.shaped[:0]
-		r.appendHeaders(&b.batch, l, h, seq)
-		for i, t := range b.batch.tags {
-			size += b.add(t, Packet{Seq: seq, Time: p.time, Header: true, Reset: reset && i == 0, First: first})
-			first = false
-		}
-		clear(b.batch.tags)
-	}
-	if !due {
-		return size
-	}
-	t := flv.Tag{Type: p.kind, Data: p.data()}
-	if r.shape != (flv.Shape{}) && !(p.is(markPlain) && r.track(p.kind) == 0) {
-		if t.Data, due = r.shaped(t, &b.batch.shaped); !due {
-			return size
-		}
-	}
-	return size + b.add(t, Packet{Seq: seq, Time: p.time, First: first, Key: p.is(markStart)})
 }
 
 // wantsKept reports whether the log is kept for the reader from packet seq on.

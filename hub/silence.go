@@ -110,8 +110,9 @@ func (s *Stream) setSilenceLocked(quiet *silence) bool {
 
 // fillLocked fills the gap in the sound up to a frame that is about to be appended at a
 // time, if there is one to be filled. It reports whether the frame is sound in whose
-// place something else stands already.
-func (s *Stream) fillLocked(id timeline.ID, at int64) (late bool) {
+// place something else stands already. Sound whose place is fixed (Publisher.Put) and that stays late
+// cannot be set elsewhere: then silence makes way for it.
+func (s *Stream) fillLocked(id timeline.ID, at int64, fixed bool) (late bool) {
 	f := &s.session.filling
 	if !f.begun && id.Number == 0 {
 		f.begun, f.sound, f.heard = true, at, s.session.arrived
@@ -123,7 +124,7 @@ func (s *Stream) fillLocked(id timeline.ID, at int64) (late bool) {
 		if silent && !s.headers.filled {
 			s.beginFillLocked()
 		}
-		if silent || f.late {
+		if silent || f.late && !(fixed && f.stood) {
 			s.fillUpLocked(f.until())
 		}
 	case mainAudio:

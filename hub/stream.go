@@ -113,7 +113,6 @@ type session struct {
 	begun       time.Time // when its first frame came, or a codec changed that viewers were told
 	declared    metadata
 	first       uint64 // its first packet, or that of the last change of codec or format
-	fresh       bool   // nothing of it is in the log yet
 	whole       bool   // a viewer that has waited since before its first frame is not too far behind if it starts there
 	firstConfig uint32 // the number of its first codec header
 	beforeKey   bool   // video came before its first key frame
@@ -212,10 +211,10 @@ func (s *Stream) restartLocked() {
 	s.stopTimersLocked()
 	s.session = session{
 		since: s.session.since, lastWrite: s.session.lastWrite, meter: s.session.meter.restarted(),
-		first: s.log.head, firstConfig: s.configs + 1, fresh: true,
+		first: s.log.head, firstConfig: s.configs + 1,
 	}
 	s.timeline.BeginSession()
-	s.headers = s.headers.withFilled(false)
+	s.headers = s.headers.withFilled(false).from(s.log.head)
 	s.log.forgetGOP()
 	s.facts.further = nil
 }
@@ -227,15 +226,19 @@ func (s *Stream) leaveLocked() {
 		s.promoteLocked()
 		return
 	}
+	s.vacateLocked(!s.pub.opts.Yields)
+}
+
+// vacateLocked leaves the stream without a publisher: held for the grace time, or ended.
+func (s *Stream) vacateLocked(held bool) {
 	s.stopTimersLocked()
-	yields := s.pub != nil && s.pub.opts.Yields
 	s.pub, s.left = nil, time.Now()
 	wait := s.hub.cfg.PublisherGrace
 	switch {
 	case s.hub.refuses.Load(): // it cannot come back
 		s.endLocked(ReasonShuttingDown)
 		return
-	case wait <= 0 || s.selfTest != nil || yields:
+	case wait <= 0 || s.selfTest != nil || !held:
 		s.endLocked(ReasonUnpublished)
 		return
 	}
