@@ -273,22 +273,12 @@ func (a *asker) ask(q *question) (grant Grant, err error) {
 			err = errUndecided
 		}
 	}()
-	s := q.session
 	if a.authorize == nil {
 		grant.noPolicy = true
-	} else if grant, err = a.authorize(q.ctx, s); err != nil {
+	} else if grant, err = a.authorize(q.ctx, q.session); err != nil {
 		return Grant{}, denial(err)
 	}
-	if s.hub.claims(s) {
-		known := grant
-		s.grant.Store(&known) // it says which stream, and who it is
-		claim, err := s.hub.cfg.Claim(q.ctx, s)
-		if err != nil {
-			return Grant{}, denial(err)
-		}
-		grant.claim = claim
-	}
-	return grant, nil
+	return q.claim(grant)
 }
 
 // denial returns the refusal that a policy's error is. A policy may hand on how its own

@@ -194,7 +194,7 @@ func (s *Session) Shown() string {
 	switch disguise := s.hub.cfg.Disguise; {
 	case key == (Key{}):
 		return ""
-	case disguise != nil && s.role == RolePublish && g == nil:
+	case disguise != nil && s.role == RolePublish && (g == nil || g.noPolicy):
 		return disguise(key)
 	}
 	return key.String()

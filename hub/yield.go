@@ -78,7 +78,7 @@ func (h *Hub) Yield(key Key, to Claimant) (Head, error) {
 		}
 		s.dismissAllLocked(refuse(ReasonReplaced, "another publisher took %s over", key))
 		s.standby = nil
-		s.leaveLocked()
+		s.vacateLocked(true) // that of one that stands in for others, too: it goes on elsewhere
 	})
 	if why != nil {
 		return Head{}, why
@@ -116,7 +116,7 @@ func (h *Hub) Displace(key Key, why *Refusal) {
 		}
 		s.dismissAllLocked(why)
 		s.standby = nil
-		s.leaveLocked()
+		s.vacateLocked(true)
 	})
 }
 
@@ -134,6 +134,30 @@ func (to Claimant) rival() rival {
 
 // rival returns what a publisher is to those that are there.
 func (p *Publisher) rival() rival { return rival{p.backup, p.opts.Yields, p.same} }
+
+// claim asks whoever has to be asked about a session that the policy has given this grant. The answer may
+// end a publisher elsewhere, so that nobody is asked for a client that has left, or that is not let in by
+// what the policy knows by itself.
+func (q *question) claim(grant Grant) (Grant, error) {
+	s := q.session
+	switch {
+	case !s.hub.claims(s):
+		return grant, nil
+	case q.ctx.Err() != nil:
+		return Grant{}, errNoAnswer
+	}
+	known := grant
+	s.grant.Store(&known) // it says which stream, and who it is
+	if err := s.check(); err != nil {
+		return Grant{}, err
+	}
+	claim, err := s.hub.cfg.Claim(q.ctx, s)
+	if err != nil {
+		return Grant{}, denial(err)
+	}
+	grant.claim = claim
+	return grant, nil
+}
 
 // claims reports whether somebody has to be asked about a session, other than the policy.
 func (h *Hub) claims(s *Session) bool {
