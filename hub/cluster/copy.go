@@ -58,8 +58,9 @@ type Opening struct {
 type Source interface {
 	// Start returns what the node said of where it begins.
 	Start() Start
-	// Next returns what comes next, whose data is valid until the next call. The error is *Ended where the
-	// node said that the stream is over.
+	// Next returns what comes next, whose data is valid until the next call; each second where nothing comes,
+	// an item that says nothing, as a sign of life. The error is *Ended where the node said that the stream is
+	// over.
 	Next() (Item, error)
 	Close() error
 }
