@@ -30,7 +30,8 @@ func (s *source) Start() cluster.Start { return s.start }
 // Close closes the connection. It may be called at any time.
 func (s *source) Close() error { return s.nc.Close() }
 
-// Next returns what comes next; its data is valid until the next call. The error is a *cluster.Ended, ErrProtocol,
+// Next returns what comes next; its data is valid until the next call. Where nothing comes, it is a sign of life each
+// second: an item that says nothing. The error is a *cluster.Ended, ErrProtocol,
 // or what the connection has ended with: os.ErrDeadlineExceeded where nothing came for too long.
 func (s *source) Next() (cluster.Item, error) {
 	if s.err != nil {
@@ -59,30 +60,31 @@ func failure(err error) error {
 	return fmt.Errorf("replica: the connection broke: %w", err)
 }
 
-// next reads an item, and the control tags before it.
+// next reads an item, and the control tag before it.
 func (s *source) next() (cluster.Item, error) {
 	s.in.shrink()
-	var said control
-	for about := false; ; {
-		t, err := s.in.tag()
-		if err != nil {
-			return cluster.Item{}, err
-		}
-		if about || !isNamed(t.kind, t.data) {
-			return s.item(said, t)
-		}
-		if said, err = parseControl(t.data); err != nil {
-			return cluster.Item{}, err
-		}
-		switch {
-		case said.end != hub.ReasonNone:
-			return cluster.Item{}, &cluster.Ended{Reason: said.end}
-		case said.alone:
-			return s.item(said, tag{id: t.id, timestamp: t.timestamp})
-		case !said.ping:
-			about = true
-		}
+	t, err := s.in.tag()
+	if err != nil {
+		return cluster.Item{}, err
 	}
+	if !isNamed(t.kind, t.data) {
+		return s.item(control{}, t)
+	}
+	said, err := parseControl(t.data)
+	switch {
+	case err != nil:
+		return cluster.Item{}, err
+	case said.end != hub.ReasonNone:
+		return cluster.Item{}, &cluster.Ended{Reason: said.end}
+	case said.ping: // a sign of life
+		return cluster.Item{At: s.place.at, Time: s.place.time}, nil
+	case said.alone:
+		return s.item(said, tag{id: t.id, timestamp: t.timestamp})
+	}
+	if t, err = s.in.tag(); err != nil { // which said is about, whatever its name is
+		return cluster.Item{}, err
+	}
+	return s.item(said, t)
 }
 
 // item makes an item of a tag and of what was said of it.
