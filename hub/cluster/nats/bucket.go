@@ -22,6 +22,9 @@ const fewServers = 10 * time.Second
 // makingBucket is how long a server may take to make a bucket: it answers when somebody decides on it.
 const makingBucket = 5 * time.Second
 
+// duplicates is for how long the engine knows the ids of writes; longer than one is tried.
+const duplicates = 3 * allTries
+
 // apiPrefix begins the subjects under which the engine is asked, in JSON.
 const apiPrefix = "$JS.API."
 
@@ -52,6 +55,7 @@ func (b *bucket) config() map[string]any {
 		"max_msgs_per_subject": 1,
 		"max_bytes":            maxRecords,
 		"max_msg_size":         cluster.MaxMessage + maxHeader,
+		"duplicate_window":     duplicates,
 		"allow_direct":         true,
 		"allow_rollup_hdrs":    true,
 		"deny_delete":          true,
@@ -73,6 +77,7 @@ const (
 	errNumberNoStream      = 10059
 	errNumberWrongRevision = 10071
 	errNumberNoReplicas    = 10074
+	errNumberUnderWay      = 10158 // the same write is being made
 	errNumberChangeUnder   = 10164 // a wrong revision as well, found by who has changes under way
 )
 
@@ -85,7 +90,7 @@ func (e *apiError) meaning() error {
 		return cluster.ErrNone
 	case e.Number == errNumberWrongRevision, e.Number == errNumberChangeUnder:
 		return cluster.ErrConflict
-	case e.Number == errNumberNoStream, e.Code == 503:
+	case e.Number == errNumberNoStream, e.Number == errNumberUnderWay, e.Code == 503:
 		return mute(e)
 	}
 	return fmt.Errorf("cluster: %w", e)

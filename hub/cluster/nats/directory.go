@@ -97,8 +97,8 @@ func (d *Directory) embed(opts []nats.Option) (err error) {
 		return err
 	}
 	d.bucket.replicas = len(d.engine.voters)
-	opts = append(opts, nats.InProcessServer(d.engine.srv), nats.UserInfo(d.engine.user, d.engine.pass))
-	if d.nc, err = nats.Connect("", opts...); err != nil {
+	opts = append(opts, nats.UserInfo(d.engine.user, d.engine.pass))
+	if d.nc, err = nats.Connect("nats://"+d.engine.srv.Addr().String(), opts...); err != nil {
 		d.engine.kill()
 	}
 	return err

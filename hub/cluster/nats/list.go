@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 
 	"github.com/nats-io/nats.go"
 
@@ -24,36 +26,34 @@ const behind = 5
 // far is asked again. Where it is silent the replica's word counts, as in Get.
 func (d *Directory) List(ctx context.Context) (all []cluster.Entry, err error) {
 	tries := 0
-	err = again(ctx, func(ctx context.Context) error {
+	err = d.again(ctx, oneList, func(ctx context.Context) error {
 		var last uint64
-		half, cancel := context.WithTimeout(ctx, oneTry/2)
-		defer cancel()
-		at, err := d.bucketInfo(half)
+		short, cancel := context.WithTimeout(ctx, oneTry)
+		at, err := d.bucketInfo(short)
+		cancel()
 		switch {
 		case err == nil:
 			last = at.State.Last
 		case !errors.Is(err, cluster.ErrMute):
 			return err
 		}
-		var reached uint64
-		if all, reached, err = d.listReplica(ctx); err != nil {
+		records, reached, err := d.listReplica(ctx)
+		if err != nil {
 			return err
 		}
 		// The last change may have been one of which nothing is left.
 		if tries++; reached < last && tries < behind {
 			return cluster.ErrMute
 		}
+		all = slices.Collect(maps.Values(records))
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return all, nil
+	return all, err
 }
 
 // listReplica returns the records that a replica has, and the last revision among them and what is left of
-// deleted ones.
-func (d *Directory) listReplica(ctx context.Context) (all []cluster.Entry, reached uint64, err error) {
+// deleted ones. A record that is changed meanwhile comes twice, with the later revision last.
+func (d *Directory) listReplica(ctx context.Context) (all map[string]cluster.Entry, reached uint64, err error) {
 	inbox := d.nc.NewRespInbox()
 	sub, err := d.nc.SubscribeSync(inbox)
 	if err != nil {
@@ -64,6 +64,7 @@ func (d *Directory) listReplica(ctx context.Context) (all []cluster.Entry, reach
 			d.cfg.Logger.Debug("cluster: a subscription is gone already", "err", err)
 		}
 	}()
+	all = map[string]cluster.Entry{}
 	for {
 		question, err := json.Marshal(map[string]any{
 			"seq": reached + 1, "next_by_subj": d.bucket.subject(">"), "batch": listBatch, "max_bytes": listBytes,
@@ -77,7 +78,7 @@ func (d *Directory) listReplica(ctx context.Context) (all []cluster.Entry, reach
 		if err := d.nc.PublishRequest(apiPrefix+"DIRECT.GET."+d.bucket.stream(), inbox, question); err != nil {
 			return nil, 0, mute(err)
 		}
-		more, err := d.listBatch(ctx, sub, &all, &reached)
+		more, err := d.listBatch(ctx, sub, all, &reached)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -88,7 +89,7 @@ func (d *Directory) listReplica(ctx context.Context) (all []cluster.Entry, reach
 }
 
 // listBatch reads one answer of many messages, and says whether there is more to be asked for.
-func (d *Directory) listBatch(ctx context.Context, sub *nats.Subscription, all *[]cluster.Entry, reached *uint64) (more bool, err error) {
+func (d *Directory) listBatch(ctx context.Context, sub *nats.Subscription, all map[string]cluster.Entry, reached *uint64) (more bool, err error) {
 	for {
 		wait, cancel := context.WithTimeout(ctx, oneTry)
 		m, err := sub.NextMsgWithContext(wait)
@@ -107,8 +108,8 @@ func (d *Directory) listBatch(ctx context.Context, sub *nats.Subscription, all *
 			return false, err
 		}
 		*reached = max(*reached, r.Revision)
-		if !r.deleted {
-			*all = append(*all, r.Entry)
+		if delete(all, r.Key); !r.deleted {
+			all[r.Key] = r.Entry
 		}
 	}
 }

@@ -3,10 +3,17 @@ package nats
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"sluice/hub/cluster"
+)
+
+// Headers of messages.
+const (
+	headerThere    = "Sluice-There"     // of a question: is anybody there?
+	headerTooLarge = "Sluice-Too-Large" // of an answer: what there is to say does not fit
 )
 
 // subject returns what a subject is called in the engine.
@@ -41,7 +48,8 @@ func (d *Directory) Listen(name string, f func(data []byte)) (stop func(), err e
 	return d.subscribe(name, func(m *nats.Msg) { f(m.Data) })
 }
 
-// Ask implements cluster.Directory.
+// Ask implements cluster.Directory. Where the answer is long in coming it looks from time to time whether
+// anybody is still there to give it; if not, the error is ErrMute.
 func (d *Directory) Ask(ctx context.Context, name string, data []byte) ([]byte, error) {
 	subject, err := d.subject(name)
 	if err == nil {
@@ -50,14 +58,34 @@ func (d *Directory) Ask(ctx context.Context, name string, data []byte) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer time.AfterFunc(oneTry, func() { d.watch(ctx, cancel, subject) }).Stop()
 	m, err := d.request(ctx, &nats.Msg{Subject: subject, Data: data})
-	if errors.Is(err, nats.ErrNoResponders) {
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
 		return nil, cluster.ErrNobody
-	}
-	if err != nil {
+	case err != nil:
 		return nil, err
+	case m.Header.Get(headerTooLarge) != "":
+		return nil, errLarge
 	}
 	return m.Data, nil
+}
+
+// watch cancels a question when nobody is there any more who could answer it.
+func (d *Directory) watch(ctx context.Context, cancel func(), subject string) {
+	for ctx.Err() == nil {
+		try, end := context.WithTimeout(ctx, oneTry)
+		_, err := d.request(try, &nats.Msg{Subject: subject, Header: nats.Header{headerThere: {"?"}}})
+		if errors.Is(err, nats.ErrNoResponders) {
+			cancel()
+		}
+		if err == nil {
+			<-try.Done()
+		}
+		end()
+	}
 }
 
 // Answer implements cluster.Directory.
@@ -67,6 +95,10 @@ func (d *Directory) Answer(name string, f func(data []byte) []byte) (stop func()
 		if m.Reply == "" {
 			return // somebody sent it, and asks nothing
 		}
+		if m.Header.Get(headerThere) != "" {
+			d.respond(m, &nats.Msg{})
+			return
+		}
 		// Where all are busy questions wait, in the subscription.
 		select {
 		case slots <- struct{}{}:
@@ -75,16 +107,20 @@ func (d *Directory) Answer(name string, f func(data []byte) []byte) (stop func()
 		}
 		go func() {
 			defer func() { <-slots }()
-			answer := f(m.Data)
-			if err := checkSize(answer); err != nil {
-				d.cfg.Logger.Warn("cluster: an answer is too large", "subject", name, "bytes", len(answer))
-				return
+			answer := &nats.Msg{Data: f(m.Data)}
+			if checkSize(answer.Data) != nil {
+				d.cfg.Logger.Warn("cluster: an answer is too large", "subject", name, "bytes", len(answer.Data))
+				answer = &nats.Msg{Header: nats.Header{headerTooLarge: {"!"}}}
 			}
-			if err := m.Respond(answer); err != nil {
-				d.cfg.Logger.Debug("cluster: an answer is lost", "subject", name, "err", err)
-			}
+			d.respond(m, answer)
 		}()
 	})
+}
+
+func (d *Directory) respond(m, answer *nats.Msg) {
+	if err := m.RespondMsg(answer); err != nil {
+		d.cfg.Logger.Debug("cluster: an answer is lost", "subject", m.Subject, "err", err)
+	}
 }
 
 // subscribe has f called for each message, one after the other. The subscription outlasts the connection.
@@ -101,7 +137,7 @@ func (d *Directory) subscribe(name string, f nats.MsgHandler) (stop func(), err 
 		return nil, mute(err)
 	}
 	return func() {
-		if err := sub.Unsubscribe(); err != nil {
+		if err := sub.Unsubscribe(); err != nil { // also where it is called again, which does nothing
 			d.cfg.Logger.Debug("cluster: a subscription is gone already", "subject", name, "err", err)
 		}
 	}, nil

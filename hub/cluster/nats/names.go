@@ -14,26 +14,33 @@ var (
 	errLarge = errors.New("cluster: larger than a message may be")
 )
 
+// maxParts bounds the parts of a subject.
+const maxParts = 8
+
 // checkName keeps out what has a meaning of its own in the engine: wildcards, and subjects of others.
 func checkName(name string) error {
-	part := 0
+	part, parts := 0, 1
 	for i := range len(name) {
 		switch c := name[i]; {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_':
 			part++
 		case c == '.' && part > 0:
 			part = 0
+			parts++
 		default:
 			return errName
 		}
+		if part > cluster.MaxKey {
+			return errName
+		}
 	}
-	if part == 0 || len(name) > 4*cluster.MaxKey {
+	if part == 0 || parts > maxParts {
 		return errName
 	}
 	return nil
 }
 
-// checkKey is checkName for a key of a record, which is shorter.
+// checkKey is checkName for the key of a record, which is shorter.
 func checkKey(key string) error {
 	if len(key) > cluster.MaxKey {
 		return errName

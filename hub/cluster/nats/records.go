@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ import (
 const (
 	oneTry   = 250 * time.Millisecond
 	allTries = 10 * time.Second // where the context ends later
+	oneList  = 2 * time.Second  // for all records; each message of a list has oneTry
 	pause    = 25 * time.Millisecond
 )
 
@@ -29,12 +31,19 @@ const (
 	headerExpected  = "Nats-Expected-Last-Subject-Sequence"
 	headerTTL       = "Nats-TTL"
 	headerOperation = "KV-Operation"
-	headerWrite     = "Sluice-Write" // an id that each write has: which one a record is from
+	headerWrite     = "Nats-Msg-Id" // a write with the id of an earlier one is that one
 	headerSequence  = "Nats-Sequence"
 	headerSubject   = "Nats-Subject"
 	deleted         = "DEL"
 	deletedFor      = "60s" // how long the engine keeps that there was a record
 )
+
+// errClosed is the error of calls that are made, or still tried, after Close.
+var errClosed = fmt.Errorf("%w: %w", cluster.ErrMute, net.ErrClosed)
+
+// errLost is ErrMute where asking again is of no use: others have changed the record since, so nobody knows
+// whether this write was made before.
+var errLost = fmt.Errorf("%w: the answer was lost", cluster.ErrMute)
 
 // record is what the engine has under a key.
 type record struct {
@@ -44,24 +53,23 @@ type record struct {
 }
 
 // again calls f until it has an answer, or ctx ends. An answer is anything but ErrMute. f gets a context that
-// ends sooner, so that an answer that is lost costs no more than one try, and there is time for another one.
-func again(ctx context.Context, f func(context.Context) error) error {
+// ends sooner, after try, so that an answer that is lost costs no more, and there is time for another one.
+func (d *Directory) again(ctx context.Context, try time.Duration, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, allTries)
 	defer cancel()
 	for {
-		try := oneTry
-		if deadline, ok := ctx.Deadline(); ok {
-			try = min(try, time.Until(deadline)/2)
-		}
-		one, cancel := context.WithTimeout(ctx, max(try, pause))
+		deadline, _ := ctx.Deadline()
+		one, cancel := context.WithTimeout(ctx, max(min(try, time.Until(deadline)/2), pause))
 		err := f(one)
 		cancel()
-		if !errors.Is(err, cluster.ErrMute) {
+		if !errors.Is(err, cluster.ErrMute) || errors.Is(err, errLost) {
 			return err
 		}
 		select {
 		case <-ctx.Done():
 			return err
+		case <-d.done:
+			return errClosed
 		case <-time.After(pause):
 		}
 	}
@@ -81,7 +89,7 @@ func (d *Directory) Get(ctx context.Context, key string) (cluster.Entry, error) 
 	}
 	var found record
 	tries := 0
-	err := again(ctx, func(ctx context.Context) (err error) {
+	err := d.again(ctx, oneTry, func(ctx context.Context) (err error) {
 		ask := d.fromLeader
 		if tries++; tries%2 == 0 {
 			ask = d.fromReplica
@@ -108,7 +116,7 @@ func (d *Directory) Create(ctx context.Context, key string, value []byte) (uint6
 		}
 		// What was deleted has left something behind for a while.
 		var there record
-		err = again(ctx, func(ctx context.Context) (err error) {
+		err = d.again(ctx, oneTry, func(ctx context.Context) (err error) {
 			there, err = d.fromLeader(ctx, key)
 			return err
 		})
@@ -143,8 +151,8 @@ func (d *Directory) Delete(ctx context.Context, key string, revision uint64) err
 	return err
 }
 
-// write changes the record with that revision. Where an answer is lost it writes again, and finds out by the
-// id of its write whether what is in its way is its own.
+// write changes the record with that revision. Where an answer is lost it writes again with the same id: the
+// engine says again what became of it. Where it cannot, settle finds out.
 func (d *Directory) write(ctx context.Context, key string, value []byte, revision uint64, remove bool) (got uint64, err error) {
 	if err := checkKey(key); err != nil {
 		return 0, err
@@ -160,7 +168,7 @@ func (d *Directory) write(ctx context.Context, key string, value []byte, revisio
 		m.Header.Set(headerTTL, deletedFor)
 	}
 	unsure := false // an earlier try may have had its effect
-	err = again(ctx, func(ctx context.Context) (err error) {
+	err = d.again(ctx, oneTry, func(ctx context.Context) (err error) {
 		got, err = d.publish(ctx, m)
 		switch {
 		case errors.Is(err, cluster.ErrMute):
@@ -179,7 +187,7 @@ func (d *Directory) write(ctx context.Context, key string, value []byte, revisio
 }
 
 // settle finds out what has become of a write whose answer was lost, where there was a conflict when it was
-// tried again.
+// tried again: another server may decide by then, which does not know of the first try.
 func (d *Directory) settle(ctx context.Context, key, write string, revision uint64) (uint64, error) {
 	there, err := d.fromLeader(ctx, key)
 	switch {
@@ -194,7 +202,7 @@ func (d *Directory) settle(ctx context.Context, key, write string, revision uint
 	case there.Revision == revision:
 		return 0, cluster.ErrMute // a change is under way, which may be this one
 	}
-	return 0, cluster.ErrConflict
+	return 0, errLost
 }
 
 // publish sends a change to the server that decides, and returns the record's new revision.

@@ -81,8 +81,9 @@ func startEngine(cfg *Config, log *serverLog) (e *engine, err error) {
 func (e *engine) options() (*server.Options, error) {
 	opts := &server.Options{
 		ServerName: e.cfg.Node,
-		// There is no way without a client port: without one the server has no routes either. Nobody
-		// uses it, the connection of this process is one in memory.
+		// The server has a client port, or no routes either. It is also how this process talks to it: a
+		// connection in memory has no buffer, so that both ends can come to wait for each other while each
+		// writes.
 		Host:                   "127.0.0.1",
 		Port:                   server.RANDOM_PORT,
 		Username:               e.user,
