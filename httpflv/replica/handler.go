@@ -133,8 +133,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if refused != nil {
 		h.figures.refused.Add(1)
-		h.cfg.Logger.Info("copy refused", "asker", a.node, "remote", r.RemoteAddr, "stream", a.key.String(),
-			"error", refused.words, "reason", refused.detail)
+		if refused.words == wordsUnproven { // somebody has to set the clocks
+			h.warn(r, refused)
+		}
+		h.cfg.Logger.Debug("copy refused", "asker", a.node, "remote", r.RemoteAddr, "stream", a.key.String(),
+			"error", refused.words, "reason", refused.detail) // nodes ask again and again
 		h.refuse(w, r, a.nonce, refused)
 	}
 }
@@ -267,12 +270,13 @@ func (h *Handler) delay(ctx context.Context) {
 	}
 }
 
-// warn writes a line about one who has not proved to be a node, once a second for all of them.
+// warn writes a line about one who has not proved to be a node, or whose clock is wrong, once a second for all
+// of them.
 func (h *Handler) warn(r *http.Request, f *refusal) {
 	now := time.Now().Unix()
 	if last := h.warned.Load(); now == last || !h.warned.CompareAndSwap(last, now) {
 		return
 	}
-	h.cfg.Logger.Warn("request refused that may be of no node", "remote", r.RemoteAddr, "reason", f.detail,
-		"refused_in_all", h.figures.unproven.Load())
+	h.cfg.Logger.Warn("request of a node refused, or of one that is none", "remote", r.RemoteAddr, "reason", f.detail,
+		"unproven", h.figures.unproven.Load())
 }

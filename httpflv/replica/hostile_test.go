@@ -273,7 +273,7 @@ func TestCloseEndsNext(t *testing.T) {
 	s := open(t, serveLog(t, newLog(packet(at(1), 0, "x"))), nil)
 	read(t, s, 1)
 	ended := make(chan error)
-	go func() { _, err := s.Next(); ended <- err }()
+	go func() { ended <- readEnd(s) }()
 	s.Close()
 	assert.ErrorIs(t, <-ended, net.ErrClosed)
 }
