@@ -74,6 +74,7 @@ type config struct {
 	DrainSettings
 	PublicSettings
 	RelaySettings
+	ClusterSettings
 
 	memory int64 // bytes that there are, 0 if unknown; from setUpMemory
 
@@ -99,7 +100,7 @@ type settings interface {
 
 // parts returns the parts that check themselves.
 func (c *config) parts() []settings {
-	return []settings{&c.AccessSettings, &c.ControlSettings, &c.DrainSettings, tlsNeeds{&c.TLSSettings, c}, &c.PublicSettings, &c.RelaySettings}
+	return []settings{&c.AccessSettings, &c.ControlSettings, &c.DrainSettings, tlsNeeds{&c.TLSSettings, c}, &c.PublicSettings, &c.RelaySettings, &c.ClusterSettings}
 }
 
 // variable is one line of the help text: a field of config as its tags tell it.

@@ -123,6 +123,11 @@ func (r *relays) observe(e hub.Event) {
 	}
 }
 
+// wanted tells it of viewers of a stream that no node has.
+func (r *relays) wanted(key hub.Key, who *hub.Session) {
+	r.observe(hub.Event{Kind: hub.EventWanted, Time: time.Now(), Key: key, Session: who})
+}
+
 // locate returns for how long it is worth waiting for a stream that nobody publishes.
 func (r *relays) locate(key hub.Key) time.Duration {
 	if of := r.get(); of != nil {

@@ -43,7 +43,8 @@ type service struct {
 	demo      bool
 	drain     drain
 	recordings
-	relays *relays // nil if there is nothing to relay
+	relays  *relays    // nil if there is nothing to relay
+	cluster *clustered // nil if this server is alone
 
 	permission     *permission         // nil permits everything
 	certificates   *certificate.Source // nil for none
@@ -85,6 +86,7 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 		s.listeners = append(s.listeners, s.admit(open, l, &cfg, log))
 	}
 	s.relays = newRelays(&cfg)
+	s.cluster = newClustered(&cfg, log)
 	s.hub = s.newHub(&cfg, log)
 	notifier, err := openNotifier(s, &cfg, log)
 	if err != nil {
@@ -102,6 +104,9 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 	s.http = s.newHTTP(&cfg, l, log)
 	s.openOperators(&cfg, l, log)
 	if err := s.relays.open(&cfg, s, log); err != nil {
+		return nil, err
+	}
+	if err := s.cluster.open(&cfg, s, s.relays.wanted); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -122,7 +127,7 @@ func (s *service) newHub(cfg *config, log *slog.Logger) *hub.Hub {
 	if s.relays != nil {
 		policy.Locate = s.relays.locate
 	}
-	return hub.New(hub.Config{
+	of := hub.Config{
 		PublisherGrace: orNever(cfg.PublisherGrace),
 		ViewerWait:     orNever(cfg.ViewerWait),
 		MaxLag:         cfg.MaxLag,
@@ -143,7 +148,9 @@ func (s *service) newHub(cfg *config, log *slog.Logger) *hub.Hub {
 		Locate:           policy.Locate,
 		Observe:          s.observer(cfg),
 		Logger:           log,
-	})
+	}
+	s.cluster.policy(&of)
+	return hub.New(of)
 }
 
 // newPool returns the pumps.
@@ -184,7 +191,7 @@ func (s *service) count(kind string, l *admission.Listener) {
 // observer returns who is told what happens in the hub, nil for nobody.
 func (s *service) observer(cfg *config) func(hub.Event) {
 	asks := cfg.permission != nil && cfg.permission.question != nil
-	if cfg.archive == nil && !cfg.tells() && !asks && !cfg.measures() && s.relays == nil {
+	if cfg.archive == nil && !cfg.tells() && !asks && !cfg.measures() && s.relays == nil && s.cluster == nil {
 		return cfg.observe
 	}
 	return func(e hub.Event) {
@@ -198,7 +205,10 @@ func (s *service) observer(cfg *config) func(hub.Event) {
 			s.notifier.Observe(e)
 		}
 		s.permission.observe(e)
-		s.relays.observe(e)
+		if s.cluster == nil || e.Kind != hub.EventWanted { // what no node has is told by the cluster
+			s.relays.observe(e)
+		}
+		s.cluster.observe(e)
 		if cfg.observe != nil {
 			cfg.observe(e)
 		}
@@ -249,6 +259,10 @@ func (s *service) Start() <-chan error {
 		case kindMetrics:
 			serve(s.scraped.Serve, l.Listener)
 		}
+	}
+
+	if s.cluster != nil {
+		serve(func(net.Listener) error { return s.cluster.serve() }, nil)
 	}
 
 	ctx, cancel := context.WithCancel(context.Background())
@@ -310,6 +324,7 @@ func (s *service) Shutdown(ctx context.Context) error {
 		s.pool.Close()
 		s.flv.Wait()
 	}()
+	s.cluster.close(ctx)
 	s.endNotifier(ctx, cut)
 	s.endOperators(ctx)
 	ended := make(chan struct{})

@@ -32,6 +32,9 @@ type Config struct {
 	// MaxEdges is how many streams of other nodes are copied at a time, those that are looked for included:
 	// 4096 if 0.
 	MaxEdges int
+	// Nowhere is told of a stream that viewers wait for, Session being the first, and no node has, as far as is
+	// known: who can bring it from elsewhere may. It must not block, and may be nil.
+	Nowhere func(hub.Key, *hub.Session)
 	// Now is the wall clock, of which those of other nodes may differ: time.Now if nil.
 	Now    func() time.Time
 	Logger *slog.Logger // nil discards

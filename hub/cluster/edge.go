@@ -25,6 +25,7 @@ const Protocol = "cluster"
 type edge struct {
 	*Cluster
 	name *name
+	who  *hub.Session  // the first viewer; nil where it is not known, and once Config.Nowhere was told
 	news chan struct{} // capacity 1: something was heard of the stream
 	ctx  context.Context
 	end  context.CancelCauseFunc // because of what the hub ended the publisher for
@@ -76,8 +77,8 @@ const (
 	maxHeldBytes = 1 << 20
 )
 
-func newEdge(c *Cluster, n *name) *edge {
-	e := &edge{Cluster: c, name: n, news: make(chan struct{}, 1), broken: time.Now()}
+func newEdge(c *Cluster, n *name, who *hub.Session) *edge {
+	e := &edge{Cluster: c, name: n, who: who, news: make(chan struct{}, 1), broken: time.Now()}
 	e.ctx, e.end = context.WithCancelCause(c.ctx)
 	e.state.Store(&EdgeState{Since: time.Now()})
 	return e
@@ -131,7 +132,10 @@ func (e *edge) follow() *hub.Refusal {
 		switch {
 		case e.isUnwatched():
 			return errUnwatched
+		case e.pub == nil && e.cfg.Hub.Live(e.name.key): // somebody else brings it
+			return errUnwatched
 		case o == nil && e.pub == nil:
+			e.nowhere()
 			e.note(func(s *EdgeState) { s.Node = "" })
 			e.wait(findEvery)
 			continue
@@ -156,7 +160,7 @@ func (e *edge) follow() *hub.Refusal {
 		switch refusal, refused := errors.AsType[*hub.Refusal](err); {
 		case errors.As(err, &ended) && ended.Reason != hub.ReasonShuttingDown:
 			return &hub.Refusal{Reason: ended.Reason}
-		case refused && refusal != errNotYet:
+		case refused:
 			return refusal // the hub's: it takes no more
 		}
 		if errors.Is(err, ErrStale) {
@@ -168,6 +172,14 @@ func (e *edge) follow() *hub.Refusal {
 		e.pause()
 	}
 	return errUnwatched
+}
+
+// nowhere tells, once, that no node has the stream.
+func (e *edge) nowhere() {
+	if who := e.who; who != nil && e.cfg.Nowhere != nil {
+		e.who = nil
+		e.cfg.Nowhere(e.name.key, who)
+	}
 }
 
 // isOld reports whether an owner is one of before the stream went over to another.
@@ -240,9 +252,6 @@ func (e *edge) pause() {
 	e.wait(d)
 }
 
-// errNotYet is the refusal of a node whose publisher has not begun, or is over.
-var errNotYet = &hub.Refusal{Reason: hub.ReasonNotFound, Detail: "the node does not give the stream"}
-
 // copyFrom copies from an owner until the connection ends. The error is *Ended where the stream is over, a *hub.Refusal where
 // this hub takes no more, and something else where it is to be tried again.
 func (e *edge) copyFrom(o *owner) error {
@@ -256,8 +265,8 @@ func (e *edge) copyFrom(o *owner) error {
 	src, err := e.cfg.Open(ctx, opening)
 	cancel()
 	if err != nil {
-		if _, refused := errors.AsType[*hub.Refusal](err); refused {
-			return errNotYet
+		if refusal, refused := errors.AsType[*hub.Refusal](err); refused {
+			return errors.New("the node refuses: " + refusal.Error()) // which is not this hub's
 		}
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 func (c *Cluster) Observe(e hub.Event) {
 	switch e.Kind {
 	case hub.EventWanted:
-		c.want(e.Key)
+		c.want(e.Key, e.Session)
 	case hub.EventPublished:
 		if e.Session.Protocol() != Protocol {
 			c.published(e.Key)
@@ -19,7 +19,7 @@ func (c *Cluster) Observe(e hub.Event) {
 	case hub.EventLost:
 		for _, s := range c.cfg.Hub.Sessions() {
 			if s.Session.Role() == hub.RoleWatch && s.State == hub.SessionWaiting {
-				c.want(s.Session.Key())
+				c.want(s.Session.Key(), s.Session)
 			}
 		}
 	}
@@ -46,13 +46,13 @@ func (c *Cluster) Locate(key hub.Key) time.Duration {
 }
 
 // want copies a stream that viewers wait for, as soon as a node has it.
-func (c *Cluster) want(key hub.Key) {
+func (c *Cluster) want(key hub.Key, who *hub.Session) {
 	if key.IsCheck() {
 		return
 	}
 	n := c.enter(key)
 	defer c.leave(n)
-	if !c.begin(n) {
+	if !c.begin(n, who) {
 		c.cfg.Hub.GiveUp(key, errManyEdges)
 	}
 }
@@ -61,7 +61,7 @@ func (c *Cluster) want(key hub.Key) {
 var errManyEdges = &hub.Refusal{Reason: hub.ReasonTooMany, Detail: "too many streams are copied from other nodes"}
 
 // begin begins to copy a stream, if that is not under way. It returns false if there are too many.
-func (c *Cluster) begin(n *name) bool {
+func (c *Cluster) begin(n *name, who *hub.Session) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -71,7 +71,7 @@ func (c *Cluster) begin(n *name) bool {
 		return false
 	}
 	c.edges++
-	e := newEdge(c, n)
+	e := newEdge(c, n, who)
 	n.edge = e
 	c.goRun(e.run)
 	return true
@@ -89,10 +89,10 @@ func (c *Cluster) edgeOver(n *name) {
 
 // wantWhereWatched copies a stream that viewers watch here, or wait for, and nobody publishes here.
 func (c *Cluster) wantWhereWatched(n *name) {
-	if c.ctx.Err() != nil || c.cfg.Hub.Unwatched(n.key) > 0 || c.cfg.Hub.PublisherOf(n.key) != nil {
+	if c.ctx.Err() != nil || c.cfg.Hub.Unwatched(n.key) > 0 || c.cfg.Hub.Live(n.key) {
 		return
 	}
-	c.begin(n)
+	c.begin(n, nil)
 }
 
 // forgetNews forgets an owner that says itself that it is none.

@@ -79,13 +79,21 @@ func (c *Config) defaults() error {
 	return c.checkNodes()
 }
 
-// checkURL says nothing of what is in the URL: there may be a password in it.
-func (c *Config) checkURL() error {
-	for one := range strings.SplitSeq(c.URL, ",") {
+// CheckURL says why a text is no Config.URL, and repeats nothing of it: there may be a password in it.
+func CheckURL(text string) error {
+	for one := range strings.SplitSeq(text, ",") {
 		u, err := url.Parse(strings.TrimSpace(one))
 		if err != nil || u.Scheme != "nats" && u.Scheme != "tls" || u.Hostname() == "" {
 			return errors.New("the URL of the engine has to be nats://HOST:PORT or tls://HOST:PORT, or several with commas between them")
 		}
+	}
+	return nil
+}
+
+// checkURL says nothing of what is in the URL: there may be a password in it.
+func (c *Config) checkURL() error {
+	if err := CheckURL(c.URL); err != nil {
+		return err
 	}
 	for _, file := range []string{c.NkeyFile, c.CredentialsFile} {
 		if file == "" {
@@ -181,3 +189,6 @@ func (t *TLS) config(mutual bool) (*tls.Config, error) {
 	}
 	return cfg, nil
 }
+
+// Mutual returns settings for both ends of a connection, both of which have to show a certificate.
+func (t *TLS) Mutual() (*tls.Config, error) { return t.config(true) }
