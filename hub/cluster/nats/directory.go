@@ -28,19 +28,18 @@ const (
 
 // Directory is a cluster.Directory on NATS.
 type Directory struct {
-	cfg      Config
-	bucket   bucket
-	engine   *engine // nil where the engine is elsewhere
-	log      *serverLog
-	nc       *nats.Conn
-	online   atomic.Bool // the connection to the server stands
-	state    state
-	done     chan struct{} // closed when Close begins
-	kick     chan struct{} // has keep look at once
-	keeping  sync.WaitGroup
-	closing  sync.Once
-	closed   chan struct{} // closed when all is gone
-	closeErr error
+	cfg     Config
+	bucket  bucket
+	engine  *engine // nil where the engine is elsewhere
+	log     *serverLog
+	nc      *nats.Conn
+	online  atomic.Bool // the connection to the server stands
+	state   state
+	done    chan struct{} // closed when Close begins
+	kick    chan struct{} // has keep look at once
+	keeping sync.WaitGroup
+	closing sync.Once
+	closed  chan struct{} // closed when all is gone
 }
 
 var _ cluster.Directory = (*Directory)(nil)

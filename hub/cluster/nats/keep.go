@@ -66,14 +66,19 @@ func (s *state) wrote(could bool) {
 	s.health.Writable = could
 }
 
-// notConnected says that there is no connection to a server, and why.
-func (s *state) notConnected() string {
+// notConnected says that there is no connection to a server, and why. It may wait for one that is tried.
+func (d *Directory) notConnected() string {
+	why := d.state.why()
+	if err := d.nc.LastError(); err != nil {
+		why = err.Error() // of one that refuses, of which nobody is told
+	}
+	return strings.TrimSuffix("the engine is not connected: "+why, ": ")
+}
+
+func (s *state) why() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lastError == "" {
-		return "the engine is not connected"
-	}
-	return "the engine is not connected: " + s.lastError
+	return s.lastError
 }
 
 // set puts in what keep has seen, and returns what was there before.
@@ -124,7 +129,7 @@ func (d *Directory) lookNow(ctx context.Context) bool {
 	online := d.online.Load()
 	h.Connected = online
 	if !online {
-		wrong = append(wrong, d.state.notConnected())
+		wrong = append(wrong, d.notConnected())
 	}
 	if d.engine != nil {
 		h.Voters = len(d.engine.voters)

@@ -54,6 +54,9 @@ func (d *Directory) List(ctx context.Context) (all []cluster.Entry, err error) {
 // listReplica returns the records that a replica has, and the last revision among them and what is left of
 // deleted ones. A record that is changed meanwhile comes twice, with the later revision last.
 func (d *Directory) listReplica(ctx context.Context) (all map[string]cluster.Entry, reached uint64, err error) {
+	if !d.online.Load() {
+		return nil, 0, cluster.ErrMute // without it the library would wait for a connection that is tried
+	}
 	inbox := d.nc.NewRespInbox()
 	sub, err := d.nc.SubscribeSync(inbox)
 	if err != nil {
@@ -71,9 +74,6 @@ func (d *Directory) listReplica(ctx context.Context) (all map[string]cluster.Ent
 		})
 		if err != nil {
 			return nil, 0, err
-		}
-		if !d.online.Load() {
-			return nil, 0, cluster.ErrMute
 		}
 		if err := d.nc.PublishRequest(apiPrefix+"DIRECT.GET."+d.bucket.stream(), inbox, question); err != nil {
 			return nil, 0, mute(err)

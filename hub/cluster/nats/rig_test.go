@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -44,6 +45,15 @@ func addresses(t *testing.T, n int) (all []string) {
 		all = append(all, l.Addr().String())
 	}
 	return all
+}
+
+func portOf(t *testing.T, address string) int {
+	t.Helper()
+	_, port, err := net.SplitHostPort(address)
+	require.NoError(t, err)
+	number, err := strconv.Atoi(port)
+	require.NoError(t, err)
+	return number
 }
 
 // start starts a node, which ends with the test.
