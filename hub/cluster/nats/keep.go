@@ -149,9 +149,8 @@ func (d *Directory) lookNow(ctx context.Context) bool {
 		}
 		switch {
 		case err == nil:
-			d.voting(i, &h)
-			if !h.Writable {
-				wrong = append(wrong, "too few of those that vote on records are connected")
+			if trouble := d.voting(i, &h); trouble != "" {
+				wrong = append(wrong, trouble)
 			}
 		case ctx.Err() == nil:
 			wrong = append(wrong, "nobody decides on records: "+err.Error())
@@ -180,23 +179,30 @@ func (d *Directory) countPeers(h *cluster.Health) (missing []string) {
 	return missing
 }
 
-// voting reads how the bucket is.
-func (d *Directory) voting(i info, h *cluster.Health) {
-	h.Leader = i.Cluster.Leader
-	if h.Leader == "" { // a server without others
-		h.Leader = d.nc.ConnectedServerName()
-	}
-	h.Voters = 1 + len(i.Cluster.Replicas)
-	reachable := 1
+// voting reads how the bucket is, and says what is wrong with it.
+func (d *Directory) voting(i info, h *cluster.Health) string {
+	h.Leader, h.Voters = i.Cluster.Leader, len(i.Cluster.Replicas)
+	reachable := 0
 	for _, r := range i.Cluster.Replicas {
 		if !r.Offline && r.Active < silentVoter {
 			reachable++
 		}
 	}
-	h.Writable = 2*reachable > h.Voters
+	switch {
+	case h.Leader == "" && h.Voters > 0: // then all are among the replicas
+		return "nobody decides on records yet"
+	case h.Leader == "": // a server without others
+		h.Leader = d.nc.ConnectedServerName()
+	}
+	h.Voters++ // the one that decides
+	reachable++
 	if d.engine == nil {
 		h.Reachable = reachable
 	}
+	if h.Writable = 2*reachable > h.Voters; !h.Writable {
+		return "too few of those that vote on records are connected"
+	}
+	return ""
 }
 
 // say writes a line where something has changed that an operator wants to know.
