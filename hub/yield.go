@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"time"
@@ -177,4 +178,17 @@ func (h *Hub) PublisherOf(key Key) *Session {
 		return nil
 	}
 	return s.pub.session
+}
+
+// ClaimAndWait is AskAndWait for a publisher that is a part of this process: no policy is asked about it.
+func (s *Session) ClaimAndWait(ctx context.Context) error {
+	if !s.hub.claims(s) {
+		return nil
+	}
+	claim, err := s.hub.cfg.Claim(ctx, s)
+	if err != nil {
+		return s.refused(denial(err))
+	}
+	s.grant.Store(&Grant{claim: claim, noPolicy: true})
+	return nil
 }

@@ -9,8 +9,11 @@ import (
 )
 
 // publishDemo begins a publish session of the demo.
-func (s *service) publishDemo(context.Context) (demo.Session, error) {
+func (s *service) publishDemo(ctx context.Context) (demo.Session, error) {
 	session := s.hub.NewSession(hub.RolePublish, demoKey, hub.Client{Protocol: "demo"})
+	if err := session.ClaimAndWait(ctx); err != nil {
+		return nil, err
+	}
 	p, err := s.hub.Publish(session, hub.PublishOptions{})
 	if err != nil {
 		return nil, err
