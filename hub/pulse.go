@@ -15,8 +15,10 @@ import (
 // maxHeldBack bounds what waits of one publisher, in bytes: of each tag its body, and entryCost.
 const maxHeldBack = 8 << 20
 
-// Beat says that the process runs and that its publishers' streams are still theirs (Config.Pulse).
-func (h *Hub) Beat() { h.pulse.Store(int64(time.Since(h.began))) }
+// Beat says that the process ran at a time, and that its publishers' streams were still theirs then
+// (Config.Pulse): it is when that was looked at, and not later, since the process may have stood still between the look
+// and this call.
+func (h *Hub) Beat(looked time.Time) { h.pulse.Store(int64(looked.Sub(h.began))) }
 
 // stoodStill reports whether nobody has said for too long that the process runs.
 func (h *Hub) stoodStill(now time.Time) bool {

@@ -34,7 +34,7 @@ func TestPulse(t *testing.T) {
 			clear(body.Data) // it is the caller's again
 			p.send("A:3@80 vc:t K:4@120 A:4@120")
 			assert.Empty(t, v.read())
-			h.Beat()
+			h.Beat(time.Now())
 			assert.Empty(t, v.read(), "with the next one")
 			p.send("P:5@160")
 			assert.Equal(t, "P:3@80 A:3@80 vc:t@120 K:4@120 A:4@120 P:5@160", v.read())
@@ -78,7 +78,7 @@ func TestPulseAndDisplace(t *testing.T) {
 				before, _, _ := h.Head(key)
 				end(t, h, p)
 				assert.Equal(t, hub.ReasonReplaced, reasonOf(t, p.Write(tag("P:4@120"))), "while nothing is said")
-				h.Beat()
+				h.Beat(time.Now())
 				assert.Equal(t, hub.ReasonReplaced, reasonOf(t, p.Write(tag("P:5@160"))))
 				assert.Equal(t, hub.ReasonReplaced, reasonOf(t, p.Write(tag("P:6@200"))))
 				p.Close()
@@ -121,7 +121,7 @@ func TestPulseIsBounded(t *testing.T) {
 				assert.Equal(t, hub.ReasonConnection, reasonOf(t, err))
 				assert.ErrorContains(t, err, "stood still")
 				assert.Equal(t, 8<<20/(size+40), n-1)
-				h.Beat()
+				h.Beat(time.Now())
 				assert.ErrorIs(t, p.Write(tag("K:1")), err)
 				assert.Equal(t, "grace", info(t, h).State)
 				assert.Zero(t, info(t, h).BytesIn)
@@ -141,7 +141,7 @@ func TestPulseAndRestart(t *testing.T) {
 		p.Restart()
 		p.send("meta:v vc:s K:3@0")
 		p.Restart()
-		h.Beat()
+		h.Beat(time.Now())
 		p.send("vc:s K:4@7 P:5@47")
 		r := readFrom(t, h, 0)
 		assert.Equal(t, "|meta:v vc:s K:1 P:2 |K:3 |K:4 P:5", beginnings(r))
@@ -164,7 +164,7 @@ func TestPulseModel(t *testing.T) {
 			case 0:
 				time.Sleep(time.Duration(rng.IntN(3000)) * time.Millisecond)
 			case 1, 2:
-				h.Beat()
+				h.Beat(time.Now())
 				last = time.Now()
 			default:
 				time.Sleep(20 * time.Millisecond)

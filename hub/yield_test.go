@@ -274,7 +274,7 @@ func TestYieldRaces(t *testing.T) {
 			default:
 				h.Yield(key, claimant(client{Identity: "x"}))
 			}
-			h.Beat()
+			h.Beat(time.Now())
 		}
 	})
 	all.Go(func() {

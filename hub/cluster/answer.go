@@ -21,6 +21,10 @@ type question struct {
 	// the later one stays, which began at Since, in ms since 1970.
 	Both  bool  `json:"both"`
 	Since int64 `json:"since"`
+	// Raise only asks the owner to go on in an epoch behind Mine: there are viewers who have followed one whom nobody knows
+	// any more. It answers that the asker is to look again.
+	Raise bool   `json:"raise"`
+	Mine  uint64 `json:"mine"` // the epoch that the asker has then, of that incarnation; 0 if it is another one
 }
 
 // What is answered.
@@ -100,8 +104,13 @@ func (c *Cluster) yield(key hub.Key, q *question) answered {
 		return answered{What: answerGone}
 	case o.Incarnation != q.Incarnation && !q.Both, o.Epoch != q.Epoch && !q.Both:
 		return answered{What: answerStale}
+	case q.Raise:
+		if q.Mine >= o.Epoch && o.Incarnation == q.Incarnation {
+			c.raise(ctx, n, o, q.Mine+1)
+		}
+		return answered{What: answerStale}
 	case q.Both && len(q.Proof) > 0 && o.Since > q.Since:
-		return answered{What: answerKeeps, Detail: errElsewhere.Detail}
+		return c.keep(ctx, n, o, q, errElsewhere.Detail)
 	}
 	head, err := c.cfg.Hub.Yield(key, hub.Claimant{Proof: q.Proof, ProofKey: c.cfg.ProofKey, Backup: q.Backup})
 	if refusal, ok := errors.AsType[*hub.Refusal](err); ok {
@@ -112,7 +121,7 @@ func (c *Cluster) yield(key hub.Key, q *question) answered {
 		if refusal.Reason == hub.ReasonNotFound { // its publisher is just about to begin
 			detail = errElsewhere.Detail
 		}
-		return answered{What: answerKeeps, Detail: detail + ", at node " + c.cfg.Node}
+		return c.keep(ctx, n, o, q, detail+", at node "+c.cfg.Node)
 	}
 	a := answered{What: answerYields, Time: head.Time}
 	if at, ok := n.numbers.of(head.Life, head.Seq); ok {
@@ -124,6 +133,15 @@ func (c *Cluster) yield(key hub.Key, q *question) answered {
 	c.mu.Unlock()
 	c.log.Info("a stream goes over to another node", "stream", key.String(), "node", q.Node)
 	return a
+}
+
+// keep answers that the publisher of a stream stays, whose turn the caller has. Viewers who have followed the asker to
+// its epoch do not go back to an earlier one: the stream goes on in a later one first.
+func (c *Cluster) keep(ctx context.Context, n *name, o *ownership, q *question, detail string) answered {
+	if q.Both && q.Mine >= o.Epoch && !c.raise(ctx, n, o, q.Mine+1) {
+		return answered{} // it asks again
+	}
+	return answered{What: answerKeeps, Detail: detail}
 }
 
 // lastWord is what a node was answered that a stream was let go to.
@@ -160,6 +178,7 @@ func (c *Cluster) let(n *name, head uint64) {
 	n.numbers.cease(head)
 	c.mu.Lock()
 	n.owned = nil
+	n.lets++
 	c.mu.Unlock()
 	c.wantWhereWatched(n)
 }

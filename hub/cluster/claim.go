@@ -57,15 +57,15 @@ var (
 func (c *Cluster) touch(n *name, s *hub.Session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n.owned.since = time.Now()
+	n.owned.since, n.owned.Since = time.Now(), c.cfg.Now().UnixMilli()
 }
 
 // taking is what comes of looking at a name that this node does not own.
 type taking struct {
-	next     owner
-	revision uint64 // of the record in whose place it comes; 0 if there is none
-	number   uint64 // that nobody has had
-	time     int64  // that the stream has come to
+	next   owner
+	number uint64 // that nobody has had
+	from   string // the process that owns it still, as far as it knows: it is silent; empty for none
+	time   int64  // that the stream has come to
 }
 
 // take makes this node the owner of a name whose turn the caller has.
@@ -73,7 +73,7 @@ func (c *Cluster) take(ctx context.Context, n *name, s *hub.Session) (hub.Claim,
 	for ctx.Err() == nil {
 		known, entry, err := c.record(ctx, n.key)
 		mute := err != nil
-		if mute {
+		if mute || entry == nil { // a directory that has lost its records says that there is none
 			known = c.belief(n)
 		}
 		t, goOn, err := c.mayTake(ctx, n, s, known)
@@ -110,7 +110,7 @@ func (c *Cluster) record(ctx context.Context, key hub.Key) (*owner, *Entry, erro
 	case err != nil:
 		return nil, nil, err
 	}
-	o, err := readOwner(e.Value)
+	o, err := readOwner(key, e.Value)
 	if err != nil {
 		return nil, &e, nil
 	}
@@ -154,6 +154,7 @@ func (c *Cluster) mayTake(ctx context.Context, n *name, s *hub.Session, known *o
 	t.next.Epoch = known.Epoch + 1
 	goesOn := func(number uint64, at int64) {
 		t.next.Incarnation, t.next.Anchor = known.Incarnation, known.Anchor
+		t.next.Epoch = max(t.next.Epoch, n.numbers.epoch(known.Incarnation)+1)
 		t.number, t.time = number, at
 	}
 	if known.Boot == c.cfg.Boot { // by a write of which this node does not know, or it has let it go
@@ -176,7 +177,10 @@ func (c *Cluster) mayTake(ctx context.Context, n *name, s *hub.Session, known *o
 		if !c.isSilent(known.Node, known.Boot) {
 			return t, true, c.pause(ctx)
 		}
-		goesOn(0, known.reached(now))
+		at := known.reached(c.clockOf(known.Boot))
+		goesOn(0, at)
+		t.from = known.Boot
+		t.next.Anchor = now.UnixMilli() - at
 		c.log.Info("a stream is taken over from a node that is silent", "stream", n.key.String(), "node", known.Node)
 	}
 	return t, false, nil
@@ -200,7 +204,7 @@ func (c *Cluster) own(n *name, t *taking, revision uint64) {
 		t.time = max(t.time, head.Time)
 	}
 	n.numbers.become(life, t.next.position(t.number))
-	o := &ownership{owner: t.next, revision: revision, since: time.Now()}
+	o := &ownership{owner: t.next, revision: revision, since: time.Now(), from: t.from}
 	c.mu.Lock()
 	n.owned, n.yielded, n.news = o, time.Time{}, nil
 	c.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice/hub"
@@ -73,11 +74,12 @@ type Cluster struct {
 	began   time.Time
 	stops   []func() // end what is listened for
 
-	mu     sync.Mutex // taken before that of numbers
+	mu     sync.Mutex
 	names  map[hub.Key]*name
 	peers  map[string]*peer // by the ids of their processes; without this one
 	edges  int
 	closed bool
+	unsure bool // it is to be looked whether this node's streams are still its own
 }
 
 // name is a stream of which this node has something to know.
@@ -87,12 +89,14 @@ type name struct {
 	numbers numbers
 
 	// Guarded by Cluster.mu.
-	users    int        // who must not find another one in its place
-	owned    *ownership // nil where this node is not the owner, as far as it knows
-	yielded  time.Time  // when this node let it go to another one that asked; zero if it has not
-	lastWord lastWord   // what that one was answered
-	edge     *edge      // copies it, or looks for it; nil if nobody wants it here
-	news     *sighting  // the last word of other nodes; nil without
+	users     int        // who must not find another one in its place
+	owned     *ownership // nil where this node is not the owner, as far as it knows
+	lets      int        // how often it ceased to be the owner for another one
+	verifying bool       // since news contradict
+	yielded   time.Time  // when this node let it go to another one that asked; zero if it has not
+	lastWord  lastWord   // what that one was answered
+	edge      *edge      // copies it, or looks for it; nil if nobody wants it here
+	news      *sighting  // the last word of other nodes; nil without
 }
 
 // ownership is that this node owns a stream.
@@ -100,6 +104,7 @@ type ownership struct {
 	owner
 	revision uint64    // of the record; 0 as long as there is none: it is provisional
 	since    time.Time // when it was claimed last
+	from     string    // the process that it was taken over from, which was silent; empty for none
 }
 
 // sighting is what was heard of an owner.
@@ -139,7 +144,7 @@ func New(cfg Config) (*Cluster, error) {
 		c.Close()
 		return nil, err
 	}
-	cfg.Hub.Beat()
+	cfg.Hub.Beat(time.Now())
 	c.goRun(c.run)
 	return c, nil
 }
@@ -231,6 +236,7 @@ func (c *Cluster) run() {
 	defer tick.Stop()
 	last, repaired := time.Now(), time.Now()
 	connected := true
+	var repairing atomic.Bool
 	for {
 		select {
 		case <-c.ctx.Done():
@@ -240,17 +246,71 @@ func (c *Cluster) run() {
 		now := time.Now()
 		if now.Sub(last) > standstill {
 			c.log.Warn("the process stood still", "seconds", now.Sub(last).Seconds())
-			c.verifyAll(muteAfter)
+			now = c.lookAgain(now)
 			repaired = now
 		}
-		last = time.Now()
-		c.cfg.Hub.Beat()
+		last = now
+		c.cfg.Hub.Beat(now)
 		c.sendBeat()
 		c.sweep()
 		was := connected
-		if connected = c.cfg.Directory.Health().Connected; connected && !was || now.Sub(repaired) >= repairEvery {
-			repaired = now
-			c.goRun(func() { c.verifyAll(repairEvery / 2) })
+		connected = c.cfg.Directory.Health().Connected
+		if connected && !was {
+			c.doubt()
 		}
+		whole := now.Sub(repaired) >= repairEvery
+		if !whole && !c.isUnsure() || !repairing.CompareAndSwap(false, true) {
+			continue
+		}
+		if whole {
+			repaired = now
+		}
+		c.goRun(func() {
+			defer repairing.Store(false)
+			c.repair(whole)
+		})
 	}
+}
+
+// repair looks whether this node's streams are still its own, and at what is nobody's in the directory, too, where
+// that is to be whole.
+func (c *Cluster) repair(whole bool) {
+	c.mu.Lock()
+	c.unsure = false
+	c.mu.Unlock()
+	c.verifyAll(repairEvery / 2)
+	if whole {
+		c.tidy()
+		return
+	}
+	select { // what could not be found out is looked at again
+	case <-time.After(settleEvery):
+	case <-c.ctx.Done():
+	}
+}
+
+// doubt has it looked whether this node's streams are still its own.
+func (c *Cluster) doubt() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unsure = true
+}
+
+func (c *Cluster) isUnsure() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.unsure
+}
+
+// lookAgain looks whether this node's streams are still its own, when the process has stood still, and until it did
+// not do so meanwhile. It returns when it has last begun to look.
+func (c *Cluster) lookAgain(now time.Time) time.Time {
+	for c.ctx.Err() == nil {
+		c.verifyAll(verifyWithin)
+		if time.Since(now) <= standstill {
+			break
+		}
+		now = time.Now()
+	}
+	return now
 }

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -33,7 +32,7 @@ type edge struct {
 	pub      *hub.Publisher // nil before the first packet
 	held     []flv.Tag      // metadata and headers before it
 	heldSize int
-	last     Position  // of the last packet
+	last     Position  // of the last packet, of which viewers may have had it; no incarnation for none
 	broken   time.Time // since when nothing is copied
 	tries    int       // in a row that brought nothing
 	looked   time.Time // when it was last looked whether anybody watches
@@ -84,6 +83,14 @@ func newEdge(c *Cluster, n *name, who *hub.Session) *edge {
 	return e
 }
 
+// resume has the copy begin behind what viewers have had already: the stream was copied here before, or this
+// node's own.
+func (e *edge) resume() {
+	if head, _, held := e.cfg.Hub.Head(e.name.key); held {
+		e.last, _ = e.name.numbers.last(head.Life)
+	}
+}
+
 // hear tells that another node may have become the owner. From the one before it nothing comes any more, though it may
 // not say so: it stands still, or cannot be reached.
 func (e *edge) hear(o *owner) {
@@ -127,6 +134,7 @@ func (e *edge) run() {
 
 // follow copies the stream from one owner after the other. It returns why that ends.
 func (e *edge) follow() *hub.Refusal {
+	e.resume()
 	for e.ctx.Err() == nil {
 		o, revision, certain := e.find(e.ctx, e.name)
 		switch {
@@ -142,6 +150,9 @@ func (e *edge) follow() *hub.Refusal {
 		case o == nil && certain && time.Since(e.broken) >= overAfter:
 			return errOver
 		case o == nil, e.isOld(o):
+			if o != nil && certain && time.Since(e.broken) >= overAfter {
+				e.ask(e.ctx, o, &question{Raise: true, Mine: e.last.Epoch})
+			}
 			if time.Since(e.broken) >= e.cfg.Hold {
 				return errOver
 			}
@@ -184,7 +195,7 @@ func (e *edge) nowhere() {
 
 // isOld reports whether an owner is one of before the stream went over to another.
 func (e *edge) isOld(o *owner) bool {
-	return e.pub != nil && o.Incarnation == e.last.Incarnation && o.Epoch < e.last.Epoch
+	return o.Incarnation == e.last.Incarnation && o.Epoch < e.last.Epoch
 }
 
 // ownRecord is where the record says that this node has the stream. It ends the copy where that is so; where it is
@@ -209,24 +220,25 @@ func (e *edge) isHeld(o *owner, revision uint64, certain bool, err error) *hub.R
 		detail = err.Error()
 	}
 	e.note(func(s *EdgeState) { s.Copying, s.Detail = false, detail })
+	_, refused := errors.AsType[*notGiven](err)
 	switch {
 	case e.pub == nil:
 		return nil // those who wait have a time of their own
 	case !certain && away >= e.cfg.Hold:
 		return errOver
-	case certain && away >= e.cfg.Grace+silentAfter && e.isSilent(o.Node, o.Boot):
+	case !certain || away < e.cfg.Grace+silentAfter:
+		return nil
+	case e.isSilent(o.Node, o.Boot):
 		e.bury(revision) // its publisher has not come back anywhere
+		return errOver
+	case refused, errors.Is(err, ErrStale), away >= e.cfg.Hold: // it does not have it, or cannot give it
 		return errOver
 	}
 	return nil
 }
 
 // bury takes away the record of an owner that is gone.
-func (e *edge) bury(revision uint64) {
-	ctx, cancel := context.WithTimeout(e.ctx, muteAfter)
-	defer cancel()
-	_ = e.cfg.Directory.Delete(ctx, recordKey(e.name.key), revision) // another node may have been first
-}
+func (e *edge) bury(revision uint64) { e.delete(e.ctx, e.name.key, revision) }
 
 // isUnwatched reports whether nobody has watched the stream for Config.Idle, or nobody waits for one that has not begun.
 func (e *edge) isUnwatched() bool {
@@ -250,159 +262,4 @@ func (e *edge) pause() {
 	d := min(mostDelay, leastDelay<<min(e.tries, 10))
 	e.tries++
 	e.wait(d)
-}
-
-// copyFrom copies from an owner until the connection ends. The error is *Ended where the stream is over, a *hub.Refusal where
-// this hub takes no more, and something else where it is to be tried again.
-func (e *edge) copyFrom(o *owner) error {
-	opening := Opening{Address: o.Media, Boot: o.Boot, Key: e.name.key}
-	if e.pub != nil {
-		from := e.last
-		from.Number++
-		opening.From = &from
-	}
-	ctx, cancel := context.WithTimeout(e.ctx, startWithin)
-	src, err := e.cfg.Open(ctx, opening)
-	cancel()
-	if err != nil {
-		if refusal, refused := errors.AsType[*hub.Refusal](err); refused {
-			return errors.New("the node refuses: " + refusal.Error()) // which is not this hub's
-		}
-		return err
-	}
-	e.from.Store(&connection{src, o})
-	defer src.Close()
-	defer e.from.Store(nil)
-	defer context.AfterFunc(e.ctx, func() { src.Close() })()
-	start := src.Start()
-	joined := start.Joined
-	if e.pub != nil {
-		e.note(func(s *EdgeState) {
-			s.Breaks++
-			if joined {
-				s.Joined++
-			}
-		})
-	}
-	for begun := false; ; {
-		it, err := src.Next()
-		if err != nil {
-			e.broken = time.Now()
-			if e.ctx.Err() != nil {
-				return context.Cause(e.ctx)
-			}
-			return err
-		}
-		if err := e.take(&it, &start, &begun); err != nil {
-			return err
-		}
-		if now := time.Now(); now.Sub(e.looked) >= lookEvery {
-			if e.looked = now; e.isUnwatched() {
-				return errUnwatched
-			}
-		}
-	}
-}
-
-// take takes what comes next. begun says whether something of this connection has been taken already.
-func (e *edge) take(it *Item, start *Start, begun *bool) error {
-	if it.Lost > 0 {
-		e.note(func(s *EdgeState) { s.Lost += it.Lost })
-	}
-	if it.Tag.Type == 0 { // a sign of life
-		return nil
-	}
-	known := e.pub != nil && it.At.Incarnation == e.last.Incarnation && it.At.Number <= e.last.Number
-	if known {
-		return nil // where it began further back than it had to
-	}
-	if e.pub == nil {
-		return e.publish(it, start)
-	}
-	if !*begun {
-		*begun = true
-		if e.tries = 0; !start.Joined && !e.continues(it) {
-			e.pub.Restart()
-		}
-		e.tellTracks(start)
-		e.note(func(s *EdgeState) { s.Copying, s.Detail = true, "" })
-	}
-	if it.First {
-		e.pub.Restart()
-		e.tellTracks(start)
-	}
-	return e.put(it)
-}
-
-// continues reports whether a packet is the one behind the last.
-func (e *edge) continues(it *Item) bool {
-	return it.At.Incarnation == e.last.Incarnation && it.At.Number == e.last.Number+1
-}
-
-// publish begins to publish with the first frame; what comes before it is held.
-func (e *edge) publish(it *Item, start *Start) error {
-	if it.Header {
-		t := it.Tag
-		t.Data = append([]byte(nil), t.Data...)
-		if e.heldSize += len(t.Data); len(e.held) < maxHeldTags && e.heldSize <= maxHeldBytes {
-			e.held = append(e.held, t)
-		}
-		return nil
-	}
-	client := hub.Client{Protocol: Protocol, Agent: "node " + e.state.Load().Node}
-	client.Address, _ = netip.ParseAddrPort(e.address())
-	who := e.cfg.Hub.NewSession(hub.RolePublish, e.name.key, client)
-	pub, err := e.cfg.Hub.Publish(who, hub.PublishOptions{Yields: true, End: func(why *hub.Refusal) { e.end(why) }})
-	if err != nil {
-		return err
-	}
-	e.pub, e.tries = pub, 0
-	e.tellTracks(start)
-	e.note(func(s *EdgeState) { s.Copying, s.Detail, s.Session = true, "", who.ID() })
-	held := e.held
-	e.held = nil
-	for _, t := range held {
-		if _, _, err := pub.Put(t, it.Time); err != nil {
-			return err
-		}
-	}
-	return e.put(it)
-}
-
-// address returns where the owner is, as far as it is known.
-func (e *edge) address() string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.name.news == nil {
-		return ""
-	}
-	return e.name.news.Media
-}
-
-// tellTracks tells the hub which tracks the owner has, so that nobody waits for one that never comes.
-func (e *edge) tellTracks(start *Start) {
-	if !start.Tracks {
-		return
-	}
-	if !start.Audio {
-		e.pub.Lacks(flv.TypeAudio)
-	}
-	if !start.Video {
-		e.pub.Lacks(flv.TypeVideo)
-	}
-}
-
-// put hands a packet to the hub, and notes its number.
-func (e *edge) put(it *Item) error {
-	if it.Header {
-		_, _, err := e.pub.Put(it.Tag, it.Time)
-		return err
-	}
-	err := e.name.numbers.copy(e.pub.Life(), it.At, func() (uint64, bool, error) {
-		return e.pub.Put(it.Tag, it.Time)
-	})
-	if err == nil {
-		e.last = it.At
-	}
-	return err
 }

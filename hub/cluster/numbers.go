@@ -84,6 +84,29 @@ func (n *numbers) become(life uint64, first Position) Position {
 	return first
 }
 
+// epoch returns the last epoch of a stream's life of which this node has had packets, 0 for none.
+func (n *numbers) epoch(incarnation string) uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if k := len(n.runs); k > 0 && n.incarnation == incarnation {
+		return n.runs[k-1].epoch
+	}
+	return 0
+}
+
+// last returns the position of the last packet in the log of a stream's life, which this node does not own, false where
+// it has none.
+func (n *numbers) last(life uint64) (Position, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	k := len(n.runs)
+	if k == 0 || life != n.life || n.own != nil {
+		return Position{}, false
+	}
+	r := n.runs[k-1]
+	return Position{n.incarnation, r.epoch, r.number + (n.next - 1 - r.local)}, true
+}
+
 // cease makes this node no owner any more. head is the place of the next packet in its log.
 func (n *numbers) cease(head uint64) {
 	n.mu.Lock()

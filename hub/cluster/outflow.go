@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"sluice/hub"
@@ -12,6 +13,9 @@ const readLimit = 256 << 10
 
 // outflow is a stream of this node as another one gets it.
 type outflow struct {
+	*Cluster
+	name    *name
+	lets    int // name.lets when it began
 	reader  *hub.Reader
 	numbers *numbers
 	start   Start
@@ -19,6 +23,11 @@ type outflow struct {
 	items   []Item
 	first   []Item // read before it was known where it begins
 	end     hub.Reason
+	closing sync.Once
+
+	// Of packets that have no number, for the next one that has.
+	lost           uint64
+	restart, reset bool
 }
 
 var _ Outflow = (*outflow)(nil)
@@ -26,8 +35,24 @@ var _ Outflow = (*outflow)(nil)
 // Serve gives a stream that this node owns to another one (Streams).
 func (c *Cluster) Serve(ctx context.Context, asker string, key hub.Key, from *Position) (Outflow, error) {
 	n := c.enter(key)
-	defer c.leave(n)
-	own := c.ownedBy(n)
+	o, err := c.serve(ctx, n, from)
+	if err != nil {
+		c.leave(n)
+		return nil, err
+	}
+	return o, nil
+}
+
+// serve is Serve for a name that its Close leaves.
+func (c *Cluster) serve(ctx context.Context, n *name, from *Position) (*outflow, error) {
+	key := n.key
+	c.mu.Lock()
+	own, lets := n.owned, n.lets
+	if own != nil {
+		o := *own
+		own = &o
+	}
+	c.mu.Unlock()
 	switch {
 	case own == nil:
 		return nil, ErrStale
@@ -52,7 +77,7 @@ func (c *Cluster) Serve(ctx context.Context, asker string, key hub.Key, from *Po
 	if err != nil {
 		return nil, err
 	}
-	o := &outflow{reader: reader, numbers: &n.numbers}
+	o := &outflow{Cluster: c, name: n, lets: lets, reader: reader, numbers: &n.numbers}
 	o.start.Boot = c.cfg.Boot
 	o.start.tracks(c.cfg.Hub.Codecs(key))
 	if reader.Resumes() {
@@ -62,11 +87,11 @@ func (c *Cluster) Serve(ctx context.Context, asker string, key hub.Key, from *Po
 	}
 	for len(o.first) == 0 { // it begins where its first packet is
 		if o.end != hub.ReasonNone {
-			o.Close()
+			reader.Close()
 			return nil, &hub.Refusal{Reason: hub.ReasonNotFound, Detail: "the stream is over"}
 		}
 		if err := reader.Wait(ctx); err != nil {
-			o.Close()
+			reader.Close()
 			return nil, &hub.Refusal{Reason: hub.ReasonNotFound, Detail: "its publisher has sent nothing to begin with"}
 		}
 		o.first = o.read()
@@ -80,9 +105,21 @@ func (c *Cluster) Serve(ctx context.Context, asker string, key hub.Key, from *Po
 func (o *outflow) Start() Start { return o.start }
 
 // Close ends it.
-func (o *outflow) Close() { o.reader.Close() }
+func (o *outflow) Close() {
+	o.closing.Do(func() {
+		o.reader.Close()
+		o.leave(o.name)
+	})
+}
 
-// Next waits for packets.
+// isLet reports whether the stream has gone over to another node since.
+func (o *outflow) isLet() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.name.lets != o.lets
+}
+
+// Next waits for packets. When this node is the owner no more, the error is ErrStale: the stream goes on elsewhere.
 func (o *outflow) Next(ctx context.Context, until time.Time) ([]Item, error) {
 	if items := o.first; items != nil {
 		o.first = nil
@@ -94,7 +131,10 @@ func (o *outflow) Next(ctx context.Context, until time.Time) ([]Item, error) {
 		if items := o.read(); len(items) > 0 {
 			return items, nil
 		}
-		if o.end != hub.ReasonNone {
+		switch {
+		case o.isLet():
+			return nil, ErrStale
+		case o.end != hub.ReasonNone:
 			return nil, &Ended{o.end}
 		}
 		if o.reader.Wait(wait) != nil {
@@ -103,24 +143,26 @@ func (o *outflow) Next(ctx context.Context, until time.Time) ([]Item, error) {
 	}
 }
 
-// read returns what is due. A packet without a number is left out: it is of a time before this node was the owner.
+// read returns what is due. A packet without a number is left out: it is of a time before this node was the owner. What
+// it says beside goes to the next one.
 func (o *outflow) read() []Item {
 	if o.end != hub.ReasonNone {
 		return nil
 	}
 	o.end = o.reader.Read(&o.batch, readLimit)
 	o.items = o.items[:0]
-	lost := o.batch.Lost
+	o.lost += o.batch.Lost
 	for i := range o.batch.Packets {
 		p := &o.batch.Packets[i]
 		at, known := o.numbers.of(o.reader.Life(), p.Seq)
+		o.restart, o.reset = o.restart || p.First, o.reset || p.Reset
 		if !known {
 			continue
 		}
 		o.items = append(o.items, Item{
-			Tag: p.Tag, At: at, Time: p.Time, Header: p.Header, Reset: p.Reset, First: p.First, Lost: lost,
+			Tag: p.Tag, At: at, Time: p.Time, Header: p.Header, Reset: o.reset, First: o.restart, Lost: o.lost,
 		})
-		lost = 0
+		o.lost, o.restart, o.reset = 0, false, false
 	}
 	return o.items
 }

@@ -60,9 +60,19 @@ func (c *Cluster) heardBeat(data []byte) {
 	if json.Unmarshal(data, &b) != nil || !hub.IsNodeID(b.Boot) || b.Boot == c.cfg.Boot {
 		return
 	}
+	if c.hears(&b) {
+		c.remind(b.Boot)
+	}
+}
+
+// hears notes a sign of life, and reports whether the process has been silent.
+func (c *Cluster) hears(b *beat) (back bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.peers[b.Boot]
+	if back = p != nil && time.Since(p.heard) >= silentAfter; back {
+		c.unsure = true // it may have taken for silent this node, too
+	}
 	if p == nil {
 		if len(c.peers) >= maxPeers {
 			c.forgetPeerLocked()
@@ -70,7 +80,42 @@ func (c *Cluster) heardBeat(data []byte) {
 		p = new(peer)
 		c.peers[b.Boot] = p
 	}
-	p.beat, p.heard = b, time.Now()
+	p.beat, p.heard = *b, time.Now()
+	return back
+}
+
+// Messages may be lost: a process that is back is reminded of what it has lost so often, so far apart.
+const (
+	reminders   = 5
+	remindEvery = 300 * time.Millisecond
+)
+
+// remind tells a process that is back what this node has taken over from it, which it may not know.
+func (c *Cluster) remind(boot string) {
+	c.mu.Lock()
+	var taken []*ownership
+	for _, n := range c.names {
+		if n.owned != nil && n.owned.from == boot {
+			o := *n.owned
+			taken = append(taken, &o)
+		}
+	}
+	c.mu.Unlock()
+	if len(taken) == 0 {
+		return
+	}
+	c.goRun(func() {
+		for range reminders {
+			for _, o := range taken {
+				c.tell(true, o)
+			}
+			select {
+			case <-time.After(remindEvery):
+			case <-c.ctx.Done():
+				return
+			}
+		}
+	})
 }
 
 // forgetPeerLocked forgets the process that has been silent for longest.
@@ -111,6 +156,18 @@ func (c *Cluster) isSilentLocked(node, boot string) bool {
 	return now.Sub(c.began) >= silentAfter
 }
 
+// clockOf returns what time it is by the clock of a process, as far as this node has heard it; its own time
+// where it has not.
+func (c *Cluster) clockOf(boot string) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.peers[boot]
+	if p == nil {
+		return c.cfg.Now()
+	}
+	return time.UnixMilli(p.Time).Add(time.Since(p.heard))
+}
+
 // maxNames bounds the streams of which something is known that nobody wants here.
 const maxNames = 100_000
 
@@ -127,31 +184,45 @@ func (c *Cluster) tell(up bool, o *ownership) {
 
 func (c *Cluster) heardNews(data []byte) {
 	var s story
-	if json.Unmarshal(data, &s) != nil || s.Owner.Boot == c.cfg.Boot || !hub.IsNodeID(s.Owner.Boot) {
+	if json.Unmarshal(data, &s) != nil || s.Owner.Boot == c.cfg.Boot || !s.Owner.isUsable() {
 		return
 	}
 	key, err := hub.NewKey("", s.Owner.Stream)
-	if err != nil {
+	if err != nil || key.String() != s.Owner.Stream {
 		return
 	}
+	if e := c.learn(key, &s); e != nil {
+		e.hear(&s.Owner)
+	}
+}
+
+// learn notes news of a stream. It returns what copies the stream here.
+func (c *Cluster) learn(key hub.Key, s *story) *edge {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.names[key] == nil && (!s.Up || len(c.names) >= maxNames) {
-		return // who wants it will ask the directory
+		return nil // who wants it will ask the directory
 	}
 	n := c.enterLocked(key)
 	n.users--
 	switch {
 	case !s.Up && n.news != nil && n.news.same(&s.Owner):
 		n.news = nil
-	case s.Up && (n.news == nil || !s.Owner.before(&n.news.owner) && s.Revision >= n.news.revision):
+	case s.Up && (n.news == nil || n.news.before(&s.Owner) || !s.Owner.before(&n.news.owner) && s.Revision >= n.news.revision):
 		n.news = &sighting{s.Owner, s.Revision}
 	}
-	if n.edge != nil {
-		n.edge.hear(&s.Owner)
-	}
-	if n.owned != nil && s.Up && s.Revision > n.owned.revision && n.owned.revision > 0 {
-		c.goRun(func() { c.verifyName(key, repairEvery/2) })
+	e := n.edge
+	if n.owned != nil && s.Up && s.Revision > n.owned.revision && n.owned.revision > 0 && !n.verifying {
+		n.verifying = true // for all who contradict at once
+		n.users++
+		c.goRun(func() {
+			c.verifyName(c.ctx, key, verifyWithin)
+			c.mu.Lock()
+			n.verifying = false
+			c.mu.Unlock()
+			c.leave(n)
+		})
 	}
 	c.forgetLocked(n)
+	return e
 }

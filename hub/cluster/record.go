@@ -6,6 +6,7 @@ import (
 	"encoding/base32"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"strings"
 	"time"
 
@@ -32,6 +33,16 @@ func (o *owner) position(number uint64) Position {
 	return Position{Incarnation: o.Incarnation, Epoch: o.Epoch, Number: number}
 }
 
+// precedes reports whether a packet follows on this one: of the same stream's life, in a later place or a later
+// epoch. That of another life follows as well.
+func (p Position) precedes(other Position) bool {
+	switch {
+	case p.Incarnation != other.Incarnation, p.Epoch < other.Epoch:
+		return true
+	}
+	return p.Epoch == other.Epoch && p.Number < other.Number
+}
+
 // before reports whether one record was made before another one of the same stream's life.
 func (o *owner) before(other *owner) bool {
 	return o.Incarnation == other.Incarnation && o.Epoch < other.Epoch
@@ -53,20 +64,48 @@ func (o *owner) encode() []byte {
 	return b
 }
 
-// readOwner reads a record, which may be of a later version, or nobody's.
-func readOwner(b []byte) (owner, error) {
+// errNoOwner is the error of a record that says nothing that can be used.
+var errNoOwner = errors.New("cluster: no record of a stream")
+
+// readOwner reads the record of a stream. One of a later version may say more than is known here; one that does not say
+// what is needed is nobody's.
+func readOwner(key hub.Key, b []byte) (owner, error) {
 	var o owner
-	err := json.Unmarshal(b, &o)
-	return o, err
+	if err := json.Unmarshal(b, &o); err != nil {
+		return owner{}, err
+	}
+	if o.Stream != key.String() || !o.isUsable() {
+		return owner{}, errNoOwner
+	}
+	return o, nil
+}
+
+// streamName returns which stream a record is about, empty if it says none.
+func streamName(b []byte) string {
+	var o struct {
+		Stream string `json:"stream"`
+	}
+	if json.Unmarshal(b, &o) != nil {
+		return ""
+	}
+	return o.Stream
+}
+
+// isUsable reports whether what other nodes have said of an owner can be used.
+func (o *owner) isUsable() bool {
+	return hub.IsNodeID(o.Boot) && hub.IsNodeID(o.Incarnation) && len(o.Incarnation) <= maxIncarnation && o.Epoch > 0
 }
 
 // encoding is that of keys: what a NATS subject may hold.
 var encoding = base32.StdEncoding.WithPadding(base32.NoPadding)
 
+// recordPrefix is how the keys of streams' records begin.
+const recordPrefix = "s."
+
 // recordKey returns the key of a stream's record: names may hold what keys may not, and be longer.
 func recordKey(key hub.Key) string {
 	sum := sha256.Sum256([]byte(key.String()))
-	return "s." + strings.ToLower(encoding.EncodeToString(sum[:16]))
+	return recordPrefix + strings.ToLower(encoding.EncodeToString(sum[:16]))
 }
 
 // newIncarnation returns an id for a stream's life.

@@ -30,6 +30,8 @@ type rig struct {
 	nodes  []*node
 	boots  int
 
+	spy func(cluster.Directory) cluster.Directory // sees what nodes say to the directory; nil for nobody
+
 	mu     sync.Mutex
 	by     map[string]*node // by Config.Media
 	groups map[string]int   // by name, of a partition; nil for none
@@ -39,6 +41,7 @@ type rig struct {
 type node struct {
 	*rig
 	name    string
+	boot    string
 	hub     *hub.Hub
 	cluster *cluster.Cluster
 	dir     *memory.Node
@@ -54,19 +57,23 @@ const grace = 8 * time.Second
 // newRig starts nodes with the names n1, n2 and so on, in a bubble.
 func newRig(t *testing.T, nodes int, cfg memory.Config) *rig {
 	r := &rig{t: t, engine: memory.New(cfg), by: make(map[string]*node)}
+	r.startAll(nodes)
+	return r
+}
+
+func (r *rig) startAll(nodes int) {
 	for i := range nodes {
 		r.start(fmt.Sprintf("n%d", i+1), 0)
 	}
 	time.Sleep(2 * time.Second) // they have heard each other
-	t.Cleanup(r.close)
-	return r
+	r.t.Cleanup(r.close)
 }
 
 // start starts a node, in the place of one of that name that has died.
 func (r *rig) start(name string, skew time.Duration) *node {
 	r.boots++
 	boot := fmt.Sprintf("%016x", r.boots)
-	n := &node{rig: r, name: name, skew: skew, dir: r.engine.Join(name), sources: make(map[*source]struct{})}
+	n := &node{rig: r, name: name, boot: boot, skew: skew, dir: r.engine.Join(name), sources: make(map[*source]struct{})}
 	media := "127.0.0.1:" + fmt.Sprint(1000+r.boots)
 	ready := make(chan struct{})
 	n.hub = hub.New(hub.Config{
@@ -84,9 +91,13 @@ func (r *rig) start(name string, skew time.Duration) *node {
 			return n.cluster.Locate(key)
 		},
 	})
+	var dir cluster.Directory = n.dir
+	if r.spy != nil {
+		dir = r.spy(dir)
+	}
 	var err error
 	n.cluster, err = cluster.New(cluster.Config{
-		Hub: n.hub, Directory: n.dir, Open: n.open, Node: name, Boot: boot, Media: media,
+		Hub: n.hub, Directory: dir, Open: n.open, Node: name, Boot: boot, Media: media,
 		ProofKey: []byte("key"), Grace: grace, Now: func() time.Time { return time.Now().Add(n.skew) },
 	})
 	require.NoError(r.t, err)
@@ -210,8 +221,12 @@ func (s *source) reach() error {
 	for {
 		s.to.rig.mu.Lock()
 		frozen, sees := s.to.frozen, s.to.rig.seesLocked(s.from, s.to)
+		self := s.from.frozen
 		s.to.rig.mu.Unlock()
 		switch {
+		case self != nil: // who reads stands still
+			frozen = self
+			deadline.Reset(3 * time.Second)
 		case frozen == nil && sees:
 			return nil
 		case frozen == nil: // no byte comes

@@ -36,7 +36,7 @@ func (c *Cluster) settle(key hub.Key) {
 		if o := c.ownedBy(n); o == nil || o.revision != 0 {
 			return
 		}
-		c.verify(n, muteAfter)
+		c.verifyName(c.ctx, key, verifyWithin)
 		select {
 		case <-time.After(settleEvery):
 		case <-c.ctx.Done():
@@ -44,11 +44,16 @@ func (c *Cluster) settle(key hub.Key) {
 	}
 }
 
-// verifyName is verify for a name by its key.
-func (c *Cluster) verifyName(key hub.Key, within time.Duration) {
+// verifyWithin bounds a look at a name: a record to be read, another node to be asked, and a record to be written.
+const verifyWithin = 2*muteAfter + askWithin
+
+// verifyName looks at a name by its key, for so long at the most.
+func (c *Cluster) verifyName(ctx context.Context, key hub.Key, within time.Duration) {
 	n := c.enter(key)
 	defer c.leave(n)
-	c.verify(n, within)
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	c.verify(ctx, n)
 }
 
 // verifiers is how many names are looked at at a time.
@@ -64,11 +69,13 @@ func (c *Cluster) verifyAll(within time.Duration) {
 		}
 	}
 	c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(c.ctx, within)
+	defer cancel()
 	var wg sync.WaitGroup
 	for part := range slices.Chunk(keys, max(1, (len(keys)+verifiers-1)/verifiers)) {
 		wg.Go(func() {
 			for _, key := range part {
-				c.verifyName(key, within)
+				c.verifyName(ctx, key, verifyWithin)
 			}
 		})
 	}
@@ -76,11 +83,10 @@ func (c *Cluster) verifyAll(within time.Duration) {
 }
 
 // verify looks at a name that this node owns.
-func (c *Cluster) verify(n *name, within time.Duration) {
-	ctx, cancel := context.WithTimeout(c.ctx, within)
-	defer cancel()
-	if n.lock(ctx) != nil {
-		return // it is being claimed, or looked at
+func (c *Cluster) verify(ctx context.Context, n *name) {
+	if n.lock(ctx) != nil { // it is being claimed, or looked at, or there was no time left
+		c.doubt()
+		return
 	}
 	defer n.unlock()
 	o := c.ownedBy(n)
@@ -89,13 +95,14 @@ func (c *Cluster) verify(n *name, within time.Duration) {
 	}
 	known, entry, err := c.record(ctx, n.key)
 	if err != nil {
+		c.doubt()
 		return
 	}
 	switch {
 	case known != nil && known.same(&o.owner):
 		c.confirm(n, o, entry.Revision)
-	case known == nil, known.Boot == c.cfg.Boot:
-		c.rewrite(ctx, n, o, entry)
+	case known == nil, known.Boot == c.cfg.Boot, o.revision != 0 && known.before(&o.owner):
+		c.rewrite(ctx, n, o, known, entry)
 	case o.revision != 0:
 		c.lose(n, known)
 	default:
@@ -103,11 +110,46 @@ func (c *Cluster) verify(n *name, within time.Duration) {
 	}
 }
 
-// rewrite puts what this node owns in the place of a record that says nothing against it.
-func (c *Cluster) rewrite(ctx context.Context, n *name, o *ownership, in *Entry) {
+// rewrite puts what this node owns in the place of a record that says nothing against it. That may be one of its own that it
+// does not know: of a change that seemed to have failed.
+func (c *Cluster) rewrite(ctx context.Context, n *name, o *ownership, known *owner, in *Entry) {
+	if known != nil && o.before(known) { // by nobody else's hand: what others may have seen of that epoch is this node's
+		c.goOn(ctx, n, o, known.Epoch+1, in)
+		return
+	}
 	if revision, err := c.write(ctx, n.key, &o.owner, in); err == nil {
 		c.confirm(n, o, revision)
 	}
+}
+
+// goOn has this node own a name in a later epoch, in the place of a record.
+func (c *Cluster) goOn(ctx context.Context, n *name, o *ownership, epoch uint64, in *Entry) bool {
+	next := *o
+	next.Epoch = epoch
+	revision, err := c.write(ctx, n.key, &next.owner, in)
+	if err != nil {
+		return false // if it was written all the same, the next look sees that
+	}
+	if head, _, held := c.cfg.Hub.Head(n.key); held { // others had numbers of that epoch
+		n.numbers.cease(head.Seq)
+		n.numbers.become(head.Life, next.position(0))
+	} else {
+		n.numbers.become(0, next.position(0))
+	}
+	c.confirm(n, &next, revision)
+	return true
+}
+
+// raise has this node own a name whose turn the caller has in an epoch that is not before the given one.
+func (c *Cluster) raise(ctx context.Context, n *name, o *ownership, epoch uint64) bool {
+	known, entry, err := c.record(ctx, n.key)
+	if err != nil || known != nil && known.Boot != c.cfg.Boot {
+		return false
+	}
+	if known != nil {
+		epoch = max(epoch, known.Epoch+1)
+	}
+	return c.goOn(ctx, n, o, epoch, entry)
 }
 
 // confirm notes the record of what this node owns.
@@ -124,9 +166,11 @@ func (c *Cluster) confirm(n *name, o *ownership, revision uint64) {
 
 // settleWith finds out which of two owners stays, of which the other one has the record.
 func (c *Cluster) settleWith(ctx context.Context, n *name, o *ownership, known *owner, entry *Entry) {
-	next := *o
-	next.Epoch = max(o.Epoch, known.Epoch) + 1
-	switch a := c.ask(ctx, known, &question{Both: true, Proof: c.proofOf(n.key), Since: o.Since}); a.What {
+	q := &question{Both: true, Proof: c.proofOf(n.key), Since: o.Since}
+	if o.Incarnation == known.Incarnation {
+		q.Mine = o.Epoch
+	}
+	switch a := c.ask(ctx, known, q); a.What {
 	case answerYields, answerGone:
 	case answerKeeps:
 		c.lose(n, known)
@@ -136,15 +180,7 @@ func (c *Cluster) settleWith(ctx context.Context, n *name, o *ownership, known *
 			return // it will answer, or fall silent
 		}
 	}
-	revision, err := c.write(ctx, n.key, &next.owner, entry)
-	if err != nil {
-		return
-	}
-	if head, _, held := c.cfg.Hub.Head(n.key); held { // others had numbers of that epoch
-		n.numbers.cease(head.Seq)
-		n.numbers.become(head.Life, next.position(0))
-	}
-	c.confirm(n, &next, revision)
+	c.goOn(ctx, n, o, max(o.Epoch, known.Epoch)+1, entry)
 }
 
 // proofOf returns what the publisher of a stream proves, nil for nothing.
@@ -214,13 +250,8 @@ func (c *Cluster) releaseName(key hub.Key) {
 // release gives up a name whose turn the caller has. The error is one of the directory, which is mute: then it stays.
 func (c *Cluster) release(ctx context.Context, n *name) error {
 	o := c.ownedBy(n)
-	if o.revision != 0 {
-		ctx, cancel := context.WithTimeout(ctx, muteAfter)
-		defer cancel()
-		err := c.cfg.Directory.Delete(ctx, recordKey(n.key), o.revision)
-		if err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, ErrNone) {
-			return err
-		}
+	if err := c.remove(ctx, n.key, o.revision); err != nil {
+		return err
 	}
 	head, _, _ := c.cfg.Hub.Head(n.key)
 	n.numbers.cease(head.Seq)
@@ -229,6 +260,26 @@ func (c *Cluster) release(ctx context.Context, n *name) error {
 	c.mu.Unlock()
 	c.tell(false, o)
 	return nil
+}
+
+// remove takes the record of a stream away that this node has, which may be another one than it knows, by a change that
+// seemed to have failed. The error is one of the directory, which is mute.
+func (c *Cluster) remove(ctx context.Context, key hub.Key, revision uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, muteAfter)
+	defer cancel()
+	for {
+		if revision != 0 {
+			err := c.cfg.Directory.Delete(ctx, recordKey(key), revision)
+			if !errors.Is(err, ErrConflict) && !errors.Is(err, ErrNone) {
+				return err
+			}
+		}
+		known, entry, err := c.record(ctx, key)
+		if err != nil || known == nil || known.Boot != c.cfg.Boot {
+			return err
+		}
+		revision = entry.Revision
+	}
 }
 
 // giveUpAll takes away the records of what this node owns, as it leaves.
