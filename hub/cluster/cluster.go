@@ -36,6 +36,13 @@ type Config struct {
 	// Nowhere is told of a stream that viewers wait for, Session being the first, and no node has, as far as is
 	// known: who can bring it from elsewhere may. It must not block, and may be nil.
 	Nowhere func(hub.Key, *hub.Session)
+	// Describe returns what this node says of itself; nil for nothing. It is called once a second.
+	Describe func() Description
+	// Obey does what another node wants (Order), and answers that; nil does nothing. The answer is of MaxMessage
+	// at the most.
+	Obey func(order []byte) []byte
+	// Common is what all nodes are to have alike; nil for nothing.
+	Common Common
 	// Now is the wall clock, of which those of other nodes may differ: time.Now if nil.
 	Now    func() time.Time
 	Logger *slog.Logger // nil discards
@@ -80,6 +87,11 @@ type Cluster struct {
 	edges  int
 	closed bool
 	unsure bool // it is to be looked whether this node's streams are still its own
+
+	said      NodeFigures // what was said last of this node, at described; guarded by mu
+	described time.Time
+	past      Figures // the sums of copies that have ended; guarded by mu
+	alike     alike
 }
 
 // name is a stream of which this node has something to know.
@@ -140,6 +152,9 @@ func New(cfg Config) (*Cluster, error) {
 	listen(cfg.Directory.Listen(subjectBeat, c.heardBeat))
 	listen(cfg.Directory.Listen(subjectNews, c.heardNews))
 	listen(cfg.Directory.Answer(subjectOf(cfg.Boot, questionClaim), c.answerClaim))
+	listen(cfg.Directory.Listen(subjectOrder, c.heardShared))
+	listen(cfg.Directory.Answer(subjectOf(cfg.Boot, questionOrder), c.obey))
+	listen(cfg.Directory.Answer(subjectOf(cfg.Boot, questionAlike), c.answerCommon))
 	if err := errors.Join(errs...); err != nil {
 		c.Close()
 		return nil, err
@@ -252,6 +267,7 @@ func (c *Cluster) run() {
 		last = now
 		c.cfg.Hub.Beat(now)
 		c.sendBeat()
+		c.compare()
 		c.sweep()
 		was := connected
 		connected = c.cfg.Directory.Health().Connected

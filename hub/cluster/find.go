@@ -80,6 +80,7 @@ func (c *Cluster) begin(n *name, who *hub.Session) bool {
 // edgeOver notes that a copy has ended.
 func (c *Cluster) edgeOver(n *name) {
 	c.mu.Lock()
+	c.past.add(n.edge.state.Load())
 	n.edge = nil
 	c.edges--
 	c.forgetLocked(n)

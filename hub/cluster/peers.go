@@ -27,6 +27,8 @@ type beat struct {
 	Started  int64  `json:"started"` // ms since 1970
 	Time     int64  `json:"time"`    // ms since 1970, by its clock
 	Draining bool   `json:"draining,omitempty"`
+
+	Figures NodeFigures `json:"figures"`
 }
 
 // peer is another node, as this one hears it.
@@ -36,9 +38,11 @@ type peer struct {
 }
 
 func (c *Cluster) sendBeat() {
+	figures := c.figures()
 	c.send(subjectBeat, &beat{
 		Node: c.cfg.Node, Boot: c.cfg.Boot, Media: c.cfg.Media,
 		Started: c.began.UnixMilli(), Time: c.cfg.Now().UnixMilli(),
+		Draining: figures.Draining, Figures: figures,
 	})
 }
 

@@ -29,6 +29,7 @@ type rig struct {
 	engine *memory.Engine
 	nodes  []*node
 	boots  int
+	setups []func(*cluster.Config)
 
 	spy func(cluster.Directory) cluster.Directory // sees what nodes say to the directory; nil for nobody
 
@@ -55,6 +56,7 @@ type node struct {
 const grace = 8 * time.Second
 
 // newRig starts nodes with the names n1, n2 and so on, in a bubble.
+<<<<<<< HEAD
 func newRig(t *testing.T, nodes int, cfg memory.Config) *rig {
 	r := &rig{t: t, engine: memory.New(cfg), by: make(map[string]*node)}
 	r.startAll(nodes)
@@ -62,6 +64,10 @@ func newRig(t *testing.T, nodes int, cfg memory.Config) *rig {
 }
 
 func (r *rig) startAll(nodes int) {
+=======
+func newRig(t *testing.T, nodes int, cfg memory.Config, setups ...func(*cluster.Config)) *rig {
+	r := &rig{t: t, engine: memory.New(cfg), by: make(map[string]*node), setups: setups}
+>>>>>>> 2a4947b (hub/cluster: who the nodes are, orders to one of them, and what all are to have alike)
 	for i := range nodes {
 		r.start(fmt.Sprintf("n%d", i+1), 0)
 	}
@@ -96,10 +102,19 @@ func (r *rig) start(name string, skew time.Duration) *node {
 		dir = r.spy(dir)
 	}
 	var err error
+<<<<<<< HEAD
 	n.cluster, err = cluster.New(cluster.Config{
 		Hub: n.hub, Directory: dir, Open: n.open, Node: name, Boot: boot, Media: media,
+=======
+	setting := cluster.Config{
+		Hub: n.hub, Directory: n.dir, Open: n.open, Node: name, Boot: boot, Media: media,
+>>>>>>> 2a4947b (hub/cluster: who the nodes are, orders to one of them, and what all are to have alike)
 		ProofKey: []byte("key"), Grace: grace, Now: func() time.Time { return time.Now().Add(n.skew) },
-	})
+	}
+	for _, f := range r.setups {
+		f(&setting)
+	}
+	n.cluster, err = cluster.New(setting)
 	require.NoError(r.t, err)
 	close(ready)
 	r.mu.Lock()
