@@ -103,7 +103,9 @@ type List struct {
 	bans    map[uint64]*Ban
 	index   index
 	swept   time.Time
-	changes uint64 // of what is to be written
+	changes uint64               // of what is to be written
+	tell    func(data []byte)    // tells others of what is changed here (Share); nil for nobody
+	gone    map[string]time.Time // when may be forgotten which bans were taken out, by their marks
 
 	writing sync.Mutex // taken before mu; guards written
 	written uint64     // how many of the changes
@@ -138,6 +140,7 @@ func (l *List) AddAll(bans []Ban) (added []Ban, err error) {
 	if room == 0 {
 		return nil, err
 	}
+	l.tellAdded(added)
 	return added, errors.Join(l.save(change), err)
 }
 
@@ -186,15 +189,20 @@ func (l *List) Remove(id uint64) (bool, error) {
 	l.mu.Lock()
 	b := l.bans[id]
 	found := b != nil && !b.ended(time.Now())
+	var told []byte
 	if b != nil {
 		delete(l.bans, id)
 		l.index.remove(b)
 		l.changes++
+		told = l.goneLocked(b)
 	}
-	change := l.changes
+	change, tell := l.changes, l.tell
 	l.mu.Unlock()
 	if b == nil {
 		return false, nil
+	}
+	if told != nil {
+		tell(told)
 	}
 	return found, l.save(change)
 }
