@@ -106,7 +106,7 @@ func TestTwoPublishers(t *testing.T) {
 // A publisher that comes back at another node goes on there, and nobody is ended: neither those who watch at
 // the first one nor those at the second or at a third.
 func TestPublisherComesBackElsewhere(t *testing.T) {
-	for _, how := range []string{"left", "same", "killed", "frozen", "parted"} {
+	for _, how := range []string{"left", "same", "killed", "frozen", "frozen, and nobody decides", "parted"} {
 		t.Run(how, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, 3, memory.Config{})
@@ -127,6 +127,9 @@ func TestPublisherComesBackElsewhere(t *testing.T) {
 					r.nodes[0].kill()
 				case "frozen":
 					r.nodes[0].freeze()
+				case "frozen, and nobody decides":
+					r.nodes[0].freeze()
+					r.engine.Mute(true)
 				case "parted":
 					r.part([]string{"n1"}, []string{"n2", "n3"})
 				}
@@ -134,8 +137,11 @@ func TestPublisherComesBackElsewhere(t *testing.T) {
 				require.NoError(t, err)
 				require.NoError(t, q.send(100))
 				switch how {
-				case "frozen":
-					time.Sleep(5 * time.Second)
+				case "frozen", "frozen, and nobody decides":
+					time.Sleep(3 * time.Second)
+					assert.True(t, strings.HasPrefix(viewers[1].pictures()[len(viewers[1].pictures())-1], q.text()), "it goes on at the third node")
+					r.engine.Mute(false)
+					time.Sleep(2 * time.Second)
 					_ = p.send(1) // what came late
 					r.nodes[0].thaw()
 					_ = p.send(1)

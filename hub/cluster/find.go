@@ -112,6 +112,9 @@ func (c *Cluster) find(ctx context.Context, n *name) (o *owner, revision uint64,
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
+	case err == nil && known != nil && n.news != nil && n.news.revision == 0 && known.before(&n.news.owner) &&
+		!c.isSilentLocked(n.news.Node, n.news.Boot): // it took the stream over while nothing could be written
+		return &n.news.owner, 0, false
 	case err == nil && known != nil:
 		n.news = &sighting{*known, entry.Revision}
 		return known, entry.Revision, true
