@@ -37,13 +37,13 @@ type edge struct {
 	tries    int       // in a row that brought nothing
 	looked   time.Time // when it was last looked whether anybody watches
 	state    atomic.Pointer[EdgeState]
-	from     atomic.Pointer[connection] // which is being read; nil for none
+	from     atomic.Pointer[connection] // which is being opened or read; nil for none
 }
 
 // connection is one to an owner.
 type connection struct {
-	Source
 	owner *owner
+	stop  func() // ends it, or its opening
 }
 
 // EdgeState is how a copy is.
@@ -95,7 +95,7 @@ func (e *edge) resume() {
 // not say so: it stands still, or cannot be reached.
 func (e *edge) hear(o *owner) {
 	if c := e.from.Load(); c != nil && c.owner.before(o) {
-		c.Close()
+		c.stop()
 	}
 	select {
 	case e.news <- struct{}{}:
@@ -191,6 +191,13 @@ func (e *edge) nowhere() {
 		e.who = nil
 		e.cfg.Nowhere(e.name.key, who)
 	}
+}
+
+// isBefore reports whether a later owner than that one was heard of.
+func (e *edge) isBefore(o *owner) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.name.news != nil && o.before(&e.name.news.owner)
 }
 
 // isOld reports whether an owner is one of before the stream went over to another.

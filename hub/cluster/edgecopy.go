@@ -26,6 +26,8 @@ func (e *edge) copyFrom(o *owner) error {
 		opening.From = &from
 	}
 	ctx, cancel := context.WithTimeout(e.ctx, startWithin)
+	e.from.Store(&connection{o, cancel})
+	defer e.from.Store(nil)
 	src, err := e.cfg.Open(ctx, opening)
 	cancel()
 	if err != nil {
@@ -34,9 +36,11 @@ func (e *edge) copyFrom(o *owner) error {
 		}
 		return err
 	}
-	e.from.Store(&connection{src, o})
+	e.from.Store(&connection{o, func() { src.Close() }})
 	defer src.Close()
-	defer e.from.Store(nil)
+	if e.isBefore(o) { // heard between the two
+		return ErrStale
+	}
 	defer context.AfterFunc(e.ctx, func() { src.Close() })()
 	start := src.Start()
 	joined := start.Joined

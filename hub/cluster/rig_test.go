@@ -56,18 +56,13 @@ type node struct {
 const grace = 8 * time.Second
 
 // newRig starts nodes with the names n1, n2 and so on, in a bubble.
-<<<<<<< HEAD
-func newRig(t *testing.T, nodes int, cfg memory.Config) *rig {
-	r := &rig{t: t, engine: memory.New(cfg), by: make(map[string]*node)}
+func newRig(t *testing.T, nodes int, cfg memory.Config, setups ...func(*cluster.Config)) *rig {
+	r := &rig{t: t, engine: memory.New(cfg), by: make(map[string]*node), setups: setups}
 	r.startAll(nodes)
 	return r
 }
 
 func (r *rig) startAll(nodes int) {
-=======
-func newRig(t *testing.T, nodes int, cfg memory.Config, setups ...func(*cluster.Config)) *rig {
-	r := &rig{t: t, engine: memory.New(cfg), by: make(map[string]*node), setups: setups}
->>>>>>> 2a4947b (hub/cluster: who the nodes are, orders to one of them, and what all are to have alike)
 	for i := range nodes {
 		r.start(fmt.Sprintf("n%d", i+1), 0)
 	}
@@ -102,13 +97,8 @@ func (r *rig) start(name string, skew time.Duration) *node {
 		dir = r.spy(dir)
 	}
 	var err error
-<<<<<<< HEAD
-	n.cluster, err = cluster.New(cluster.Config{
-		Hub: n.hub, Directory: dir, Open: n.open, Node: name, Boot: boot, Media: media,
-=======
 	setting := cluster.Config{
-		Hub: n.hub, Directory: n.dir, Open: n.open, Node: name, Boot: boot, Media: media,
->>>>>>> 2a4947b (hub/cluster: who the nodes are, orders to one of them, and what all are to have alike)
+		Hub: n.hub, Directory: dir, Open: n.open, Node: name, Boot: boot, Media: media,
 		ProofKey: []byte("key"), Grace: grace, Now: func() time.Time { return time.Now().Add(n.skew) },
 	}
 	for _, f := range r.setups {
