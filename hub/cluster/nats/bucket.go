@@ -130,8 +130,8 @@ func (d *Directory) api(ctx context.Context, subject string, question, answer an
 // info is what the engine says of the bucket.
 type info struct {
 	State struct {
-		First uint64 `json:"first_seq"`
-		Last  uint64 `json:"last_seq"`
+		Messages int    `json:"messages"`
+		Last     uint64 `json:"last_seq"`
 	} `json:"state"`
 	Cluster struct {
 		Leader   string `json:"leader"`

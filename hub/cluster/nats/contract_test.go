@@ -8,6 +8,7 @@ import (
 )
 
 func TestContract(t *testing.T) {
+	t.Parallel()
 	directorytest.Run(t, func(t *testing.T, n int) (all []cluster.Directory) {
 		for _, d := range open(t, n) {
 			all = append(all, d)

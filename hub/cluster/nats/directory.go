@@ -19,7 +19,8 @@ const (
 	maxAnswers     = 64              // questions being answered at a time, for each subject
 	pendingNews    = 16 << 10        // messages of one subject that f has not seen yet; later ones are lost
 	pendingBytes   = 16 << 20        // the same in bytes
-	clientPing     = 2 * time.Second // of the connection to a server; the third without an answer ends it
+	clientPing     = 3 * time.Second // of the connection to a server; the third without an answer ends it
+	ownPing        = time.Minute     // the same where that is this process
 	writeTimeout   = time.Second     // of a write to it: so long may a call outlast its context
 	dialTimeout    = 2 * time.Second // for connection and handshake
 	firstReconnect = 50 * time.Millisecond
@@ -67,8 +68,6 @@ func New(cfg Config) (*Directory, error) {
 		nats.IgnoreAuthErrorAbort(), // somebody may mend it meanwhile
 		nats.CustomReconnectDelay(backoff),
 		nats.ReconnectBufSize(-1), // a message that cannot be sent is lost, not sent later
-		nats.PingInterval(clientPing),
-		nats.MaxPingsOutstanding(2),
 		nats.Timeout(dialTimeout),
 		nats.FlusherTimeout(writeTimeout),
 		nats.ConnectHandler(func(*nats.Conn) { d.connected(true, nil) }),
@@ -96,7 +95,8 @@ func (d *Directory) embed(opts []nats.Option) (err error) {
 		return err
 	}
 	d.bucket.replicas = len(d.engine.voters)
-	opts = append(opts, nats.UserInfo(d.engine.user, d.engine.pass))
+	// Other nodes have client ports as well, which are not for this one.
+	opts = append(opts, nats.UserInfo(d.engine.user, d.engine.pass), nats.IgnoreDiscoveredServers(), nats.PingInterval(ownPing))
 	if d.nc, err = nats.Connect("nats://"+d.engine.srv.Addr().String(), opts...); err != nil {
 		d.engine.kill()
 	}
@@ -105,7 +105,7 @@ func (d *Directory) embed(opts []nats.Option) (err error) {
 
 // dial connects to servers that are there.
 func (d *Directory) dial(opts []nats.Option) (err error) {
-	opts = append(opts, nats.SkipHostLookup(), nats.SetCustomDialer(&dialer{}))
+	opts = append(opts, nats.PingInterval(clientPing), nats.MaxPingsOutstanding(2), nats.SkipHostLookup(), nats.SetCustomDialer(&dialer{}))
 	if d.cfg.NkeyFile != "" {
 		option, err := nats.NkeyOptionFromSeed(d.cfg.NkeyFile)
 		if err != nil {

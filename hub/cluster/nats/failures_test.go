@@ -81,6 +81,7 @@ func writing(t *testing.T, d *Directory, f func()) (gap time.Duration) {
 
 // One cluster, from which one node after the other goes: it starts long before it is usable.
 func TestNodesGoAndComeBack(t *testing.T) {
+	t.Parallel() // most of it is waiting for others to decide
 	nodes, dirs := addresses(t, 3), []string{t.TempDir(), t.TempDir(), t.TempDir()}
 	cfg := func(i int) Config {
 		return Config{Nodes: nodes, Node: nodes[i], Secret: "together", Dir: dirs[i]}

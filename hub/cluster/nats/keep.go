@@ -13,8 +13,9 @@ import (
 
 // How often keep looks: while nobody can write, and otherwise.
 const (
-	lookSoon = 200 * time.Millisecond
+	lookSoon = 100 * time.Millisecond
 	lookIdle = 2 * time.Second
+	lookFor  = time.Second // until it counts that nobody answers
 )
 
 // silentVoter is for how long a voter may say nothing to the one that decides until it counts as gone. They
@@ -110,11 +111,17 @@ func (d *Directory) keep() {
 		if !d.lookNow(ctx) {
 			wait = lookSoon
 		}
+		// Many calls that fail at the same time are one reason to look.
+		select {
+		case <-d.done:
+			return
+		case <-time.After(lookSoon):
+		}
 		select {
 		case <-d.done:
 			return
 		case <-d.kick:
-		case <-time.After(wait):
+		case <-time.After(wait - lookSoon):
 		}
 	}
 }
@@ -138,7 +145,7 @@ func (d *Directory) lookNow(ctx context.Context) bool {
 		}
 	}
 	if online {
-		try, cancel := context.WithTimeout(ctx, 2*oneTry)
+		try, cancel := context.WithTimeout(ctx, lookFor)
 		i, err := d.bucketInfo(try)
 		cancel()
 		var api *apiError

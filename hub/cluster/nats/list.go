@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"maps"
-	"slices"
 
 	"github.com/nats-io/nats.go"
 
@@ -18,42 +16,37 @@ const (
 	listBytes = 4 << 20
 )
 
-// behind is how often a list is asked for again where a replica has not heard of the last change yet.
-const behind = 5
-
 // List implements cluster.Directory. It is read from any replica, since the server that decides gives one record
 // at a time only; that one is asked first how far the records have come, and a replica that has not come so
-// far is asked again. Where it is silent the replica's word counts, as in Get.
+// far is asked again.
 func (d *Directory) List(ctx context.Context) (all []cluster.Entry, err error) {
-	tries := 0
 	err = d.again(ctx, oneList, func(ctx context.Context) error {
-		var last uint64
-		short, cancel := context.WithTimeout(ctx, oneTry)
-		at, err := d.bucketInfo(short)
-		cancel()
-		switch {
-		case err == nil:
-			last = at.State.Last
-		case !errors.Is(err, cluster.ErrMute):
+		at, err := d.bucketInfo(ctx)
+		if err != nil {
 			return err
 		}
 		records, reached, err := d.listReplica(ctx)
 		if err != nil {
 			return err
 		}
-		// The last change may have been one of which nothing is left.
-		if tries++; reached < last && tries < behind {
+		// Of the last change there may be nothing left; then all that there is counts.
+		if reached < at.State.Last && len(records) != at.State.Messages {
 			return cluster.ErrMute
 		}
-		all = slices.Collect(maps.Values(records))
+		all = make([]cluster.Entry, 0, len(records))
+		for _, r := range records {
+			if !r.deleted {
+				all = append(all, r.Entry)
+			}
+		}
 		return nil
 	})
 	return all, err
 }
 
-// listReplica returns the records that a replica has, and the last revision among them and what is left of
-// deleted ones. A record that is changed meanwhile comes twice, with the later revision last.
-func (d *Directory) listReplica(ctx context.Context) (all map[string]cluster.Entry, reached uint64, err error) {
+// listReplica returns the records that a replica has, with what is left of deleted ones, and the last revision
+// among them. A record that is changed meanwhile comes twice, with the later revision last.
+func (d *Directory) listReplica(ctx context.Context) (all map[string]record, reached uint64, err error) {
 	if !d.online.Load() {
 		return nil, 0, cluster.ErrMute // without it the library would wait for a connection that is tried
 	}
@@ -67,7 +60,7 @@ func (d *Directory) listReplica(ctx context.Context) (all map[string]cluster.Ent
 			d.cfg.Logger.Debug("cluster: a subscription is gone already", "err", err)
 		}
 	}()
-	all = map[string]cluster.Entry{}
+	all = map[string]record{}
 	for {
 		question, err := json.Marshal(map[string]any{
 			"seq": reached + 1, "next_by_subj": d.bucket.subject(">"), "batch": listBatch, "max_bytes": listBytes,
@@ -89,11 +82,9 @@ func (d *Directory) listReplica(ctx context.Context) (all map[string]cluster.Ent
 }
 
 // listBatch reads one answer of many messages, and says whether there is more to be asked for.
-func (d *Directory) listBatch(ctx context.Context, sub *nats.Subscription, all map[string]cluster.Entry, reached *uint64) (more bool, err error) {
+func (d *Directory) listBatch(ctx context.Context, sub *nats.Subscription, all map[string]record, reached *uint64) (more bool, err error) {
 	for {
-		wait, cancel := context.WithTimeout(ctx, oneTry)
-		m, err := sub.NextMsgWithContext(wait)
-		cancel()
+		m, err := sub.NextMsgWithContext(ctx)
 		if err != nil {
 			return false, mute(err)
 		}
@@ -108,8 +99,6 @@ func (d *Directory) listBatch(ctx context.Context, sub *nats.Subscription, all m
 			return false, err
 		}
 		*reached = max(*reached, r.Revision)
-		if delete(all, r.Key); !r.deleted {
-			all[r.Key] = r.Entry
-		}
+		all[r.Key] = r
 	}
 }

@@ -21,7 +21,7 @@ import (
 const (
 	oneTry   = 250 * time.Millisecond
 	allTries = 10 * time.Second // where the context ends later
-	oneList  = 2 * time.Second  // for all records; each message of a list has oneTry
+	oneList  = time.Second      // for all records
 	pause    = 25 * time.Millisecond
 )
 
@@ -35,15 +35,11 @@ const (
 	headerSequence  = "Nats-Sequence"
 	headerSubject   = "Nats-Subject"
 	deleted         = "DEL"
-	deletedFor      = "60s" // how long the engine keeps that there was a record
+	deletedFor      = "15s" // how long the engine keeps that there was a record; longer than one is tried
 )
 
 // errClosed is the error of calls that are made, or still tried, after Close.
 var errClosed = fmt.Errorf("%w: %w", cluster.ErrMute, net.ErrClosed)
-
-// errLost is ErrMute where asking again is of no use: others have changed the record since, so nobody knows
-// whether this write was made before.
-var errLost = fmt.Errorf("%w: the answer was lost", cluster.ErrMute)
 
 // record is what the engine has under a key.
 type record struct {
@@ -53,16 +49,18 @@ type record struct {
 }
 
 // again calls f until it has an answer, or ctx ends. An answer is anything but ErrMute. f gets a context that
-// ends sooner, after try, so that an answer that is lost costs no more, and there is time for another one.
+// ends sooner, after try, so that an answer that is lost costs no more, and there is time for another one. Each
+// try has twice the time of the one before: where answers are only late, asking again and again would make them
+// later.
 func (d *Directory) again(ctx context.Context, try time.Duration, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, allTries)
 	defer cancel()
-	for {
+	for ; ; try *= 2 {
 		deadline, _ := ctx.Deadline()
 		one, cancel := context.WithTimeout(ctx, max(min(try, time.Until(deadline)/2), pause))
 		err := f(one)
 		cancel()
-		if !errors.Is(err, cluster.ErrMute) || errors.Is(err, errLost) {
+		if !errors.Is(err, cluster.ErrMute) {
 			return err
 		}
 		select {
@@ -77,31 +75,25 @@ func (d *Directory) again(ctx context.Context, try time.Duration, f func(context
 
 // Get implements cluster.Directory.
 //
-// It asks the server that decides on changes, which has the last one. Any other replica would answer as well,
-// and sooner, but may not have heard of a change yet: who has just been told that a stream began would not
-// find it, and a claim would begin with a revision that cannot win. Where that server is silent there is
-// none for some seconds, in which nothing changes, so the second try asks whatever replica there is. It may be
-// behind by what was under way at that moment, which costs a claim that starts from there a conflict in Update,
-// and nothing else.
+// It asks the server that decides on changes, which has the last one. Any other replica would answer as well, and
+// sooner, also while nobody decides, but may not have heard of a change yet: who has just been told that a stream
+// began would not find it, and a claim would begin with a revision that cannot win. Tried as a second choice
+// where the first was late, replicas gave old values as soon as the machine was busy. So Get is mute for as long
+// as Update would be, and who asks goes by the news.
 func (d *Directory) Get(ctx context.Context, key string) (cluster.Entry, error) {
 	if err := checkKey(key); err != nil {
 		return cluster.Entry{}, err
 	}
 	var found record
-	tries := 0
 	err := d.again(ctx, oneTry, func(ctx context.Context) (err error) {
-		ask := d.fromLeader
-		if tries++; tries%2 == 0 {
-			ask = d.fromReplica
-		}
-		found, err = ask(ctx, key)
+		found, err = d.fromLeader(ctx, key)
 		return err
 	})
-	if err == nil && found.deleted {
-		err = cluster.ErrNone
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return cluster.Entry{}, err
+	case found.deleted:
+		return cluster.Entry{}, cluster.ErrNone
 	}
 	return found.Entry, nil
 }
@@ -187,7 +179,8 @@ func (d *Directory) write(ctx context.Context, key string, value []byte, revisio
 }
 
 // settle finds out what has become of a write whose answer was lost, where there was a conflict when it was
-// tried again: another server may decide by then, which does not know of the first try.
+// tried again. All servers know the ids of writes that were made, apart from one that has been started since: that
+// one knows the last write of each record.
 func (d *Directory) settle(ctx context.Context, key, write string, revision uint64) (uint64, error) {
 	there, err := d.fromLeader(ctx, key)
 	switch {
@@ -202,7 +195,7 @@ func (d *Directory) settle(ctx context.Context, key, write string, revision uint
 	case there.Revision == revision:
 		return 0, cluster.ErrMute // a change is under way, which may be this one
 	}
-	return 0, errLost
+	return 0, cluster.ErrConflict
 }
 
 // publish sends a change to the server that decides, and returns the record's new revision.
@@ -257,15 +250,6 @@ func (d *Directory) fromLeader(ctx context.Context, key string) (record, error) 
 		deleted: header.Get(headerOperation) != "",
 		write:   header.Get(headerWrite),
 	}, nil
-}
-
-// fromReplica reads a record from any server that has it.
-func (d *Directory) fromReplica(ctx context.Context, key string) (record, error) {
-	m, err := d.request(ctx, &nats.Msg{Subject: apiPrefix + "DIRECT.GET." + d.bucket.stream() + "." + d.bucket.subject(key)})
-	if err != nil {
-		return record{}, mute(err)
-	}
-	return d.decode(m)
 }
 
 // decode reads a record from a message that a replica has sent.

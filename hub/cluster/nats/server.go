@@ -22,17 +22,17 @@ import (
 
 // Bounds of the engine in this process.
 const (
-	maxRecords    = 64 << 20        // of all records, in bytes
-	maxStore      = 64 << 20        // of what the engine writes into its folder, in bytes
-	maxPending    = 32 << 20        // of what one connection has not taken yet, in bytes
-	maxHeader     = 4 << 10         // of a message, beside its data, in bytes
-	maxClients    = 4               // connections on the client port: there is one
-	routePing     = 2 * time.Second // a node that answers none is cut off after three of them
-	routeDeadline = 2 * time.Second // of a write to another node
-	routeUser     = "sluice"        // what counts is the password
-	clusterName   = "sluice"        //
-	globalAccount = "$G"            // in which all that is ours happens
-	jsFolder      = "jetstream-"    // in Config.Dir, one for each list of voters
+	maxRecords    = 64 << 20         // of all records, in bytes
+	maxStore      = 64 << 20         // of what the engine writes into its folder, in bytes
+	maxPending    = 32 << 20         // of what one connection has not taken yet, in bytes
+	maxHeader     = 4 << 10          // of a message, beside its data, in bytes
+	maxClients    = 4                // connections on the client port: there is one
+	routePing     = 5 * time.Second  // a node that answers none of three is cut off
+	routeDeadline = 10 * time.Second // of a write to another node
+	routeUser     = "sluice"         // what counts is the password
+	clusterName   = "sluice"         //
+	globalAccount = "$G"             // in which all that is ours happens
+	jsFolder      = "jetstream-"     // in Config.Dir, one for each list of voters
 )
 
 // engine is a server of NATS in this process.

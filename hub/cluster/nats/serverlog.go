@@ -63,10 +63,12 @@ func (l *serverLog) Warnf(format string, v ...any) { l.debug(format, v) }
 // Errorf writes a line that matters, though not each second.
 func (l *serverLog) Errorf(format string, v ...any) {
 	text := l.text(format, v)
-	switch lower := strings.ToLower(text); {
-	case strings.Contains(lower, "authorization") || strings.Contains(lower, "authentication"):
+	lower := strings.ToLower(text)
+	route := strings.Contains(lower, "rid:") // it is about a connection to another node
+	switch {
+	case route && (strings.Contains(lower, "authorization") || strings.Contains(lower, "authentication")):
 		l.refuse("a node is refused, or refuses this one: the secret has to be the same at all nodes", text)
-	case strings.Contains(lower, "tls") && strings.Contains(lower, "handshake"):
+	case route && strings.Contains(lower, "tls") && strings.Contains(lower, "handshake"):
 		l.refuse("a node is refused, or refuses this one: certificates do not fit, or not all nodes have TLS", text)
 	case strings.Contains(lower, "error trying to connect to route"):
 		l.debug("%s", []any{text}) // the other one is not there yet; Health says so
