@@ -127,7 +127,7 @@ func (c *Cluster) yield(key hub.Key, q *question) answered {
 	if at, ok := n.numbers.of(head.Life, head.Seq); ok {
 		a.Number = at.Number + skipped
 	}
-	c.let(n, head.Seq)
+	c.let(n, head)
 	c.mu.Lock()
 	n.yielded, n.lastWord = time.Now(), lastWord{q.Node, q.Epoch, a}
 	c.mu.Unlock()
@@ -174,8 +174,8 @@ func (c *Cluster) hasYielded(n *name) bool {
 
 // let makes this node no owner of a name any more, whose turn the caller has. Its viewers are served from elsewhere from now
 // on; head is where its log has come to.
-func (c *Cluster) let(n *name, head uint64) {
-	n.numbers.cease(head)
+func (c *Cluster) let(n *name, head hub.Head) {
+	n.numbers.cease(head.Life, head.Seq)
 	c.mu.Lock()
 	n.owned = nil
 	n.lets++

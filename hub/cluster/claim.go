@@ -34,7 +34,7 @@ func (c *Cluster) Claim(ctx context.Context, s *hub.Session) (hub.Claim, error) 
 	defer n.unlock()
 	if o := c.ownedBy(n); o != nil {
 		_, own, held := c.cfg.Hub.Head(key)
-		if held && own || time.Since(o.since) < claimedFor {
+		if held && own || !held && time.Since(o.since) < claimedFor {
 			c.touch(n, s)
 			return hub.Claim{}, nil
 		}
@@ -76,7 +76,7 @@ func (c *Cluster) take(ctx context.Context, n *name, s *hub.Session) (hub.Claim,
 		if mute || entry == nil { // a directory that has lost its records says that there is none
 			known = c.belief(n)
 		}
-		t, goOn, err := c.mayTake(ctx, n, s, known)
+		t, goOn, err := c.mayTake(ctx, n, s, known, mute)
 		switch {
 		case err != nil:
 			return hub.Claim{}, err
@@ -140,15 +140,22 @@ func (c *Cluster) belief(n *name) *owner {
 // again is how long a claim waits before it looks again.
 const again = 50 * time.Millisecond
 
-// mayTake finds out whether a publisher may have a name that another node owns, or nobody. goOn says that it is to be
-// looked at again; the error is a *hub.Refusal.
-func (c *Cluster) mayTake(ctx context.Context, n *name, s *hub.Session, known *owner) (t taking, goOn bool, err error) {
+// mayTake finds out whether a publisher may have a name that another node owns, or nobody. mute says that the directory
+// has not been heard about that. goOn says that it is to be looked at again; the error is a *hub.Refusal.
+func (c *Cluster) mayTake(
+	ctx context.Context, n *name, s *hub.Session, known *owner, mute bool,
+) (t taking, goOn bool, err error) {
 	now := c.cfg.Now()
 	t.next = owner{
 		Stream: n.key.String(), Node: c.cfg.Node, Boot: c.cfg.Boot, Media: c.cfg.Media,
 		Incarnation: newIncarnation(), Epoch: 1, Anchor: now.UnixMilli(), Since: now.UnixMilli(),
 	}
 	if known == nil {
+		if head, _, held := c.cfg.Hub.Head(n.key); mute && held { // the stream that was copied here until now
+			if at, ok := n.numbers.last(head.Life); ok {
+				t.next.Incarnation, t.next.Epoch, t.next.Anchor = at.Incarnation, at.Epoch+1, now.UnixMilli()-head.Time
+			}
+		}
 		return t, false, nil
 	}
 	t.next.Epoch = known.Epoch + 1

@@ -142,6 +142,9 @@ func (e *edge) follow() *hub.Refusal {
 			return errUnwatched
 		case e.pub == nil && e.cfg.Hub.Live(e.name.key): // somebody else brings it
 			return errUnwatched
+		case e.pub == nil && e.ownedBy(e.name) != nil: // a publisher of this node's is about to begin, or has just left
+			e.wait(beatEvery)
+			continue
 		case o == nil && e.pub == nil:
 			e.nowhere()
 			e.note(func(s *EdgeState) { s.Node = "" })

@@ -31,6 +31,23 @@ func (c *Cluster) published(key hub.Key) {
 	defer c.leave(n)
 	if o := c.ownedBy(n); o != nil {
 		c.tell(true, o)
+		return
+	}
+	c.goRun(func() { c.displaceLate(key) })
+}
+
+// displaceLate ends a publisher that has begun when its node had lost the stream already, which it had when the publisher
+// claimed it.
+func (c *Cluster) displaceLate(key hub.Key) {
+	n := c.enter(key)
+	defer c.leave(n)
+	if n.lock(c.ctx) != nil {
+		return
+	}
+	defer n.unlock()
+	if c.ownedBy(n) == nil {
+		c.cfg.Hub.Displace(key, &hub.Refusal{Reason: hub.ReasonReplaced, Detail: errElsewhere.Detail})
+		c.wantWhereWatched(n)
 	}
 }
 

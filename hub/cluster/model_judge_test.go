@@ -62,6 +62,11 @@ func (s *show) ended(why *hub.Refusal) {
 				return
 			}
 		}
+		for _, e := range s.encoders {
+			if e.asking && e.stream == s.stream {
+				return // it is about to be let in
+			}
+		}
 		if !s.rival && s.calmForLocked() >= settledWithin {
 			s.failLocked("%s: show %d was replaced by nobody", s.stream, s.number)
 		}
@@ -107,6 +112,7 @@ func (w *world) judgeViewerLocked(v *watching) {
 	seen := make(map[string]bool)
 	for _, text := range v.pictures() {
 		if seen[text] {
+			w.logLocked("in order: %v", firsts(v.pictures()))
 			w.failLocked("%s: a viewer at %s was given picture %q twice", v.stream, v.node.name, text)
 			return
 		}
@@ -118,6 +124,24 @@ func (w *world) judgeViewerLocked(v *watching) {
 			return
 		}
 	}
+}
+
+// firsts returns of each run of pictures in a row the first and the last.
+func firsts(pictures []string) (out []string) {
+	for i, text := range pictures {
+		var a, b, c, d int
+		_, _ = fmt.Sscanf(text, "%d %d", &a, &b)
+		if i > 0 {
+			_, _ = fmt.Sscanf(pictures[i-1], "%d %d", &c, &d)
+		}
+		if i == 0 || a != c || b != d+1 {
+			if i > 0 {
+				out = append(out, "-"+pictures[i-1]+";")
+			}
+			out = append(out, text)
+		}
+	}
+	return out
 }
 
 // recordOf returns the record of a stream, nil without.

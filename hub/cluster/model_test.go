@@ -138,8 +138,21 @@ func (d *spied) Update(ctx context.Context, key string, value []byte, in uint64)
 }
 
 func (d *spied) Delete(ctx context.Context, key string, revision uint64) error {
+	var was told
+	if entry, ok := d.w.engine.Records()[key]; ok {
+		_ = json.Unmarshal(entry.Value, &was)
+	}
 	err := d.Directory.Delete(ctx, key, revision)
-	d.w.logf("delete of %d: %v", revision, err)
+	d.w.mu.Lock()
+	defer d.w.mu.Unlock()
+	d.w.logLocked("delete of %d: %s %s/%d, %v", revision, was.Stream, was.Incarnation, was.Epoch, err)
+	if _, ok := d.w.engine.Records()[key]; !ok { // it is over, for who has a record
+		for at := range d.w.had {
+			if strings.HasPrefix(at, was.Incarnation+"/") {
+				delete(d.w.had, at)
+			}
+		}
+	}
 	return err
 }
 
@@ -197,7 +210,9 @@ type encoder struct {
 	stop   chan struct{} // closed when it goes for good
 	done   chan struct{}
 
-	wants bool // it publishes, or tries to; guarded by world.mu
+	// Guarded by world.mu.
+	wants  bool // it publishes, or tries to
+	asking bool // a node whether it may
 }
 
 // show is one session of an encoder that was accepted.
@@ -297,6 +312,12 @@ func (e *encoder) run() {
 	}
 }
 
+func (e *encoder) setAsking(asking bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.asking = asking
+}
+
 // pick returns a node that clients reach, nil if there is none.
 func (w *world) pick(random *rand.Rand) *node {
 	w.mu.Lock()
@@ -328,6 +349,8 @@ func (n *node) isDead() bool {
 // publishAt asks a node to be let in.
 func (e *encoder) publishAt(n *node) (*show, error) {
 	asked := time.Now()
+	e.setAsking(true)
+	defer e.setAsking(false)
 	p, err := n.publish(e.stream, e.query)
 	if took := time.Since(asked); took > 11*time.Second && !n.isFrozen() {
 		e.mu.Lock()
@@ -664,6 +687,8 @@ func runModel(t *testing.T, seed uint64) {
 	for range 3 {
 		w.chaos(12)
 		w.viewEverywhere()
+		w.pause(2 * time.Second)
+		w.viewEverywhere() // of those who were ended, too, since they had not heard of another owner in time
 		w.pause(settledWithin)
 		w.judgeSettled()
 		w.requireSound()

@@ -53,6 +53,10 @@ func (n *numbers) copy(life uint64, at Position, put func() (local uint64, appen
 }
 
 func (n *numbers) copiedLocked(life, local uint64, at Position) {
+	if n.own != nil && at.Incarnation != n.incarnation { // the last of another life, behind which this node's begins
+		n.life, n.runs, n.next = life, nil, local+1
+		return
+	}
 	if life != n.life || at.Incarnation != n.incarnation {
 		n.life, n.incarnation, n.runs = life, at.Incarnation, nil
 	}
@@ -107,14 +111,15 @@ func (n *numbers) last(life uint64) (Position, bool) {
 	return Position{n.incarnation, r.epoch, r.number + (n.next - 1 - r.local)}, true
 }
 
-// cease makes this node no owner any more. head is the place of the next packet in its log.
-func (n *numbers) cease(head uint64) {
+// cease makes this node no owner any more. head is where the log of the stream's life has come to.
+func (n *numbers) cease(life, head uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.own == nil {
 		return
 	}
-	if head > n.next { // it had some
+	n.lives(life)
+	if life == n.life && head > n.next { // it had some
 		n.runs = append(n.runs, numberRun{n.next, n.own.epoch, n.own.number})
 		n.next = head
 	}

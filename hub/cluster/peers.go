@@ -97,11 +97,11 @@ const (
 // remind tells a process that is back what this node has taken over from it, which it may not know.
 func (c *Cluster) remind(boot string) {
 	c.mu.Lock()
-	var taken []*ownership
+	var taken []*name
 	for _, n := range c.names {
 		if n.owned != nil && n.owned.from == boot {
-			o := *n.owned
-			taken = append(taken, &o)
+			n.users++
+			taken = append(taken, n)
 		}
 	}
 	c.mu.Unlock()
@@ -110,14 +110,18 @@ func (c *Cluster) remind(boot string) {
 	}
 	c.goRun(func() {
 		for range reminders {
-			for _, o := range taken {
-				c.tell(true, o)
+			for _, n := range taken {
+				if o := c.ownedBy(n); o != nil && o.from == boot {
+					c.tell(true, o)
+				}
 			}
 			select {
 			case <-time.After(remindEvery):
 			case <-c.ctx.Done():
-				return
 			}
+		}
+		for _, n := range taken {
+			c.leave(n)
 		}
 	})
 }

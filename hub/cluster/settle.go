@@ -101,6 +101,8 @@ func (c *Cluster) verify(ctx context.Context, n *name) {
 	switch {
 	case known != nil && known.same(&o.owner):
 		c.confirm(n, o, entry.Revision)
+	case known == nil && o.revision == 0 && o.Epoch > 1: // somebody may have had this epoch whose record is gone by now
+		c.goOn(ctx, n, o, o.Epoch+skippedEpochs, entry)
 	case known == nil, known.Boot == c.cfg.Boot, o.revision != 0 && known.before(&o.owner):
 		c.rewrite(ctx, n, o, known, entry)
 	case o.revision != 0:
@@ -109,6 +111,10 @@ func (c *Cluster) verify(ctx context.Context, n *name) {
 		c.settleWith(ctx, n, o, known, entry)
 	}
 }
+
+// skippedEpochs is how many epochs are left out by an owner that had no answer from the directory as it began, and finds no
+// record: so many others may have gone by of which it does not know.
+const skippedEpochs = 1000
 
 // rewrite puts what this node owns in the place of a record that says nothing against it. That may be one of its own that it
 // does not know: of a change that seemed to have failed.
@@ -131,7 +137,7 @@ func (c *Cluster) goOn(ctx context.Context, n *name, o *ownership, epoch uint64,
 		return false // if it was written all the same, the next look sees that
 	}
 	if head, _, held := c.cfg.Hub.Head(n.key); held { // others had numbers of that epoch
-		n.numbers.cease(head.Seq)
+		n.numbers.cease(head.Life, head.Seq)
 		n.numbers.become(head.Life, next.position(0))
 	} else {
 		n.numbers.become(0, next.position(0))
@@ -201,7 +207,7 @@ func (c *Cluster) lose(n *name, to *owner) {
 	c.mu.Lock()
 	n.news = &sighting{owner: *to}
 	c.mu.Unlock()
-	c.let(n, head.Seq)
+	c.let(n, head)
 }
 
 // sweep gives up what this node owns and nobody publishes here any more.
@@ -247,14 +253,15 @@ func (c *Cluster) releaseName(key hub.Key) {
 	_ = c.release(ctx, n) // and it is looked at again
 }
 
-// release gives up a name whose turn the caller has. The error is one of the directory, which is mute: then it stays.
+// release gives up a name whose turn the caller has. The error is one of the directory, which is mute:
+// then it stays. A provisional one does not; if there is a record of it all the same, tidy finds that.
 func (c *Cluster) release(ctx context.Context, n *name) error {
 	o := c.ownedBy(n)
-	if err := c.remove(ctx, n.key, o.revision); err != nil {
+	if err := c.remove(ctx, n.key, o.revision); err != nil && o.revision != 0 {
 		return err
 	}
 	head, _, _ := c.cfg.Hub.Head(n.key)
-	n.numbers.cease(head.Seq)
+	n.numbers.cease(head.Life, head.Seq)
 	c.mu.Lock()
 	n.owned = nil
 	c.mu.Unlock()
