@@ -654,7 +654,7 @@ func (w *world) thaw(n *node) {
 
 // modelRuns returns which seeds are run.
 func modelRuns() (first, count uint64) {
-	first, count = 1, 6
+	first, count = 1, 5
 	if os.Getenv("SLUICE_TEST_LONG") != "" {
 		count = 300
 	}
