@@ -7,6 +7,7 @@
 //	GET    /api/v1/bans                   who may not
 //	GET    /api/v1/recordings             what is recorded
 //	GET    /api/v1/relays                 what comes from other servers, and goes to them
+//	GET    /api/v1/nodes                  the nodes of a cluster, and which streams are where
 //	GET    /api/v1/events                 what happened
 //	GET    /api/v1/info                   the server and its sums
 //	GET    /api/v1/series                 figures of the last minutes, for graphs
@@ -26,6 +27,10 @@
 // the same). What comes or goes between two pages makes nothing appear twice. Queries that are
 // not understood are errors, and so are unknown fields in bodies, which are JSON of 64 KiB at
 // the most.
+//
+// Where the server is a node of a cluster, streams, sessions, recordings, relays, info and series may be asked for
+// of another one, with ?node=NAME, the first two of all with ?node=all. Sessions of other nodes are NODE-ID there
+// ("ref"). Bans, and kicks from a stream, are for all nodes; "unreached" are those that have not answered.
 //
 // The API is for programs and not for pages of a browser: it knows no cookies and answers no
 // preflight. Nothing in it tells a secret; what a client showed of itself stands in JSON
@@ -61,6 +66,8 @@ type Config struct {
 	Bans Bans
 	// Relays pulls and pushes; nil where nothing does.
 	Relays Relays
+	// Nodes are those of the cluster that the server is one of; nil where it is alone.
+	Nodes Nodes
 	// Recorder records by hand; nil where nothing is recorded, and then so is Archive.
 	Recorder Recorder
 	// Archive has the recordings.
@@ -97,6 +104,8 @@ type Hub interface {
 // api answers everything that needs the token.
 type api struct {
 	Config
+	self  func() (name, boot string) // of this node; "" where it is alone
+	local bool                       // answers for this node alone
 }
 
 // Handler returns the handler of the API and of Health. It is safe for use by many
@@ -123,7 +132,7 @@ func newAPI(c Config) *api {
 	if c.Guard == nil {
 		c.Guard = NewGuard(c.Logger)
 	}
-	return &api{Config: c}
+	return &api{Config: c, self: self(&c)}
 }
 
 // recordingsPath is where recordings are.
@@ -135,6 +144,7 @@ func (a *api) routes() chi.Router {
 		"/api/v1/streams":      a.streams,
 		"/api/v1/sessions":     a.sessions,
 		"/api/v1/bans":         a.bans,
+		"/api/v1/nodes":        a.nodes,
 		"/api/v1/recordings":   a.recordings,
 		"/api/v1/relays":       a.relays,
 		"/api/v1/events":       a.events,
@@ -142,6 +152,9 @@ func (a *api) routes() chi.Router {
 		"/api/v1/series":       a.series,
 		"/api/v1/openapi.json": a.document,
 	} {
+		if _, ok := asked[path]; ok {
+			handle = a.anywhere(handle)
+		}
 		r.Get(path, a.answer(handle))
 		r.Head(path, a.answer(handle))
 	}

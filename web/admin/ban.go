@@ -212,6 +212,7 @@ type Banned struct {
 	Ban   BanInfo `json:"ban"`
 	Ended int     `json:"ended"` // sessions
 	Saved
+	Unreached
 }
 
 // Saved is what answers say of changes that are kept: to the list of bans, and to relays.
@@ -256,6 +257,13 @@ func (a *api) addBan(r *http.Request) (reply, error) {
 	said := Banned{Ban: banInfo(ban), Saved: saved}
 	if asked.End == nil || *asked.End {
 		said.Ended = a.Hub.Dismiss(ban.matches, &hub.Refusal{Reason: hub.ReasonKicked, Detail: ban.Reason})
+		others, unreached := askAll[Ended](a, r, command{
+			Method: http.MethodPost, Path: endBannedPath, Body: marshal(ban), Kind: "application/json",
+		})
+		for _, o := range others {
+			said.Ended += o.Ended
+		}
+		said.Unreached = unreached
 	}
 	until := "for good"
 	if !ban.Until.IsZero() {

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"sluice/hub"
+	"sluice/hub/cluster"
 )
 
 const (
@@ -47,6 +48,7 @@ type Ended struct {
 	// server, and those for whom the list of bans had no room.
 	Unbanned int `json:"unbanned,omitempty"`
 	Saved
+	Unreached
 }
 
 // end ends sessions. Each is banned before it is ended, so that it is refused if it comes
@@ -100,11 +102,28 @@ func (a *api) kickBans(who func(*hub.Session) bool) (bans []Ban) {
 	return bans
 }
 
+// kickElsewhere does the same at all other nodes.
+func (a *api) kickElsewhere(r *http.Request, k *kickRequest, ended *Ended) {
+	others, unreached := askAll[Ended](a, r, command{
+		Method: http.MethodPost, Path: "/api/v1/streams/kick", Body: marshal(k), Kind: "application/json",
+	})
+	for _, o := range others {
+		ended.Ended += o.Ended
+		ended.Bans += o.Bans
+		ended.Unbanned += o.Unbanned
+		ended.Unsaved = ended.Unsaved || o.Unsaved
+	}
+	ended.Unreached = unreached
+}
+
 // kickBan returns the ban of who is ended: of its subject, or its address if it showed none,
 // in its role and on its stream. It is not possible for a part of the server. Whose stream is
 // not shown, since nobody has granted it yet, is banned from all. A subject that no ban can
 // have is none.
 func kickBan(s *hub.Session) (ban Ban, possible bool) {
+	if s.Protocol() == cluster.Protocol { // its address is another node's
+		return ban, false
+	}
 	ban.Role = s.Role().String()
 	if key := s.Key(); key != (hub.Key{}) && s.Shown() == key.String() {
 		ban.Stream = literal(key)
@@ -165,11 +184,14 @@ func (a *api) kick(r *http.Request) (reply, error) {
 		return reply{}, badRequest("who is publisher, viewers or all")
 	}
 	stream := key.String()
-	who := func(s *hub.Session) bool { return slices.Contains(roles, s.Role()) && s.Shown() == stream }
+	who := func(s *hub.Session) bool { // what copies the stream from another node ends without its viewers
+		return slices.Contains(roles, s.Role()) && s.Shown() == stream && s.Protocol() != cluster.Protocol
+	}
 	ended, err := a.end(k.endRequest, who)
 	if err != nil {
 		return reply{}, err
 	}
+	a.kickElsewhere(r, &k, &ended)
 	a.log(r, "kick", "stream", stream, "who", k.Who, "reason", k.Reason, "ban", k.ban, "ended", ended.Ended, "bans", ended.Bans)
 	return reply{body: ended}, nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"sluice/hub"
+	"sluice/hub/cluster"
 	"sluice/hub/relay"
 )
 
@@ -85,6 +86,7 @@ func TestDocumentHolds(t *testing.T) {
 	c.mistakes()
 	c.without()
 	c.failures()
+	c.cluster()
 	for path, item := range doc.Paths.Map() {
 		for method, operation := range item.Operations() {
 			for status := range operation.Responses.Map() {
@@ -205,6 +207,7 @@ func (c *checker) without() {
 	whole, old := c.handler, c.api
 	c.serve(Config{Hub: c.hub})
 	c.check(request("GET", "/api/v1/bans", ""), 404, false)
+	c.check(request("GET", "/api/v1/nodes", ""), 404, false)
 	c.check(request("GET", "/api/v1/events", ""), 404, false)
 	c.check(request("GET", "/api/v1/recordings", ""), 404, false)
 	c.check(request("POST", "/api/v1/bans", `{"subject":"x"}`), 404, false)
@@ -263,6 +266,31 @@ func (c *checker) failures() {
 			c.seen[method+" "+path+" "+http.StatusText(500)] = true
 		}
 	}
+}
+
+// cluster asks a node of several.
+func (c *checker) cluster() {
+	one, two := newNodes(c.t)
+	whole := c.rig
+	c.rig = one
+	defer func() { c.rig = whole }()
+	two.watch("live/a", from("192.0.2.2:1"))
+	one.nodes.placed = []cluster.StreamInfo{{Key: key("live/a"), Owned: true}, {Key: key("live/b"), Copy: &cluster.EdgeState{}}}
+	for _, q := range []string{
+		"nodes", "nodes?limit=1&stream=live/*&search=a", "sessions", "sessions?node=all", "streams?node=all", "streams?node=n2:6222", "info?node=n2:6222",
+		"sessions/0000000000000002-" + formatID(get[Sessions](two, "/api/v1/sessions").Sessions[0].ID),
+	} {
+		c.check(request("GET", "/api/v1/"+q, ""), 200, false)
+	}
+	for _, path := range []string{"streams", "sessions", "info", "series", "recordings", "relays"} {
+		c.check(request("GET", "/api/v1/"+path+"?node=n9", ""), 404, false)
+		c.check(request("GET", "/api/v1/"+path+"?node=n3:6222", ""), 504, false)
+	}
+	c.check(request("GET", "/api/v1/nodes?limit=0", ""), 400, true)
+	c.check(request("GET", "/api/v1/sessions/n3:6222-1", ""), 504, false)
+	c.check(request("DELETE", "/api/v1/sessions/n3:6222-1", ""), 504, false)
+	c.check(request("POST", "/api/v1/streams/kick", `{"stream":"live/a","ban":"0"}`), 200, false)
+	c.check(request("POST", "/api/v1/bans", `{"stream":"live/a"}`), 201, false)
 }
 
 func (c *checker) document() map[string]*openapi3.PathItem {

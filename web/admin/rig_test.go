@@ -39,6 +39,7 @@ type rig struct {
 	bans    *banList
 	disk    disk
 	relays  *relays
+	nodes   *nodes // nil where it is alone
 	ready   error
 	token   string
 	events  []json.RawMessage

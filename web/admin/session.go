@@ -37,6 +37,10 @@ type Session struct {
 	Recording string `json:"recording,omitempty"` // that is watched in place of the stream
 
 	Why *Why `json:"why"` // null for a publisher
+
+	// Of a session of a cluster: the name of its node, and how it is called at any node.
+	Node string `json:"node,omitempty"`
+	Ref  string `json:"ref,omitempty"`
 }
 
 // Why is why a viewer's picture is black, if it is, and how its bytes get on.
@@ -67,6 +71,9 @@ func (a *api) sessionsOf(infos []hub.SessionInfo) []Session {
 		s := sessionOf(&infos[i])
 		if s.Role == hub.RoleWatch.String() {
 			s.Why = whyOf(&infos[i], viewer, now)
+		}
+		if node, boot := a.self(); boot != "" {
+			s.Node, s.Ref = node, boot+"-"+strconv.FormatUint(s.ID, 10)
 		}
 		said = append(said, s)
 	}
@@ -127,7 +134,10 @@ func sessionOf(info *hub.SessionInfo) Session {
 
 // session answers GET /api/v1/sessions/ID.
 func (a *api) session(r *http.Request) (reply, error) {
-	id, err := parseID(r)
+	if node, id, ok := a.elsewhere(r); ok {
+		return a.forwardSession(r, node, id)
+	}
+	id, err := a.parseID(r)
 	if err != nil {
 		return reply{}, err
 	}
@@ -145,8 +155,9 @@ func (a *api) session(r *http.Request) (reply, error) {
 var errNoSession = refuse(http.StatusNotFound, "not found", "there is no such session, or no longer")
 
 // parseID reads the id of a session from a request's path.
-func parseID(r *http.Request) (uint64, error) {
-	id, err := strconv.ParseUint(lastSegment(r), 10, 64)
+func (a *api) parseID(r *http.Request) (uint64, error) {
+	_, said, _ := a.elsewhere(r)
+	id, err := strconv.ParseUint(said, 10, 64)
 	if err != nil {
 		return 0, badRequest("a session has a number")
 	}
@@ -156,7 +167,10 @@ func parseID(r *http.Request) (uint64, error) {
 // endSession answers DELETE /api/v1/sessions/ID. How it is ended stands in the query, or in a
 // body like that of a kick.
 func (a *api) endSession(r *http.Request) (reply, error) {
-	id, err := parseID(r)
+	if node, id, ok := a.elsewhere(r); ok {
+		return a.forwardSession(r, node, id)
+	}
+	id, err := a.parseID(r)
 	if err != nil {
 		return reply{}, err
 	}

@@ -62,6 +62,8 @@ type Stream struct {
 	Jumps   uint64            `json:"jumps"`        // how often the publisher's clock jumped
 	Filled  uint64            `json:"filled"`       // frames of silence put in
 	Skipped map[string]uint64 `json:"skipped_tags"` // tags that were not taken, by reason; never null
+
+	Node string `json:"node,omitempty"` // of a cluster, at which this is so
 }
 
 // Standby is a publisher that viewers do not see: the stream goes on with it when the one that they
@@ -98,6 +100,7 @@ func (a *api) streams(r *http.Request) (reply, error) {
 		key := hub.Key{App: one.App, Name: one.Name}
 		one.Recorded = a.Recorder != nil && a.Recorder.Records(key)
 		a.addStatus(&one, key)
+		one.Node, _ = a.self()
 		said.Streams = append(said.Streams, one)
 	}
 	return reply{body: said}, nil
