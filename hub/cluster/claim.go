@@ -66,6 +66,7 @@ type taking struct {
 	number uint64 // that nobody has had
 	from   string // the process that owns it still, as far as it knows: it is silent; empty for none
 	time   int64  // that the stream has come to
+	stale  bool   // who was asked is not the owner any more
 }
 
 // take makes this node the owner of a name whose turn the caller has.
@@ -73,14 +74,15 @@ func (c *Cluster) take(ctx context.Context, n *name, s *hub.Session) (hub.Claim,
 	for ctx.Err() == nil {
 		known, entry, err := c.record(ctx, n.key)
 		mute := err != nil
-		if mute || entry == nil { // a directory that has lost its records says that there is none
-			known = c.belief(n)
-		}
+		known = c.belief(n, known, mute || entry == nil) // a directory that has lost its records says that there is none
 		t, goOn, err := c.mayTake(ctx, n, s, known, mute)
 		switch {
 		case err != nil:
 			return hub.Claim{}, err
 		case goOn:
+			if t.stale && !mute { // the record says more than what was heard
+				c.forgetNews(n, known)
+			}
 			continue
 		}
 		revision := uint64(0)
@@ -127,14 +129,17 @@ func (c *Cluster) write(ctx context.Context, key hub.Key, o *owner, in *Entry) (
 	return c.cfg.Directory.Update(ctx, recordKey(key), o.encode(), in.Revision)
 }
 
-// belief returns who owns a name as far as this node has heard, nil for nobody.
-func (c *Cluster) belief(n *name) *owner {
+// belief returns who owns a name, nil for nobody, by its record, or where there is none, or none to be had, by what was
+// heard. An owner that could not write its record comes before who has one of before: nodes that still read it may be many.
+func (c *Cluster) belief(n *name, known *owner, none bool) *owner {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if n.news == nil {
-		return nil
+	switch heard := n.news; {
+	case heard == nil:
+	case none, heard.revision == 0 && (known == nil || known.before(&heard.owner)):
+		return &heard.owner
 	}
-	return &n.news.owner
+	return known
 }
 
 // again is how long a claim waits before it looks again.
@@ -179,6 +184,7 @@ func (c *Cluster) mayTake(
 		return t, false, &hub.Refusal{Reason: hub.ReasonBusy, Detail: a.Detail}
 	case answerGone: // another stream begins
 	case answerStale:
+		t.stale = true
 		return t, true, c.pause(ctx)
 	default:
 		if !c.isSilent(known.Node, known.Boot) {

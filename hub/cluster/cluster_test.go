@@ -103,10 +103,27 @@ func TestTwoPublishers(t *testing.T) {
 	})
 }
 
+// A name that was taken while nothing could be written is taken, though replicas still say that nobody has it.
+func TestProvisionalNameIsTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 3, memory.Config{})
+		r.engine.Undecided(true)
+		_, err := r.nodes[1].publish("a", "")
+		require.NoError(t, err)
+		time.Sleep(100 * time.Millisecond)
+		_, err = r.nodes[2].publish("a", "")
+		var refusal *hub.Refusal
+		require.ErrorAs(t, err, &refusal)
+		require.Equal(t, hub.ReasonBusy, refusal.Reason)
+		r.engine.Undecided(false)
+		r.until("it is settled", func() bool { return len(r.engine.Records()) == 1 })
+	})
+}
+
 // A publisher that comes back at another node goes on there, and nobody is ended: neither those who watch at
 // the first one nor those at the second or at a third.
 func TestPublisherComesBackElsewhere(t *testing.T) {
-	for _, how := range []string{"left", "same", "killed", "frozen", "frozen, and nobody decides", "parted"} {
+	for _, how := range []string{"left", "same", "killed", "frozen", "frozen, and nobody decides", "frozen, and nothing is decided", "parted"} {
 		t.Run(how, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, 3, memory.Config{})
@@ -130,6 +147,9 @@ func TestPublisherComesBackElsewhere(t *testing.T) {
 				case "frozen, and nobody decides":
 					r.nodes[0].freeze()
 					r.engine.Mute(true)
+				case "frozen, and nothing is decided":
+					r.nodes[0].freeze()
+					r.engine.Undecided(true)
 				case "parted":
 					r.part([]string{"n1"}, []string{"n2", "n3"})
 				}
@@ -137,10 +157,11 @@ func TestPublisherComesBackElsewhere(t *testing.T) {
 				require.NoError(t, err)
 				require.NoError(t, q.send(100))
 				switch how {
-				case "frozen", "frozen, and nobody decides":
+				case "frozen", "frozen, and nobody decides", "frozen, and nothing is decided":
 					time.Sleep(3 * time.Second)
 					assert.True(t, strings.HasPrefix(viewers[1].pictures()[len(viewers[1].pictures())-1], q.text()), "it goes on at the third node")
 					r.engine.Mute(false)
+					r.engine.Undecided(false)
 					time.Sleep(2 * time.Second)
 					_ = p.send(1) // what came late
 					r.nodes[0].thaw()

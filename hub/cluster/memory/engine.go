@@ -53,6 +53,7 @@ type Engine struct {
 	parted    time.Time // when that was last changed
 	gone      bool
 	mute      bool
+	undecided bool
 	leader    string // the voter that decides on records, or did last
 	elected   time.Time
 	lost      float64

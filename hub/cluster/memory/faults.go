@@ -37,6 +37,15 @@ func (e *Engine) Mute(mute bool) {
 	e.mute = mute
 }
 
+// Undecided is Mute for changes of records only: as where the one who decides is gone, and replicas still say what the
+// records were.
+func (e *Engine) Undecided(undecided bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.catchUpLocked()
+	e.undecided = undecided
+}
+
 // Gone takes the engine away from all nodes, and brings it back, with its records: record calls and asks wait
 // for their context, messages are lost.
 func (e *Engine) Gone(gone bool) {

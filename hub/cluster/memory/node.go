@@ -113,7 +113,7 @@ func record[T any](ctx context.Context, n *Node, changes bool, f func(*Engine) (
 		}
 		e.mu.Lock()
 		e.catchUpLocked()
-		if n.ended || !e.writableLocked(e.groupLocked(n.name)) {
+		if n.ended || changes && e.undecided || !e.writableLocked(e.groupLocked(n.name)) {
 			if changes && e.chanceLocked(e.late) {
 				e.pending = append(e.pending, lateChange{
 					due:   time.Now().Add(e.drawLocked(e.lateAfter)),
