@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,6 +19,7 @@ type nodes struct {
 	t         *testing.T
 	names     []string // HOST:PORT, as in SLUICE_CLUSTER
 	variables []string // of all
+	external  []string // instead of SLUICE_CLUSTER; nil where the engine is in the nodes
 	addresses [][2]string
 	all       []*server // those that run; one that was killed stays until it is back
 	of        *nodes    // the whole test's, where this is a subtest's; nil otherwise
@@ -30,16 +32,22 @@ var clusterVariables = []string{"SLUICE_MAX_LAG=2m", "SLUICE_STALL_TIMEOUT=2m", 
 // startNodes starts a cluster with as many nodes on this machine, and waits until it can decide on names.
 func startNodes(t *testing.T, count int, variables ...string) *nodes {
 	t.Helper()
-	c := &nodes{t: t, variables: slices.Concat(clusterVariables, variables), all: make([]*server, count)}
-	for range count {
-		c.names = append(c.names, freeAddress(t))
-		c.addresses = append(c.addresses, [2]string{freeAddress(t), freeAddress(t)})
+	c := &nodes{t: t, variables: variables, all: make([]*server, count)}
+	c.begin()
+	c.usable()
+	return c
+}
+
+// begin starts all nodes.
+func (c *nodes) begin() {
+	c.t.Helper()
+	for range c.all {
+		c.names = append(c.names, freeAddress(c.t))
+		c.addresses = append(c.addresses, [2]string{freeAddress(c.t), freeAddress(c.t)})
 	}
 	for i := range c.all {
 		c.start(i)
 	}
-	c.usable()
-	return c
 }
 
 // start starts a node, for the first time or again.
@@ -50,7 +58,10 @@ func (c *nodes) start(i int) *server {
 		return c.all[i]
 	}
 	own := []string{"SLUICE_CLUSTER=" + strings.Join(c.names, ","), "SLUICE_CLUSTER_NODE=" + c.names[i]}
-	c.all[i] = serveAt(c.t, c.addresses[i][0], c.addresses[i][1], slices.Concat(c.variables, own)...)
+	if c.external != nil {
+		own = append(c.external, "SLUICE_CLUSTER_NODE=n"+strconv.Itoa(i), "SLUICE_CLUSTER_MEDIA_ADDR=127.0.0.1:0")
+	}
+	c.all[i] = serveAt(c.t, c.addresses[i][0], c.addresses[i][1], slices.Concat(clusterVariables, c.variables, own)...)
 	c.all[i].mayEnd = true
 	return c.all[i]
 }
@@ -92,7 +103,7 @@ func (c *nodes) usable() {
 			}
 			leader = now
 		}
-		return true
+		return leader != ""
 	})
 }
 

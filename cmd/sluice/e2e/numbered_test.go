@@ -291,6 +291,13 @@ func (w *witness) reached() int64 {
 	return w.last
 }
 
+// lastFrom returns the number of the last frame that an encoder's connection has brought, 0 for none.
+func (w *witness) lastFrom(e *encoder) int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lastOf[e.first>>32]
+}
+
 // witnesses are several that watch one stream.
 type witnesses []*witness
 
