@@ -152,7 +152,7 @@ func (s *suite) racingDeletes(t *testing.T) {
 }
 
 func (s *suite) race(t *testing.T) {
-	Race(t, s.nodes, Load{Seed: 1, Prefix: s.key(t, "a"), Keys: 4, Callers: 3, Calls: 150, Timeout: patience})
+	Race(t, s.nodes, Load{Seed: 1, Prefix: s.key(t, "a"), Keys: 4, Callers: 3, Calls: 50, Timeout: patience})
 }
 
 // Calls with a context that has ended, or ends, return soon, with ErrMute or what they are for.
