@@ -19,12 +19,14 @@ import (
 	"sluice/hub"
 	"sluice/hub/cluster"
 	"sluice/hub/cluster/nats"
+	"sluice/web/admin"
 )
 
 // clustered are the parts of the service that make it one of several. The hub and the cluster know each other: the
 // hub tells and asks of it before it is there, and then waits until ready is closed. The nil clustered is alone.
 type clustered struct {
 	ready     chan struct{}
+	name      string           // of this node; of use when it is ready
 	cluster   *cluster.Cluster // nil if it could not be made
 	directory *nats.Directory
 	inner     *replica.Server // gives streams to other nodes
@@ -104,6 +106,7 @@ func (c *clustered) open(cfg *config, s *service, nowhere func(hub.Key, *hub.Ses
 	if err != nil {
 		return err
 	}
+	c.name = node
 	secret, boot := string(cfg.ClusterSecret), s.hub.Node()
 	encrypted, err := cfg.clusterTLS()
 	if err != nil {
@@ -121,13 +124,19 @@ func (c *clustered) open(cfg *config, s *service, nowhere func(hub.Key, *hub.Ses
 		return err
 	}
 	opener := replica.Opener{TLS: encrypted, Secret: secret, Node: boot}
-	c.cluster, err = cluster.New(cluster.Config{
+	config := cluster.Config{
 		Hub: s.hub, Directory: c.directory, Open: opener.Open, Node: node, Boot: boot, Media: address, ProofKey: key,
 		Grace: cfg.PublisherGrace, Hold: cfg.PullHold, Idle: orNever(cfg.OriginIdle), MaxEdges: cfg.maxOrigins,
-		Nowhere: nowhere, Logger: c.log,
-	})
-	if err != nil {
+		Nowhere: nowhere, Describe: s.describe, Logger: c.log,
+	}
+	if p := cfg.permission; p != nil {
+		config.Common, config.Obey = p.bans, admin.Orders(s.apiConfig(cfg, nil, c.log))
+	}
+	if c.cluster, err = cluster.New(config); err != nil {
 		return err
+	}
+	if p := cfg.permission; p != nil {
+		p.bans.Share(c.cluster.Share)
 	}
 	c.inner = replica.NewServer(replica.Config{Streams: c.cluster, Secret: secret, Node: boot, Logger: c.log}, encrypted)
 	c.log.Info("node of a cluster", "node", node, "media", address, "nodes", len(cfg.Cluster))

@@ -83,8 +83,8 @@ func (p *permission) eventSecrets() (secrets [][]byte) {
 	return secrets
 }
 
-// newAPI returns the handler of the operators' API.
-func (s *service) newAPI(cfg *config, guard *admin.Guard, log *slog.Logger) http.Handler {
+// apiConfig returns what the operators' API is about.
+func (s *service) apiConfig(cfg *config, guard *admin.Guard, log *slog.Logger) admin.Config {
 	config := admin.Config{
 		Hub:   s.hub,
 		Token: cfg.permission.secrets.adminToken.text, Guard: guard,
@@ -102,7 +102,10 @@ func (s *service) newAPI(cfg *config, guard *admin.Guard, log *slog.Logger) http
 	if s.monitor != nil {
 		config.Monitor = s.monitor
 	}
-	return admin.Handler(config)
+	if s.cluster != nil {
+		config.Nodes = operatedNodes{s.cluster, cfg.Cluster}
+	}
+	return config
 }
 
 // endNotifier tells what is still to be told, the ends of those included who are cut off, which cut
@@ -150,6 +153,9 @@ func (s *service) info(cfg *config) admin.Info {
 	}
 	if s.certificates != nil {
 		info.Parts["certificates"] = shownCertificates(s.certificates.Certificates(), time.Now())
+	}
+	if s.cluster.get() != nil {
+		info.Parts["cluster"] = map[string]string{"node": s.cluster.name}
 	}
 	s.addDisk(info.Parts, s.log)
 	return info

@@ -88,7 +88,7 @@ func (s *service) openOperators(cfg *config, l listeners, log *slog.Logger) {
 			metrics:  guard.Require(figures, metricsToken, adminToken),
 			profiles: guard.Require(profiles(), adminToken),
 			console:  console.Handler(console.Config{Version: versionText()}),
-			api:      s.newAPI(cfg, guard, log),
+			api:      admin.Handler(s.apiConfig(cfg, guard, log)),
 		})
 	}
 	if len(l.of(kindMetrics)) > 0 {
@@ -166,6 +166,9 @@ func (s *service) newMetrics(cfg *config, guard *admin.Guard, log *slog.Logger) 
 	}
 	if s.relays != nil {
 		config.Relays = s.relays.figures
+	}
+	if s.cluster != nil {
+		config.Cluster = s.cluster.figures
 	}
 	return metrics.New(config)
 }

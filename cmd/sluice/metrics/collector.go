@@ -29,6 +29,7 @@ type moment struct {
 	events      map[string]event.QueueTotals // by receiver
 	recordings  record.Totals
 	relays      relay.Figures
+	cluster     Cluster
 }
 
 // read reads all parts, each once.
@@ -57,6 +58,9 @@ func read(c *Config) *moment {
 	}
 	if c.Relays != nil {
 		m.relays = c.Relays()
+	}
+	if c.Cluster != nil {
+		m.cluster = c.Cluster()
 	}
 	if c.Streams > 0 {
 		m.watched = c.Hub.MostWatched(c.Streams)
@@ -134,6 +138,9 @@ func figuresOf(c *Config) []figure {
 	}
 	if c.Relays != nil {
 		all = append(all, relayFigures()...)
+	}
+	if c.Cluster != nil {
+		all = append(all, clusterFigures()...)
 	}
 	if c.Streams > 0 {
 		all = append(all, watchedFigures()...)

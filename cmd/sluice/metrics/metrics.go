@@ -81,6 +81,7 @@ type Config struct {
 	Receivers  []string // of events: webhook and exec
 	Recordings func() record.Totals
 	Relays     func() relay.Figures
+	Cluster    func() Cluster
 
 	// Streams is how many streams have figures by name, those that are watched most: MaxStreams
 	// at the most.

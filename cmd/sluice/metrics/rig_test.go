@@ -15,8 +15,10 @@ import (
 	"sluice/cmd/sluice/admission"
 	"sluice/cmd/sluice/certificate"
 	"sluice/cmd/sluice/event"
+	"sluice/httpflv/replica"
 	"sluice/hub"
 	"sluice/hub/access/token"
+	"sluice/hub/cluster"
 	"sluice/hub/fanout"
 	"sluice/hub/record"
 	"sluice/hub/relay"
@@ -102,6 +104,12 @@ func everything(t testing.TB) (*Metrics, *said) {
 		Receivers: receivers,
 		Recordings: func() record.Totals {
 			return record.Totals{Running: 1, Begun: 2, Finished: 3, Gaps: 4, Lost: 5, Failures: 6, Bytes: 7, Waiting: 8, DiskFull: true}
+		},
+		Cluster: func() Cluster {
+			return Cluster{
+				Figures: cluster.Figures{Nodes: 5, Silent: 2, Owned: 4, Provisional: 1, Copied: 6, Breaks: 7, Joined: 8, Lost: 9},
+				Engine:  cluster.Health{Connected: true}, Inner: replica.Figures{Copies: 10, Unproven: 11, Refused: 12, Bytes: 13},
+			}
 		},
 		Relays: func() (f relay.Figures) {
 			f.Connections[relay.Pull][relay.BackingOff], f.Connections[relay.Origin][relay.Live], f.Connections[relay.Push][relay.Held] = 1, 2, 3
