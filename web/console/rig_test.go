@@ -48,13 +48,14 @@ type rig struct {
 	asked []string // paths and queries of the API
 }
 
-func newRig(t testing.TB) *rig {
+// newRig starts it; nodes are those of the cluster that it is one of, if any.
+func newRig(t testing.TB, nodes ...admin.Nodes) *rig {
 	r := &rig{t: t, bans: &banList{}, relays: &relays{}, tapes: &tapes{}, events: newRing()}
 	r.token.Store(token)
 	r.hub = hub.New(hub.Config{Authorize: func(_ context.Context, s *hub.Session) (hub.Grant, error) {
 		return hub.Grant{Subject: s.Client().Name, Identity: s.Client().Name}, nil // tests say there who it is
 	}})
-	api := admin.Handler(admin.Config{
+	config := admin.Config{
 		Hub: r.hub, Bans: r.bans, Relays: r.relays, Recorder: r.tapes, Archive: r.tapes, Monitor: measured{}, Events: r.events.since, WaitEvents: r.events.wait,
 		Token: func() string { return r.token.Load().(string) }, Logger: slog.New(slog.DiscardHandler),
 		Info: func() admin.Info {
@@ -73,7 +74,17 @@ func newRig(t testing.TB) *rig {
 				},
 			}
 		},
-	})
+	}
+	if len(nodes) > 0 {
+		config.Nodes = nodes[0]
+		info := config.Info
+		config.Info = func() admin.Info {
+			of := info()
+			of.Parts["cluster"] = map[string]any{"node": "n1:6222"}
+			return of
+		}
+	}
+	api := admin.Handler(config)
 	page := Handler(Config{Version: "1.2.3"})
 	r.api = api
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {

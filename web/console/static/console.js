@@ -7,6 +7,7 @@ import { dismiss } from './dialog.js';
 import { events } from './events.js';
 import { Feed } from './feed.js';
 import { login } from './login.js';
+import { nodes } from './nodes.js';
 import { overview } from './overview.js';
 import { Poller } from './poll.js';
 import { recordings } from './recordings.js';
@@ -24,7 +25,7 @@ import * as words from './words.js';
 const pages = {
   // What has a * in it would be a pattern for the server, and nothing would be all streams.
   overview: () => overview(feed), streams, stream: ([name]) => (!name || name.includes('*') ? streams() : stream(name)), sessions, session: ([id]) => session(id ?? ''),
-  events: () => events(feed), relays, recordings, bans,
+  events: () => events(feed), relays, nodes, recordings, bans,
 };
 
 let page = null, shown = ''; // what shown says tells whether the page stays
@@ -141,6 +142,7 @@ function enter(info) {
   words.setClock(info.now);
   const served = $('server').dataset.console;
   text($('server'), info.version === served ? '' : `The server is ${info.version} by now: reload this page.`);
+  show($('nodes'), !!info.parts.cluster);
   inside(true);
   route();
 }
