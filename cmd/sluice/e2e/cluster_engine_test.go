@@ -25,7 +25,7 @@ type engine struct {
 // startEngine starts one until the test ends.
 func startEngine(t *testing.T) *engine {
 	t.Helper()
-	e := &engine{t: t, address: freeAddress(t), dir: t.TempDir()}
+	e := &engine{t: t, address: quietAddress(t), dir: t.TempDir()}
 	t.Cleanup(e.stop)
 	e.start()
 	return e
