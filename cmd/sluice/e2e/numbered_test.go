@@ -374,7 +374,6 @@ func (all witnesses) resumed(e *encoder) (longest time.Duration) {
 
 // comer is a viewer who comes back at the next server whenever its stream ends, as players do.
 type comer struct {
-	what string
 	stop context.CancelFunc
 	done chan struct{}
 
