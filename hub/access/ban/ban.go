@@ -50,6 +50,7 @@ type Ban struct {
 
 	where  netip.Prefix // Network, or the client's
 	stream pattern.Pattern
+	known  string // mark's, once it is in a list
 }
 
 // prepare checks a ban and brings it to its usual form.
@@ -155,6 +156,7 @@ func (l *List) put(bans []Ban) (change uint64, room int) {
 	for i := range bans[:room] {
 		l.last++
 		bans[i].ID = l.last
+		bans[i].known = bans[i].mark()
 		kept := bans[i]
 		l.bans[kept.ID] = &kept
 		l.index.add(&kept)

@@ -90,6 +90,7 @@ func (l *List) load() error {
 		if b.ID == 0 || b.ID > file.Last || l.bans[b.ID] != nil {
 			return fmt.Errorf("is damaged: the number %d of a ban is not its own", b.ID)
 		}
+		b.known = b.mark()
 		l.bans[b.ID] = b
 		l.index.add(b)
 	}

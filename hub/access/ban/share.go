@@ -47,6 +47,9 @@ type goneBan struct {
 
 // mark returns by what a ban is known at all servers.
 func (b *Ban) mark() string {
+	if b.known != "" {
+		return b.known
+	}
 	until := int64(0)
 	if !b.Until.IsZero() {
 		until = b.Until.UnixNano()
@@ -236,7 +239,7 @@ func (l *List) merge(bans []Ban, gone []goneBan) (number uint64, changed, room b
 			break
 		}
 		l.last++
-		b.ID = l.last
+		b.ID, b.known = l.last, mark
 		l.bans[b.ID], known[mark] = b, b
 		l.index.add(b)
 		changed = true
