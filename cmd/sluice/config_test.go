@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"log/slog"
 	"reflect"
 	"strings"
@@ -33,6 +34,7 @@ func TestConfigDefaults(t *testing.T) {
 		RelaySettings: RelaySettings{
 			OriginStartTimeout: 10 * time.Second, OriginIdle: 10 * time.Second, PullHold: time.Minute, PushHold: time.Minute,
 		},
+		ClusterSettings: ClusterSettings{NATSPrefix: "sluice"},
 	}
 	for name, environ := range map[string][]string{
 		"nothing set":    nil,
@@ -319,7 +321,30 @@ var badSettings = []struct{ set, want string }{
 	{"ORIGIN_IDLE=-1s", "between 0s and 24h"},
 	{"PULL_HOLD=60", "with its unit"},
 	{"PUSH_HOLD=25h", "between 0s and 24h"},
+	{"CLUSTER=n1", `"n1" must be HOST:PORT`},
+	{"CLUSTER=n1:6222,:6222", `":6222" must be HOST:PORT`},
+	{"CLUSTER=n1:0", `"n1:0" must be HOST:PORT`},
+	{"CLUSTER=n1:nats", `"n1:nats" must be HOST:PORT`},
+	{"CLUSTER=n1:6222 n2:6222 n1:6222", "has n1:6222 twice"},
+	{"CLUSTER=" + manyNodes(65), "are 65 nodes, and may be 64"},
+	{"CLUSTER_NODE=n 1", "letters, digits"},
+	{"CLUSTER_SECRET=geheim", "16 characters or more"},
+	{"CLUSTER_MEDIA_ADDR=7000", "HOST:PORT"},
+	{"CLUSTER_MEDIA_ADDR=n1:media", "HOST:PORT"},
+	{"NATS_URL=http://geheim", "nats://HOST:PORT or tls://HOST:PORT"},
+	{"NATS_URL=nats://us:geheim@n1:4222,n2:4222", "nats://HOST:PORT or tls://HOST:PORT"},
+	{"NATS_PREFIX=a b", "letters, digits"},
+	{"NATS_PREFIX=a.b.c.d.e", "up to four parts"},
 	{"ACME_URL=http://acme.example.com/directory", "must be a URL like https://"},
+}
+
+// manyNodes lists nodes.
+func manyNodes(n int) string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf("n%d:6222", i))
+	}
+	return strings.Join(all, ",")
 }
 
 // anyText are variables that may hold any text: what is wrong with a folder shows when it
@@ -327,6 +352,8 @@ var badSettings = []struct{ set, want string }{
 var anyText = map[string]bool{
 	envPrefix + "RECORD_DIR": true, envPrefix + "STATE_DIR": true, envPrefix + "JWT_ISSUER": true,
 	envPrefix + "JWT_AUDIENCE": true, envPrefix + "EVENT_SECRET": true,
+	envPrefix + "CLUSTER_DIR": true, envPrefix + "CLUSTER_TLS_CERT": true, envPrefix + "CLUSTER_TLS_KEY": true,
+	envPrefix + "CLUSTER_TLS_CA": true, envPrefix + "NATS_CREDENTIALS": true,
 }
 
 func TestConfigBadValues(t *testing.T) {
@@ -535,5 +562,9 @@ func TestVariableNames(t *testing.T) {
 		"SLUICE_PUBLIC_RTMP_URL", "SLUICE_PUBLIC_HTTP_URL",
 		"SLUICE_PULL", "SLUICE_ORIGIN", "SLUICE_PUSH",
 		"SLUICE_ORIGIN_START_TIMEOUT", "SLUICE_ORIGIN_IDLE", "SLUICE_PULL_HOLD", "SLUICE_PUSH_HOLD",
+		"SLUICE_CLUSTER", "SLUICE_CLUSTER_NODE", "SLUICE_CLUSTER_SECRET",
+		"SLUICE_CLUSTER_TLS_CERT", "SLUICE_CLUSTER_TLS_KEY", "SLUICE_CLUSTER_TLS_CA",
+		"SLUICE_CLUSTER_DIR", "SLUICE_CLUSTER_MEDIA_ADDR",
+		"SLUICE_NATS_URL", "SLUICE_NATS_CREDENTIALS", "SLUICE_NATS_PREFIX",
 	}, names)
 }

@@ -72,6 +72,8 @@ func (l *serverLog) Errorf(format string, v ...any) {
 		l.refuse("a node is refused, or refuses this one: certificates do not fit, or not all nodes have TLS", text)
 	case strings.Contains(lower, "error trying to connect to route"):
 		l.debug("%s", []any{text}) // the other one is not there yet; Health says so
+	case route && (strings.Contains(lower, "stale connection") || strings.Contains(lower, "error flushing")):
+		l.debug("%s", []any{text}) // the other one is not there any more, or stood still
 	default:
 		if l.first(format) {
 			l.logger.Warn("cluster engine", "line", text)
