@@ -34,7 +34,7 @@ var announced = regexp.MustCompile(`(?s)Publish +(rtmp://127\.0\.0\.1:\d+)/.*Wat
 
 // relayFailed finds what a server says of other servers that failed, of which tests know by other means, and of a machine
 // that is busy.
-var relayFailed = regexp.MustCompile(`(?m)^.*msg="(a (pull|push) failed|cluster: this node is alone|cluster: records cannot be written|the process stood still).*$`)
+var relayFailed = regexp.MustCompile(`(?m)^.*msg="(a (pull|push) failed|cluster: this node is alone|cluster: records cannot be written|cluster engine|the process stood still).*$`)
 
 // serve starts the program with the variables given, NAME=value. When the test
 // ends, so must the program, properly and with nothing to complain of.
