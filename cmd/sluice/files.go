@@ -47,6 +47,12 @@ const (
 	recordedPart = 16
 	// originPart is the part of all that is for streams that viewers have pulled, one for each.
 	originPart = 16
+	// engineFiles are the engine's of a cluster, its folder's included, and nodeFiles its connections for each node.
+	engineFiles = 64
+	nodeFiles   = 4
+	// copyPart is the part of all that is for streams that are copied from other nodes of a cluster, and as many are
+	// for those that are given to them.
+	copyPart = originPart
 )
 
 // originsFor returns how many streams may be pulled for viewers at a time, with a limit of open files: who
@@ -62,6 +68,7 @@ func (c *config) filesBesides(limit uint64) uint64 {
 	}{
 		{c.AuthURL != "", hook.Files}, {c.JWTJWKSURL != "", keysFiles}, {c.EventURL != "", event.WebhookFiles},
 		{c.EventExec != "", event.ExecFiles}, {c.relayed(), dialer.DefaultMax + len(c.rules())}, {c.measures(), maxAdminConnections}, {len(c.TLSDomains) > 0, certificate.OpenFiles},
+		{c.clustered(), engineFiles + nodeFiles*len(c.Cluster)},
 	} {
 		if part.there {
 			n += part.files
@@ -75,6 +82,9 @@ func (c *config) filesBesides(limit uint64) uint64 {
 	own := uint64(n)
 	if c.pulls() {
 		own += limit / originPart
+	}
+	if c.clustered() {
+		own += 2 * (limit / copyPart)
 	}
 	if c.RecordDir != "" {
 		own += limit / recordedPart

@@ -89,6 +89,7 @@ func TestOwnFiles(t *testing.T) {
 		"questions":   {config{AccessSettings: AccessSettings{AuthURL: "x", JWTJWKSURL: "y"}}, 100 + 66 + 2},
 		"pushes":      {config{RelaySettings: RelaySettings{Push: "** rtmp://h/a/b"}}, 100 + 64 + 1},
 		"origins":     {config{RelaySettings: RelaySettings{Origin: "** rtmp://h/a/b"}}, 100 + 64 + 1 + limit/16},
+		"a cluster":   {config{ClusterSettings: ClusterSettings{Cluster: nodes{"a:1", "b:1", "c:1"}}}, 100 + 64 + 3*4 + 2*limit/16},
 		"recordings":  {config{RecordDir: "x"}, 100 + limit/16},
 	} {
 		assert.Equal(t, c.want, c.cfg.filesBesides(limit), name)
