@@ -47,13 +47,15 @@ func startHosts(t *testing.T, count int) *hosts {
 	}
 	h.ip("netns", "del", h.id+"t")
 	bridge := h.id + "b"
+	if exec.Command(ip, "link", "add", bridge, "type", "bridge").Run() != nil {
+		t.Skip("left out: this system has no bridges")
+	}
 	t.Cleanup(func() {
 		exec.Command(ip, "link", "del", bridge).Run()
 		for i := range count {
 			exec.Command(ip, "netns", "del", h.space(i)).Run() // and its link with it
 		}
 	})
-	h.ip("link", "add", bridge, "type", "bridge")
 	h.ip("link", "set", bridge, "up")
 	for i := range count {
 		h.ip("netns", "add", h.space(i))
