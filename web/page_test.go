@@ -333,7 +333,8 @@ func TestPageLeavesItsViewersPlace(t *testing.T) {
 			p.open(s.URL + "/api/v1/streams")
 			require.Eventually(t, nobody, patience, 10*time.Millisecond)
 			// Nothing loads when a kept page comes back, so there is nothing to wait for.
-			p.run(chromedp.Evaluate[chromedp.Void]("void history.back()"))
+			// It may do so before the browser has answered.
+			p.run(chromedp.Evaluate[chromedp.Void]("void setTimeout(() => history.back())"))
 			require.Eventually(t, func() bool {
 				ctx, cancel := context.WithTimeout(p.ctx, time.Second)
 				defer cancel()
@@ -341,7 +342,7 @@ func TestPageLeavesItsViewersPlace(t *testing.T) {
 				return err == nil && playing
 			}, patience, 50*time.Millisecond)
 			assert.Equal(t, 1, s.watching())
-			p.run(chromedp.Evaluate[chromedp.Void]("document.querySelector('a.back').click()"))
+			p.run(chromedp.Evaluate[chromedp.Void]("void setTimeout(() => document.querySelector('a.back').click())"))
 			require.Eventually(t, nobody, patience, 10*time.Millisecond)
 		})
 	}
