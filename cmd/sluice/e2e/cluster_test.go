@@ -56,9 +56,7 @@ func TestCluster(t *testing.T) {
 	}
 	t.Run("kill", func(t *testing.T) { clusterKill(c.in(t), 0) })
 	t.Run("leader killed", func(t *testing.T) { clusterLeaderKilled(c.in(t)) })
-	if os.Getenv("SLUICE_TEST_LONG") != "" { // the engine may take minutes to agree again when its nodes follow each other
-		t.Run("rolling", func(t *testing.T) { clusterRolling(c.in(t)) })
-	}
+	t.Run("rolling", func(t *testing.T) { clusterRolling(c.in(t)) })
 }
 
 // What is published at one node is watched at the others, each of which copies it once; when its publisher has left it goes on

@@ -36,8 +36,9 @@ type Directory struct {
 	nc      *nats.Conn
 	online  atomic.Bool // the connection to the server stands
 	state   state
-	done    chan struct{} // closed when Close begins
-	kick    chan struct{} // has keep look at once
+	said    cluster.Health // of which keep wrote its last lines
+	done    chan struct{}  // closed when Close begins
+	kick    chan struct{}  // has keep look at once
 	keeping sync.WaitGroup
 	closing sync.Once
 	closed  chan struct{} // closed when all is gone

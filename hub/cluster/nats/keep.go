@@ -82,17 +82,15 @@ func (s *state) why() string {
 	return s.lastError
 }
 
-// set puts in what keep has seen, and returns what was there before.
-func (s *state) set(h cluster.Health) (before cluster.Health) {
+// set puts in what keep has seen.
+func (s *state) set(h cluster.Health) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before = s.health
-	h.Roundtrip = before.Roundtrip
-	if h.Connected != before.Connected {
+	h.Roundtrip = s.health.Roundtrip
+	if h.Connected != s.health.Connected {
 		s.since = time.Now()
 	}
 	s.health = h
-	return before
 }
 
 // keep sees to it that there is a bucket, and how things are, until Close.
@@ -167,7 +165,8 @@ func (d *Directory) lookNow(ctx context.Context) bool {
 		return false
 	}
 	h.Detail = strings.Join(wrong, "; ")
-	d.say(d.state.set(h), h)
+	d.state.set(h)
+	d.say(h)
 	return h.Writable
 }
 
@@ -212,8 +211,11 @@ func (d *Directory) voting(i info, h *cluster.Health) string {
 	return ""
 }
 
-// say writes a line where something has changed that an operator wants to know.
-func (d *Directory) say(before, now cluster.Health) {
+// say writes a line where something has changed that an operator wants to know, since the last line. Only keep
+// calls it.
+func (d *Directory) say(now cluster.Health) {
+	before := d.said
+	d.said = now
 	switch {
 	case before.Connected && !now.Connected:
 		d.cfg.Logger.Warn("cluster: this node is alone", "detail", now.Detail)
@@ -223,7 +225,7 @@ func (d *Directory) say(before, now cluster.Health) {
 	switch {
 	case before.Writable && !now.Writable:
 		d.cfg.Logger.Warn("cluster: records cannot be written", "detail", now.Detail)
-	case now.Leader != "" && before.Leader != now.Leader:
+	case now.Writable && (!before.Writable || before.Leader != now.Leader):
 		d.cfg.Logger.Info("cluster: records can be written", "leader", now.Leader)
 	}
 }
