@@ -32,6 +32,9 @@ func (h *Hub) RefuseNew() {
 	}
 }
 
+// RefusesNew reports whether nobody new is let in any more: since RefuseNew, or since Shutdown.
+func (h *Hub) RefusesNew() bool { return h.refuses.Load() }
+
 // Shutdown refuses everybody who comes from now on, ends every publisher and every
 // viewer with ReasonShuttingDown, and waits until the last viewer is closed, the policy
 // has returned from every question, and all of it has been told (Config.Observe), or ctx

@@ -174,8 +174,9 @@ func (c *Cluster) goRun(f func()) {
 	}
 }
 
-// Close leaves the cluster: what this node copies ends, and what it owns is given up. Publishers and
-// viewers are the hub's, and have ended before. The directory is closed by whoever opened it.
+// Close leaves the cluster: what this node copies ends. What it owns stays its own, as far as records say, for
+// publishers that come back at another node, which takes that over at once. Publishers and viewers are the hub's,
+// and have ended before. The directory is closed by whoever opened it.
 func (c *Cluster) Close() {
 	c.mu.Lock()
 	was := c.closed
@@ -187,7 +188,7 @@ func (c *Cluster) Close() {
 	}
 	c.running.Wait()
 	if !was {
-		c.giveUpAll()
+		c.sendBeat(true)
 	}
 }
 
@@ -266,7 +267,7 @@ func (c *Cluster) run() {
 		}
 		last = now
 		c.cfg.Hub.Beat(now)
-		c.sendBeat()
+		c.sendBeat(false)
 		c.compare()
 		c.sweep()
 		was := connected

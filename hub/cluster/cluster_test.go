@@ -123,7 +123,7 @@ func TestProvisionalNameIsTaken(t *testing.T) {
 // A publisher that comes back at another node goes on there, and nobody is ended: neither those who watch at
 // the first one nor those at the second or at a third.
 func TestPublisherComesBackElsewhere(t *testing.T) {
-	for _, how := range []string{"left", "same", "killed", "frozen", "frozen, and nobody decides", "frozen, and nothing is decided", "parted"} {
+	for _, how := range []string{"left", "same", "killed", "frozen", "frozen, and nobody decides", "frozen, and nothing is decided", "parted", "stopped"} {
 		t.Run(how, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, 3, memory.Config{})
@@ -132,7 +132,8 @@ func TestPublisherComesBackElsewhere(t *testing.T) {
 				sent := p.start(105)
 				time.Sleep(500 * time.Millisecond)
 				viewers := []*audience{r.nodes[1].watch("a"), r.nodes[2].watch("a")}
-				if how != "killed" {
+				gone := how == "killed" || how == "stopped"
+				if !gone {
 					viewers = append(viewers, r.nodes[0].watch("a"))
 				}
 				require.NoError(t, <-sent)
@@ -150,6 +151,12 @@ func TestPublisherComesBackElsewhere(t *testing.T) {
 				case "frozen, and nothing is decided":
 					r.nodes[0].freeze()
 					r.engine.Undecided(true)
+				case "stopped": // as a server that drains does; an encoder takes seconds to come back
+					r.nodes[0].hub.RefuseNew()
+					p.pub.Close()
+					time.Sleep(3 * time.Second)
+					r.nodes[0].end()
+					time.Sleep(3 * time.Second)
 				case "parted":
 					r.part([]string{"n1"}, []string{"n2", "n3"})
 				}
@@ -169,7 +176,7 @@ func TestPublisherComesBackElsewhere(t *testing.T) {
 				case "parted":
 					r.heal()
 				}
-				if how != "killed" && how != "left" {
+				if !gone && how != "left" {
 					r.until("the first one is told", func() bool { return len(p.ended) > 0 })
 					assert.Equal(t, hub.ReasonReplaced, (<-p.ended).Reason)
 				}

@@ -27,6 +27,7 @@ type beat struct {
 	Started  int64  `json:"started"` // ms since 1970
 	Time     int64  `json:"time"`    // ms since 1970, by its clock
 	Draining bool   `json:"draining,omitempty"`
+	Gone     bool   `json:"gone,omitempty"` // it is the last one: the process ends
 
 	Figures NodeFigures `json:"figures"`
 }
@@ -37,12 +38,13 @@ type peer struct {
 	heard time.Time
 }
 
-func (c *Cluster) sendBeat() {
+// sendBeat sends a sign of life, the last one where gone is set.
+func (c *Cluster) sendBeat(gone bool) {
 	figures := c.figures()
 	c.send(subjectBeat, &beat{
 		Node: c.cfg.Node, Boot: c.cfg.Boot, Media: c.cfg.Media,
 		Started: c.began.UnixMilli(), Time: c.cfg.Now().UnixMilli(),
-		Draining: figures.Draining, Figures: figures,
+		Draining: figures.Draining, Gone: gone, Figures: figures,
 	})
 }
 
@@ -139,7 +141,7 @@ func (c *Cluster) forgetPeerLocked() {
 	}
 }
 
-// isSilent reports whether a process, of a node by that name, gives no signs of life: it counts as gone. One that
+// isSilent reports whether a process, of a node by that name, gives no signs of life, or has said that it ends: it counts as gone. One that
 // was never heard of does when this node has listened for long enough, or when its node has
 // started again.
 func (c *Cluster) isSilent(node, boot string) bool {
@@ -151,7 +153,7 @@ func (c *Cluster) isSilent(node, boot string) bool {
 func (c *Cluster) isSilentLocked(node, boot string) bool {
 	now := time.Now()
 	if p := c.peers[boot]; p != nil {
-		if now.Sub(p.heard) >= silentAfter {
+		if p.Gone || now.Sub(p.heard) >= silentAfter {
 			return true
 		}
 		for _, other := range c.peers {

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -210,8 +209,12 @@ func (c *Cluster) lose(n *name, to *owner) {
 	c.let(n, head)
 }
 
-// sweep gives up what this node owns and nobody publishes here any more.
+// sweep gives up what this node owns and nobody publishes here any more, unless that is since the server ends: its publishers
+// come back elsewhere.
 func (c *Cluster) sweep() {
+	if c.cfg.Hub.RefusesNew() {
+		return
+	}
 	c.mu.Lock()
 	var keys []hub.Key
 	for key, n := range c.names {
@@ -286,19 +289,5 @@ func (c *Cluster) remove(ctx context.Context, key hub.Key, revision uint64) erro
 			return err
 		}
 		revision = entry.Revision
-	}
-}
-
-// giveUpAll takes away the records of what this node owns, as it leaves.
-func (c *Cluster) giveUpAll() {
-	ctx, cancel := context.WithTimeout(context.Background(), muteAfter)
-	defer cancel()
-	c.mu.Lock()
-	all := slices.Collect(maps.Values(c.names))
-	c.mu.Unlock()
-	for _, n := range all {
-		if c.ownedBy(n) != nil {
-			_ = c.release(ctx, n) // other nodes see that this one is gone
-		}
 	}
 }
