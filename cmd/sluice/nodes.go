@@ -1,10 +1,8 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"slices"
-	"strings"
 
 	"sluice/cmd/sluice/metrics"
 	"sluice/hub/cluster"
@@ -27,9 +25,7 @@ func (o operatedNodes) Nodes() []cluster.NodeInfo {
 			all = append(all, cluster.NodeInfo{Name: name, Silent: true})
 		}
 	}
-	slices.SortFunc(all, func(a, b cluster.NodeInfo) int {
-		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Boot, b.Boot))
-	})
+	slices.SortFunc(all, cluster.NodeInfo.Compare)
 	return all
 }
 

@@ -54,13 +54,9 @@ func (c *Cluster) askToYield(ctx context.Context, o *owner, s *hub.Session) answ
 
 func (c *Cluster) ask(ctx context.Context, o *owner, q *question) (a answered) {
 	q.Stream, q.Node, q.Incarnation, q.Epoch = o.Stream, c.cfg.Node, o.Incarnation, o.Epoch
-	b, err := json.Marshal(q)
-	if err != nil {
-		panic(err) // of texts and numbers
-	}
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
-	reply, err := c.cfg.Directory.Ask(ctx, subjectOf(o.Boot, questionClaim), b)
+	reply, err := c.cfg.Directory.Ask(ctx, subjectOf(o.Boot, questionClaim), encode(q))
 	if err != nil || json.Unmarshal(reply, &a) != nil {
 		return answered{}
 	}
@@ -78,12 +74,7 @@ func (c *Cluster) answerClaim(data []byte) []byte {
 	if err != nil {
 		return nil
 	}
-	a := c.yield(key, &q)
-	b, err := json.Marshal(a)
-	if err != nil {
-		panic(err) // of texts and numbers
-	}
-	return b
+	return encode(c.yield(key, &q))
 }
 
 // yield lets a stream go to another node, if its publisher here has to.

@@ -35,7 +35,7 @@ func (c *Cluster) Claim(ctx context.Context, s *hub.Session) (hub.Claim, error) 
 	if o := c.ownedBy(n); o != nil {
 		_, own, held := c.cfg.Hub.Head(key)
 		if held && own || !held && time.Since(o.since) < claimedFor {
-			c.touch(n, s)
+			c.touch(n)
 			return hub.Claim{}, nil
 		}
 		if err := c.release(ctx, n); err != nil { // what was is over, and this is another one
@@ -54,7 +54,7 @@ var (
 )
 
 // touch notes that a name that this node owns has been claimed again.
-func (c *Cluster) touch(n *name, s *hub.Session) {
+func (c *Cluster) touch(n *name) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n.owned.since, n.owned.Since = time.Now(), c.cfg.Now().UnixMilli()
@@ -124,9 +124,9 @@ func (c *Cluster) write(ctx context.Context, key hub.Key, o *owner, in *Entry) (
 	ctx, cancel := context.WithTimeout(ctx, muteAfter)
 	defer cancel()
 	if in == nil {
-		return c.cfg.Directory.Create(ctx, recordKey(key), o.encode())
+		return c.cfg.Directory.Create(ctx, recordKey(key), encode(o))
 	}
-	return c.cfg.Directory.Update(ctx, recordKey(key), o.encode(), in.Revision)
+	return c.cfg.Directory.Update(ctx, recordKey(key), encode(o), in.Revision)
 }
 
 // belief returns who owns a name, nil for nobody, by its record, or where there is none, or none to be had, by what was

@@ -63,7 +63,7 @@ const (
 	askWithin = 250 * time.Millisecond
 	// repairEvery is how far apart looks at the records of this node's streams are.
 	repairEvery = 30 * time.Second
-	// claimed is how long a name is kept for a publisher that has claimed it, and has not begun.
+	// claimedFor is how long a name is kept for a publisher that has claimed it, and has not begun.
 	claimedFor = 5 * time.Second
 
 	defaultHold     = 60 * time.Second

@@ -56,14 +56,7 @@ func (c *Cluster) figures() NodeFigures {
 		return c.said
 	}
 	var f NodeFigures
-	for _, n := range c.names {
-		if n.owned != nil {
-			f.Owned++
-			if n.owned.revision == 0 {
-				f.Provisional++
-			}
-		}
-	}
+	f.Owned, f.Provisional = c.countOwnedLocked()
 	f.Copied = c.edges
 	c.mu.Unlock()
 	if c.cfg.Describe != nil {
@@ -76,6 +69,19 @@ func (c *Cluster) figures() NodeFigures {
 	defer c.mu.Unlock()
 	c.said, c.described = f, time.Now()
 	return f
+}
+
+// countOwnedLocked returns how many streams this node owns, and of how many of them there is no record yet.
+func (c *Cluster) countOwnedLocked() (owned, provisional int) {
+	for _, n := range c.names {
+		if n.owned != nil {
+			owned++
+			if n.owned.revision == 0 {
+				provisional++
+			}
+		}
+	}
+	return owned, provisional
 }
 
 // Nodes returns the nodes that were ever heard of, this one included, by name. Of processes of one node that
@@ -108,10 +114,13 @@ func (c *Cluster) Nodes() []NodeInfo {
 		info.Version = strings.ToValidUTF8(info.Version[:min(len(info.Version), maxVersion)], "")
 		all = append(all, info)
 	}
-	slices.SortFunc(all, func(a, b NodeInfo) int {
-		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Boot, b.Boot))
-	})
+	slices.SortFunc(all, NodeInfo.Compare)
 	return all
+}
+
+// Compare orders nodes by name, and processes of one node by their ids.
+func (n NodeInfo) Compare(other NodeInfo) int {
+	return cmp.Or(strings.Compare(n.Name, other.Name), strings.Compare(n.Boot, other.Boot))
 }
 
 // Health returns how the engine is.
@@ -183,16 +192,11 @@ func (c *Cluster) Figures() Figures {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f.Breaks, f.Joined, f.Lost = c.past.Breaks, c.past.Joined, c.past.Lost
+	f.Owned, f.Provisional = c.countOwnedLocked()
+	f.Copied = c.edges
 	for _, n := range c.names {
-		if n.owned != nil {
-			f.Owned++
-			if n.owned.revision == 0 {
-				f.Provisional++
-			}
-		}
 		if n.edge != nil {
 			f.add(n.edge.state.Load())
-			f.Copied++
 		}
 	}
 	return f

@@ -196,11 +196,7 @@ func (c *Cluster) askCommon(boot string) {
 	after := uint64(0)
 	for range maxPages {
 		ctx, cancel := context.WithTimeout(c.ctx, orderWithin)
-		b, err := json.Marshal(after)
-		if err != nil {
-			panic(err) // of a number
-		}
-		reply, err := c.cfg.Directory.Ask(ctx, subjectOf(boot, questionAlike), b)
+		reply, err := c.cfg.Directory.Ask(ctx, subjectOf(boot, questionAlike), encode(after))
 		cancel()
 		var p page
 		if err != nil || json.Unmarshal(reply, &p) != nil {
@@ -221,9 +217,5 @@ func (c *Cluster) answerCommon(data []byte) []byte {
 	}
 	var p page
 	p.Data, p.Next = c.cfg.Common.Page(after)
-	b, err := json.Marshal(&p)
-	if err != nil {
-		panic(err) // of bytes and a number
-	}
-	return b
+	return encode(&p)
 }

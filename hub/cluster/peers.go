@@ -50,11 +50,16 @@ func (c *Cluster) sendBeat(gone bool) {
 
 // send sends a message that may be lost.
 func (c *Cluster) send(subject string, message any) {
-	b, err := json.Marshal(message)
+	_ = c.cfg.Directory.Send(subject, encode(message))
+}
+
+// encode returns a record or a message as it is written: of texts, numbers and bytes, which cannot fail.
+func encode(what any) []byte {
+	b, err := json.Marshal(what)
 	if err != nil {
-		panic(err) // of texts and numbers
+		panic(err)
 	}
-	_ = c.cfg.Directory.Send(subject, b)
+	return b
 }
 
 // maxPeers bounds the processes that are remembered: nodes that start again and again are others each

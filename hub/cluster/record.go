@@ -56,14 +56,6 @@ func (o *owner) same(other *owner) bool {
 	return o.Boot == other.Boot && o.Incarnation == other.Incarnation && o.Epoch == other.Epoch
 }
 
-func (o *owner) encode() []byte {
-	b, err := json.Marshal(o)
-	if err != nil {
-		panic(err) // of texts and numbers
-	}
-	return b
-}
-
 // errNoOwner is the error of a record that says nothing that can be used.
 var errNoOwner = errors.New("cluster: no record of a stream")
 
