@@ -2,19 +2,11 @@ package e2e
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -24,6 +16,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"sluice/hub/tlsconn/tlstest"
 )
 
 // net namespaces that are hosts of a network of their own.
@@ -145,25 +139,12 @@ func (h *hosts) door(i int, address string) string {
 
 // certificate makes one for all hosts, which is its own authority, and returns the variables that name it.
 func (h *hosts) certificate() []string {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(h.t, err)
-	of := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "nodes"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
+	var names []string
 	for i := range h.count {
-		of.IPAddresses = append(of.IPAddresses, net.ParseIP(h.address(i)))
+		names = append(names, h.address(i))
 	}
-	der, err := x509.CreateCertificate(rand.Reader, of, of, key.Public(), key)
-	require.NoError(h.t, err)
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	require.NoError(h.t, err)
-	cert, secret := filepath.Join(h.t.TempDir(), "cert.pem"), filepath.Join(h.t.TempDir(), "key.pem")
-	require.NoError(h.t, os.WriteFile(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
-	require.NoError(h.t, os.WriteFile(secret, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
-	return []string{"SLUICE_CLUSTER_TLS_CERT=" + cert, "SLUICE_CLUSTER_TLS_KEY=" + secret, "SLUICE_CLUSTER_TLS_CA=" + cert}
+	cert, key := tlstest.Write(h.t, h.t.TempDir(), "nodes", tlstest.Certificate(time.Hour, names...))
+	return []string{"SLUICE_CLUSTER_TLS_CERT=" + cert, "SLUICE_CLUSTER_TLS_KEY=" + key, "SLUICE_CLUSTER_TLS_CA=" + cert}
 }
 
 // startNodes starts a node on each host, encrypted, and waits until they can decide on names.

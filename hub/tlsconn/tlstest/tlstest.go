@@ -27,8 +27,8 @@ import (
 // certificate is for localhost and loopback, and its own authority.
 var certificate = sync.OnceValue(func() tls.Certificate { return Certificate(time.Hour, "localhost") })
 
-// Certificate makes a self-signed certificate for names, and for loopback, that is valid since an hour
-// ago and for some time more; that may be negative.
+// Certificate makes a self-signed certificate for names or addresses, and for loopback, that is valid since an
+// hour ago and for some time more; that may be negative.
 func Certificate(valid time.Duration, names ...string) tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -38,9 +38,18 @@ func Certificate(valid time.Duration, names ...string) tls.Certificate {
 	if err != nil {
 		panic(err)
 	}
+	var hosts []string
+	addresses := []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			addresses = append(addresses, ip)
+		} else {
+			hosts = append(hosts, name)
+		}
+	}
 	template := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: names[0]},
-		DNSNames: names, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		DNSNames: hosts, IPAddresses: addresses,
 		NotBefore: time.Now().Add(min(valid, 0) - time.Hour), NotAfter: time.Now().Add(valid),
 		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
