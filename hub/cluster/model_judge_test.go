@@ -234,8 +234,8 @@ func (w *world) judgeName(stream string) {
 		}
 		var number, picture int
 		_, _ = fmt.Sscanf(last, "%d %d", &number, &picture)
-		if number != now.number || picture+50 < now.frames || len(pictures) == 0 {
-			w.failLocked("%s: a viewer at %s has come to %s, and show %d at %s to %d", stream, v.node.name, last, now.number, now.node.name, now.frames)
+		if number != now.number || int64(picture)+50 < now.frames.Load() || len(pictures) == 0 {
+			w.failLocked("%s: a viewer at %s has come to %s, and show %d at %s to %d", stream, v.node.name, last, now.number, now.node.name, now.frames.Load())
 		}
 	}
 	if watched < len(w.alive) {

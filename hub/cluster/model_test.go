@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -223,7 +224,7 @@ type show struct {
 	pub    *hub.Publisher
 	told   chan *hub.Refusal // capacity 1
 	began  time.Time
-	frames int
+	frames atomic.Int64
 
 	// Guarded by world.mu.
 	over   bool
@@ -426,13 +427,13 @@ func (s *show) isOver() {
 // write sends pictures at once, with sound.
 func (s *show) write(pictures int) {
 	for range pictures {
-		head := byte(0x27)
-		if s.frames%25 == 0 {
+		head, frame := byte(0x27), s.frames.Load()
+		if frame%25 == 0 {
 			head = 0x17
 		}
-		at := uint32(s.frames * 40)
-		body := fmt.Appendf(nil, "%d %d", s.number, s.frames)
-		s.frames++
+		at := uint32(frame * 40)
+		body := fmt.Appendf(nil, "%d %d", s.number, frame)
+		s.frames.Add(1)
 		video := append([]byte{head, 1, 0, 0, 0, 0, 0, 0, byte(len(body))}, body...)
 		if s.pub.Write(flv.Tag{Type: flv.TypeVideo, Timestamp: at, Data: video}) != nil {
 			return
@@ -637,13 +638,13 @@ func (w *world) thaw(n *node) {
 	w.mu.Lock()
 	if w.faults == 1 { // this one
 		for _, s := range w.shows {
-			if s.node != n || s.over && s.frames == 0 {
+			if s.node != n || s.over && s.frames.Load() == 0 {
 				continue
 			}
 			for _, entry := range records {
 				var o told
 				if json.Unmarshal(entry.Value, &o) == nil && o.Stream == key(s.stream).String() && o.Boot != n.boot {
-					s.banned, s.first = 1, s.frames
+					s.banned, s.first = 1, int(s.frames.Load())
 				}
 			}
 		}
