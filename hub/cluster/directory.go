@@ -76,6 +76,7 @@ const (
 type Health struct {
 	Connected bool          // to the engine: messages come and go
 	Writable  bool          // records could be written when that was last tried
+	Current   bool          // this node has all records, as one that votes: it could decide, if others went. True of one that does not vote
 	Leader    string        // the node that decides on records, by its name in the engine; empty if there is none or it is not known
 	Voters    int           // the nodes that vote on records; 0 if not known
 	Reachable int           // of them, those that are connected

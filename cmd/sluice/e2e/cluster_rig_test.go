@@ -105,7 +105,7 @@ func (s *server) leader() string {
 	return all[len(all)-1][2]
 }
 
-// usable waits until all nodes that run agree on who decides.
+// usable waits until all nodes that run have all records, and agree on who decides.
 func (c *nodes) usable() {
 	c.t.Helper()
 	until(c.t, "the nodes agree on who decides on records", func() bool {
@@ -115,6 +115,9 @@ func (c *nodes) usable() {
 				continue
 			}
 			now := s.leader()
+			if c.external == nil && !strings.Contains(s.said.String(), "cluster: this node has all records") {
+				return false // it would be missed if another one went
+			}
 			if now == "" || leader != "" && now != leader {
 				return false
 			}

@@ -155,6 +155,7 @@ func (n *Node) Health() cluster.Health {
 	h := cluster.Health{
 		Connected: e.connectedLocked(n),
 		Writable:  n.writable && !n.ended,
+		Current:   true, // the records are everybody's
 		Voters:    len(e.votersLocked()),
 		Since:     n.since,
 		Roundtrip: n.roundtrip,

@@ -136,6 +136,10 @@ func (d *Directory) lookNow(ctx context.Context) bool {
 	if !online {
 		wrong = append(wrong, d.notConnected())
 	}
+	h.Current = d.engine == nil || d.engine.isCurrent(d.bucket.stream())
+	if !h.Current {
+		wrong = append(wrong, "this node has not got all records yet")
+	}
 	if d.engine != nil {
 		h.Voters = len(d.engine.voters)
 		if missing := d.countPeers(&h); len(missing) > 0 {
@@ -227,5 +231,8 @@ func (d *Directory) say(now cluster.Health) {
 		d.cfg.Logger.Warn("cluster: records cannot be written", "detail", now.Detail)
 	case now.Writable && (!before.Writable || before.Leader != now.Leader):
 		d.cfg.Logger.Info("cluster: records can be written", "leader", now.Leader)
+	}
+	if now.Current && !before.Current {
+		d.cfg.Logger.Info("cluster: this node has all records")
 	}
 }

@@ -14,6 +14,8 @@ func TestSaysWhenRecordsCanBeWritten(t *testing.T) {
 	d := &Directory{cfg: Config{Logger: log.logger()}}
 	can := cluster.Health{Connected: true, Writable: true, Leader: "n1"}
 	cannot := cluster.Health{Connected: true, Leader: "n1", Detail: "too few"}
+	current := can
+	current.Current = true
 	other := can
 	other.Leader = "n2"
 	for _, step := range []struct {
@@ -22,6 +24,8 @@ func TestSaysWhenRecordsCanBeWritten(t *testing.T) {
 	}{
 		{cluster.Health{Connected: true}, "cluster: connected"},
 		{can, "can be written\" leader=n1"},
+		{can, ""},
+		{current, "this node has all records"},
 		{can, ""},
 		{cannot, "cannot be written\" detail=\"too few\""},
 		{cannot, ""},

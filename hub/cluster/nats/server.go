@@ -202,6 +202,13 @@ func (e *engine) peers() []string {
 	return names
 }
 
+// isCurrent reports whether this server has what the others that vote have, of records and of what there is at all. Until
+// then it is no help to them when another one goes.
+func (e *engine) isCurrent(bucket string) bool {
+	return !slices.Contains(e.voters, e.cfg.Node) ||
+		e.srv.JetStreamIsCurrent() && e.srv.JetStreamIsStreamCurrent(globalAccount, bucket)
+}
+
 // stop ends the server. Where it decides on records, another one does before it is gone.
 func (e *engine) stop(bucket string) {
 	if e.srv.JetStreamEnabled() && len(e.cfg.Nodes) > 1 {
