@@ -81,6 +81,8 @@ type Cluster struct {
 	began   time.Time
 	stops   []func() // end what is listened for
 
+	doubtful map[string]uint64 // records that tidy has found to be nobody's, by their keys: their revisions. Only tidy has it
+
 	mu     sync.Mutex
 	names  map[hub.Key]*name
 	peers  map[string]*peer // by the ids of their processes; without this one
@@ -117,6 +119,9 @@ type ownership struct {
 	revision uint64    // of the record; 0 as long as there is none: it is provisional
 	since    time.Time // when it was claimed last
 	from     string    // the process that it was taken over from, which was silent; empty for none
+	// contested is when it was first seen that another process has the record, of which nothing was heard; zero
+	// where none has.
+	contested time.Time
 }
 
 // sighting is what was heard of an owner.

@@ -16,7 +16,7 @@ const (
 	// freeWithin is how long after its last publisher has gone a name may be taken.
 	freeWithin = grace + 6*time.Second
 	// emptyWithin is how long there may be records that are nobody's.
-	emptyWithin = 75 * time.Second
+	emptyWithin = 110 * time.Second
 )
 
 // acceptedLocked judges that an encoder was let in.

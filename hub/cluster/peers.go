@@ -146,9 +146,8 @@ func (c *Cluster) forgetPeerLocked() {
 	}
 }
 
-// isSilent reports whether a process, of a node by that name, gives no signs of life, or has said that it ends: it counts as gone. One that
-// was never heard of does when this node has listened for long enough, or when its node has
-// started again.
+// isSilent reports whether a process, of a node by that name, gives no signs of life, or has ended. One that was never heard
+// of is silent when this node has listened for long enough.
 func (c *Cluster) isSilent(node, boot string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -156,19 +155,25 @@ func (c *Cluster) isSilent(node, boot string) bool {
 }
 
 func (c *Cluster) isSilentLocked(node, boot string) bool {
-	now := time.Now()
+	since := c.began
 	if p := c.peers[boot]; p != nil {
-		if p.Gone || now.Sub(p.heard) >= silentAfter {
+		since = p.heard
+	}
+	return time.Since(since) >= silentAfter || c.hasEndedLocked(node, boot)
+}
+
+// hasEndedLocked reports whether a process has said that it ends, or its node has started again.
+func (c *Cluster) hasEndedLocked(node, boot string) bool {
+	p := c.peers[boot]
+	if p == nil || p.Gone {
+		return p != nil
+	}
+	for _, other := range c.peers {
+		if other.Node == node && other.Boot != boot && other.Started > p.Started && time.Since(other.heard) < silentAfter {
 			return true
 		}
-		for _, other := range c.peers {
-			if other.Node == node && other.Boot != boot && other.Started > p.Started && now.Sub(other.heard) < silentAfter {
-				return true
-			}
-		}
-		return false
 	}
-	return now.Sub(c.began) >= silentAfter
+	return false
 }
 
 // clockOf returns what time it is by the clock of a process, as far as this node has heard it; its own time

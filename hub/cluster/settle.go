@@ -18,7 +18,7 @@ import (
 //	the record is this node's     nothing
 //	there is none                 it is made anew
 //	it is another node's          confirmed here before: that one has taken it over, and this one has not
-//	                              noticed. Provisional here: the recorded owner stays, unless it is silent, has
+//	                              noticed. Provisional here: the recorded owner stays, unless it is gone, has
 //	                              nothing, or lets the stream go, as it does to the later session of its own
 //	                              publisher
 //
@@ -181,11 +181,30 @@ func (c *Cluster) settleWith(ctx context.Context, n *name, o *ownership, known *
 		c.lose(n, known)
 		return
 	default:
-		if !c.isSilent(known.Node, known.Boot) {
-			return // it will answer, or fall silent
+		if !c.hasLeft(n, o, known) {
+			return // it will answer, or have
 		}
 	}
 	c.goOn(ctx, n, o, max(o.Epoch, known.Epoch)+1, entry)
+}
+
+// heardAfter is how long it may take until all nodes hear each other when the directory answers again: their connections come
+// back one by one, and an old one may have to be given up first.
+const heardAfter = 20 * time.Second
+
+// hasLeft reports whether the other owner of a name, which gives no answer, is gone, and not only out of reach still.
+func (c *Cluster) hasLeft(n *name, o *ownership, known *owner) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case !c.isSilentLocked(known.Node, known.Boot):
+		return false
+	case o.from == known.Boot, c.hasEndedLocked(known.Node, known.Boot):
+		return true // it was taken over from that one as it was silent
+	case n.owned.contested.IsZero():
+		n.owned.contested = time.Now()
+	}
+	return time.Since(n.owned.contested) >= heardAfter
 }
 
 // proofOf returns what the publisher of a stream proves, nil for nothing.

@@ -13,7 +13,8 @@ const tidyWithin = 10 * time.Second
 
 // tidy takes records away that are nobody's any more: those of processes that have been silent for so long that no
 // publisher of theirs comes back to go on, and those of this process that it knows nothing of. The latter are
-// of changes that the directory has made after this node had given up waiting for it.
+// of changes that the directory has made after this node had given up waiting for it. A record of another process is
+// looked at twice, repairEvery apart: after this node was parted from others it may not hear all of them again yet.
 func (c *Cluster) tidy() {
 	ctx, cancel := context.WithTimeout(c.ctx, tidyWithin)
 	defer cancel()
@@ -21,6 +22,8 @@ func (c *Cluster) tidy() {
 	if err != nil {
 		return // next time
 	}
+	doubtful := c.doubtful
+	c.doubtful = make(map[string]uint64)
 	for _, entry := range all {
 		if ctx.Err() != nil {
 			return
@@ -30,8 +33,11 @@ func (c *Cluster) tidy() {
 		case !ok:
 		case o.Boot == c.cfg.Boot:
 			c.tidyOwn(ctx, key, entry.Revision)
-		case c.isGone(o.Node, o.Boot):
+		case !c.isGone(o.Node, o.Boot):
+		case doubtful[entry.Key] == entry.Revision:
 			c.delete(ctx, key, entry.Revision)
+		default:
+			c.doubtful[entry.Key] = entry.Revision
 		}
 	}
 }

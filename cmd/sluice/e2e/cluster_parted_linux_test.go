@@ -199,6 +199,7 @@ func TestClusterParted(t *testing.T) {
 	twice := append(watchAt(t, "live/both", 2, alone), watchAt(t, "live/both", 2, rest...)...)
 	twice[:2].see(t, both[0])
 	twice[2:].see(t, both[1])
+	rest[1].recorded("live/both") // as soon as those who are left have agreed on who decides
 	least := time.Duration(times(t, "PARTED", 8)) * time.Second
 	until(t, "they were parted for long enough", func() bool { return time.Since(parted) >= least })
 	stays[:2].see(t, mine)

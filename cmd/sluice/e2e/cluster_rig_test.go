@@ -183,6 +183,30 @@ func (c *nodes) owner(key string, i int) {
 	})
 }
 
+// recorded waits until this server owns a stream, and the record says so.
+func (s *server) recorded(key string) {
+	s.t.Helper()
+	until(s.t, key+" is recorded", func() bool {
+		var list struct {
+			Streams []struct {
+				Places []struct {
+					State       string
+					Provisional bool
+				}
+			}
+		}
+		s.operate(http.MethodGet, "/api/v1/nodes?stream="+key, "", http.StatusOK, &list)
+		for _, stream := range list.Streams {
+			for _, p := range stream.Places {
+				if p.State == "owner" && !p.Provisional {
+					return true
+				}
+			}
+		}
+		return false
+	})
+}
+
 // freeze has a server stand still, and returns when it does.
 func (s *server) freeze() {
 	s.t.Helper()

@@ -187,6 +187,9 @@ func (e *engine) folder() (string, error) {
 	return filepath.Join(root, name), nil
 }
 
+// newRoute is how old a connection to another node is until it counts: one that is refused stands until that is heard.
+const newRoute = 500 * time.Millisecond
+
 // peers returns the other nodes that are connected.
 func (e *engine) peers() []string {
 	routes, err := e.srv.Routez(nil)
@@ -195,7 +198,7 @@ func (e *engine) peers() []string {
 	}
 	var names []string
 	for _, r := range routes.Routes {
-		if r.RemoteName != "" && !slices.Contains(names, r.RemoteName) {
+		if r.RemoteName != "" && time.Since(r.Start) >= newRoute && !slices.Contains(names, r.RemoteName) {
 			names = append(names, r.RemoteName)
 		}
 	}
