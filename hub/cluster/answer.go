@@ -18,9 +18,9 @@ type question struct {
 	Proof       []byte `json:"proof"` // hub.Session.Proof
 	Backup      bool   `json:"backup"`
 	// Both says that the two nodes own the stream both, after they were parted: of publishers with one identity
-	// the later one stays, which began at Since, in ms since 1970.
-	Both  bool  `json:"both"`
-	Since int64 `json:"since"`
+	// the later one stays. That of the asker began Age ms ago: the nodes' clocks may differ by more.
+	Both bool  `json:"both"`
+	Age  int64 `json:"age"`
 	// Raise only asks the owner to go on in an epoch behind Mine: there are viewers who have followed one whom nobody knows
 	// any more. It answers that the asker is to look again.
 	Raise bool   `json:"raise"`
@@ -100,7 +100,7 @@ func (c *Cluster) yield(key hub.Key, q *question) answered {
 			c.raise(ctx, n, o, q.Mine+1)
 		}
 		return answered{What: answerStale}
-	case q.Both && len(q.Proof) > 0 && o.Since > q.Since:
+	case q.Both && len(q.Proof) > 0 && o.age() < q.Age:
 		return c.keep(ctx, n, o, q, errElsewhere.Detail)
 	}
 	head, err := c.cfg.Hub.Yield(key, hub.Claimant{Proof: q.Proof, ProofKey: c.cfg.ProofKey, Backup: q.Backup})

@@ -57,7 +57,7 @@ var (
 func (c *Cluster) touch(n *name) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n.owned.since, n.owned.Since = time.Now(), c.cfg.Now().UnixMilli()
+	n.owned.since = time.Now()
 }
 
 // taking is what comes of looking at a name that this node does not own.
@@ -153,7 +153,7 @@ func (c *Cluster) mayTake(
 	now := c.cfg.Now()
 	t.next = owner{
 		Stream: n.key.String(), Node: c.cfg.Node, Boot: c.cfg.Boot, Media: c.cfg.Media,
-		Incarnation: newIncarnation(), Epoch: 1, Anchor: now.UnixMilli(), Since: now.UnixMilli(),
+		Incarnation: newIncarnation(), Epoch: 1, Anchor: now.UnixMilli(),
 	}
 	if known == nil {
 		if head, _, held := c.cfg.Hub.Head(n.key); mute && held { // the stream that was copied here until now

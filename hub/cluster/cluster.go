@@ -124,6 +124,9 @@ type ownership struct {
 	contested time.Time
 }
 
+// age returns how long ago the stream was claimed last, in ms.
+func (o *ownership) age() int64 { return time.Since(o.since).Milliseconds() }
+
 // sighting is what was heard of an owner.
 type sighting struct {
 	owner

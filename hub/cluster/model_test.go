@@ -569,7 +569,8 @@ func (w *world) chaos(steps int) {
 		case k < 10:
 			short("gone", 6*time.Second, func() { w.engine.Gone(true) }, func() { w.engine.Gone(false) })
 		case k < 12 && n != nil:
-			short("frozen "+n.name, 8*time.Second, n.freeze, func() { w.thaw(n) })
+			var before map[string]uint64
+			short("frozen "+n.name, 8*time.Second, func() { before = w.revisions(); n.freeze() }, func() { w.thaw(n, before) })
 		case k < 15 && n != nil && once("death"):
 			w.restart(n, w.random.IntN(3) == 0, func() { over("death") })
 		case k < 16:
@@ -631,9 +632,18 @@ func (w *world) restart(n *node, properly bool, over func()) {
 	})
 }
 
-// thaw has a node go on, and notes which sessions there have been taken over for certain: what they have not sent yet may reach
-// nobody.
-func (w *world) thaw(n *node) {
+// revisions returns those of all records, by their keys.
+func (w *world) revisions() map[string]uint64 {
+	all := make(map[string]uint64)
+	for _, entry := range w.engine.Records() {
+		all[entry.Key] = entry.Revision
+	}
+	return all
+}
+
+// thaw has a node go on that stood still when the records had the given revisions, and notes which sessions there have been
+// taken over for certain since: what they have not sent yet may reach nobody.
+func (w *world) thaw(n *node, before map[string]uint64) {
 	records := w.engine.Records()
 	w.mu.Lock()
 	if w.faults == 1 { // this one
@@ -643,7 +653,8 @@ func (w *world) thaw(n *node) {
 			}
 			for _, entry := range records {
 				var o told
-				if json.Unmarshal(entry.Value, &o) == nil && o.Stream == key(s.stream).String() && o.Boot != n.boot {
+				if json.Unmarshal(entry.Value, &o) == nil && o.Stream == key(s.stream).String() && o.Boot != n.boot &&
+					entry.Revision != before[entry.Key] {
 					s.banned, s.first = 1, int(s.frames.Load())
 				}
 			}

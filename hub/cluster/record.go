@@ -24,8 +24,6 @@ type owner struct {
 	// Anchor is when the stream's clock was at 0, in ms since 1970: where nobody can be asked any more how
 	// far the stream has come, it says about that.
 	Anchor int64 `json:"anchor"`
-	// Since is when the publisher's session began, in ms since 1970 by its node's clock.
-	Since int64 `json:"since"`
 }
 
 // position returns where the stream's owner is, apart from the number.

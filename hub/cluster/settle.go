@@ -171,7 +171,7 @@ func (c *Cluster) confirm(n *name, o *ownership, revision uint64) {
 
 // settleWith finds out which of two owners stays, of which the other one has the record.
 func (c *Cluster) settleWith(ctx context.Context, n *name, o *ownership, known *owner, entry *Entry) {
-	q := &question{Both: true, Proof: c.proofOf(n.key), Since: o.Since}
+	q := &question{Both: true, Proof: c.proofOf(n.key), Age: o.age()}
 	if o.Incarnation == known.Incarnation {
 		q.Mine = o.Epoch
 	}
