@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,7 +16,8 @@ const readLimit = 256 << 10
 type outflow struct {
 	*Cluster
 	name    *name
-	lets    int // name.lets when it began
+	lets    int    // name.lets when it began
+	epoch   uint64 // the last one of this node's own that was read, or when it began
 	reader  *hub.Reader
 	numbers *numbers
 	start   Start
@@ -77,7 +79,7 @@ func (c *Cluster) serve(ctx context.Context, n *name, from *Position) (*outflow,
 	if err != nil {
 		return nil, err
 	}
-	o := &outflow{Cluster: c, name: n, lets: lets, reader: reader, numbers: &n.numbers}
+	o := &outflow{Cluster: c, name: n, lets: lets, reader: reader, numbers: &n.numbers, epoch: own.Epoch}
 	o.start.Boot = c.cfg.Boot
 	o.start.tracks(c.cfg.Hub.Codecs(key))
 	if reader.Resumes() {
@@ -94,7 +96,10 @@ func (c *Cluster) serve(ctx context.Context, n *name, from *Position) (*outflow,
 			reader.Close()
 			return nil, &hub.Refusal{Reason: hub.ReasonNotFound, Detail: "its publisher has sent nothing to begin with"}
 		}
-		o.first = o.read()
+		if o.first = o.read(); len(o.first) == 0 && o.isLet() {
+			reader.Close()
+			return nil, ErrStale
+		}
 	}
 	o.start.At, o.start.Time = o.first[0].At, o.first[0].Time
 	o.start.tracks(c.cfg.Hub.Codecs(key))
@@ -144,7 +149,8 @@ func (o *outflow) Next(ctx context.Context, until time.Time) ([]Item, error) {
 }
 
 // read returns what is due. A packet without a number is left out: it is of a time before this node was the owner. What
-// it says beside goes to the next one.
+// it says beside goes to the next one. What this node copies since it is the owner no more is left out, too: the new owner
+// gives it, and may be the one that this goes to.
 func (o *outflow) read() []Item {
 	if o.end != hub.ReasonNone {
 		return nil
@@ -163,6 +169,14 @@ func (o *outflow) read() []Item {
 			Tag: p.Tag, At: at, Time: p.Time, Header: p.Header, Reset: o.reset, First: o.restart, Lost: o.lost,
 		})
 		o.lost, o.restart, o.reset = 0, false, false
+	}
+	k := len(o.items)
+	switch {
+	case k == 0:
+	case o.isLet():
+		o.items = slices.DeleteFunc(o.items, func(it Item) bool { return it.At.Epoch > o.epoch })
+	default:
+		o.epoch = o.items[k-1].At.Epoch
 	}
 	return o.items
 }

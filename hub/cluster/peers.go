@@ -162,11 +162,11 @@ func (c *Cluster) isSilentLocked(node, boot string) bool {
 	return time.Since(since) >= silentAfter || c.hasEndedLocked(node, boot)
 }
 
-// hasEndedLocked reports whether a process has said that it ends, or its node has started again.
+// hasEndedLocked reports whether a process has said that it ends, or its node has started again, as which this process counts.
 func (c *Cluster) hasEndedLocked(node, boot string) bool {
 	p := c.peers[boot]
 	if p == nil || p.Gone {
-		return p != nil
+		return p != nil || node == c.cfg.Node && boot != c.cfg.Boot
 	}
 	for _, other := range c.peers {
 		if other.Node == node && other.Boot != boot && other.Started > p.Started && time.Since(other.heard) < silentAfter {
