@@ -83,8 +83,8 @@ func newEdge(c *Cluster, n *name, who *hub.Session) *edge {
 	return e
 }
 
-// resume has the copy begin behind what viewers have had already: the stream was copied here before, or this
-// node's own.
+// resume has a copy that has not begun do so behind what viewers have had already: the stream was copied here before, or
+// this node's own, as it may become again until the first packet is there.
 func (e *edge) resume() {
 	if head, _, held := e.cfg.Hub.Head(e.name.key); held {
 		e.last, _ = e.name.numbers.last(head.Life)
@@ -134,8 +134,10 @@ func (e *edge) run() {
 
 // follow copies the stream from one owner after the other. It returns why that ends.
 func (e *edge) follow() *hub.Refusal {
-	e.resume()
 	for e.ctx.Err() == nil {
+		if e.pub == nil {
+			e.resume()
+		}
 		o, revision, certain := e.find(e.ctx, e.name)
 		switch {
 		case e.isUnwatched():

@@ -119,6 +119,9 @@ func (e *edge) publish(it *Item, start *Start) error {
 	if e.ownedBy(e.name) != nil { // since the connection was opened
 		return ErrStale
 	}
+	if e.resume(); !e.last.precedes(it.At) {
+		return nil
+	}
 	client := hub.Client{Protocol: Protocol, Agent: "node " + e.state.Load().Node}
 	client.Address, _ = netip.ParseAddrPort(e.address())
 	who := e.cfg.Hub.NewSession(hub.RolePublish, e.name.key, client)
