@@ -65,7 +65,7 @@ type aside struct {
 func (s *Stream) roleLocked(who rival, now time.Time) (standsBy bool, why *Refusal) {
 	shown := s.pub
 	switch {
-	case shown == nil:
+	case shown == nil, shown.opts.Copies && !who.copies:
 		return false, nil
 	case who.yields:
 	case shown.opts.Yields:

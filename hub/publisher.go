@@ -14,6 +14,9 @@ type PublishOptions struct {
 	// any publisher that is none takes its stream over at once, it takes over nobody's, not even that
 	// of one that is silent, and when it ends, its stream ends without a grace time.
 	Yields bool
+	// Copies is for one that yields and brings what is published at another of several servers that are one: the
+	// stream is not this server's own, and any publisher that does not copy takes it over.
+	Copies bool
 	// End is called at most once, without a lock held, when the hub ends the
 	// publisher: it was replaced, or the server shuts down. That may be before
 	// Publish has returned. It must not block and
@@ -57,6 +60,7 @@ func (h *Hub) Publish(who *Session, opts PublishOptions) (*Publisher, error) {
 		return nil, who.refused(err)
 	}
 	p, key := &Publisher{session: who, opts: opts, backup: who.IsBackup()}, who.Key()
+	who.yields = opts.Yields
 	for {
 		h.mu.Lock()
 		s, err := h.streamLocked(key, 2*h.cfg.MaxStreams)

@@ -37,7 +37,7 @@ type heldBack struct {
 // it.
 func (p *Publisher) holdBack(t flv.Tag, now time.Time) (held bool, err error) {
 	h := p.stream.hub
-	if h.cfg.Pulse == 0 || p.opts.Yields {
+	if h.cfg.Pulse == 0 || p.opts.Copies {
 		return false, nil
 	}
 	if !h.stoodStill(now) {

@@ -91,11 +91,11 @@ func TestPulseAndDisplace(t *testing.T) {
 	}
 }
 
-// Who stands in for others never waits: it is what others have by now.
+// A copy never waits: it is what others have by now.
 func TestPulseAndCopy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{Pulse: time.Second})
-		p, err := pull(t, h, client{})
+		p, err := copied(t, h, client{})
 		require.NoError(t, err)
 		time.Sleep(time.Hour)
 		p.send(av)

@@ -285,7 +285,7 @@ func (s *source) put(word string, at int64) (seq uint64, appended bool) {
 func TestPut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
-		p, err := pull(t, h, client{})
+		p, err := copied(t, h, client{})
 		require.NoError(t, err)
 		r := readerOf(t, h, hub.ReadOptions{From: new(uint64)})
 		const hour = int64(time.Hour / time.Millisecond)

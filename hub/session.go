@@ -105,6 +105,7 @@ type Session struct {
 	id     uint64
 	role   Role
 	summed bool // it has ended, and is in the sums; guarded by ledger.mu
+	yields bool // PublishOptions.Yields; set before anybody knows the session as a publisher
 
 	// There may be many thousands of sessions, most of which show the same.
 	address netip.AddrPort

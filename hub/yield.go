@@ -34,11 +34,15 @@ func (s *Session) Proof(key []byte) []byte {
 // IsBackup reports whether a publisher shows that it is the backup of two.
 func (s *Session) IsBackup() bool { return flag(s.query.Get(BackupParameter)) }
 
+// Yields reports whether a publisher stands in for others (PublishOptions.Yields), as is known when it claims its stream
+// or publishes it.
+func (s *Session) Yields() bool { return s.yields }
+
 // Claimant is a publisher elsewhere that wants a stream.
 type Claimant struct {
 	Proof, ProofKey []byte // Session.Proof, and its key; no Proof for one that has proved nothing
 	Backup          bool   // Session.IsBackup
-	Yields          bool   // PublishOptions.Yields
+	Yields          bool   // Session.Yields
 }
 
 // Head is where a stream has come to.
@@ -88,8 +92,7 @@ func (h *Hub) Yield(key Key, to Claimant) (Head, error) {
 }
 
 // Head returns where a stream has come to that is published here, or was a moment ago; false where there is
-// none. Own says that it is, or was last, one whose publisher does not stand in for others
-// (PublishOptions.Yields).
+// none. Own says that it is this server's, or was last: its publisher is no copy (PublishOptions.Copies).
 func (h *Hub) Head(key Key) (head Head, own, ok bool) {
 	s := h.stream(key)
 	if s == nil {
@@ -99,20 +102,20 @@ func (h *Hub) Head(key Key) (head Head, own, ok bool) {
 	defer s.mu.RUnlock()
 	switch s.state {
 	case stateLive, stateGrace:
-		return Head{s.number, s.log.head, s.timeline.Front()}, s.pub == nil || !s.pub.opts.Yields, true
+		return Head{s.number, s.log.head, s.timeline.Front()}, s.pub == nil || !s.pub.opts.Copies, true
 	}
 	return Head{}, false, false
 }
 
-// Displace ends the publishers of a stream because of why, if they do not stand in for others: the stream is
-// another server's by now. Its viewers are held for the grace time.
+// Displace ends the publishers of a stream because of why, if they are no copies: the stream is another server's
+// by now. Its viewers are held for the grace time.
 func (h *Hub) Displace(key Key, why *Refusal) {
 	s := h.stream(key)
 	if s == nil {
 		return
 	}
 	s.update(func() {
-		if s.pub == nil || s.pub.opts.Yields {
+		if s.pub == nil || s.pub.opts.Copies {
 			return
 		}
 		s.dismissAllLocked(why)
@@ -123,18 +126,18 @@ func (h *Hub) Displace(key Key, why *Refusal) {
 
 // rival is one who wants a stream that may have publishers.
 type rival struct {
-	backup, yields bool
-	same           func(*Publisher) bool // of one owner with that one
+	backup, yields, copies bool
+	same                   func(*Publisher) bool // of one owner with that one
 }
 
 func (to Claimant) rival() rival {
-	return rival{to.Backup, to.Yields, func(shown *Publisher) bool {
+	return rival{to.Backup, to.Yields, false, func(shown *Publisher) bool {
 		return len(to.Proof) > 0 && hmac.Equal(to.Proof, shown.session.Proof(to.ProofKey))
 	}}
 }
 
 // rival returns what a publisher is to those that are there.
-func (p *Publisher) rival() rival { return rival{p.backup, p.opts.Yields, p.same} }
+func (p *Publisher) rival() rival { return rival{p.backup, p.opts.Yields, p.opts.Copies, p.same} }
 
 // claim asks whoever has to be asked about a session that the policy has given this grant. The answer may
 // end a publisher elsewhere, so that nobody is asked for a client that has left, or that is not let in by
@@ -165,8 +168,8 @@ func (h *Hub) claims(s *Session) bool {
 	return h.cfg.Claim != nil && s.role == RolePublish && !s.Key().IsCheck()
 }
 
-// PublisherOf returns the session that publishes a stream here, nil where nobody does, or one who stands in for
-// others (PublishOptions.Yields).
+// PublisherOf returns the session that publishes a stream here, nil where nobody does, or a copy
+// (PublishOptions.Copies).
 func (h *Hub) PublisherOf(key Key) *Session {
 	s := h.stream(key)
 	if s == nil {
@@ -174,14 +177,16 @@ func (h *Hub) PublisherOf(key Key) *Session {
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.pub == nil || s.pub.opts.Yields {
+	if s.pub == nil || s.pub.opts.Copies {
 		return nil
 	}
 	return s.pub.session
 }
 
-// ClaimAndWait is AskAndWait for a publisher that is a part of this process: no policy is asked about it.
-func (s *Session) ClaimAndWait(ctx context.Context) error {
+// ClaimAndWait is AskAndWait for a publisher that is a part of this process, which will publish with these options: no
+// policy is asked about it.
+func (s *Session) ClaimAndWait(ctx context.Context, opts PublishOptions) error {
+	s.yields = opts.Yields
 	if !s.hub.claims(s) {
 		return nil
 	}

@@ -88,6 +88,12 @@ func TestYield(t *testing.T) {
 		{"the backup of two", two, 0, claimant(xBackup), hub.ReasonBusy},
 		{"a pull", stoodIn, 0, claimant(client{}), hub.ReasonNone},
 		{"a pull for a pull", stoodIn, time.Hour, hub.Claimant{Yields: true}, hub.ReasonBusy},
+		{"a copy", func(t *testing.T, h *hub.Hub) []*source {
+			p, err := copied(t, h, client{})
+			require.NoError(t, err)
+			p.send(av)
+			return []*source{p}
+		}, 0, hub.Claimant{Yields: true}, hub.ReasonNone},
 		{"left", one(client{}), 0, claimant(client{}), hub.ReasonNone},
 		{"left, for a pull", one(client{}), 0, hub.Claimant{Yields: true}, hub.ReasonNone},
 		{"left, for a backup", one(client{}), 0, claimant(client{Backup: true}), hub.ReasonNone},
@@ -126,7 +132,7 @@ func TestYield(t *testing.T) {
 				require.NoError(t, err)
 				assert.Equal(t, before, head)
 				assert.NotZero(t, head.Life)
-				assert.Equal(t, test.name != "a pull", own)
+				assert.Equal(t, test.name != "a copy", own)
 				for _, s := range sources {
 					assert.Equal(t, []hub.Reason{hub.ReasonReplaced}, s.ended, "once")
 					assert.Equal(t, hub.ReasonReplaced, reasonOf(t, s.Write(tag("K:late@9000"))))
@@ -205,7 +211,7 @@ func TestYieldOfNothing(t *testing.T) {
 	})
 }
 
-// Who is displaced is told why, once, and its viewers stay; one that stands in for others stays.
+// Who is displaced is told why, once, and its viewers stay; a copy stays.
 func TestDisplace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
@@ -220,7 +226,7 @@ func TestDisplace(t *testing.T) {
 			assert.Equal(t, []hub.Reason{hub.ReasonReplaced}, s.ended)
 			assert.ErrorIs(t, s.Write(tag("K:9@9")), why)
 		}
-		p, err := pull(t, h, client{})
+		p, err := copied(t, h, client{})
 		require.NoError(t, err)
 		p.send("meta:av vc:s ac:c K:2@0 A:2@0")
 		h.Displace(key, why)

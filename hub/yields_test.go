@@ -13,15 +13,52 @@ import (
 
 // pull publishes as one that stands in for others.
 func pull(t *testing.T, h *hub.Hub, c client) (*source, error) {
+	return standIn(t, h, c, false)
+}
+
+// copied publishes what is published at another of several servers.
+func copied(t *testing.T, h *hub.Hub, c client) (*source, error) {
+	return standIn(t, h, c, true)
+}
+
+func standIn(t *testing.T, h *hub.Hub, c client, copies bool) (*source, error) {
 	s := &source{t: t}
 	p, err := h.Publish(c.session(h, hub.RolePublish, key), hub.PublishOptions{
-		Yields: true, End: func(r *hub.Refusal) { s.ended = append(s.ended, r.Reason) },
+		Yields: true, Copies: copies, End: func(r *hub.Refusal) { s.ended = append(s.ended, r.Reason) },
 	})
 	s.Publisher = p
 	if err == nil {
 		t.Cleanup(p.Close)
 	}
 	return s, err
+}
+
+// A copy of what another server has gives way to a pull of this one's, which brings the stream itself; not the other way
+// round, and not to another copy.
+func TestCopyGivesWayToPull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{})
+		first, err := copied(t, h, client{})
+		require.NoError(t, err)
+		first.send(av)
+		v := watch(t, h, hub.WatchOptions{FixedCodecs: true})
+		v.read()
+		_, err = copied(t, h, client{})
+		assert.Equal(t, hub.ReasonBusy, reasonOf(t, err))
+		_, own, _ := h.Head(key)
+		assert.False(t, own)
+
+		next, err := pull(t, h, client{})
+		require.NoError(t, err)
+		assert.Equal(t, []hub.Reason{hub.ReasonReplaced}, first.ended)
+		next.send("meta:av vc:s ac:c K:2@7000 A:2@7000")
+		assert.Equal(t, "K:2@20 A:2@20", v.read())
+		_, own, _ = h.Head(key)
+		assert.True(t, own)
+		assert.True(t, h.PublisherOf(key).Yields())
+		_, err = copied(t, h, client{})
+		assert.Equal(t, hub.ReasonBusy, reasonOf(t, err))
+	})
 }
 
 // Another publisher has the stream at once, on one timeline; one that yields has nobody's.

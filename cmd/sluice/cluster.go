@@ -83,6 +83,12 @@ func (c *clustered) get() *cluster.Cluster {
 	return c.cluster
 }
 
+// isElsewhere reports whether another node has a stream.
+func (c *clustered) isElsewhere(key hub.Key) bool {
+	of := c.get()
+	return of != nil && of.IsElsewhere(key)
+}
+
 // observe tells it what happens in the hub.
 func (c *clustered) observe(e hub.Event) {
 	if of := c.get(); of != nil {

@@ -11,7 +11,7 @@ import (
 // publishDemo begins a publish session of the demo.
 func (s *service) publishDemo(ctx context.Context) (demo.Session, error) {
 	session := s.hub.NewSession(hub.RolePublish, demoKey, hub.Client{Protocol: "demo"})
-	if err := session.ClaimAndWait(ctx); err != nil {
+	if err := session.ClaimAndWait(ctx, hub.PublishOptions{}); err != nil {
 		return nil, err
 	}
 	p, err := s.hub.Publish(session, hub.PublishOptions{})

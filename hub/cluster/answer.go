@@ -17,6 +17,7 @@ type question struct {
 	Epoch       uint64 `json:"epoch"` // that the asker believes the owner to have
 	Proof       []byte `json:"proof"` // hub.Session.Proof
 	Backup      bool   `json:"backup"`
+	Yields      bool   `json:"yields"` // hub.Session.Yields
 	// Both says that the two nodes own the stream both, after they were parted: of publishers with one identity
 	// the later one stays. That of the asker began Age ms ago: the nodes' clocks may differ by more.
 	Both bool  `json:"both"`
@@ -48,7 +49,7 @@ type answered struct {
 // came.
 func (c *Cluster) askToYield(ctx context.Context, o *owner, s *hub.Session) answered {
 	return c.ask(ctx, o, &question{
-		Proof: s.Proof(c.cfg.ProofKey), Backup: s.IsBackup(),
+		Proof: s.Proof(c.cfg.ProofKey), Backup: s.IsBackup(), Yields: s.Yields(),
 	})
 }
 
@@ -103,7 +104,9 @@ func (c *Cluster) yield(key hub.Key, q *question) answered {
 	case q.Both && len(q.Proof) > 0 && o.age() < q.Age:
 		return c.keep(ctx, n, o, q, errElsewhere.Detail)
 	}
-	head, err := c.cfg.Hub.Yield(key, hub.Claimant{Proof: q.Proof, ProofKey: c.cfg.ProofKey, Backup: q.Backup})
+	head, err := c.cfg.Hub.Yield(key, hub.Claimant{
+		Proof: q.Proof, ProofKey: c.cfg.ProofKey, Backup: q.Backup, Yields: q.Yields,
+	})
 	if refusal, ok := errors.AsType[*hub.Refusal](err); ok {
 		if refusal.Reason == hub.ReasonNotFound && time.Since(o.since) >= claimedFor {
 			return answered{What: answerGone}

@@ -181,6 +181,7 @@ func (c *Cluster) mayTake(
 		goesOn(a.Number, a.Time)
 		t.next.Anchor = now.UnixMilli() - a.Time
 	case answerKeeps:
+		c.remember(n, known)
 		return t, false, &hub.Refusal{Reason: hub.ReasonBusy, Detail: a.Detail}
 	case answerGone: // another stream begins
 	case answerStale:
@@ -197,6 +198,15 @@ func (c *Cluster) mayTake(
 		c.log.Info("a stream is taken over from a node that is silent", "stream", n.key.String(), "node", known.Node)
 	}
 	return t, false, nil
+}
+
+// remember notes who owns a name, where nothing was heard of that.
+func (c *Cluster) remember(n *name, o *owner) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n.news == nil {
+		n.news = &sighting{owner: *o}
+	}
 }
 
 // pause waits a little. The error is a refusal where ctx ends.

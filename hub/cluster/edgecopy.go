@@ -125,7 +125,7 @@ func (e *edge) publish(it *Item, start *Start) error {
 	client := hub.Client{Protocol: Protocol, Agent: "node " + e.state.Load().Node}
 	client.Address, _ = netip.ParseAddrPort(e.address())
 	who := e.cfg.Hub.NewSession(hub.RolePublish, e.name.key, client)
-	pub, err := e.cfg.Hub.Publish(who, hub.PublishOptions{Yields: true, End: func(why *hub.Refusal) { e.end(why) }})
+	pub, err := e.cfg.Hub.Publish(who, hub.PublishOptions{Yields: true, Copies: true, End: func(why *hub.Refusal) { e.end(why) }})
 	if err != nil {
 		return err
 	}

@@ -62,6 +62,14 @@ func (c *Cluster) Locate(key hub.Key) time.Duration {
 	return 0
 }
 
+// IsElsewhere reports whether another node has a stream that gives signs of life, as far as this one knows: it does not ask.
+func (c *Cluster) IsElsewhere(key hub.Key) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.names[key]
+	return n != nil && n.owned == nil && n.news != nil && !c.isSilentLocked(n.news.Node, n.news.Boot)
+}
+
 // want copies a stream that viewers wait for, as soon as a node has it.
 func (c *Cluster) want(key hub.Key, who *hub.Session) {
 	if key.IsCheck() {

@@ -171,7 +171,10 @@ func (c *Cluster) confirm(n *name, o *ownership, revision uint64) {
 
 // settleWith finds out which of two owners stays, of which the other one has the record.
 func (c *Cluster) settleWith(ctx context.Context, n *name, o *ownership, known *owner, entry *Entry) {
-	q := &question{Both: true, Proof: c.proofOf(n.key), Age: o.age()}
+	q := &question{Both: true, Age: o.age()}
+	if s := c.cfg.Hub.PublisherOf(n.key); s != nil {
+		q.Proof, q.Yields = s.Proof(c.cfg.ProofKey), s.Yields()
+	}
 	if o.Incarnation == known.Incarnation {
 		q.Mine = o.Epoch
 	}
@@ -205,14 +208,6 @@ func (c *Cluster) hasLeft(n *name, o *ownership, known *owner) bool {
 		n.owned.contested = time.Now()
 	}
 	return time.Since(n.owned.contested) >= heardAfter
-}
-
-// proofOf returns what the publisher of a stream proves, nil for nothing.
-func (c *Cluster) proofOf(key hub.Key) []byte {
-	if s := c.cfg.Hub.PublisherOf(key); s != nil {
-		return s.Proof(c.cfg.ProofKey)
-	}
-	return nil
 }
 
 // lose notes that another node owns a name whose turn the caller has, and ends its publisher here.

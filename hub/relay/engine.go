@@ -31,6 +31,9 @@ type Config struct {
 	// MaxOrigins is how many streams of origins are pulled at a time, those that are looked for included:
 	// 4096 if 0. Who asks for one more is refused at once.
 	MaxOrigins int
+	// Elsewhere reports whether another of several servers that are one has a stream, so that it need not be pulled
+	// here. It must not block, and may be nil.
+	Elsewhere func(hub.Key) bool
 	// Open opens a connection to a server that a stream is pulled from, and Send one to a target.
 	// Their errors are *Failure, or what net returns.
 	Open func(context.Context, Opening) (Source, error)

@@ -6,24 +6,26 @@ import (
 	"sluice/hub"
 )
 
-// publishers are the sessions that publish a stream, by id; true for pulls.
+// publishers are the sessions that publish a stream, by id; true for those that stand in for others (hub.Session.Yields):
+// pulls, and copies of what another of several servers has.
 type publishers map[uint64]bool
 
-// isLiveLocked reports whether somebody publishes a stream who is no pull.
+// isLiveLocked reports whether somebody publishes a stream who stands in for nobody.
 func (r *Relay) isLiveLocked(key hub.Key) bool {
-	for _, isPull := range r.live[key] {
-		if !isPull {
+	for _, yields := range r.live[key] {
+		if !yields {
 			return true
 		}
 	}
 	return false
 }
 
-// isLive reports whether somebody publishes a stream who is no pull.
+// isLive reports whether somebody publishes a stream who stands in for nobody, here or elsewhere.
 func (r *Relay) isLive(key hub.Key) bool {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.isLiveLocked(key)
+	live := r.isLiveLocked(key)
+	r.mu.Unlock()
+	return live || r.cfg.Elsewhere != nil && r.cfg.Elsewhere(key)
 }
 
 // noteLocked notes that a session publishes a stream.
@@ -31,7 +33,7 @@ func (r *Relay) noteLocked(key hub.Key, who *hub.Session) {
 	if r.live[key] == nil {
 		r.live[key] = make(publishers, 1)
 	}
-	r.live[key][who.ID()] = who.Protocol() == pullProtocol
+	r.live[key][who.ID()] = who.Yields()
 }
 
 // look finds out anew who publishes what and which streams viewers wait for, since events were lost

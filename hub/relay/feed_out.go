@@ -67,10 +67,11 @@ func (f *feed) publish(first flv.Tag) error {
 	client := hub.Client{Protocol: pullProtocol, Agent: f.urls[f.at].String()}
 	client.Address, _ = netip.ParseAddrPort(f.src.Remote())
 	who := f.relay.cfg.Hub.NewSession(hub.RolePublish, f.key, client)
-	pub, err := f.relay.cfg.Hub.Publish(who, hub.PublishOptions{
-		Yields: true,
-		End:    func(why *hub.Refusal) { f.cancel(why) },
-	})
+	opts := hub.PublishOptions{Yields: true, End: func(why *hub.Refusal) { f.cancel(why) }}
+	if err := who.ClaimAndWait(f.ctx, opts); err != nil {
+		return err
+	}
+	pub, err := f.relay.cfg.Hub.Publish(who, opts)
 	if err != nil {
 		return err
 	}

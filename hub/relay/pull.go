@@ -103,6 +103,9 @@ func (p *pull) run(ctx context.Context) {
 	defer p.status.set(Idle, "")
 	var tries backoff
 	for ctx.Err() == nil {
+		if p.relay.isLive(p.key) && !p.waitFree(ctx) {
+			return
+		}
 		f := newFeed(ctx, p)
 		err := f.run()
 		refusal, dismissed := errors.AsType[*hub.Refusal](err)
@@ -133,7 +136,7 @@ func (p *pull) run(ctx context.Context) {
 
 // waitFree waits until nobody else publishes the stream, and returns false if it is not wanted then.
 func (p *pull) waitFree(ctx context.Context) bool {
-	p.status.set(Idle, "it is published here")
+	p.status.set(Idle, "somebody else publishes it")
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for ctx.Err() == nil {

@@ -272,3 +272,31 @@ func TestPullPath(t *testing.T) {
 		assert.Equal(t, []string{"edge"}, <-paths)
 	}
 }
+
+// What another of several servers has is not pulled here, until it has it no more.
+func TestPullElsewhere(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t, "upstream")
+	publish(t, o.hub, &encoder{mark: 'a'}, 5*time.Millisecond)
+	var opens atomic.Int64
+	var elsewhere atomic.Bool
+	elsewhere.Store(true)
+	e := newEdge(t, Config{
+		Elsewhere: func(hub.Key) bool { return elsewhere.Load() },
+		Open: func(ctx context.Context, of Opening) (Source, error) {
+			opens.Add(1)
+			return o.open(ctx, of)
+		},
+	}, "pull: live/a rtmp://origin/live/a")
+	until(t, "it waits", func() bool { return e.state().Detail == "somebody else publishes it" })
+	// As a copy of what that one has, of which the pull takes the place.
+	who := e.hub.NewSession(hub.RolePublish, hub.Key{App: "live", Name: "a"}, hub.Client{Protocol: "cluster"})
+	ended := make(chan *hub.Refusal, 1)
+	copied, err := e.hub.Publish(who, hub.PublishOptions{Yields: true, Copies: true, End: func(why *hub.Refusal) { ended <- why }})
+	require.NoError(t, err)
+	defer copied.Close()
+	assert.Zero(t, opens.Load())
+	elsewhere.Store(false)
+	until(t, "it is pulled", func() bool { return e.state().State == Live })
+	assert.Equal(t, hub.ReasonReplaced, (<-ended).Reason)
+}
