@@ -202,3 +202,24 @@ func TestPublisherComesBackElsewhere(t *testing.T) {
 		})
 	}
 }
+
+// The owner is killed, and its publisher comes back at a node that has not copied the stream: it goes on for those who have, in
+// numbers behind all that they had.
+func TestTakenOverUnseen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 3, memory.Config{})
+		first, err := r.nodes[0].publish("a", "")
+		require.NoError(t, err)
+		v := r.nodes[1].watch("a")
+		require.NoError(t, first.send(50))
+		r.nodes[0].kill()
+		next, err := r.nodes[2].publish("a", "")
+		require.NoError(t, err)
+		require.NoError(t, next.send(50))
+		time.Sleep(time.Second)
+		assert.Len(t, v.pictures(), 100)
+		requireUnique(t, v.pictures())
+		next.pub.Close()
+		<-v.done
+	})
+}

@@ -38,6 +38,11 @@ const (
 	// skipped is how many numbers are left out where a node becomes the owner: others may have had
 	// packets that it has not.
 	skipped = 1 << 16
+	// epochBits is how far up the numbers of an epoch begin, in bits: who takes a stream over from a node that is gone may
+	// not know how far that one came, and numbers grow from epoch to epoch. 2^40 packets are enough for centuries.
+	epochBits = 40
+	// maxEpoch bounds epochs, so that their numbers have room.
+	maxEpoch = 1 << 23
 )
 
 // copy puts a packet in the log of a stream's life by put, which returns its place there, and notes that. In one:
@@ -83,6 +88,7 @@ func (n *numbers) become(life uint64, first Position) Position {
 		last := n.runs[k-1]
 		first.Number = max(first.Number, last.number+(n.next-last.local)+skipped)
 	}
+	first.Number = max(first.Number, (first.Epoch-1)<<epochBits)
 	n.life, n.incarnation = life, first.Incarnation
 	n.own = &numberRun{epoch: first.Epoch, number: first.Number}
 	return first

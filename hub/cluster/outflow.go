@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -15,17 +14,20 @@ const readLimit = 256 << 10
 // outflow is a stream of this node as another one gets it.
 type outflow struct {
 	*Cluster
-	name    *name
-	lets    int    // name.lets when it began
-	epoch   uint64 // the last one of this node's own that was read, or when it began
-	reader  *hub.Reader
-	numbers *numbers
-	start   Start
-	batch   hub.ReadBatch
-	items   []Item
-	first   []Item // read before it was known where it begins
-	end     hub.Reason
-	closing sync.Once
+	name        *name
+	lets        int    // name.lets when it began
+	epoch       uint64 // this node's own, the last that is known
+	last        uint64 // the epoch of the last item, or where it began
+	stale       bool   // what follows is no more of what it began with
+	incarnation string // with which it began
+	reader      *hub.Reader
+	numbers     *numbers
+	start       Start
+	batch       hub.ReadBatch
+	items       []Item
+	first       []Item // read before it was known where it begins
+	end         hub.Reason
+	closing     sync.Once
 
 	// Of packets that have no number, for the next one that has.
 	lost           uint64
@@ -79,12 +81,12 @@ func (c *Cluster) serve(ctx context.Context, n *name, from *Position) (*outflow,
 	if err != nil {
 		return nil, err
 	}
-	o := &outflow{Cluster: c, name: n, lets: lets, reader: reader, numbers: &n.numbers, epoch: own.Epoch}
+	o := &outflow{Cluster: c, name: n, lets: lets, reader: reader, numbers: &n.numbers, epoch: own.Epoch, incarnation: own.Incarnation}
 	o.start.Boot = c.cfg.Boot
 	o.start.tracks(c.cfg.Hub.Codecs(key))
 	if reader.Resumes() {
 		at, _ := n.numbers.of(reader.Life(), *opts.From)
-		o.start.At, o.start.Time, o.start.Joined = at, head.Time, true
+		o.start.At, o.start.Time, o.start.Joined, o.last = at, head.Time, true, at.Epoch
 		return o, nil
 	}
 	for len(o.first) == 0 { // it begins where its first packet is
@@ -96,7 +98,7 @@ func (c *Cluster) serve(ctx context.Context, n *name, from *Position) (*outflow,
 			reader.Close()
 			return nil, &hub.Refusal{Reason: hub.ReasonNotFound, Detail: "its publisher has sent nothing to begin with"}
 		}
-		if o.first = o.read(); len(o.first) == 0 && o.isLet() {
+		if o.first = o.read(); len(o.first) == 0 && (o.stale || o.isLet()) {
 			reader.Close()
 			return nil, ErrStale
 		}
@@ -137,7 +139,7 @@ func (o *outflow) Next(ctx context.Context, until time.Time) ([]Item, error) {
 			return items, nil
 		}
 		switch {
-		case o.isLet():
+		case o.stale, o.isLet():
 			return nil, ErrStale
 		case o.end != hub.ReasonNone:
 			return nil, &Ended{o.end}
@@ -149,10 +151,10 @@ func (o *outflow) Next(ctx context.Context, until time.Time) ([]Item, error) {
 }
 
 // read returns what is due. A packet without a number is left out: it is of a time before this node was the owner. What
-// it says beside goes to the next one. What this node copies since it is the owner no more is left out, too: the new owner
-// gives it, and may be the one that this goes to.
+// it says beside goes to the next one. It ends where another life of the stream follows, or what this node copies since it is
+// the owner no more: the new owner gives that, and may be the one that this goes to.
 func (o *outflow) read() []Item {
-	if o.end != hub.ReasonNone {
+	if o.end != hub.ReasonNone || o.stale {
 		return nil
 	}
 	o.end = o.reader.Read(&o.batch, readLimit)
@@ -170,13 +172,13 @@ func (o *outflow) read() []Item {
 		})
 		o.lost, o.restart, o.reset = 0, false, false
 	}
-	k := len(o.items)
-	switch {
-	case k == 0:
-	case o.isLet():
-		o.items = slices.DeleteFunc(o.items, func(it Item) bool { return it.At.Epoch > o.epoch })
-	default:
-		o.epoch = o.items[k-1].At.Epoch
+	let := o.isLet()
+	for i, it := range o.items {
+		if it.At.Incarnation != o.incarnation || it.At.Epoch < o.last || let && it.At.Epoch > o.epoch {
+			o.items, o.stale = o.items[:i], true
+			break
+		}
+		o.last, o.epoch = it.At.Epoch, max(o.epoch, it.At.Epoch)
 	}
 	return o.items
 }

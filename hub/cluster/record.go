@@ -83,7 +83,7 @@ func streamName(b []byte) string {
 
 // isUsable reports whether what other nodes have said of an owner can be used.
 func (o *owner) isUsable() bool {
-	return hub.IsNodeID(o.Boot) && hub.IsNodeID(o.Incarnation) && len(o.Incarnation) <= maxIncarnation && o.Epoch > 0
+	return hub.IsNodeID(o.Boot) && hub.IsNodeID(o.Incarnation) && len(o.Incarnation) <= maxIncarnation && o.Epoch > 0 && o.Epoch < maxEpoch
 }
 
 // encoding is that of keys: what a NATS subject may hold.

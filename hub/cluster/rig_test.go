@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"sluice/flv"
@@ -217,6 +218,7 @@ type source struct {
 	stop     context.CancelCauseFunc
 	items    []cluster.Item
 	start    cluster.Start
+	last     cluster.Position
 }
 
 // reach waits until the other node answers, or 3 s have passed.
@@ -268,6 +270,10 @@ func (n *node) open(ctx context.Context, o cluster.Opening) (cluster.Source, err
 	}
 	s.ctx, s.stop = context.WithCancelCause(context.Background())
 	s.flow, s.start = flow, flow.Start()
+	s.last = s.start.At
+	if s.start.Joined && (o.From == nil || s.last.Incarnation != o.From.Incarnation || s.last.Number < o.From.Number) {
+		assert.Fail(n.t, "not joined", "%v follows on %v", s.last, o.From)
+	}
 	n.rig.mu.Lock()
 	to.opened++
 	to.sources[s] = struct{}{}
@@ -295,6 +301,10 @@ func (s *source) Next() (cluster.Item, error) {
 	}
 	it := s.items[0]
 	s.items = s.items[1:]
+	if it.At.Incarnation != s.last.Incarnation || it.At.Epoch < s.last.Epoch || it.At.Number < s.last.Number {
+		assert.Fail(s.from.t, "not what follows", "%v behind %v", it.At, s.last) // as the inner protocol wants it
+	}
+	s.last = it.At
 	return it, nil
 }
 
