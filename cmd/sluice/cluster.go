@@ -27,6 +27,7 @@ import (
 type clustered struct {
 	ready     chan struct{}
 	name      string           // of this node; of use when it is ready
+	reach     reach            // likewise
 	cluster   *cluster.Cluster // nil if it could not be made
 	directory *nats.Directory
 	inner     *replica.Server // gives streams to other nodes
@@ -112,7 +113,7 @@ func (c *clustered) open(cfg *config, s *service, nowhere func(hub.Key, *hub.Ses
 	if err != nil {
 		return err
 	}
-	c.name = node
+	c.name, c.reach = node, reachOf(cfg, s.listeners, node)
 	secret, boot := string(cfg.ClusterSecret), s.hub.Node()
 	encrypted, err := cfg.clusterTLS()
 	if err != nil {

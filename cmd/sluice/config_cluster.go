@@ -24,6 +24,9 @@ type ClusterSettings struct {
 	ClusterDir       string `env:"CLUSTER_DIR" doc:"Folder of the engine, a few KB. Empty: a folder in SLUICE_STATE_DIR, or a temporary one."`
 	ClusterMediaAddr string `env:"CLUSTER_MEDIA_ADDR" doc:"HOST:PORT at which other nodes take streams from this one. Empty: any free port of this node's host."`
 
+	ClusterHTTPURL string `env:"CLUSTER_HTTP_URL" doc:"Where clients reach this node over HTTP and WebSocket, http://HOST[:PORT] or https://HOST[:PORT]: those whom another node sends here have it. Empty: the host of the node in SLUICE_CLUSTER, with SLUICE_NATS_URL the machine's name, and the port of the listener."`
+	ClusterRTMPURL string `env:"CLUSTER_RTMP_URL" doc:"The same over RTMP, rtmp://HOST[:PORT] or rtmps://HOST[:PORT]."`
+
 	NATSURL    secret `env:"NATS_URL" doc:"Instead of SLUICE_CLUSTER: a NATS with JetStream that is there already, nats:// or tls:// HOST:PORT, several with commas between them, with user:password@ or token@."`
 	NATSCreds  string `env:"NATS_CREDENTIALS" doc:"File with what that NATS wants instead of a password: a JWT with its nkey (.creds), or the seed of an nkey."`
 	NATSPrefix string `env:"NATS_PREFIX" envDefault:"sluice" doc:"What begins the subjects there, and names the bucket of records: clusters that share a NATS need one each."`
@@ -102,6 +105,15 @@ func (s *ClusterSettings) check(c *valueCheck) {
 		}
 		c.value("CLUSTER_MEDIA_ADDR", s.ClusterMediaAddr, err)
 	}
+	for _, of := range []struct {
+		name, url string
+		schemes   []string
+	}{{"CLUSTER_HTTP_URL", s.ClusterHTTPURL, httpSchemes}, {"CLUSTER_RTMP_URL", s.ClusterRTMPURL, rtmpSchemes}} {
+		if of.url != "" {
+			_, _, err := parseOrigin(of.url, of.schemes)
+			c.public(of.name, of.url, err)
+		}
+	}
 	if s.NATSURL != "" {
 		c.secret("NATS_URL", nats.CheckURL(string(s.NATSURL)))
 	}
@@ -118,6 +130,7 @@ func (s *ClusterSettings) relations() (problems []error) {
 			"CLUSTER_NODE": s.ClusterNode != "", "CLUSTER_SECRET": s.ClusterSecret != "", "CLUSTER_DIR": s.ClusterDir != "",
 			"CLUSTER_MEDIA_ADDR": s.ClusterMediaAddr != "", "CLUSTER_TLS_CERT": s.ClusterTLSCert != "",
 			"CLUSTER_TLS_KEY": s.ClusterTLSKey != "", "CLUSTER_TLS_CA": s.ClusterTLSCA != "", "NATS_CREDENTIALS": s.NATSCreds != "",
+			"CLUSTER_HTTP_URL": s.ClusterHTTPURL != "", "CLUSTER_RTMP_URL": s.ClusterRTMPURL != "",
 		} {
 			if set {
 				problem("SLUICE_%s is set, but neither SLUICE_CLUSTER nor SLUICE_NATS_URL", name)

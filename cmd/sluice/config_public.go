@@ -86,13 +86,17 @@ func rtmpAddresses(cfg *config, l listeners) []string {
 			at := endpointOf(o, "")
 			return at.any || !isLoopback(at.host)
 		}))
-		port := endpointOf(open[shown], "").port
-		if slices.Contains(cfg.ProxyProtocol, kind) {
-			port = ports[kind] // which is called as its scheme
-		}
-		addresses = append(addresses, fmt.Sprintf("%s://:%d", kind, port))
+		addresses = append(addresses, fmt.Sprintf("%s://:%d", kind, clientPort(cfg, open[shown])))
 	}
 	return addresses
+}
+
+// clientPort returns the port to which clients of a listener come.
+func clientPort(cfg *config, l listener) int {
+	if slices.Contains(cfg.ProxyProtocol, l.kind) {
+		return ports[l.kind] // a kind is called as its scheme
+	}
+	return endpointOf(l, "").port
 }
 
 // parsePublic reads a list of origins, of each scheme one at the most, and returns them in lower

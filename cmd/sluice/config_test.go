@@ -331,6 +331,9 @@ var badSettings = []struct{ set, want string }{
 	{"CLUSTER_SECRET=geheim", "16 characters or more"},
 	{"CLUSTER_MEDIA_ADDR=7000", "HOST:PORT"},
 	{"CLUSTER_MEDIA_ADDR=n1:media", "HOST:PORT"},
+	{"CLUSTER_HTTP_URL=n1:8080", "must be http://HOST[:PORT] or https://HOST[:PORT]"},
+	{"CLUSTER_HTTP_URL=rtmp://n1", "must be http://HOST[:PORT]"},
+	{"CLUSTER_RTMP_URL=rtmp://n1/live", "must be without a path"},
 	{"NATS_URL=http://geheim", "nats://HOST:PORT or tls://HOST:PORT"},
 	{"NATS_URL=nats://us:geheim@n1:4222,n2:4222", "nats://HOST:PORT or tls://HOST:PORT"},
 	{"NATS_PREFIX=a b", "letters, digits"},
@@ -564,7 +567,7 @@ func TestVariableNames(t *testing.T) {
 		"SLUICE_ORIGIN_START_TIMEOUT", "SLUICE_ORIGIN_IDLE", "SLUICE_PULL_HOLD", "SLUICE_PUSH_HOLD",
 		"SLUICE_CLUSTER", "SLUICE_CLUSTER_NODE", "SLUICE_CLUSTER_SECRET",
 		"SLUICE_CLUSTER_TLS_CERT", "SLUICE_CLUSTER_TLS_KEY", "SLUICE_CLUSTER_TLS_CA",
-		"SLUICE_CLUSTER_DIR", "SLUICE_CLUSTER_MEDIA_ADDR",
+		"SLUICE_CLUSTER_DIR", "SLUICE_CLUSTER_MEDIA_ADDR", "SLUICE_CLUSTER_HTTP_URL", "SLUICE_CLUSTER_RTMP_URL",
 		"SLUICE_NATS_URL", "SLUICE_NATS_CREDENTIALS", "SLUICE_NATS_PREFIX",
 	}, names)
 }

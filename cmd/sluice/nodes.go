@@ -51,7 +51,10 @@ func (c *clustered) figures() metrics.Cluster {
 
 // describe returns what this node says of itself to others.
 func (s *service) describe() cluster.Description {
-	d := cluster.Description{Version: versionText(), Connections: s.admission.Figures().Open, Draining: s.drain.began.Load()}
+	d := cluster.Description{
+		Version: versionText(), Connections: s.admission.Figures().Open, Draining: s.drain.began.Load(),
+		HTTP: s.cluster.reach.http, RTMP: s.cluster.reach.rtmp,
+	}
 	for _, t := range s.hub.Totals() {
 		if t.Protocol != cluster.Protocol {
 			d.Sessions += int(t.Running())

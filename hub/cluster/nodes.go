@@ -38,7 +38,10 @@ type Description struct {
 	Version     string `json:"version,omitempty"`
 	Sessions    int    `json:"sessions"`
 	Connections int    `json:"connections"`
-	Draining    bool   `json:"-"` // it is about to end
+	// HTTP and RTMP are where clients reach it, http(s)://HOST[:PORT] and rtmp(s)://HOST[:PORT]; empty where they do not.
+	HTTP     string `json:"http,omitempty"`
+	RTMP     string `json:"rtmp,omitempty"`
+	Draining bool   `json:"-"` // it is about to end
 }
 
 // describeEvery is how far apart looks at what a node says of itself are, and maxVersion bounds what one says, in

@@ -35,7 +35,8 @@ func TestNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 3, memory.Config{}, func(c *cluster.Config) {
 			c.Describe = func() cluster.Description {
-				return cluster.Description{Version: strings.Repeat("v", 200), Sessions: 5, Connections: 7, Draining: c.Node == "n2"}
+				return cluster.Description{Version: strings.Repeat("v", 200), Sessions: 5, Connections: 7, Draining: c.Node == "n2",
+					HTTP: "http://" + c.Node, RTMP: "rtmp://" + c.Node + "/secret"}
 			}
 		})
 		p, err := r.nodes[0].publish("a", "")
@@ -53,6 +54,7 @@ func TestNodes(t *testing.T) {
 		assert.Equal(t, []int{1, 0, 0, 5, 7}, []int{one.Owned, one.Provisional, one.Copied, one.Sessions, one.Connections})
 		assert.Equal(t, []int{0, 0, 2}, []int{three.Owned, three.Provisional, three.Copied})
 		assert.Len(t, one.Version, 128)
+		assert.Equal(t, []string{"http://n1", ""}, []string{one.HTTP, one.RTMP}, "what is no address is dropped")
 		assert.Equal(t, "127.0.0.1:1001", one.Media)
 		assert.Less(t, one.Clock.Abs(), 10*time.Millisecond)
 		assert.Less(t, time.Since(one.Heard), 300*time.Millisecond)

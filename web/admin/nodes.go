@@ -41,6 +41,8 @@ type Node struct {
 	Self        bool      `json:"self"`  // it is this server
 	State       string    `json:"state"` // "running", "draining" or "silent"
 	Media       string    `json:"media"` // HOST:PORT
+	HTTP        string    `json:"http"`  // where clients reach it, SCHEME://HOST[:PORT]; "" where they do not, or it is not known
+	RTMP        string    `json:"rtmp"`
 	Version     string    `json:"version"`
 	Started     *web.Time `json:"started"`
 	Heard       *web.Time `json:"heard"`    // null for never
@@ -130,7 +132,7 @@ func (a *api) nodes(r *http.Request) (reply, error) {
 
 func nodeOf(info cluster.NodeInfo) Node {
 	said := Node{
-		Name: text(info.Name), Boot: info.Boot, Self: info.Self, State: "running", Media: text(info.Media), Version: text(info.Version),
+		Name: text(info.Name), Boot: info.Boot, Self: info.Self, State: "running", Media: text(info.Media), HTTP: info.HTTP, RTMP: info.RTMP, Version: text(info.Version),
 		Started: timeOf(info.Started), Heard: timeOf(info.Heard), ClockMS: info.Clock.Milliseconds(),
 		Owned: info.Owned, Provisional: info.Provisional, Copied: info.Copied, Sessions: info.Sessions, Connections: info.Connections,
 	}

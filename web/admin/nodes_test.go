@@ -57,7 +57,8 @@ func (n *nodes) Order(_ context.Context, node string, order []byte) ([]byte, err
 // newNodes makes a cluster of two nodes with a rig each, and of one that does not answer.
 func newNodes(t *testing.T) (one, two *rig) {
 	all := []cluster.NodeInfo{
-		{Name: "n1:6222", Boot: "0000000000000001", Media: "10.0.0.1:7000", Heard: time.Now(), Started: time.Now(), NodeFigures: cluster.NodeFigures{Owned: 1}},
+		{Name: "n1:6222", Boot: "0000000000000001", Media: "10.0.0.1:7000", Heard: time.Now(), Started: time.Now(), NodeFigures: cluster.NodeFigures{
+			Owned: 1, Description: cluster.Description{HTTP: "http://10.0.0.1:8080", RTMP: "rtmp://10.0.0.1"}}},
 		{Name: "n2:6222", Boot: "0000000000000002", Heard: time.Now(), Started: time.Now(), Draining: true},
 		{Name: "n3:6222", Silent: true, Clock: -2 * time.Second},
 	}
@@ -95,6 +96,7 @@ func TestNodes(t *testing.T) {
 	assert.Equal(t, []string{"running", "draining", "silent"}, []string{said.Nodes[0].State, said.Nodes[1].State, said.Nodes[2].State})
 	assert.True(t, said.Nodes[0].Self && !said.Nodes[1].Self && said.Nodes[2].Heard == nil)
 	assert.Equal(t, int64(-2000), said.Nodes[2].ClockMS)
+	assert.Equal(t, []string{"http://10.0.0.1:8080", "rtmp://10.0.0.1"}, []string{said.Nodes[0].HTTP, said.Nodes[0].RTMP})
 	assert.Equal(t, 1.5, said.Engine.RoundtripMS)
 	assert.Equal(t, []string{"n3:6222"}, said.Unreached.Nodes)
 	require.Len(t, said.Streams, 3)
