@@ -105,6 +105,8 @@ type exchange struct {
 	key    hub.Key // the zero Key if the request names no stream
 	client hub.Client
 	err    error // a *hub.Refusal: why it is refused whatever the policy says
+	// first may answer a request for a WebSocket before the upgrade, once the session may; nil for nothing.
+	first func(*hub.Session) (answered bool, err error)
 	// body serves the request over HTTP. It returns an error if the answer has not begun.
 	body func(*hub.Session) error
 	// socket makes what serves the request over WebSocket.
@@ -143,7 +145,17 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, ask func() excha
 	}
 	s := h.Hub.NewSession(hub.RoleWatch, x.key, x.client)
 	if wantsWebSocket(r) {
-		h.serveWebSocket(w, r, s, x.socket, err)
+		may := x.first != nil && err == nil && h.isHandshake(w, r)
+		if may {
+			h.mark(r.Context(), h.Asking)
+			if err = s.AskAndWait(r.Context()); err == nil {
+				var answered bool
+				if answered, err = x.first(s); answered {
+					return
+				}
+			}
+		}
+		h.serveWebSocket(w, r, s, x.socket, err, may)
 		return
 	}
 	if err == nil {

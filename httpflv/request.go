@@ -184,6 +184,12 @@ func checkHandshake(w http.ResponseWriter, r *http.Request) (status int, _ *hub.
 	return 0, nil
 }
 
+// isHandshake reports whether a request for a WebSocket can be upgraded.
+func (h *Handler) isHandshake(w http.ResponseWriter, r *http.Request) bool {
+	_, refusal := checkHandshake(w, r)
+	return r.Method == http.MethodGet && refusal == nil
+}
+
 // canHijack reports whether a connection can be taken over: not with HTTP/2, nor
 // where middleware hides it.
 func canHijack(w http.ResponseWriter) bool {

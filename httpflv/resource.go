@@ -17,6 +17,9 @@ type Resource struct {
 	Key    hub.Key    // of the stream to which it belongs; the zero Key if the request names none
 	Client hub.Client // as ClientOf has it, with its protocol
 	Err    error      // a *hub.Refusal: why it is refused whatever the policy says; nil if it is not
+	// First is called for a WebSocket before the upgrade, once the session may. It reports whether it has answered the
+	// request; the error is why the client is refused after the upgrade. nil for nothing.
+	First func(*hub.Session) (answered bool, err error)
 	// Body answers GET and HEAD, once the session may. It returns an error, a *hub.Refusal
 	// as a rule, if the answer has not begun.
 	Body func(*hub.Session) error
@@ -33,6 +36,7 @@ func (h *Handler) ServeResource(w http.ResponseWriter, r *http.Request, ask func
 		x := ask()
 		return exchange{
 			key: x.Key, client: x.Client, err: x.Err,
+			first:  x.First,
 			body:   x.Body,
 			socket: func() socketSession { return &Socket{play: x.Play} },
 		}

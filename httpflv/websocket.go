@@ -23,9 +23,10 @@ type socketSession interface {
 }
 
 // serveWebSocket upgrades the connection whatever the request was for, and then
-// serves the client, or closes with the code and words of the refusal.
+// serves the client, or closes with the code and words of the refusal. asked says that
+// the session has permission already, where it is not refused.
 func (h *Handler) serveWebSocket(
-	w http.ResponseWriter, r *http.Request, watcher *hub.Session, open func() socketSession, refused error,
+	w http.ResponseWriter, r *http.Request, watcher *hub.Session, open func() socketSession, refused error, asked bool,
 ) {
 	if r.Method != http.MethodGet {
 		refusal := badRequest("a WebSocket is opened with GET")
@@ -64,7 +65,11 @@ func (h *Handler) serveWebSocket(
 	h.mark(of, h.Asking)
 	p.listen()
 	h.serving.Add()
-	watcher.Ask(ctx, func(err error) {
+	ask := watcher.Ask
+	if asked {
+		ask = func(_ context.Context, answer func(error)) { answer(nil) }
+	}
+	ask(ctx, func(err error) {
 		defer h.serving.Done()
 		cancel()
 		if err != nil {

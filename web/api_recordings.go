@@ -12,6 +12,7 @@ import (
 	"sluice/flv"
 	"sluice/hub"
 	"sluice/hub/archive"
+	"sluice/hub/archive/union"
 )
 
 // Recordings is the answer to GET /api/v1/recordings, the newest first:
@@ -32,6 +33,9 @@ import (
 //	  "next": "…"
 //	}
 //
+// In a cluster the list is that of all nodes: "node" is who has a recording, and "url" leads there. Nodes that
+// have not answered are named in "unreached".
+//
 // Where the list is nobody's business, it is empty and "private" is true; what one may watch
 // is found all the same.
 //
@@ -42,6 +46,7 @@ type Recordings struct {
 	Recordings []Recording `json:"recordings"`     // never null
 	Next       string      `json:"next,omitempty"` // for after; left out behind the last
 	Private    bool        `json:"private,omitempty"`
+	Unreached  []string    `json:"unreached,omitempty"` // nodes whose recordings are missing
 }
 
 // Recording is one recording.
@@ -62,7 +67,8 @@ type Recording struct {
 
 	// State is "recording", "finished", or "disk full": finished because the disk was full.
 	State string `json:"state"`
-	URL   string `json:"url"` // the file, as a path; the same with .mp4 at its end, when it is finished
+	URL   string `json:"url"` // the file, as a path, or a URL if another node has it; the same with .mp4 at its end, when it is finished
+	Node  string `json:"node,omitempty"`
 }
 
 // RecordedVideo is the format of a recording's video track; what is not known is zero.
@@ -92,13 +98,22 @@ func (t *Time) UnmarshalText(b []byte) error { return (*time.Time)(t).UnmarshalT
 // from any goroutine, with the request of the client that asks; their errors are a
 // *hub.Refusal, or say that the client has left.
 type RecordingsConfig struct {
-	// List returns a page of those that the client may know of, as
-	// archive.Archive.Recordings does.
-	List func(r *http.Request, key hub.Key, after string, limit int) (page []archive.Recording, next string, err error)
+	// List returns a page of those that the client may know of, the newest first.
+	List func(r *http.Request, key hub.Key, after string, limit int) (union.Page, error)
 	// Find returns one; id may be "latest".
-	Find func(r *http.Request, key hub.Key, id string) (archive.Recording, error)
+	Find func(r *http.Request, key hub.Key, id string) (union.Recording, error)
+	// Origins returns where other nodes have theirs, http(s)://HOST[:PORT], for pages that fetch them; nil for nowhere.
+	Origins func() []string
 	// Path returns the path of a recording's file.
 	Path func(key hub.Key, id string) string
+}
+
+// origins returns Origins, none where there is no such function.
+func (c *RecordingsConfig) origins() []string {
+	if c.Origins == nil {
+		return nil
+	}
+	return c.Origins()
 }
 
 // Bounds on how many recordings are listed at a time.
@@ -125,12 +140,11 @@ func (a *api) recordings(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err == nil {
-		var page []archive.Recording
-		var next string
-		page, next, err = a.config.Recordings.List(r, key, query.Get("after"), limit)
+		var page union.Page
+		page, err = a.config.Recordings.List(r, key, query.Get("after"), limit)
 		if err == nil {
-			said := Recordings{Recordings: make([]Recording, 0, len(page)), Next: next}
-			for _, recording := range page {
+			said := Recordings{Recordings: make([]Recording, 0, len(page.Recordings)), Next: page.Next, Unreached: page.Unreached}
+			for _, recording := range page.Recordings {
 				said.Recordings = append(said.Recordings, a.recording(recording))
 			}
 			a.say(w, r, said)
@@ -181,7 +195,7 @@ func (a *api) oneRecording(w http.ResponseWriter, r *http.Request) {
 		err = &hub.Refusal{Reason: hub.ReasonBadRequest, Detail: "a recording is at " + recordingsPath + "/APP/NAME/ID"}
 	}
 	if err == nil {
-		var found archive.Recording
+		var found union.Recording
 		if found, err = a.config.Recordings.Find(r, key, id); err == nil {
 			a.say(w, r, a.recording(found))
 			return
@@ -191,9 +205,12 @@ func (a *api) oneRecording(w http.ResponseWriter, r *http.Request) {
 }
 
 // recording converts a recording to that of the API.
-func (a *api) recording(r archive.Recording) Recording {
-	said := FromArchive(r)
-	said.URL = a.config.Recordings.Path(r.Key, r.ID)
+func (a *api) recording(r union.Recording) Recording {
+	said := FromArchive(r.Recording)
+	said.Node, said.URL = r.Node, a.config.Recordings.Path(r.Key, r.ID)
+	if r.Away {
+		said.URL = r.HTTP + said.URL // where that is not known, this node says so
+	}
 	return said
 }
 

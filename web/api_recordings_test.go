@@ -18,6 +18,7 @@ import (
 	"sluice/hub"
 	"sluice/hub/archive"
 	"sluice/hub/archive/flvfile"
+	"sluice/hub/archive/union"
 )
 
 // recorded are two recordings, with all that there is to say and with nothing.
@@ -39,17 +40,29 @@ type librarian struct {
 	id, after string
 	limit     int
 	err       error
+	away      union.Recording // where they are
+	unreached []string
+}
+
+func (l *librarian) of(r archive.Recording) union.Recording {
+	of := l.away
+	of.Recording = r
+	return of
 }
 
 func (l *librarian) config() RecordingsConfig {
 	return RecordingsConfig{
-		List: func(_ *http.Request, key hub.Key, after string, limit int) ([]archive.Recording, string, error) {
+		List: func(_ *http.Request, key hub.Key, after string, limit int) (union.Page, error) {
 			l.key, l.after, l.limit = key, after, limit
-			return recorded, "more", l.err
+			page := union.Page{Next: "more", Unreached: l.unreached}
+			for _, r := range recorded {
+				page.Recordings = append(page.Recordings, l.of(r))
+			}
+			return page, l.err
 		},
-		Find: func(_ *http.Request, key hub.Key, id string) (archive.Recording, error) {
+		Find: func(_ *http.Request, key hub.Key, id string) (union.Recording, error) {
 			l.key, l.id = key, id
-			return recorded[1], l.err
+			return l.of(recorded[1]), l.err
 		},
 		Path: func(key hub.Key, id string) string { return "/rec/" + url.PathEscape(key.String()+"/"+id) + ".flv" },
 	}
@@ -81,6 +94,24 @@ func TestRecordingsForm(t *testing.T) {
 	assert.Equal(t, hub.Key{App: "live", Name: "demo"}, l.key)
 	assert.Equal(t, http.StatusOK, ask(h, "HEAD", "/api/v1/recordings").StatusCode)
 	assert.Equal(t, http.StatusMethodNotAllowed, ask(h, "DELETE", "/api/v1/recordings/live/demo/latest").StatusCode)
+}
+
+// Those of other nodes have the address at which they are, and who has not answered is named.
+func TestRecordingsOfOtherNodes(t *testing.T) {
+	l := librarian{away: union.Recording{Node: "n2:6222", Away: true, HTTP: "https://n2.example.com"}, unreached: []string{"n3:6222"}}
+	c := l.config()
+	c.Origins = func() []string { return []string{"https://n2.example.com"} }
+	h := Handler(Config{Logger: quiet, assets: files(t, true), Recordings: c})
+	list := body(t, ask(h, "GET", "/api/v1/recordings"))
+	for _, want := range []string{
+		`"node":"n2:6222"`, `"url":"https://n2.example.com/rec/live%2Fdemo%2Fby%20hand.flv"`, `"unreached":["n3:6222"]`,
+	} {
+		assert.Contains(t, list, want)
+	}
+	assert.Contains(t, body(t, ask(h, "GET", "/api/v1/recordings/live/demo/latest")), `"url":"https://n2.example.com/rec/`)
+	policy := ask(h, "GET", "/").Header.Get("Content-Security-Policy")
+	assert.Contains(t, policy, "wss://example.com https://n2.example.com;", "the page may fetch them")
+	assert.Contains(t, policy, "media-src 'self' blob: https://n2.example.com;")
 }
 
 func TestRecordingsQuery(t *testing.T) {

@@ -24,7 +24,7 @@ func (p *renderer) embed(w http.ResponseWriter, r *http.Request) {
 		p.config.refuse(w, r, http.StatusBadRequest, hub.ReasonBadRequest.String(), reason)
 		return
 	}
-	w.Header().Set("Content-Security-Policy", policy(r.Host, p.config.Embed))
+	w.Header().Set("Content-Security-Policy", policy(r.Host, p.config.Embed, nil))
 	d := p.common
 	d.Key = key.String()
 	d.Card = p.streamCard(r, key, embedPath+escape(key))

@@ -80,7 +80,7 @@ func render(name string, d document) *asset.File {
 
 // index answers with the page.
 func (p *renderer) index(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Security-Policy", policy(r.Host, nil))
+	w.Header().Set("Content-Security-Policy", policy(r.Host, nil, p.config.Recordings.origins()))
 	file := p.plain
 	if c := p.card(r); c != nil {
 		d := p.common
@@ -162,16 +162,22 @@ var plainHost = regexp.MustCompile(`^([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45
 // policy is the Content-Security-Policy of a page, which those of the ancestors may frame beside
 // our own: nothing inline, nothing from elsewhere. Media Source Extensions play from a blob URL. That 'self'
 // covers WebSockets of the same host is CSP Level 3, so older browsers (Safari
-// before 15.4) are told by name.
-func policy(host string, ancestors answer.Ancestors) string {
-	connect := "'self'"
+// before 15.4) are told by name. Recordings come from others, too.
+func policy(host string, ancestors answer.Ancestors, others []string) string {
+	connect, media := "'self'", "'self' blob:"
 	if plainHost.MatchString(host) {
 		connect += " ws://" + host + " wss://" + host
+	}
+	for _, origin := range others {
+		if _, at, ok := strings.Cut(origin, "://"); ok && plainHost.MatchString(at) {
+			connect += " " + origin
+			media += " " + origin
+		}
 	}
 	return strings.Join([]string{
 		"default-src 'self'",
 		"connect-src " + connect,
-		"media-src 'self' blob:",
+		"media-src " + media,
 		"object-src 'none'",
 		"base-uri 'none'",
 		"form-action 'self'",

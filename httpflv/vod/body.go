@@ -25,13 +25,22 @@ func (h *Handler) serveBody(w http.ResponseWriter, r *http.Request, s *hub.Sessi
 	}
 	if q.latest {
 		newest, err := h.cfg.Archive.Recording(s.Key(), archive.Latest)
-		if err != nil {
-			return noRecording(s.Key(), archive.Latest)
+		if away, none := h.elsewhere(r.Context(), s.Key(), archive.Latest, q); none == nil {
+			return h.redirectAway(w, r, s, away, suffix)
+		} else if err != nil {
+			return none
 		}
 		redirect(w, r, newest.ID, suffix)
 		return nil
 	}
 	f, recording, err := h.open(s, q.id)
+	if isMissing(err) {
+		if away, none := h.elsewhere(r.Context(), s.Key(), q.id, q); none == nil {
+			return h.redirectAway(w, r, s, away, suffix)
+		} else {
+			err = none
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -9,26 +9,27 @@ import (
 	"sluice/httpflv"
 	"sluice/hub"
 	"sluice/hub/archive"
+	"sluice/hub/archive/union"
 )
 
 // maxAsking is for how many streams of one page of the list the policy is asked at a time.
 const maxAsking = 8
 
-// List returns a page of the list of recordings, as archive.Archive.Recordings does, without
+// List returns a page of the list of recordings, those of other nodes included, without
 // those of streams that the client of a request may not know of: the policy is asked once
 // for each stream. A page may therefore have fewer than limit though others follow.
-func (h *Handler) List(r *http.Request, key hub.Key, after string, limit int) ([]archive.Recording, string, error) {
-	page, next, err := h.cfg.Archive.Recordings(key, after, limit)
+func (h *Handler) List(r *http.Request, key hub.Key, after string, limit int) (union.Page, error) {
+	page, err := h.list(r.Context(), key, after, limit)
 	if errors.Is(err, archive.ErrPlace) {
-		return nil, "", refusal(hub.ReasonBadRequest, `after is the "next" of another answer`)
+		return union.Page{}, refusal(hub.ReasonBadRequest, `after is the "next" of another answer`)
 	}
 	if err != nil || !h.hub.HasPolicy() {
-		return page, next, err
+		return page, err
 	}
 	may := make(map[hub.Key]*bool)
 	var asking errgroup.Group
 	asking.SetLimit(maxAsking)
-	for _, recording := range page {
+	for _, recording := range page.Recordings {
 		if may[recording.Key] != nil {
 			continue
 		}
@@ -43,39 +44,34 @@ func (h *Handler) List(r *http.Request, key hub.Key, after string, limit int) ([
 	}
 	asking.Wait()
 	if err := r.Context().Err(); err != nil {
-		return nil, "", err
+		return union.Page{}, err
 	}
-	var known []archive.Recording
-	for _, recording := range page {
+	var known []union.Recording
+	for _, recording := range page.Recordings {
 		if *may[recording.Key] {
 			known = append(known, recording)
 		}
 	}
-	return known, next, nil
+	page.Recordings = known
+	return page, nil
 }
 
 // Find returns one recording, or the newest with "latest". The error is a *hub.Refusal, or
 // says that the client has left.
-func (h *Handler) Find(r *http.Request, key hub.Key, id string) (archive.Recording, error) {
+func (h *Handler) Find(r *http.Request, key hub.Key, id string) (union.Recording, error) {
 	if id == hub.AnyRecording { // the policy would take it for a look at the list
-		return archive.Recording{}, noRecording(key, id)
+		return union.Recording{}, noRecording(key, id)
 	}
 	asked := id
-	recording, missing := h.cfg.Archive.Recording(key, id)
+	own, missing := h.cfg.Archive.Recording(key, id)
 	if missing == nil {
-		asked = recording.ID
+		asked = own.ID
 	}
 	granted, err := h.ask(r, key, asked)
 	if err != nil { // even if there is none: that is nobody else's business
-		return archive.Recording{}, err
+		return union.Recording{}, err
 	}
-	if granted != key {
-		recording, missing = h.cfg.Archive.Recording(granted, id)
-	}
-	if missing != nil {
-		return archive.Recording{}, noRecording(granted, id)
-	}
-	return recording, nil
+	return h.find(r.Context(), granted, id) // other nodes are asked for those who may know only
 }
 
 // ask asks the policy whether the client of a request may know of a recording. It returns the

@@ -117,10 +117,10 @@ func TestGrantNamesStream(t *testing.T) {
 
 	// The list has what can be had under its name.
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
-	page, _, err := h.vod.List(r, hub.Key{}, "", 100)
+	page, err := h.vod.List(r, hub.Key{}, "", 100)
 	require.NoError(t, err)
-	require.Len(t, page, 1)
-	assert.Equal(t, demo, page[0].Key)
+	require.Len(t, page.Recordings, 1)
+	assert.Equal(t, demo, page.Recordings[0].Key)
 	one, err := h.vod.Find(r, hub.Key{App: "alias", Name: "b"}, archive.Latest)
 	require.NoError(t, err)
 	assert.Equal(t, firstID, one.ID)
@@ -163,10 +163,10 @@ func TestListAsks(t *testing.T) {
 	}
 	list := func(query string, key hub.Key) (ids []string) {
 		r := httptest.NewRequest(http.MethodGet, "/api/v1/recordings?"+query, nil)
-		page, next, err := h.vod.List(r, key, "", 100)
+		page, err := h.vod.List(r, key, "", 100)
 		require.NoError(t, err)
-		assert.Empty(t, next)
-		for _, r := range page {
+		assert.Empty(t, page.Next)
+		for _, r := range page.Recordings {
 			ids = append(ids, r.ID)
 		}
 		return ids
@@ -189,7 +189,7 @@ func TestListAsks(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, _, err = h.vod.List(r.WithContext(ctx), hub.Key{}, "", 100)
+	_, err = h.vod.List(r.WithContext(ctx), hub.Key{}, "", 100)
 	assert.ErrorIs(t, err, context.Canceled)
 }
 
@@ -197,9 +197,9 @@ func TestListWithoutPolicy(t *testing.T) {
 	h := newRig(t)
 	h.finished(1)
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
-	page, _, err := h.vod.List(r, hub.Key{}, "", 100)
+	page, err := h.vod.List(r, hub.Key{}, "", 100)
 	require.NoError(t, err)
-	assert.Len(t, page, 1)
+	assert.Len(t, page.Recordings, 1)
 	one, err := h.vod.Find(r, demo, "latest")
 	require.NoError(t, err)
 	assert.Equal(t, firstID, one.ID)

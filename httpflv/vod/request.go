@@ -38,6 +38,7 @@ type request struct {
 	mp4      bool
 	follow   bool          // go on while the file grows
 	download bool          // it is to be saved
+	sent     bool          // another node has sent the client here: there is nobody else to ask
 	start    time.Duration // where to begin; over WebSocket only
 	watch    hub.WatchOptions
 }
@@ -92,6 +93,7 @@ func (q *request) parsePath(escaped string) error {
 }
 
 func (q *request) parseQuery(query url.Values) error {
+	q.sent = query.Has(sentParameter)
 	q.follow, q.download = query.Get("follow") == "1", query.Get("download") == "1"
 	if q.follow && q.mp4 {
 		return refusal(hub.ReasonBadRequest, "only "+flvfile.Suffix+" can be followed")

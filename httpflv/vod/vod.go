@@ -32,6 +32,7 @@ import (
 	"sluice/hub"
 	"sluice/hub/archive"
 	"sluice/hub/archive/flvfile"
+	"sluice/hub/archive/union"
 )
 
 // Prefix begins the path of every recording. The app of that name is reserved while
@@ -69,12 +70,22 @@ func (f folder) Open(key hub.Key, id string) (File, archive.Recording, error) {
 	return file, recording, nil
 }
 
+// Others are the other nodes of a cluster; a *union.Union is one.
+type Others interface {
+	// Find returns a recording that another node has. The error is archive.ErrNotFound, a *hub.Refusal, or that of ctx.
+	Find(ctx context.Context, key hub.Key, id string) (union.Recording, error)
+	// Recordings returns a page of the list of all nodes.
+	Recordings(ctx context.Context, wanted union.Query) (union.Page, error)
+}
+
 // Config sets up a Handler. Archive and Streams must be set; the rest may be zero.
 type Config struct {
 	Archive Archive
 	// Streams serves the live streams; it lends what both need: the hub, origins,
 	// admission, WebSockets. Its Wait waits for those who are served here too.
 	Streams *httpflv.Handler
+	// Others have recordings, too, to which clients are redirected; nil if this server is alone.
+	Others Others
 	// StallTimeout is how long a client may take nothing before it is cut off: 30 s if 0.
 	// Over WebSocket the pool of Streams has a bound of its own.
 	StallTimeout time.Duration
@@ -148,8 +159,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		return httpflv.Resource{
 			Key: q.key, Client: client, Err: err,
-			Body: func(s *hub.Session) error { return h.answer(w, r, s, q) },
-			Play: func(s *hub.Session, socket *httpflv.Socket) *hub.Refusal { return h.play(s, socket, q) },
+			First: h.first(w, r, q),
+			Body:  func(s *hub.Session) error { return h.answer(w, r, s, q) },
+			Play:  func(s *hub.Session, socket *httpflv.Socket) *hub.Refusal { return h.play(s, socket, q) },
 		}
 	})
 }

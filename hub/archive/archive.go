@@ -65,6 +65,8 @@ type Recording struct {
 	Pinned       bool      // it is never deleted to make room
 	Foreign      bool      // it was put there by hand
 	Changed      time.Time // when it was written last
+	// Place is where it stands in the list, the after of what follows it; only in what Recordings returns.
+	Place string
 }
 
 // Config says where recordings stand and how many are kept.

@@ -71,7 +71,9 @@ func (a *Archive) page(key hub.Key, from *entry, limit int) (page []Recording, w
 		if len(page) == limit {
 			return page, writers, place(last), true
 		}
-		page = append(page, e.recordingLocked())
+		r := e.recordingLocked()
+		r.Place = place(e)
+		page = append(page, r)
 		writers = append(writers, e.writer)
 		last = e
 	}
@@ -80,18 +82,31 @@ func (a *Archive) page(key hub.Key, from *entry, limit int) (page []Recording, w
 
 // place returns the place behind an entry, without a word of what it is: whoever sees it
 // may not be allowed to know.
-func place(e *entry) string {
-	return strconv.FormatInt(e.begin, 36) + "." + strconv.FormatUint(e.seq, 36)
+func place(e *entry) string { return PlaceOf(e.begin, e.seq) }
+
+// PlaceOf returns the place of what began then, in ms since 1970, and has that number among what began at the same
+// time, from 1 on: the higher ones come first.
+func PlaceOf(begin int64, seq uint64) string {
+	return strconv.FormatInt(begin, 36) + "." + strconv.FormatUint(seq, 36)
+}
+
+// ParsePlace is the contrary of PlaceOf. The error is ErrPlace.
+func ParsePlace(s string) (begin int64, seq uint64, err error) {
+	first, second, _ := strings.Cut(s, ".")
+	begin, err1 := strconv.ParseInt(first, 36, 64)
+	seq, err2 := strconv.ParseUint(second, 36, 64)
+	if err1 != nil || err2 != nil {
+		return 0, 0, fmt.Errorf("%w: %.40q", ErrPlace, s)
+	}
+	return begin, seq, nil
 }
 
 func parsePlace(s string) (*entry, error) {
-	begin, seq, _ := strings.Cut(s, ".")
-	b, err1 := strconv.ParseInt(begin, 36, 64)
-	n, err2 := strconv.ParseUint(seq, 36, 64)
-	if err1 != nil || err2 != nil {
-		return nil, fmt.Errorf("%w: %.40q", ErrPlace, s)
+	begin, seq, err := ParsePlace(s)
+	if err != nil {
+		return nil, err
 	}
-	return &entry{begin: b, seq: n}, nil
+	return &entry{begin: begin, seq: seq}, nil
 }
 
 // Recording returns one recording; id may be Latest. The error is ErrNotFound.

@@ -137,7 +137,9 @@ export const stillAsk = (key, permission = '') => permitted(`/api/v1/still?strea
 // Addresses of a recording {stream, id}.
 export const recordingPage = ({ stream, id }) => `/?recording=${path(`${stream}/${id}`)}`;
 export const recordingAsk = (key, permission) => permitted(`/api/v1/recordings/${path(key)}`, permission);
-const file = ({ stream, id }) => `/rec/${path(`${stream}/${id}`)}`;
+// away is the origin of the node of a cluster that has it, '' if that is this server.
+export const away = ({ url }) => (/^https?:/.test(url ?? '') ? new URL(url).origin : '');
+const file = (recording) => `${away(recording)}/rec/${path(`${recording.stream}/${recording.id}`)}`;
 export const flvFile = (recording, permission) => permitted(`${file(recording)}.flv`, permission);
 export const mp4File = (recording, permission) => permitted(`${file(recording)}.mp4`, permission);
 
@@ -148,14 +150,15 @@ export const fileName = ({ stream, id }) =>
 // playing returns what to do elsewhere to play a recording, with the permission in it.
 export function playing(recording, permission) {
   const { stream, id } = recording;
-  const flv = origin + flvFile(recording, permission), own = permitted(`/${path(`rec/${stream}/${id}`)}`, permission);
+  const flv = new URL(flvFile(recording, permission), origin).href, own = permitted(`/${path(`rec/${stream}/${id}`)}`, permission);
+  const here = away(recording) ? [] : servers; // of other nodes only the address over HTTP is known
   const all = [
     ['This page', origin + permitted(recordingPage(recording), permission)],
-    ...servers.map((at) => [`ffplay, ${over(at)}`, `ffplay ${quoted(at + own)}`]),
+    ...here.map((at) => [`ffplay, ${over(at)}`, `ffplay ${quoted(at + own)}`]),
     ['ffplay, HTTP-FLV', `ffplay ${quoted(flv)}`],
     ['curl, into a file', `curl -f -o ${fileName(recording)}.flv ${quoted(flv)}`],
     ['VLC, OBS media source', flv],
-    ...servers.map((at) => [over(at), at + own]),
+    ...here.map((at) => [over(at), at + own]),
   ];
   return all.filter(([, value]) => !inPath(permission) || !isRTMP(value));
 }

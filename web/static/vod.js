@@ -12,7 +12,7 @@
 import { rangeLoader } from './range.js';
 import { overGap, ahead, holds } from './gap.js';
 import { freeze, Meter } from './picture.js';
-import { flvFile, mp4File } from './addresses.js';
+import { away, flvFile, mp4File } from './addresses.js';
 import { Denied } from './recordings.js';
 import { play } from './sound.js';
 import { ways } from './ways.js';
@@ -163,10 +163,11 @@ export class VOD {
     this.#length = this.#recording.duration;
     const video = this.#video, at = this.#wanted;
     if (way === 'mp4') {
+      video.crossOrigin = away(this.#recording) ? 'anonymous' : null; // so that pictures of it may be saved
       video.src = mp4File(this.#recording, this.#permission);
       video.currentTime = at;
     } else {
-      const { mpegts } = window, url = location.origin + flvFile(this.#recording, this.#permission);
+      const { mpegts } = window, url = new URL(flvFile(this.#recording, this.#permission), location.href).href;
       const player = this.#player = mpegts.createPlayer({ type: 'flv', isLive: false, url }, {
         customLoader: rangeLoader(mpegts, {
           growing: () => this.#grows,
