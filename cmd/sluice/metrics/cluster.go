@@ -32,10 +32,11 @@ func clusterFigures() []figure {
 			one(func(m *moment) uint64 { return m.cluster.Joined })},
 		{"sluice_cluster_lost_packets_total", "Packets that copies lack.", counter, nil,
 			one(func(m *moment) uint64 { return m.cluster.Lost })},
-		{"sluice_cluster_engine", "Whether the engine of the cluster is connected, and whether records could be written when that was last tried: 1 if so.",
+		{"sluice_cluster_engine", "Whether the engine of the cluster is connected, whether records could be written when that was last tried, and whether this node has all records that others have (current), without which no other one may be stopped: 1 if so.",
 			gauge, []string{"is"}, func(m *moment, emit func(float64, ...string)) {
 				emit(truth(m.cluster.Engine.Connected), "connected")
 				emit(truth(m.cluster.Engine.Writable), "writable")
+				emit(truth(m.cluster.Engine.Current), "current")
 			}},
 		{"sluice_cluster_copies", "Copies of this node's streams that other nodes take.", gauge, nil,
 			one(func(m *moment) int { return m.cluster.Inner.Copies })},

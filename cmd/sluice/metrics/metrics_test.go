@@ -142,6 +142,7 @@ func TestValues(t *testing.T) {
 		{9, "sluice_cluster_lost_packets_total", nil},
 		{1, "sluice_cluster_engine", []string{"connected"}},
 		{0, "sluice_cluster_engine", []string{"writable"}},
+		{0, "sluice_cluster_engine", []string{"current"}},
 		{10, "sluice_cluster_copies", nil},
 		{13, "sluice_cluster_sent_bytes_total", nil},
 		{12, "sluice_cluster_refused_total", []string{"node"}},
