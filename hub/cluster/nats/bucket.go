@@ -78,7 +78,7 @@ const (
 	errNumberWrongRevision = 10071
 	errNumberNoReplicas    = 10074
 	errNumberUnderWay      = 10158 // the same write is being made
-	errNumberChangeUnder   = 10164 // a wrong revision as well, found by who has changes under way
+	errNumberChangeUnder   = 10164 // another change of the record is under way, or was until a moment ago
 )
 
 func (e *apiError) Error() string { return "the engine: " + e.Description }
@@ -88,9 +88,11 @@ func (e *apiError) meaning() error {
 	switch {
 	case e.Number == errNumberNoMessage:
 		return cluster.ErrNone
-	case e.Number == errNumberWrongRevision, e.Number == errNumberChangeUnder:
+	case e.Number == errNumberWrongRevision:
 		return cluster.ErrConflict
-	case e.Number == errNumberNoStream, e.Number == errNumberUnderWay, e.Code == 503:
+	// A server answers a change before it counts as made: one on top of it that comes at once is refused as well,
+	// whatever its revision. Tried again it is made, or has the wrong revision.
+	case e.Number == errNumberNoStream, e.Number == errNumberUnderWay, e.Number == errNumberChangeUnder, e.Code == 503:
 		return mute(e)
 	}
 	return fmt.Errorf("cluster: %w", e)
