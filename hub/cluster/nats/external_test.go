@@ -74,12 +74,14 @@ func TestExternalToken(t *testing.T) {
 // Who is refused is told so, and nothing of what it has shown; it goes on trying.
 func TestExternalWrongPassword(t *testing.T) {
 	address, _ := external(t, withPassword)
-	d := start(t, Config{URL: "nats://us:wrongword@" + address})
+	var log lines
+	d := start(t, Config{URL: "nats://us:wrongword@" + address, Logger: log.logger()})
 	until(t, "the reason", func() bool { return strings.Contains(strings.ToLower(d.Health().Detail), "authorization") })
 	h := d.Health()
 	assert.False(t, h.Connected)
 	assert.False(t, h.Writable)
 	assert.NotContains(t, h.Detail, "wrongword")
+	assert.NotContains(t, log.String(), "wrongword")
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
 	_, err := d.Get(ctx, key(t))
