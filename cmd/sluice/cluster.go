@@ -165,6 +165,9 @@ func (c *clustered) listen(cfg *config, node string) (address string, err error)
 		return "", fmt.Errorf("SLUICE_CLUSTER_MEDIA_ADDR: %w", err)
 	}
 	c.media = l
+	if cfg.ClusterMediaAdvertise != "" {
+		return cfg.ClusterMediaAdvertise, nil
+	}
 	if own, _, _ := net.SplitHostPort(addr); own != "" {
 		if ip := net.ParseIP(own); ip == nil || !ip.IsUnspecified() {
 			host = own

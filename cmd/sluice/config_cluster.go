@@ -24,6 +24,8 @@ type ClusterSettings struct {
 	ClusterDir       string `env:"CLUSTER_DIR" doc:"Folder of the engine, a few KB. Empty: a folder in SLUICE_STATE_DIR, or a temporary one."`
 	ClusterMediaAddr string `env:"CLUSTER_MEDIA_ADDR" doc:"HOST:PORT at which other nodes take streams from this one. Empty: any free port of this node's host."`
 
+	ClusterMediaAdvertise string `env:"CLUSTER_MEDIA_ADVERTISE" doc:"HOST:PORT that other nodes are told instead, where they reach that one under another address: behind NAT, in a container, through a proxy. Empty: what is listened on."`
+
 	ClusterHTTPURL string `env:"CLUSTER_HTTP_URL" doc:"Where clients reach this node over HTTP and WebSocket, http://HOST[:PORT] or https://HOST[:PORT]: those whom another node sends here have it. Empty: the host of the node in SLUICE_CLUSTER, with SLUICE_NATS_URL the machine's name, and the port of the listener."`
 	ClusterRTMPURL string `env:"CLUSTER_RTMP_URL" doc:"The same over RTMP, rtmp://HOST[:PORT] or rtmps://HOST[:PORT]."`
 
@@ -105,6 +107,9 @@ func (s *ClusterSettings) check(c *valueCheck) {
 		}
 		c.value("CLUSTER_MEDIA_ADDR", s.ClusterMediaAddr, err)
 	}
+	if s.ClusterMediaAdvertise != "" {
+		c.value("CLUSTER_MEDIA_ADVERTISE", s.ClusterMediaAdvertise, checkNode(s.ClusterMediaAdvertise))
+	}
 	for _, of := range []struct {
 		name, url string
 		schemes   []string
@@ -128,7 +133,7 @@ func (s *ClusterSettings) relations() (problems []error) {
 	if !s.clustered() {
 		for name, set := range map[string]bool{
 			"CLUSTER_NODE": s.ClusterNode != "", "CLUSTER_SECRET": s.ClusterSecret != "", "CLUSTER_DIR": s.ClusterDir != "",
-			"CLUSTER_MEDIA_ADDR": s.ClusterMediaAddr != "", "CLUSTER_TLS_CERT": s.ClusterTLSCert != "",
+			"CLUSTER_MEDIA_ADDR": s.ClusterMediaAddr != "", "CLUSTER_MEDIA_ADVERTISE": s.ClusterMediaAdvertise != "", "CLUSTER_TLS_CERT": s.ClusterTLSCert != "",
 			"CLUSTER_TLS_KEY": s.ClusterTLSKey != "", "CLUSTER_TLS_CA": s.ClusterTLSCA != "", "NATS_CREDENTIALS": s.NATSCreds != "",
 			"CLUSTER_HTTP_URL": s.ClusterHTTPURL != "", "CLUSTER_RTMP_URL": s.ClusterRTMPURL != "",
 		} {
@@ -167,8 +172,10 @@ func (s *ClusterSettings) relations() (problems []error) {
 // areLoopback reports whether all of the cluster is on addresses of this machine only, as far as is set.
 func (s *ClusterSettings) areLoopback() bool {
 	all := slices.Clone(s.Cluster)
-	if s.ClusterMediaAddr != "" {
-		all = append(all, s.ClusterMediaAddr)
+	for _, addr := range []string{s.ClusterMediaAddr, s.ClusterMediaAdvertise} {
+		if addr != "" {
+			all = append(all, addr)
+		}
 	}
 	return len(all) > 0 && !slices.ContainsFunc(all, func(addr string) bool {
 		host, _, _ := net.SplitHostPort(addr)

@@ -32,6 +32,9 @@ func TestConfigOfClusters(t *testing.T) {
 		"two engines":                  {append(tls, far, nats, secret), "only one of them can be"},
 		"credentials without a NATS":   {[]string{local, "SLUICE_NATS_CREDENTIALS=/c"}, "SLUICE_NATS_URL is not"},
 		"a secret of no cluster":       {[]string{secret}, "SLUICE_CLUSTER_SECRET is set, but neither"},
+		"told to be elsewhere":         {[]string{local, "SLUICE_CLUSTER_MEDIA_ADVERTISE=127.0.0.1:7000"}, ""},
+		"told to be far, in clear":     {[]string{local, secret, "SLUICE_CLUSTER_MEDIA_ADVERTISE=media.example.com:7000"}, "needs SLUICE_CLUSTER_TLS_CERT"},
+		"an address of no cluster":     {[]string{"SLUICE_CLUSTER_MEDIA_ADVERTISE=n1:7000"}, "SLUICE_CLUSTER_MEDIA_ADVERTISE is set, but neither"},
 		"a folder of no cluster":       {[]string{"SLUICE_CLUSTER_DIR=/d"}, "SLUICE_CLUSTER_DIR is set, but neither"},
 	} {
 		t.Run(name, func(t *testing.T) {
