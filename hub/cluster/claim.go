@@ -72,7 +72,9 @@ type taking struct {
 // take makes this node the owner of a name whose turn the caller has.
 func (c *Cluster) take(ctx context.Context, n *name, s *hub.Session) (hub.Claim, error) {
 	for ctx.Err() == nil {
+		asked := time.Now()
 		known, entry, err := c.record(ctx, n.key)
+		patience := max(muteAfter-time.Since(asked), writeAtLeast)
 		mute := err != nil
 		known = c.belief(n, known, mute || entry == nil) // a directory that has lost its records says that there is none
 		t, goOn, err := c.mayTake(ctx, n, s, known, mute)
@@ -87,7 +89,7 @@ func (c *Cluster) take(ctx context.Context, n *name, s *hub.Session) (hub.Claim,
 		}
 		revision := uint64(0)
 		if !mute {
-			switch revision, err = c.write(ctx, n.key, &t.next, entry); {
+			switch revision, err = c.writeWithin(ctx, patience, n.key, &t.next, entry); {
 			case errors.Is(err, ErrConflict):
 				continue
 			case err != nil: // it may have been written
@@ -121,7 +123,13 @@ func (c *Cluster) record(ctx context.Context, key hub.Key) (*owner, *Entry, erro
 
 // write puts a record in the place of another one, or where there is none.
 func (c *Cluster) write(ctx context.Context, key hub.Key, o *owner, in *Entry) (revision uint64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, muteAfter)
+	return c.writeWithin(ctx, muteAfter, key, o, in)
+}
+
+func (c *Cluster) writeWithin(
+	ctx context.Context, patience time.Duration, key hub.Key, o *owner, in *Entry,
+) (revision uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if in == nil {
 		return c.cfg.Directory.Create(ctx, recordKey(key), encode(o))

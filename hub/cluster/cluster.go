@@ -57,8 +57,11 @@ const (
 	// standstill is how long this process may have stood still before it looks whether its streams are
 	// still its own: others act after silentAfter.
 	standstill = time.Second
-	// muteAfter is how long a claim waits for the directory before it goes on without.
-	muteAfter = 300 * time.Millisecond
+	// muteAfter is how long a claim waits for the directory before it goes on without: for reading a record and writing it
+	// together, so that a publisher does not wait twice where who decides is lost between the two. The write has
+	// writeAtLeast of it, however late the answer to the first question was.
+	muteAfter    = 300 * time.Millisecond
+	writeAtLeast = 100 * time.Millisecond
 	// askWithin bounds a question to another node.
 	askWithin = 250 * time.Millisecond
 	// repairEvery is how far apart looks at the records of this node's streams are.
