@@ -62,6 +62,8 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		measure = compare
 	case o.relay.mode != "":
 		measure = o.measureRelay()
+	case len(o.whole.parts) > 0:
+		measure = measureCluster
 	case o.seeking:
 		measure = seek
 	}

@@ -60,6 +60,7 @@ type options struct {
 	untilEOF bool
 
 	relay relayOptions
+	whole clusterOptions // servers that are one
 	tls   clientTLS
 	ways  []way
 	nginx string // the program
@@ -108,7 +109,7 @@ server for all of them that writes the mean of their rates.
 -rounds times, and -ways the same load by different ways. -record and -ways start servers
 of their own, this program with the variables of its environment, ports of its own and a
 certificate of its own: their address takes the place of that in the URLs.
-` + helpRelay + `
+` + helpRelay + helpCluster + `
 Exit codes: 0 when everything that was published came, 1 when something was lost,
 wrong, late by more than 2 %, refused or ended, or the run was interrupted, 2 for a
 mistake in the flags.
@@ -195,6 +196,7 @@ func flagSet(o *options) *flag.FlagSet {
 	o.tls.flags(fs)
 	o.wayFlags(fs)
 	o.relayFlags(fs)
+	o.clusterFlags(fs)
 	fs.BoolVar(&o.json, "json", false, "report as JSON")
 	return fs
 }
@@ -220,7 +222,7 @@ func parseFlags(args []string) (*options, error) {
 	if fs.NArg() > 0 {
 		return nil, errors.New("arguments that belong to no flag")
 	}
-	if err := o.relayDefaults(fs); err != nil {
+	if err := errors.Join(o.relayDefaults(fs), o.clusterDefaults(fs)); err != nil {
 		return nil, err
 	}
 	if o.streams == 0 {
@@ -290,7 +292,8 @@ func (o *options) validate() error {
 	}
 	problems = append(problems, o.validateFiles(wrong)...)
 	problems = append(problems, o.validateRelay(wrong)...)
-	if o.seeking || o.make != "" {
+	problems = append(problems, o.validateCluster(wrong)...)
+	if o.seeking || o.make != "" || len(o.whole.parts) > 0 {
 		return first(problems)
 	}
 	problems = append(problems,
@@ -309,14 +312,14 @@ const maxLength = 1000 * time.Hour
 // validateFiles says what is wrong with the flags about recordings.
 func (o *options) validateFiles(wrong func(bad bool, text string) error) []error {
 	modes := 0
-	for _, on := range []bool{o.record != "", o.plays, o.stills, o.seeking, o.make != "", o.floor, len(o.ways) > 0, o.relay.mode != ""} {
+	for _, on := range []bool{o.record != "", o.plays, o.stills, o.seeking, o.make != "", o.floor, len(o.ways) > 0, o.relay.mode != "", len(o.whole.parts) > 0} {
 		if on {
 			modes++
 		}
 	}
 	alone := o.seeking || o.make != ""
 	return []error{
-		wrong(modes > 1, "-record, -play, -stills, -seek, -make, -ways, -relay and -floor go one at a time"),
+		wrong(modes > 1, "-record, -play, -stills, -seek, -make, -ways, -relay, -cluster and -floor go one at a time"),
 		wrong(alone && (o.publishes || len(o.watch) > 0), "-seek and -make go without -publish and -watch"),
 		wrong(o.record != "" && runtime.GOOS != "linux", "-record needs Linux"),
 		wrong(o.record != "" && (!o.publishes || len(o.pids) > 0), "-record needs -publish, and goes without -pid"),
@@ -342,24 +345,6 @@ func first(errs []error) error {
 		}
 	}
 	return nil
-}
-
-// parseRate reads bits per second: 206000, 206k or 2M.
-func parseRate(s string) (float64, error) {
-	unit := 1.0
-	switch {
-	case strings.HasSuffix(s, "k"):
-		unit = 1e3
-	case strings.HasSuffix(s, "M"):
-		unit = 1e6
-	case strings.HasSuffix(s, "G"):
-		unit = 1e9
-	}
-	n, err := strconv.ParseFloat(strings.TrimRight(s, "kMG"), 64)
-	if err != nil || !(n > 0) || n*unit > 1e12 {
-		return 0, errors.New("must be bits per second, like 206000, 206k or 2M")
-	}
-	return n * unit, nil
 }
 
 // nullConfig returns how to be a null server.

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -22,6 +24,26 @@ type ownServer struct {
 	hosts   hosts
 	metrics string // HOST:PORT, if it was told to have one
 	reading sync.WaitGroup
+	engine  engineState
+	killed  bool
+}
+
+// engineState is what a node of a cluster has said of its engine.
+type engineState struct {
+	leader atomic.Pointer[string] // the node that decides on records; nil if nobody does
+	whole  atomic.Bool            // it has all records
+}
+
+// line takes what a line of the log says about that.
+func (e *engineState) line(message, leader string) {
+	switch message {
+	case "cluster: records can be written":
+		e.leader.Store(&leader)
+	case "cluster: records cannot be written":
+		e.leader.Store(nil)
+	case "cluster: this node has all records":
+		e.whole.Store(true)
+	}
 }
 
 // Times of a server of one's own.
@@ -88,32 +110,48 @@ func startOwn(ctx context.Context, cfg ownConfig) (*ownServer, error) {
 // read reads the server's log: the line that tells its addresses, and all that follows.
 func (s *ownServer) read(log io.Reader, ready chan<- bool) {
 	in := bufio.NewReader(log)
-	for {
+	for said := false; ; {
 		line, err := in.ReadBytes('\n')
 		if err != nil {
-			ready <- false
+			if !said {
+				ready <- false
+			}
 			return
 		}
-		var said struct {
+		var told struct {
 			Message string `json:"msg"`
+			Leader  string `json:"leader"`
 			RTMP    string `json:"rtmp_addr"`
 			HTTP    string `json:"http_addr"`
 			RTMPS   string `json:"rtmps_addr"`
 			HTTPS   string `json:"https_addr"`
 			Metrics string `json:"metrics_addr"`
 		}
-		if json.Unmarshal(line, &said) == nil && said.Message == "ready" {
-			s.hosts = hosts{rtmp: [2]string{said.RTMP, said.RTMPS}, http: [2]string{said.HTTP, said.HTTPS}}
-			s.metrics = said.Metrics
+		if said && !bytes.Contains(line, []byte(`"cluster: `)) || json.Unmarshal(line, &told) != nil {
+			continue
+		}
+		s.engine.line(told.Message, told.Leader)
+		if told.Message == "ready" && !said {
+			s.hosts = hosts{rtmp: [2]string{told.RTMP, told.RTMPS}, http: [2]string{told.HTTP, told.HTTPS}}
+			s.metrics, said = told.Metrics, true
 			ready <- true
-			break
 		}
 	}
-	io.Copy(io.Discard, in)
+}
+
+// kill ends the server as a machine that breaks does, and waits.
+func (s *ownServer) kill() {
+	s.killed = true
+	s.cmd.Process.Kill()
+	s.reading.Wait()
+	s.cmd.Wait()
 }
 
 // close has the server end and waits for it.
 func (s *ownServer) close() error {
+	if s.killed {
+		return nil
+	}
 	s.cmd.Process.Signal(syscall.SIGTERM)
 	kill := time.AfterFunc(ownGrace, func() { s.cmd.Process.Kill() })
 	defer kill.Stop()

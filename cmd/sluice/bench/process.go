@@ -101,9 +101,12 @@ func parseStat(stat []byte) (cpu time.Duration, threads int, err error) {
 }
 
 // parsePSS returns the proportional set size in bytes from /proc/PID/smaps_rollup.
-func parsePSS(rollup []byte) (int64, error) {
+func parsePSS(rollup []byte) (int64, error) { return parseRollup(rollup, "Pss:") }
+
+// parseRollup returns one of its sizes in bytes.
+func parseRollup(rollup []byte, name string) (int64, error) {
 	for line := range strings.Lines(string(rollup)) {
-		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "Pss:" && fields[2] == "kB" {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == name && fields[2] == "kB" {
 			kb, err := strconv.ParseInt(fields[1], 10, 64)
 			return kb << 10, err
 		}

@@ -3,8 +3,11 @@ package bench
 import (
 	"container/heap"
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -314,4 +317,22 @@ func openPublication(ctx context.Context, o *options, number int, l *loop) (*pub
 		return nil, err
 	}
 	return &publication{number: number, loop: l, sink: pub}, nil
+}
+
+// parseRate reads bits per second: 206000, 206k or 2M.
+func parseRate(s string) (float64, error) {
+	unit := 1.0
+	switch {
+	case strings.HasSuffix(s, "k"):
+		unit = 1e3
+	case strings.HasSuffix(s, "M"):
+		unit = 1e6
+	case strings.HasSuffix(s, "G"):
+		unit = 1e9
+	}
+	n, err := strconv.ParseFloat(strings.TrimRight(s, "kMG"), 64)
+	if err != nil || !(n > 0) || n*unit > 1e12 {
+		return 0, errors.New("must be bits per second, like 206000, 206k or 2M")
+	}
+	return n * unit, nil
 }

@@ -32,6 +32,7 @@ type report struct {
 	Breaks     []*breaksReport  `json:"breaks,omitempty"`
 	Cold       *coldReport      `json:"cold,omitempty"`
 	Pulls      *pullsReport     `json:"pulls,omitempty"`
+	Cluster    *clusterReport   `json:"cluster,omitempty"`
 	// Problems say what was not as it should be; the exit code is 1 if there are
 	// any.
 	Problems []string `json:"problems"`

@@ -183,6 +183,9 @@ func (r *report) writeModes(t *table) {
 	if r.Pulls != nil {
 		r.Pulls.write(t)
 	}
+	if r.Cluster != nil {
+		r.Cluster.write(t)
+	}
 	if c := r.Churn; c != nil {
 		t.section("churn: %s joined and left, %.1f a second", numbered(c.Joins, "viewer"), c.Rate)
 		t.row("first picture", "%v", c.First)
