@@ -99,7 +99,7 @@ func (s *Session) recheck() *Refusal {
 	switch why := s.dismissed.Load(); {
 	case why != nil:
 		return why
-	case s.hub.refuses.Load():
+	case s.hub.refusesClient(s):
 		return errShuttingDown
 	case s.hub.loops(s.appear.Value().path):
 		return errLoop

@@ -127,7 +127,7 @@ type Hub struct {
 	ledger  ledger
 	repeats repeats
 	pulse   atomic.Int64 // when Beat was called last, on the hub's clock
-	refuses atomic.Bool  // RefuseNew was called; set with mu held
+	entry   atomic.Int32 // of entryOpen and so on: who may come; set with mu held
 
 	// mu guards what follows. It may be taken before a stream's mutex, never after.
 	mu       sync.Mutex
@@ -261,7 +261,7 @@ func (h *Hub) roomLocked(v *Viewer, key Key) (*Stream, error) {
 // there are not as many as most already. It is not ended: a stream ends and is
 // forgotten under h.mu, or is replaced here.
 func (h *Hub) streamLocked(key Key, most int) (*Stream, error) {
-	if h.refuses.Load() {
+	if h.entry.Load() == entryClosed {
 		return nil, errShuttingDown
 	}
 	if s := h.streams[key]; s != nil {

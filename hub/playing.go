@@ -45,7 +45,7 @@ func (s *Session) Begin() (context.Context, error) {
 func (h *Hub) play(s *Session, p playing) *Refusal {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.refuses.Load() {
+	if h.RefusesNew() {
 		return errShuttingDown
 	}
 	if err := h.enterLocked(s); err != nil {

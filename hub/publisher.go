@@ -2,6 +2,7 @@ package hub
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice/flv"
@@ -17,6 +18,10 @@ type PublishOptions struct {
 	// Copies is for one that yields and brings what is published at another of several servers that are one: the
 	// stream is not this server's own, and any publisher that does not copy takes it over.
 	Copies bool
+	// Move asks the client to go on publishing at another server, and reports whether it can, by itself: it was
+	// not asked otherwise. It is called at most once, without a lock held, possibly after End or before Publish
+	// has returned, and must not block. nil where there is no client to ask (Hub.HandOver).
+	Move func() bool
 	// End is called at most once, without a lock held, when the hub ends the
 	// publisher: it was replaced, or the server shuts down. That may be before
 	// Publish has returned. It must not block and
@@ -31,7 +36,8 @@ type Publisher struct {
 	stream  *Stream
 	session *Session
 	opts    PublishOptions
-	backup  bool // of two it is the one that shows backup=1
+	backup  bool        // of two it is the one that shows backup=1
+	moves   atomic.Bool // its client was asked to go (Hub.HandOver)
 
 	// Guarded by stream.mu.
 	aside     *aside    // nil while it is shown
@@ -56,11 +62,11 @@ type Publisher struct {
 // been told: ReasonBusy where somebody else publishes the stream, who is not silent and has another
 // identity.
 func (h *Hub) Publish(who *Session, opts PublishOptions) (*Publisher, error) {
+	who.yields, who.copies = opts.Yields, opts.Copies
 	if err := who.check(); err != nil {
 		return nil, who.refused(err)
 	}
 	p, key := &Publisher{session: who, opts: opts, backup: who.IsBackup()}, who.Key()
-	who.yields = opts.Yields
 	for {
 		h.mu.Lock()
 		s, err := h.streamLocked(key, 2*h.cfg.MaxStreams)

@@ -106,6 +106,7 @@ type Session struct {
 	role   Role
 	summed bool // it has ended, and is in the sums; guarded by ledger.mu
 	yields bool // PublishOptions.Yields; set before anybody knows the session as a publisher
+	copies bool // PublishOptions.Copies; likewise
 
 	// There may be many thousands of sessions, most of which show the same.
 	address netip.AddrPort

@@ -6,10 +6,18 @@ import (
 	"slices"
 )
 
-// How a hub ends. RefuseNew may be left out.
+// How a hub ends. What comes before Shutdown may be left out; HandOver is in handover.go.
 //
-//	open ──RefuseNew──▶ nobody new ──Shutdown──▶ closing: everybody ends
-//	  └───────────────────Shutdown─────────────────▲
+//	open ──HandOver──▶ copies only ──RefuseNew──▶ nobody new ──Shutdown──▶ closing: everybody ends
+//	  └──────────────────────────────RefuseNew───────▲                       ▲
+//	  └──────────────────────────────Shutdown────────────────────────────────┘
+
+// Who may come: Hub.entry.
+const (
+	entryOpen   = iota // everybody
+	entryCopies        // copies of what is published at another server (PublishOptions.Copies)
+	entryClosed        // nobody
+)
 
 // errShuttingDown refuses and ends everybody when the hub shuts down.
 var errShuttingDown = refuse(ReasonShuttingDown, "the server is shutting down")
@@ -20,7 +28,7 @@ var errShuttingDown = refuse(ReasonShuttingDown, "the server is shutting down")
 // end that have no publisher now. Readers of streams that run may still come.
 func (h *Hub) RefuseNew() {
 	h.mu.Lock()
-	h.refuses.Store(true)
+	h.entry.Store(entryClosed)
 	h.mu.Unlock()
 	h.asker.close()
 	for _, s := range h.all() {
@@ -32,8 +40,19 @@ func (h *Hub) RefuseNew() {
 	}
 }
 
-// RefusesNew reports whether nobody new is let in any more: since RefuseNew, or since Shutdown.
-func (h *Hub) RefusesNew() bool { return h.refuses.Load() }
+// RefusesNew reports whether no client is let in any more: since HandOver, RefuseNew or Shutdown.
+func (h *Hub) RefusesNew() bool { return h.entry.Load() != entryOpen }
+
+// refusesClient reports whether a session comes too late.
+func (h *Hub) refusesClient(s *Session) bool {
+	switch h.entry.Load() {
+	case entryOpen:
+		return false
+	case entryCopies:
+		return !s.copies
+	}
+	return true
+}
 
 // Shutdown refuses everybody who comes from now on, ends every publisher and every
 // viewer with ReasonShuttingDown, and waits until the last viewer is closed, the policy
@@ -41,7 +60,7 @@ func (h *Hub) RefusesNew() bool { return h.refuses.Load() }
 // ends, whose error it then returns if viewers are left.
 func (h *Hub) Shutdown(ctx context.Context) error {
 	h.mu.Lock()
-	h.refuses.Store(true)
+	h.entry.Store(entryClosed)
 	if !h.closing {
 		h.closing = true
 		close(h.ending)

@@ -235,7 +235,7 @@ func (s *Stream) vacateLocked(held bool) {
 	s.pub, s.left = nil, time.Now()
 	wait := s.hub.cfg.PublisherGrace
 	switch {
-	case s.hub.refuses.Load(): // it cannot come back
+	case s.hub.entry.Load() == entryClosed: // it cannot come back
 		s.endLocked(ReasonShuttingDown)
 		return
 	case wait <= 0 || s.selfTest != nil || !held:

@@ -74,9 +74,10 @@ func (h *Hub) Yield(key Key, to Claimant) (Head, error) {
 		if standsBy && why == nil {
 			why = refuse(ReasonBusy, "the publisher of %s is at another server: its backup has to be there, too", key)
 		}
-		if why != nil {
+		if why != nil && !s.isReturning(&to) {
 			return
 		}
+		why = nil
 		head = Head{s.number, s.log.head, s.timeline.Front()}
 		if s.pub == nil {
 			return
