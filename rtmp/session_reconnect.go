@@ -98,6 +98,13 @@ func (s *session) requestReconnect(r Reconnect) error {
 	return s.queue(appendReconnect(s.pending, s.srv.chunkSize(), &r))
 }
 
+// MoveAway asks the client to reconnect, and reports whether it can, as RequestReconnect does. What is asked is for
+// request to say, as with Server.RequestReconnect.
+func (s *ServerStream) MoveAway(request func(app string, secure bool) Reconnect) bool {
+	c := s.s.client.Value()
+	return c.reconnects && s.RequestReconnect(request(c.app, c.secure))
+}
+
 // RequestReconnect asks the client to reconnect, and reports whether it has announced that it
 // can (CapsReconnect): otherwise it is not asked. It does not wait, and what was asked before,
 // but was not sent yet, is not.

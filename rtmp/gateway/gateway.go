@@ -34,6 +34,9 @@ type Handler struct {
 	// in the app rec and those below it then. nil plays no recordings, and rec is an app
 	// like others.
 	Archive *archive.Archive
+	// Reconnect says what to ask of publishers who are to go on elsewhere (rtmp.ServerStream.MoveAway). nil asks
+	// nobody to.
+	Reconnect func(app string, secure bool) rtmp.Reconnect
 }
 
 var (
@@ -133,9 +136,9 @@ func (h *Handler) Publish(s *rtmp.ServerStream, r *rtmp.Request) (rtmp.Publicati
 		session.Refuse(errReserved)
 		return nil, publishStatus(errReserved)
 	}
-	p, err := h.Hub.Publish(session, hub.PublishOptions{
-		End: func(why *hub.Refusal) { s.Fail(publishStatus(why)) },
-	})
+	opts := hub.PublishOptions{End: func(why *hub.Refusal) { s.Fail(publishStatus(why)) }}
+	opts.Move = func() bool { return h.Reconnect != nil && s.MoveAway(h.Reconnect) }
+	p, err := h.Hub.Publish(session, opts)
 	if err != nil {
 		return nil, publishStatus(err)
 	}
