@@ -330,13 +330,18 @@ func key(name string) hub.Key { return hub.Key{App: "live", Name: name} }
 
 // publish begins to publish. query is what it shows to be the same again.
 func (n *node) publish(name, query string) (*publisher, error) {
+	return n.publishMoving(name, query, nil)
+}
+
+// publishMoving begins to publish as a client that has this to say when it is asked to move (hub.PublishOptions.Move).
+func (n *node) publishMoving(name, query string, move func() bool) (*publisher, error) {
 	values, _ := url.ParseQuery(query)
 	p := &publisher{node: n, ended: make(chan *hub.Refusal, 1)}
 	p.session = n.hub.NewSession(hub.RolePublish, key(name), hub.Client{Protocol: "rtmp", Name: name, Query: values})
 	if err := p.session.AskAndWait(context.Background()); err != nil {
 		return nil, err
 	}
-	pub, err := n.hub.Publish(p.session, hub.PublishOptions{End: func(why *hub.Refusal) { p.ended <- why }})
+	pub, err := n.hub.Publish(p.session, hub.PublishOptions{Move: move, End: func(why *hub.Refusal) { p.ended <- why }})
 	if err != nil {
 		return nil, err
 	}
