@@ -7,22 +7,30 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sluice/hub"
+	"sluice/rtmp"
 	"sluice/web/admin"
 )
 
 // drain is what the end of a server by the book has come to.
 //
-//	serving ──BeginDrain──▶ unready ──SLUICE_DRAIN_DELAY──▶ Move: nobody new ──▶ Shutdown
-//	                                                         all who can move have left,
-//	                                                         or moveTimeout is over
+//	serving ──BeginDrain──▶ unready ──SLUICE_DRAIN_DELAY──▶ HandOver: nobody new ──▶ Move ──▶ Shutdown
+//	                                                         no client publishes    all who can move
+//	                                                         here any more, or      have left, or
+//	                                                         handOverTimeout is     moveTimeout is
+//	                                                         over                   over
 //
-// From Move on it takes drainTimeout at the most. Unready means that /readyz says no, so that a load
+// HandOver is for a node of a cluster with others that go on: its publishers leave first, and its viewers get
+// their streams from other nodes. A server that is alone has nothing to hand over, and asks publishers and viewers at
+// once. From HandOver on it takes drainTimeout at the most. Unready means that /readyz says no, so that a load
 // balancer sends nobody more: all is served as ever until it has noticed.
 type drain struct {
 	DrainSettings
 	once    sync.Once
 	began   atomic.Bool
 	refuses atomic.Bool // nobody new comes in
+
+	handedOver bool // publishers were sent to other nodes, before viewers
 
 	// onBegin are called when it begins, one after the other, before anything else of it: they must
 	// be set before the service starts, and return at once.
@@ -43,19 +51,55 @@ func (s *service) BeginDrain() time.Duration {
 	return s.drain.DrainDelay
 }
 
+// HandOver has publishers go on at other nodes; see server.
+func (s *service) HandOver(ctx context.Context) {
+	s.BeginDrain()
+	of := s.cluster.get()
+	if of == nil {
+		return
+	}
+	began := time.Now()
+	s.drain.refuses.Store(true)
+	h, ok := of.HandOver(ctx)
+	if s.drain.handedOver = ok; ok {
+		s.log.Info("publishers go on at other nodes", "asked", h.Asked, "ended", h.Ended, "moved", h.Moved, "left", h.Left,
+			"after", time.Since(began))
+	}
+}
+
 // Move lets nobody in any more and waits for those who can move; see server.
 func (s *service) Move(ctx context.Context) {
 	s.BeginDrain()
 	s.drain.refuses.Store(true)
 	s.hub.RefuseNew()
-	moving := s.rtmp.RequestReconnect(s.drain.reconnect)
+	moving := s.rtmp.RequestReconnect(s.reconnect)
 	select {
 	case <-moving.Left():
 	case <-ctx.Done():
 	}
-	if asked, there := moving.Figures(); asked > 0 {
-		s.log.Info("clients were asked to reconnect", "asked", asked, "left", asked-min(asked, there))
+	asked, there := moving.Figures()
+	left := asked - min(asked, there)
+	switch {
+	case s.drain.handedOver:
+		s.log.Info("viewers go on at other nodes", "asked", asked, "left", left, "ended", s.countViewers())
+	case asked > 0:
+		s.log.Info("clients were asked to reconnect", "asked", asked, "left", left)
 	}
+}
+
+// countViewers returns how many watch, or wait for a stream.
+func (s *service) countViewers() (n int) {
+	for _, i := range s.hub.Sessions() {
+		if i.Session.Role() == hub.RoleWatch {
+			n++
+		}
+	}
+	return n
+}
+
+// reconnect returns what is asked of a client of an app, as it sent that.
+func (s *service) reconnect(app string, secure bool) rtmp.Reconnect {
+	return s.drain.reconnect(app, secure)
 }
 
 // endDrain is for Shutdown, where it may not even have begun: nobody waits for events any more.
@@ -82,8 +126,13 @@ func (s *service) draining() error {
 	return nil
 }
 
-// moveTimeout bounds how long those have who can move: it is a part of drainTimeout.
-const moveTimeout = drainTimeout / 2
+// moveTimeout bounds how long those have who can move, and handOverTimeout how long publishers have before, where there are other
+// nodes; movedTimeout bounds both together. They are parts of drainTimeout.
+const (
+	moveTimeout     = drainTimeout / 2
+	handOverTimeout = drainTimeout * 2 / 5
+	movedTimeout    = drainTimeout * 7 / 10
+)
 
 // leave drains svc, which has been told to end, or of which a part has failed already.
 func leave(ctx context.Context, svc server, failed <-chan error, code int, log *slog.Logger) int {
@@ -101,7 +150,10 @@ func leave(ctx context.Context, svc server, failed <-chan error, code int, log *
 	began := time.Now()
 	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
-	moving, stop := context.WithTimeout(bound, moveTimeout)
+	handing, stop := context.WithTimeout(bound, handOverTimeout)
+	svc.HandOver(handing)
+	stop()
+	moving, stop := context.WithTimeout(bound, min(moveTimeout, movedTimeout-time.Since(began)))
 	svc.Move(moving)
 	stop()
 	if err := svc.Shutdown(bound); err != nil {

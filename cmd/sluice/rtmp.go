@@ -23,7 +23,7 @@ func (s *service) newRTMP(cfg *config, log *slog.Logger) *rtmp.Server {
 		Handler: markingActive{&gateway.Handler{
 			Hub: s.hub, Pool: s.pool,
 			Rewind:  func(v *hub.Viewer) fanout.Lead { return s.rewind(v, false) },
-			Archive: cfg.archive,
+			Archive: cfg.archive, Reconnect: s.reconnect,
 		}}, Logger: log, Poll: s.poll,
 		Disguise: disguise,
 		// The hub has given up before.

@@ -285,6 +285,7 @@ type fakeServer struct {
 	failed      chan error
 	drain       time.Duration
 	delay, move time.Duration
+	handOver    time.Duration
 }
 
 func (f fakeServer) BeginDrain() time.Duration { return f.delay }
@@ -292,6 +293,13 @@ func (f fakeServer) BeginDrain() time.Duration { return f.delay }
 func (f fakeServer) Move(ctx context.Context) {
 	select {
 	case <-time.After(f.move):
+	case <-ctx.Done():
+	}
+}
+
+func (f fakeServer) HandOver(ctx context.Context) {
+	select {
+	case <-time.After(f.handOver):
 	case <-ctx.Done():
 	}
 }
@@ -324,6 +332,9 @@ func TestServeDrainsWithinABound(t *testing.T) {
 		{"a part fails", fakeServer{drain: time.Second}, errBroken, -time.Minute, exitFailure, time.Second, "msg=stopped after=1s"},
 		{"who can move has", fakeServer{drain: time.Second, move: 2 * time.Second}, nil, 0, exitOK, 3 * time.Second, "msg=stopped after=3s"},
 		{"nobody moves", fakeServer{drain: time.Second, move: time.Hour}, nil, 0, exitOK, moveTimeout + time.Second, "msg=stopped after=6s"},
+		{"publishers have gone before", fakeServer{drain: time.Second, handOver: 2 * time.Second, move: time.Hour}, nil, 0, exitOK, 2*time.Second + moveTimeout + time.Second, "msg=stopped after=8s"},
+		{"publishers stay", fakeServer{drain: time.Second, handOver: time.Hour, move: time.Second}, nil, 0, exitOK, handOverTimeout + 2*time.Second, "msg=stopped after=6s"},
+		{"publishers and viewers stay", fakeServer{drain: time.Second, handOver: time.Hour, move: time.Hour}, nil, 0, exitOK, movedTimeout + time.Second, "msg=stopped after=8s"},
 		{"nobody does anything", fakeServer{drain: time.Hour, move: time.Hour}, nil, 0, exitOK, drainTimeout, "not everybody ended in time"},
 		{"after a delay", fakeServer{drain: time.Second, delay: time.Minute}, nil, 0, exitOK, 61 * time.Second, "msg=stopped after=1s"},
 		{"a part fails meanwhile", fakeServer{drain: time.Second, delay: time.Minute}, errBroken, 10 * time.Second, exitFailure, 11 * time.Second, "msg=stopped after=1s"},
