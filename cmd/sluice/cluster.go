@@ -137,7 +137,7 @@ func (c *clustered) open(cfg *config, s *service, nowhere func(hub.Key, *hub.Ses
 		Nowhere: nowhere, Describe: s.describe, Logger: c.log,
 	}
 	if p := cfg.permission; p != nil {
-		config.Common, config.Obey = p.bans, admin.Orders(s.apiConfig(cfg, nil, c.log))
+		config.Common, config.Obey = p.bans, s.obey(admin.Orders(s.apiConfig(cfg, nil, c.log)))
 	}
 	if c.cluster, err = cluster.New(config); err != nil {
 		return err

@@ -40,6 +40,19 @@ func (o operatedNodes) Order(ctx context.Context, node string, order []byte) ([]
 	return o.get().Order(ctx, node, order)
 }
 
+// obey returns what answers other nodes: who has which recordings, and everything else.
+func (s *service) obey(rest func(order []byte) []byte) func(order []byte) []byte {
+	if s.union == nil {
+		return rest
+	}
+	return func(order []byte) []byte {
+		if answer, ok := s.union.Answer(order); ok {
+			return answer
+		}
+		return rest(order)
+	}
+}
+
 // figures returns the sums, for metrics.
 func (c *clustered) figures() metrics.Cluster {
 	of := c.get()

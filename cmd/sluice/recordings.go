@@ -13,6 +13,8 @@ import (
 	"sluice/httpflv/vod"
 	"sluice/hub"
 	"sluice/hub/archive"
+	"sluice/hub/archive/union"
+	"sluice/hub/cluster"
 	"sluice/hub/fanout"
 	"sluice/hub/record"
 	"sluice/web"
@@ -41,20 +43,26 @@ func openArchive(cfg config, log *slog.Logger) (*archive.Archive, error) {
 type recordings struct {
 	archive  *archive.Archive // nil without recordings
 	recorder *record.Recorder
+	union    *union.Union // with those of other nodes; nil where this server is alone
 	vod      *vod.Handler
 }
 
 // newRecordings begins to record what the hub tells of, if there is an archive.
-func newRecordings(cfg config, h *hub.Hub, observe func(record.Event), log *slog.Logger) recordings {
+func newRecordings(cfg config, h *hub.Hub, of *clustered, observe func(record.Event), log *slog.Logger) recordings {
 	if cfg.archive == nil {
 		return recordings{}
 	}
-	recorder := record.New(record.Config{
+	r := recordings{archive: cfg.archive}
+	if of != nil {
+		r.union = union.New(cfg.archive, operatedNodes{clustered: of})
+	}
+	r.recorder = record.New(record.Config{
 		Hub: h, Archive: cfg.archive, Records: func(key hub.Key) bool { return cfg.Record.Matches(key.String()) },
 		Segment: cfg.RecordSegment, SegmentBytes: int64(cfg.RecordSegmentBytes), Sync: cfg.RecordSync,
 		Buffer: int64(cfg.RecordBuffer), Observe: observe, Logger: log,
+		Foreign: func(s *hub.Session) bool { return s.Protocol() == cluster.Protocol },
 	})
-	return recordings{archive: cfg.archive, recorder: recorder}
+	return r
 }
 
 // serve makes the handler of recordings over HTTP, nil without recordings, and tells where
@@ -63,8 +71,14 @@ func (r *recordings) serve(cfg config, streams *httpflv.Handler, log *slog.Logge
 	if r.archive == nil {
 		return nil, web.RecordingsConfig{}
 	}
-	r.vod = vod.New(vod.Config{Archive: vod.FromArchive(r.archive), Streams: streams, StallTimeout: cfg.StallTimeout, Logger: log})
-	return r.vod, web.RecordingsConfig{List: r.vod.List, Find: r.vod.Find, Path: vod.Path}
+	of := vod.Config{Archive: vod.FromArchive(r.archive), Streams: streams, StallTimeout: cfg.StallTimeout, Logger: log}
+	api = web.RecordingsConfig{Path: vod.Path}
+	if r.union != nil {
+		of.Others, api.Origins = r.union, r.union.Origins
+	}
+	r.vod = vod.New(of)
+	api.List, api.Find = r.vod.List, r.vod.Find
+	return r.vod, api
 }
 
 // What a viewer of a live stream who begins in its recording is sent ahead of what it has

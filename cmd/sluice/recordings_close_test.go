@@ -28,7 +28,7 @@ func TestRecordingsAreFinishedLate(t *testing.T) {
 		require.NoError(t, err)
 		s := &service{}
 		h := hub.New(hub.Config{Observe: s.observer(&cfg)})
-		s.recordings = newRecordings(cfg, h, nil, log)
+		s.recordings = newRecordings(cfg, h, nil, nil, log)
 		pool := fanout.New(fanout.Config{})
 		defer pool.Close()
 		s.recordings.serve(cfg, &httpflv.Handler{Hub: h, Pool: pool}, log)

@@ -19,12 +19,16 @@ func (s *service) newRTMP(cfg *config, log *slog.Logger) *rtmp.Server {
 	if p := cfg.permission; p != nil && p.disguises {
 		disguise = func(app, name string) string { return p.mark.Disguise(hub.Key{App: app, Name: name}) }
 	}
+	handler := &gateway.Handler{
+		Hub: s.hub, Pool: s.pool,
+		Rewind:  func(v *hub.Viewer) fanout.Lead { return s.rewind(v, false) },
+		Archive: cfg.archive, Reconnect: s.reconnect,
+	}
+	if s.union != nil {
+		handler.Elsewhere = s.union.Find
+	}
 	return &rtmp.Server{
-		Handler: markingActive{&gateway.Handler{
-			Hub: s.hub, Pool: s.pool,
-			Rewind:  func(v *hub.Viewer) fanout.Lead { return s.rewind(v, false) },
-			Archive: cfg.archive, Reconnect: s.reconnect,
-		}}, Logger: log, Poll: s.poll,
+		Handler: markingActive{handler}, Logger: log, Poll: s.poll,
 		Disguise: disguise,
 		// The hub has given up before.
 		AuthorizeTimeout: cfg.authorizeTimeout + 5*time.Second,

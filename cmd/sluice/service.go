@@ -97,7 +97,7 @@ func newService(cfg config, l listeners, log *slog.Logger) (*service, error) {
 	if s.permission != nil {
 		s.permission.notifier.Store(notifier)
 	}
-	s.recordings = newRecordings(cfg, s.hub, s.recorded(), log)
+	s.recordings = newRecordings(cfg, s.hub, s.cluster, s.recorded(), log)
 	s.pool = newPool(&cfg)
 	s.intake = intake.New(intake.Config{})
 	s.rtmp = s.newRTMP(&cfg, log)

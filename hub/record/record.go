@@ -53,6 +53,9 @@ type Config struct {
 	Archive *archive.Archive
 	// Records says which streams are recorded; nil for all. It may be called from any goroutine.
 	Records func(hub.Key) bool
+	// Foreign says of a publisher that its stream belongs to another server, which records it; nil for none. It may be
+	// called from any goroutine.
+	Foreign func(*hub.Session) bool
 	// Segment and SegmentBytes are after how much a file ends, at the next key frame; 0 for
 	// one file a session.
 	Segment      time.Duration
@@ -143,8 +146,13 @@ func (r *Recorder) Observe(e hub.Event) {
 		return
 	}
 	wanted := r.cfg.Records(e.Key)
+	foreign := r.cfg.Foreign != nil && r.cfg.Foreign(e.Session)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if foreign {
+		r.endLocked(e.Key)
+		return
+	}
 	if r.recordsLocked(e.Key, wanted) {
 		r.beginLocked(e.Key, start{appends: e.Session.Client().Publishing == "append"})
 	}
@@ -191,6 +199,11 @@ func (r *Recorder) Stop(key hub.Key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.byHand[key] = false
+	r.endLocked(key)
+}
+
+// endLocked ends the recording of a stream, which is recorded again when it is next published.
+func (r *Recorder) endLocked(key hub.Key) {
 	if rec := r.recordings[key]; rec != nil {
 		rec.next, rec.stopped = nil, true
 		rec.halt()

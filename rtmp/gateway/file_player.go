@@ -12,6 +12,7 @@ import (
 	"sluice/hub"
 	"sluice/hub/archive"
 	"sluice/hub/archive/flvfile"
+	"sluice/hub/archive/union"
 	"sluice/hub/fanout"
 	"sluice/rtmp"
 )
@@ -32,6 +33,7 @@ type filePlayer struct {
 	stream  *rtmp.ServerStream
 	outlet  *fanout.Outlet
 	archive *archive.Archive
+	others  func(context.Context, hub.Key, string) (union.Recording, error) // nil for none
 	asked   *asked
 	req     *rtmp.Request
 	shape   flv.Shape
@@ -102,7 +104,7 @@ const (
 // playFile begins to play a recording.
 func (h *Handler) playFile(s *rtmp.ServerStream, r *rtmp.Request, a *asked, opts *hub.WatchOptions) *filePlayer {
 	p := &filePlayer{
-		stream: s, outlet: h.outlet(s), archive: h.Archive, asked: a, req: r, shape: opts.Shape,
+		stream: s, outlet: h.outlet(s), archive: h.Archive, others: h.Elsewhere, asked: a, req: r, shape: opts.Shape,
 		done: make(chan struct{}), woken: make(chan struct{}, 1),
 		noAudio: opts.NoAudio, noVideo: opts.NoVideo,
 	}
@@ -143,7 +145,8 @@ func (p *filePlayer) Position() time.Duration {
 	return time.Duration(p.at.Load()) * time.Millisecond
 }
 
-// Close ends the player. It waits for its goroutine, which waits for nothing but the file.
+// Close ends the player. It waits for its goroutine, which waits for nothing but the file, and for a second at the most for
+// other nodes.
 func (p *filePlayer) Close(err error) {
 	p.mu.Lock()
 	p.left = ending(err)

@@ -16,6 +16,7 @@ import (
 	"sluice/flv"
 	"sluice/hub"
 	"sluice/hub/archive"
+	"sluice/hub/archive/union"
 	"sluice/hub/fanout"
 	"sluice/rtmp"
 )
@@ -37,6 +38,9 @@ type Handler struct {
 	// Reconnect says what to ask of publishers who are to go on elsewhere (rtmp.ServerStream.MoveAway). nil asks
 	// nobody to.
 	Reconnect func(app string, secure bool) rtmp.Reconnect
+	// Elsewhere returns a recording that another node of a cluster has; id may be archive.Latest. The error is
+	// archive.ErrNotFound, a *hub.Refusal, or that of ctx. nil where this server is alone.
+	Elsewhere func(ctx context.Context, key hub.Key, id string) (union.Recording, error)
 }
 
 var (

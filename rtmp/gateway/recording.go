@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -110,10 +111,18 @@ func (h *Handler) Forget(r *rtmp.Request, err error) { granted(r).session.Refuse
 // open opens the recording. The error is a *hub.Refusal, and has been told.
 func (p *filePlayer) open() error {
 	p.asked.follow(p.archive)
+	if p.asked.latest {
+		if why := p.elsewhere(archive.Latest); why != nil {
+			p.asked.session.Refuse(why)
+			return why
+		}
+	}
 	file, _, err := p.archive.Open(p.asked.session.Key(), p.asked.recording)
 	switch {
 	case errors.Is(err, archive.ErrNotFound):
-		err = errNoRecording(p.asked.recording)
+		if err = p.elsewhere(p.asked.recording); err == nil {
+			err = errNoRecording(p.asked.recording)
+		}
 	case err != nil:
 		p.stream.Logger().Warn("a recording cannot be read", "recording", p.asked.recording, "error", err)
 		err = errUnreadable
@@ -127,6 +136,29 @@ func (p *filePlayer) open() error {
 	}
 	p.file, p.cursor = file, file.Cursor()
 	return nil
+}
+
+// elsewhere returns the refusal that tells a player where another node has a recording: RTMP has no redirect that
+// players follow. It is nil where none has it, as far as is known.
+func (p *filePlayer) elsewhere(id string) error {
+	if p.others == nil {
+		return nil
+	}
+	key := p.asked.session.Key()
+	away, err := p.others(p.ctx, key, id)
+	switch {
+	case err == nil && away.RTMP == "":
+		return &hub.Refusal{Reason: hub.ReasonNotFound, Detail: "another node has the recording, and does not say where clients reach it"}
+	case err == nil:
+		at := url.URL{Path: "/" + recordings + "/" + key.String() + "/" + away.ID}
+		return &hub.Refusal{Reason: hub.ReasonNotFound, Detail: "the recording is at another node: " + away.RTMP + at.EscapedPath()}
+	case errors.Is(err, archive.ErrNotFound), id == archive.Latest: // there may be one here
+		return nil
+	}
+	if why, ok := errors.AsType[*hub.Refusal](err); ok {
+		return why
+	}
+	return nil // the player has left
 }
 
 // errUnreadable ends a player whose recording cannot be read.

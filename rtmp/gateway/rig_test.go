@@ -22,6 +22,7 @@ import (
 	"sluice/flv/amf"
 	"sluice/hub"
 	"sluice/hub/archive"
+	"sluice/hub/archive/union"
 	"sluice/hub/fanout"
 	"sluice/hub/intake"
 	"sluice/hub/tlsconn"
@@ -48,6 +49,8 @@ type configs struct {
 	server rtmp.Server
 	// archive has the recordings, if there are any.
 	archive *archive.Archive
+	// elsewhere finds those of other nodes.
+	elsewhere func(context.Context, hub.Key, string) (union.Recording, error)
 	// handler, if set, makes what the log is written with, debug lines included.
 	handler func(io.Writer, *slog.HandlerOptions) slog.Handler
 }
@@ -101,7 +104,7 @@ func serve(t testing.TB, l net.Listener, change ...func(*configs)) *rig {
 	}
 	cfg.hub.Logger = h.server.Logger
 	h.hub = hub.New(cfg.hub)
-	h.server.Handler = &Handler{Hub: h.hub, Pool: h.pool, Archive: cfg.archive}
+	h.server.Handler = &Handler{Hub: h.hub, Pool: h.pool, Archive: cfg.archive, Elsewhere: cfg.elsewhere}
 	if _, pipes := l.(*pipeListener); !pipes {
 		h.await()
 	}
