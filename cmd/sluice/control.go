@@ -92,6 +92,9 @@ func (s *service) apiConfig(cfg *config, guard *admin.Guard, log *slog.Logger) a
 	}
 	if s.archive != nil {
 		config.Recorder, config.Archive = s.recorder, s.archive
+		if s.union != nil {
+			config.Union = s.union
+		}
 	}
 	if s.notifier != nil {
 		config.Events, config.WaitEvents = s.notifier.Ring().Since, s.notifier.Ring().Wait

@@ -54,7 +54,7 @@ type Config struct {
 	// Records says which streams are recorded; nil for all. It may be called from any goroutine.
 	Records func(hub.Key) bool
 	// Foreign says of a publisher that its stream belongs to another server, which records it; nil for none. It may be
-	// called from any goroutine.
+	// called from any goroutine. A recording ends soon after such a one has come.
 	Foreign func(*hub.Session) bool
 	// Segment and SegmentBytes are after how much a file ends, at the next key frame; 0 for
 	// one file a session.

@@ -244,6 +244,29 @@ func TestAgain(t *testing.T) {
 	})
 }
 
+// The stream of another server is recorded there: a file ends where a stream goes over to it, though it goes on, and
+// another one begins where it comes back.
+func TestStreamOfAnotherServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, func(c *Config) { c.Foreign = func(s *hub.Session) bool { return s.Client().Publishing == "copy" } })
+		for _, how := range []string{"", "copy", ""} {
+			g.publish(how)
+			g.send("360p@0 aac@0")
+			g.film(0, 1)
+			g.pub.Close()
+			time.Sleep(time.Second) // within the grace time
+		}
+		time.Sleep(10 * time.Second)
+		all := g.recordings()
+		assert.Len(t, all, 2)
+		for _, r := range all {
+			n := len(frames(g.read(r.ID)))
+			assert.GreaterOrEqual(t, n, 20)
+			assert.LessOrEqual(t, n, 22, "what comes with the copy's first packets, before it is known")
+		}
+	})
+}
+
 // What a recording costs: no more than two writes a second.
 func TestWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -29,7 +29,8 @@
 // the most.
 //
 // Where the server is a node of a cluster, streams, sessions, recordings, relays, info and series may be asked for
-// of another one, with ?node=NAME, the first two of all with ?node=all. Sessions of other nodes are NODE-ID there
+// of another one, with ?node=NAME, the first three of all with ?node=all; a recording is deleted and pinned at the node
+// that ?node=NAME names. Sessions of other nodes are NODE-ID there
 // ("ref"). Bans, and kicks from a stream, are for all nodes; "unreached" are those that have not answered.
 //
 // The API is for programs and not for pages of a browser: it knows no cookies and answers no
@@ -70,6 +71,8 @@ type Config struct {
 	Nodes Nodes
 	// Recorder records by hand; nil where nothing is recorded, and then so is Archive.
 	Recorder Recorder
+	// Union has the recordings of all nodes; nil where this server is alone, or nothing is recorded.
+	Union Union
 	// Archive has the recordings.
 	Archive Archive
 	// Events returns at most max events that came after the one of a number, the number of
@@ -168,8 +171,8 @@ func (a *api) routes() chi.Router {
 	r.Delete("/api/v1/bans/{id}", a.answer(a.removeBan))
 	r.Post("/api/v1/relays", a.answer(a.addRelay))
 	r.Delete("/api/v1/relays/{id}", a.answer(a.removeRelay))
-	r.Delete(recordingsPath+"*", a.answer(a.deleteRecording))
-	r.Post(recordingsPath+"*", a.answer(a.pinRecording))
+	r.Delete(recordingsPath+"*", a.answer(a.onNode(a.deleteRecording)))
+	r.Post(recordingsPath+"*", a.answer(a.onNode(a.pinRecording)))
 	r.NotFound(a.answer(func(*http.Request) (reply, error) {
 		return reply{}, refuse(http.StatusNotFound, "not found", "the API has no such path")
 	}))

@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"sluice/hub"
+	"sluice/hub/archive"
+	"sluice/hub/archive/union"
 	"sluice/hub/cluster"
 )
 
@@ -68,7 +70,7 @@ func newNodes(t *testing.T) (one, two *rig) {
 		r := newRig(t, hub.Config{ViewerWait: -1})
 		r.nodes = &nodes{own: all[i].Name, all: all, answer: answer}
 		c := r.api.Config
-		c.Nodes = r.nodes
+		c.Nodes, c.Union = r.nodes, r.shelf()
 		r.serve(c)
 		answer[all[i].Name] = Orders(r.api.Config)
 		rigs = append(rigs, r)
@@ -244,4 +246,54 @@ func TestBadOrders(t *testing.T) {
 		require.NoError(t, json.Unmarshal(obey(marshal(command{Method: "GET", Path: path})), &said))
 		assert.Equal(t, 404, said.Status, path)
 	}
+}
+
+// The recordings of all nodes stand in one list by time, and each is deleted and pinned where it is.
+func TestRecordingsOfNodes(t *testing.T) {
+	one, two := newNodes(t)
+	all := get[Recordings](one, "/api/v1/recordings?node=all&stream=live/*&state=finished&limit=7")
+	require.Len(t, all.Recordings, 2)
+	assert.Equal(t, []string{"n2:6222", "n1:6222"}, []string{all.Recordings[0].Node, all.Recordings[1].Node})
+	assert.Equal(t, []string{"n3:6222"}, all.Unreached.Nodes)
+	assert.Equal(t, "next", all.Next)
+	assert.Equal(t, union.Query{Pattern: "live/*", State: "finished", Limit: 7}, one.library.asked)
+	get[Recordings](one, "/api/v1/recordings?node=all&stream=live/a&limit=1000&cursor=x")
+	assert.Equal(t, union.Query{Key: key("live/a"), After: "x", Limit: maxAway}, one.library.asked)
+	for _, query := range []string{"cursor=bad", "limit=0", "sort=id", "stream=a*b"} {
+		act[problem](one, "GET", "/api/v1/recordings?node=all&"+query, "", 400)
+	}
+
+	two.disk.pinned = map[string]bool{"live/b/1": false}
+	const there = "/api/v1/recordings/live/b/1"
+	act[problem](one, "POST", there+"/pin", "", 404)
+	act[problem](one, "POST", there+"/pin?node=n9", "", 404)
+	act[problem](one, "POST", there+"/pin?node=n2:6222", "{}", 400)
+	act[any](one, "POST", there+"/pin?node=n2:6222", "", 204)
+	assert.True(t, two.disk.pinned["live/b/1"])
+	act[any](one, "DELETE", there+"?node=n2:6222", "", 204)
+	assert.Empty(t, two.disk.pinned)
+	one.disk.pinned = map[string]bool{"live/a/1": false}
+	act[any](one, "DELETE", "/api/v1/recordings/live/a/1?node=n1:6222", "", 204)
+	assert.Contains(t, two.log(), "delete recording")
+}
+
+// library is a list of recordings of two nodes.
+type library struct{ asked union.Query }
+
+func (r *rig) shelf() Union {
+	r.library = new(library)
+	return r.library
+}
+
+func (l *library) Recordings(_ context.Context, q union.Query) (union.Page, error) {
+	if q.After == "bad" {
+		return union.Page{}, archive.ErrPlace
+	}
+	l.asked = q
+	of := func(node, stream string) union.Recording {
+		return union.Recording{Node: node, Recording: archive.Recording{Key: key(stream), ID: "1", State: archive.StateFinished}}
+	}
+	return union.Page{
+		Recordings: []union.Recording{of("n2:6222", "live/b"), of("n1:6222", "live/a")}, Next: "next", Unreached: []string{"n3:6222"},
+	}, nil
 }

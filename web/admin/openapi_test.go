@@ -286,6 +286,10 @@ func (c *checker) cluster() {
 		c.check(request("GET", "/api/v1/"+path+"?node=n9", ""), 404, false)
 		c.check(request("GET", "/api/v1/"+path+"?node=n3:6222", ""), 504, false)
 	}
+	for _, q := range [][2]string{{"DELETE", ""}, {"POST", "/pin"}, {"POST", "/unpin"}} {
+		c.check(request(q[0], "/api/v1/recordings/live/a/1"+q[1]+"?node=n3:6222", ""), 504, false)
+	}
+	c.check(request("GET", "/api/v1/recordings?node=all", ""), 200, false)
 	c.check(request("GET", "/api/v1/nodes?limit=0", ""), 400, true)
 	c.check(request("GET", "/api/v1/sessions/n3:6222-1", ""), 504, false)
 	c.check(request("DELETE", "/api/v1/sessions/n3:6222-1", ""), 504, false)

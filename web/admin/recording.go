@@ -19,6 +19,7 @@ import (
 type Recordings struct {
 	Recordings []RecordingInfo `json:"recordings"` // never null
 	Next       string          `json:"next,omitempty"`
+	Unreached
 }
 
 // RecordingInfo is a recording as the public list has it, and what only operators may know.
@@ -41,6 +42,8 @@ type RecordingInfo struct {
 	Pinned  bool     `json:"pinned"`  // it is not deleted to make room
 	Foreign bool     `json:"foreign"` // the file was put there by hand
 	Changed web.Time `json:"changed"` // when it was written last
+	// Node is who has it, where those of all are listed (?node=all).
+	Node string `json:"node,omitempty"`
 }
 
 // maxPages bounds how many pages of the archive are looked through for one answer.

@@ -106,6 +106,8 @@ func (a *api) orders() chi.Router {
 	r.Post("/api/v1/streams/kick", a.answer(a.kick))
 	r.Post("/api/v1/streams/switch", a.answer(a.switchPublisher))
 	r.Post(endBannedPath, a.answer(a.endBanned))
+	r.Delete(recordingsPath+"*", a.answer(a.deleteRecording))
+	r.Post(recordingsPath+"*", a.answer(a.pinRecording))
 	none := a.answer(func(*http.Request) (reply, error) {
 		return reply{}, refuse(http.StatusNotFound, "not found", "no node does that for another one")
 	})
@@ -163,6 +165,9 @@ func (a *api) anywhere(handle func(*http.Request) (reply, error)) func(*http.Req
 		}
 		node := values.Get("node")
 		values.Del("node")
+		if node == "all" && r.URL.Path == "/api/v1/recordings" {
+			return a.allRecordings(r, values)
+		}
 		if node == "all" {
 			return a.everywhere(r, values)
 		}

@@ -40,6 +40,7 @@ type rig struct {
 	disk    disk
 	relays  *relays
 	nodes   *nodes // nil where it is alone
+	library *library
 	ready   error
 	token   string
 	events  []json.RawMessage

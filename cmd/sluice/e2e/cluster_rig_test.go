@@ -20,7 +20,7 @@ import (
 type nodes struct {
 	t         *testing.T
 	names     []string // HOST:PORT, as in SLUICE_CLUSTER
-	variables []string // of all
+	variables []string // of all; {node} in them is the number of each
 	external  []string // instead of SLUICE_CLUSTER; nil where the engine is in the nodes
 	addresses [][2]string
 	all       []*server // those that run; one that was killed stays until it is back
@@ -78,7 +78,10 @@ func (c *nodes) start(i int) *server {
 	if c.external != nil {
 		own = append(c.external, "SLUICE_CLUSTER_NODE=n"+strconv.Itoa(i), "SLUICE_CLUSTER_MEDIA_ADDR=127.0.0.1:0")
 	}
-	c.all[i] = serveAt(c.t, c.addresses[i][0], c.addresses[i][1], slices.Concat(clusterVariables, c.variables, own)...)
+	for _, v := range c.variables {
+		own = append(own, strings.ReplaceAll(v, "{node}", strconv.Itoa(i)))
+	}
+	c.all[i] = serveAt(c.t, c.addresses[i][0], c.addresses[i][1], slices.Concat(clusterVariables, own)...)
 	c.all[i].mayEnd = true
 	return c.all[i]
 }

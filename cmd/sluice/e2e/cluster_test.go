@@ -34,7 +34,7 @@ const badName = "NetStream.Publish.BadName"
 // three nodes need seconds until they can decide on anything.
 func TestCluster(t *testing.T) {
 	t.Parallel()
-	c := startNodes(t, 3)
+	c := startNodes(t, 3, "SLUICE_RECORD_DIR="+t.TempDir()+"/{node}", "SLUICE_RECORD=live/recorded", "SLUICE_RECORD_MIN_FREE=0")
 	real := c.all[2].publish("live/real", both) // programs, all the time
 	pulls := []*pull{c.all[0].pull(ffmpegRTMP, "live/real"), c.all[1].pull(curl, "live/real"), c.all[1].pull(rtmpdumpLive, "live/real")}
 	held := mustEncode(t, c.all[0], "live/over", 1)
@@ -42,6 +42,7 @@ func TestCluster(t *testing.T) {
 	left.see(t, held)
 	held.end() // and does not come back
 	t.Run("serves", func(t *testing.T) { clusterServes(c.in(t)) })
+	t.Run("recordings", func(t *testing.T) { clusterRecordings(c.in(t)) })
 	t.Run("race", func(t *testing.T) { clusterRace(c.in(t)) })
 	t.Run("freeze", func(t *testing.T) { clusterFreeze(c.in(t)) })
 	left.ended(t)

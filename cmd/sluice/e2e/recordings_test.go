@@ -25,6 +25,7 @@ import (
 // recorded is what the API tells of a recording.
 type recorded struct {
 	ID, State, URL string
+	Node           string  // in a cluster
 	Duration       float64 // s
 	Bytes          int64
 	Gaps           int

@@ -150,14 +150,14 @@ export const deleteRecording = (recording) => ask({
   says: [['Deletes the recording ', bdi(recording.id), ' of ', bdi(recording.stream), ' from the disk. It cannot be brought back.']],
   action: 'Delete',
   run: async () => {
-    await remove(path(recording));
+    await remove(path(recording) + query({ node: recording.node }));
     tell('The recording is deleted.');
   },
 });
 
 export async function pin(recording) {
   try {
-    await post(`${path(recording)}/${recording.pinned ? 'unpin' : 'pin'}`);
+    await post(`${path(recording)}/${recording.pinned ? 'unpin' : 'pin'}${query({ node: recording.node })}`);
     tell(recording.pinned ? 'The recording may be deleted to make room.' : 'The recording is kept, whatever room is wanted.');
   } catch (e) {
     tell(e instanceof TypeError ? 'The server does not answer.' : e.message);

@@ -59,6 +59,15 @@ async function refused(response) {
   return new Failure(response.status, reason, wait);
 }
 
+let clustered = false; // the server is a node of a cluster
+
+export function setClustered(is) {
+  clustered = is;
+}
+
+// everywhere is the node that a list is asked of: all, where there are others.
+export const everywhere = () => (clustered ? 'all' : '');
+
 // query makes ?a=b of those that are not empty.
 export function query(values) {
   const all = new URLSearchParams();

@@ -1,7 +1,7 @@
 // The console: who is logged in, which page is shown, and what keeps it current.
 
 import { $, show, text } from './dom.js';
-import { get, logOut, loggedIn, whenEnded, Failure } from './api.js';
+import { get, logOut, loggedIn, setClustered, whenEnded, Failure } from './api.js';
 import { bans } from './bans.js';
 import { dismiss } from './dialog.js';
 import { events } from './events.js';
@@ -143,6 +143,7 @@ function enter(info) {
   const served = $('server').dataset.console;
   text($('server'), info.version === served ? '' : `The server is ${info.version} by now: reload this page.`);
   show($('nodes'), !!info.parts.cluster);
+  setClustered(!!info.parts.cluster);
   inside(true);
   route();
 }

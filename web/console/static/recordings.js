@@ -3,7 +3,7 @@
 
 import { el, text, show } from './dom.js';
 import * as act from './actions.js';
-import { query } from './api.js';
+import { everywhere, query } from './api.js';
 import { duration, bytes, recordingState, gaps } from './format.js';
 import { heading, choice, search, streamCell, pillCell, clientCell, button } from './parts.js';
 import { go, to } from './route.js';
@@ -29,14 +29,14 @@ function doings(cell, r) {
 
 export function recordingTable(empty, withStream = true) {
   return new Table({
-    label: 'Recordings', empty, key: (r) => r.stream + '/' + r.id,
+    label: 'Recordings', empty, key: (r) => (r.node ?? '') + ' ' + r.stream + '/' + r.id,
     columns: [
       ...(withStream ? [{ label: 'Stream', kind: 'name', fill: (cell, r) => streamCell(cell, r.stream) }] : []),
       { label: 'Begin', kind: 'date', fill: (cell, r) => (r.begin ? text(cell, words.date(r.begin)) : clientCell(cell, r.id)) },
       { label: 'Length', kind: 'number', fill: plain((r) => duration(r.duration * 1000)) },
       { label: 'Size', kind: 'number', fill: plain((r) => bytes(r.bytes)) },
       { label: 'State', kind: 'state', fill: (cell, r) => pillCell(cell, r.state, recordingState(r)) },
-      { label: 'About', kind: 'about', fill: plain((r) => [r.pinned && 'Pinned', r.foreign && 'Put there by hand', gaps(r)].filter(Boolean).join(', ') || words.none) },
+      { label: 'About', kind: 'about', fill: plain((r) => [r.node && `At ${r.node}`, r.pinned && 'Pinned', r.foreign && 'Put there by hand', gaps(r)].filter(Boolean).join(', ') || words.none) },
       { label: 'Actions', kind: 'does', fill: doings },
     ],
   });
@@ -50,7 +50,8 @@ export function recordings() {
   const table = recordingTable('No recording fits.');
   const pager = new Pager('Pages of recordings', (cursor, page) => go(to('recordings', [], { ...now, cursor, page: page > 1 ? page : '' })));
   const none = el('p', { class: 'nothing', hidden: true }, 'Nothing is recorded by this server: SLUICE_RECORD_DIR is not set.');
-  const shown = el('div', {}, el('form', { class: 'filters', role: 'search' }, name.root, state.root), table.root, pager.root);
+  const silent = el('p', { class: 'nothing', hidden: true });
+  const shown = el('div', {}, el('form', { class: 'filters', role: 'search' }, name.root, state.root), silent, table.root, pager.root);
   return {
     title: 'Recordings',
     root: el('div', {}, heading('Recordings'), none, shown),
@@ -65,9 +66,11 @@ export function recordings() {
     },
     tasks: [{
       every: 5000,
-      ask: () => '/api/v1/recordings' + query({ limit, stream: now.stream, state: now.state, cursor: now.cursor }),
+      ask: () => '/api/v1/recordings' + query({ limit, stream: now.stream, state: now.state, cursor: now.cursor, node: everywhere() }),
       heard: (answer) => {
         table.update(answer.recordings);
+        show(silent, !!answer.unreached);
+        text(silent, answer.unreached ? `The recordings at ${answer.unreached.join(', ')} are missing: no answer.` : '');
         pager.update({ shown: answer.recordings.length, limit, next: answer.next });
       },
       missing: () => {

@@ -2,7 +2,7 @@
 
 import { el, text, show, rows } from './dom.js';
 import * as act from './actions.js';
-import { query } from './api.js';
+import { everywhere, query } from './api.js';
 import { bdi } from './client.js';
 import { bytes, videoCodec, audioCodec, size, tracks } from './format.js';
 import { Graph } from './graph.js';
@@ -171,7 +171,7 @@ export function stream(name) {
         missing: () => show(relayed, false),
       },
       {
-        every: 5000, ask: () => '/api/v1/recordings' + query({ stream: name, limit: 10 }),
+        every: 5000, ask: () => '/api/v1/recordings' + query({ stream: name, limit: 10, node: everywhere() }),
         heard: (answer) => tapes.update(answer.recordings),
         missing: () => {
           records = false;
