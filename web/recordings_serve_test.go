@@ -35,6 +35,7 @@ type fakeRecording struct {
 	Gaps       int       `json:"gaps"`
 	GapSeconds float64   `json:"gap_seconds"`
 	State      string    `json:"state"`
+	URL        string    `json:"url,omitempty"`
 
 	flv, mp4 []byte
 	failing  map[string]int // by ending: with which status it is refused
@@ -169,6 +170,8 @@ func (a *recorder) serveFile(w http.ResponseWriter, r *http.Request, file string
 		http.Error(w, `{"reason":"no such recording"}`, http.StatusNotFound)
 		return
 	}
+	w.Header().Set("Access-Control-Allow-Origin", "*") // as the server does
+	w.Header().Set("Access-Control-Expose-Headers", "*")
 	a.ranges = append(a.ranges, ending+" "+r.Header.Get("Range"))
 	if status := recording.failing[ending]; status != 0 {
 		http.Error(w, `{"reason":"it is made to fail"}`, status)

@@ -25,6 +25,33 @@ func near(p *page, from, to float64) {
 	p.until(fmt.Sprintf("sluice.time > %f", at+0.2))
 }
 
+// What another node of a cluster has is played from there, which the page may do.
+func TestRecordingOfAnotherNode(t *testing.T) {
+	for _, way := range []string{"mp4", "flv"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			other := newSource(t, false)
+			s, p := newSourceOf(t, false, Config{Recordings: RecordingsConfig{Origins: func() []string { return []string{other.URL} }}}), browser(t)
+			there := film(t, other, "20261128T170500.000Z")
+			if way == "flv" {
+				there.failing = map[string]int{".mp4": 500}
+			}
+			other.recorded.record(there)
+			here := *there
+			here.flv, here.mp4, here.URL = nil, nil, other.URL+"/rec/live/demo/"+there.ID+".flv"
+			s.recorded.record(&here)
+			p.open(s.URL + "/?recording=live/demo/" + there.ID)
+			near(p, 0, 5)
+			assert.Equal(t, way, eval[string](p, "sluice.way"))
+			drag(p, 0.5)
+			near(p, 0.5*there.Duration-1.2, 0.5*there.Duration+1.5)
+			assert.Empty(t, s.recorded.rangesAsked(), "of the page's own server")
+			assert.Contains(t, content(p, "#elsewhere"), other.URL+"/rec/live/demo/")
+			assert.NotContains(t, content(p, "#elsewhere"), "rtmp://")
+		})
+	}
+}
+
 // drag moves a range to a place of its length, as a pointer that lets go does.
 func drag(p *page, place float64) {
 	p.t.Helper()
