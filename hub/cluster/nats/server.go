@@ -30,7 +30,7 @@ const (
 	routePing     = 5 * time.Second  // a node that answers none of three is cut off
 	routeDeadline = 10 * time.Second // of a write to another node
 	routeUser     = "sluice"         // what counts is the password
-	clusterName   = "sluice"         //
+	clusterName   = "sluice-"        // with the list of voters behind it
 	globalAccount = "$G"             // in which all that is ours happens
 	jsFolder      = "jetstream-"     // in Config.Dir, one for each list of voters
 )
@@ -125,7 +125,7 @@ func (e *engine) routes(opts *server.Options) error {
 	}
 	e.log.hide(password)
 	opts.Cluster = server.ClusterOpts{
-		Name:           clusterName,
+		Name:           clusterName + e.votersID(),
 		Host:           host,
 		Port:           number,
 		Advertise:      e.cfg.Node,
@@ -157,6 +157,14 @@ func (e *engine) routes(opts *server.Options) error {
 	return nil
 }
 
+// votersID stands for the list of voters. Servers with different ones do not connect: together they would be an engine
+// with the voters of both, in which nobody decides when the nodes of one list have gone. So they are two until all
+// nodes have the same list, as nodes are that do not see each other.
+func (e *engine) votersID() string {
+	sum := sha256.Sum256([]byte(strings.Join(e.voters, " ")))
+	return hex.EncodeToString(sum[:8])
+}
+
 // folder returns the folder of the engine. It is another one for each list of voters: a server that remembers
 // others would wait for them.
 func (e *engine) folder() (string, error) {
@@ -168,8 +176,7 @@ func (e *engine) folder() (string, error) {
 		}
 		root = e.temp
 	}
-	sum := sha256.Sum256([]byte(strings.Join(e.voters, " ")))
-	name := jsFolder + hex.EncodeToString(sum[:8])
+	name := jsFolder + e.votersID()
 	if err := os.MkdirAll(filepath.Join(root, name), 0o700); err != nil {
 		return "", err
 	}

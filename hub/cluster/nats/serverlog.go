@@ -68,6 +68,8 @@ func (l *serverLog) Errorf(format string, v ...any) {
 	switch {
 	case route && (strings.Contains(lower, "authorization") || strings.Contains(lower, "authentication")):
 		l.refuse("a node is refused, or refuses this one: the secret has to be the same at all nodes", text)
+	case route && strings.Contains(lower, "cluster name"):
+		l.refuse("a node is refused, or refuses this one: the list of nodes is another one there, and other nodes vote", text)
 	case route && strings.Contains(lower, "tls") && strings.Contains(lower, "handshake"):
 		l.refuse("a node is refused, or refuses this one: certificates do not fit, or not all nodes have TLS", text)
 	case strings.Contains(lower, "error trying to connect to route"):

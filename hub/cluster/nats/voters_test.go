@@ -2,6 +2,7 @@ package nats
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -32,6 +33,27 @@ func TestFourNodes(t *testing.T) {
 	}
 	records(t, all[3], all[0])
 	records(t, all[0], all[3])
+	messages(t, all...)
+}
+
+// Nodes with other voters in their lists do not connect, and say why: the voters of both would be one engine. A list with
+// more nodes, of which the same vote, is no other one.
+func TestOtherVoters(t *testing.T) {
+	t.Parallel()
+	nodes := addresses(t, 3)
+	a := start(t, Config{Nodes: nodes[:2], Node: nodes[0], Secret: "together"})
+	b := start(t, Config{Nodes: []string{nodes[1], nodes[0]}, Node: nodes[1], Secret: "together"})
+	for _, d := range []*Directory{a, b} {
+		until(t, "the reason", func() bool { return strings.Contains(d.Health().Detail, "the list of nodes is another one there") })
+		assert.False(t, d.Health().Connected)
+	}
+
+	four := append(addresses(t, 3), nodes[2])
+	var all []*Directory
+	for i, node := range four {
+		all = append(all, start(t, Config{Nodes: four[:max(3, i+1)], Node: node, Secret: "together"}))
+	}
+	usable(t, all...)
 	messages(t, all...)
 }
 
