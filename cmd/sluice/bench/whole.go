@@ -222,6 +222,9 @@ func (w *wholeCluster) leader() int {
 		}
 		name = now
 	}
+	if name == nil {
+		return -1
+	}
 	return slices.Index(w.names, *name)
 }
 

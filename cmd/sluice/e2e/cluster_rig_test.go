@@ -14,6 +14,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"sluice/hub/relay/relaytest"
 )
 
 // nodes are servers of one cluster, each of which can be killed and come back at its addresses.
@@ -23,18 +28,28 @@ type nodes struct {
 	variables []string // of all; {node} in them is the number of each
 	external  []string // instead of SLUICE_CLUSTER; nil where the engine is in the nodes
 	addresses [][2]string
-	all       []*server // those that run; one that was killed stays until it is back
-	of        *nodes    // the whole test's, where this is a subtest's; nil otherwise
+	media     string           // where the inner protocol of the first node listens; empty: anywhere
+	way       *relaytest.Proxy // between that and the other nodes; nil without
+	all       []*server        // those that run; one that was killed stays until it is back
+	of        *nodes           // the whole test's, where this is a subtest's; nil otherwise
 }
 
 // clusterVariables are those of every node of a test: nobody is held for longer than a test waits, and nobody jumps
 // since the machine is busy.
 var clusterVariables = []string{"SLUICE_MAX_LAG=2m", "SLUICE_STALL_TIMEOUT=2m", "SLUICE_PUBLISHER_GRACE=12s", "SLUICE_VIEWER_WAIT=90s"}
 
-// startNodes starts a cluster with as many nodes on this machine, and waits until it can decide on names.
+// wayRTT is the round trip between the first of the nodes and the others, as far as streams are concerned.
+const wayRTT = 20 * time.Millisecond
+
+// startNodes starts a cluster with as many nodes on this machine, and waits until it can decide on names. The others take
+// streams from the first one through a proxy, whose address they are told.
 func startNodes(t *testing.T, count int, variables ...string) *nodes {
 	t.Helper()
-	c := &nodes{t: t, variables: variables, all: make([]*server, count)}
+	c := &nodes{t: t, variables: variables, all: make([]*server, count), media: quietAddress(t)}
+	way, err := relaytest.New(relaytest.Config{Target: c.media, Delay: wayRTT / 2})
+	require.NoError(t, err)
+	t.Cleanup(func() { way.Close() })
+	c.way = way
 	c.begin()
 	c.usable()
 	return c
@@ -76,7 +91,10 @@ func (c *nodes) start(i int) *server {
 	}
 	own := []string{"SLUICE_CLUSTER=" + strings.Join(c.names, ","), "SLUICE_CLUSTER_NODE=" + c.names[i]}
 	if c.external != nil {
-		own = append(c.external, "SLUICE_CLUSTER_NODE=n"+strconv.Itoa(i), "SLUICE_CLUSTER_MEDIA_ADDR=127.0.0.1:0")
+		own = append(slices.Clone(c.external), "SLUICE_CLUSTER_NODE=n"+strconv.Itoa(i), "SLUICE_CLUSTER_MEDIA_ADDR=127.0.0.1:0")
+	}
+	if i == 0 && c.way != nil {
+		own = append(own, "SLUICE_CLUSTER_MEDIA_ADDR="+c.media, "SLUICE_CLUSTER_MEDIA_ADVERTISE="+c.way.Addr())
 	}
 	for _, v := range c.variables {
 		own = append(own, strings.ReplaceAll(v, "{node}", strconv.Itoa(i)))

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
@@ -44,6 +45,7 @@ func TestCluster(t *testing.T) {
 	t.Run("serves", func(t *testing.T) { clusterServes(c.in(t)) })
 	t.Run("recordings", func(t *testing.T) { clusterRecordings(c.in(t)) })
 	t.Run("race", func(t *testing.T) { clusterRace(c.in(t)) })
+	t.Run("cuts", func(t *testing.T) { clusterCuts(c.in(t)) })
 	t.Run("freeze", func(t *testing.T) { clusterFreeze(c.in(t)) })
 	left.ended(t)
 	left.whole(t)
@@ -118,6 +120,29 @@ func clusterRace(c *nodes) {
 			at[i].end()
 		}
 	}
+}
+
+// The connections over which two nodes copy a stream from a third one are cut at any moment, again and again, some of them
+// while they are being made anew: nobody misses anything, and nothing comes twice.
+func clusterCuts(c *nodes) {
+	t, key := c.t, "live/cuts"
+	e := mustEncode(t, c.all[0], key, 1)
+	all := watchAt(t, key, 2, c.all...)
+	all.see(t, e)
+	cut, came, began := 0, c.way.Accepted(), time.Now()
+	for n := range times(t, "CUTS", 5) {
+		until(t, "both nodes take the stream", func() bool { return c.way.Open() >= 2 })
+		if n%4 > 0 { // else it is not known whether they have got anything since the last time
+			all.see(t, e)
+		}
+		time.Sleep(rand.N(numberedGOP * numberedEvery))
+		cut += c.way.Break()
+	}
+	all.see(t, e)
+	t.Logf("%d connections cut in %v, %d made", cut, time.Since(began), c.way.Accepted()-came)
+	assert.NotZero(t, cut)
+	all.whole(t)
+	e.end()
 }
 
 // The owner stands still; its publisher comes back elsewhere. Awake again it owns nothing any more, what had been sent to it
