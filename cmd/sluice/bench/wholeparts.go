@@ -173,10 +173,10 @@ func (w *wholeCluster) hop(ctx context.Context) error {
 	return nil
 }
 
-// joinStreams is how many streams are joined, and joinEvery how far apart their frames are.
+// joinStreams is how many streams are joined, one each so often. They have as many frames as others: where a picture has just
+// come, its first viewer at another node waits for the first frame of sound behind it.
 const (
 	joinStreams = 50
-	joinEvery   = 100 * time.Millisecond
 	joinPause   = 50 * time.Millisecond
 )
 
@@ -185,7 +185,7 @@ func (w *wholeCluster) join(ctx context.Context) error {
 	w.p.set("joins", nil)
 	name := func(i int) string { return "join" + strconv.Itoa(i) }
 	for i := range joinStreams {
-		s, err := publishNumbered(ctx, w.nodes[0].url(rtmpPlay, name(i)).at(0), 1, joinEvery)
+		s, err := publishNumbered(ctx, w.nodes[0].url(rtmpPlay, name(i)).at(0), 1, numberedEvery)
 		if err != nil {
 			return err
 		}
