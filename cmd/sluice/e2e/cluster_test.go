@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"sluice/rtmp"
 )
 
 // times returns a number of the environment, for tests whose long form takes more than others have time for.
@@ -241,7 +243,8 @@ func clusterLeaderKilled(c *nodes) {
 }
 
 // All nodes are started anew, one after the other, under a publisher and viewers that come back elsewhere as encoders and
-// browsers do: the stream does not end, and each viewer has a gap for each node that it had to leave.
+// browsers do: the stream does not end, and each viewer has a gap for each node that it had to leave. The publisher leaves a
+// node first, and its viewers there see it again before they are ended.
 func clusterRolling(c *nodes) {
 	t, key := c.t, "live/rolling"
 	at, nth := 0, 1
@@ -264,13 +267,33 @@ func clusterRolling(c *nodes) {
 			v.see(t, e)
 		}
 		up.Add(-1 << i)
-		c.all[i].stop()
-		if i == at {
-			until(t, "the publisher is ended", func() bool { return e.isDone() })
-			at, nth = (i+1)%3, nth+1
-			e = encodeAgain(t, c.all[at], key, nth)
+		var there witnesses
+		for _, v := range stay {
+			if w := v.present(); w.at == servers[i].http {
+				there = append(there, w)
+			}
 		}
+		assert.NotEmpty(t, there)
+		require.Equal(t, i, at, "each node is the owner when its turn comes")
+		c.all[i].stop()
+		old, said := e, "asked=0 ended=1"
+		at, nth = (i+1)%3, nth+1
+		if moves := i == 1; moves { // it has announced that it can, and leaves when it is there
+			<-old.pub.Reconnects()
+			said = "asked=1 ended=0"
+		} else {
+			until(t, "the publisher is ended", old.isDone)
+		}
+		e = encodeAgainBy(t, &rtmp.Client{WriteTimeout: patience, CanReconnect: at == 1}, c.all[at], key, nth)
+		old.end()
 		assert.Zero(t, c.all[i].wait())
+		for _, w := range there {
+			w.mu.Lock()
+			assert.NotZero(t, w.lastOf[int64(nth)], "%s was ended before it saw the publisher again", w.what)
+			w.mu.Unlock()
+		}
+		assert.Contains(t, c.all[i].said.String(), `msg="publishers go on at other nodes" `+said+` moved=1 left=0`)
+		assert.Contains(t, c.all[i].said.String(), `msg="viewers go on at other nodes" asked=0 left=0 ended=`+strconv.Itoa(len(there)))
 		for _, v := range stay {
 			v.see(t, e)
 		}

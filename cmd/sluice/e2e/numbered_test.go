@@ -50,9 +50,14 @@ var numberedHeaders = []flv.Tag{
 
 // encode begins to publish, the connection being the stream's nth. The error says why the server did not let it.
 func encode(t *testing.T, s *server, key string, nth int) (*encoder, error) {
+	return encodeBy(t, &rtmp.Client{WriteTimeout: patience}, s, key, nth)
+}
+
+// encodeBy is encode by a client.
+func encodeBy(t *testing.T, by *rtmp.Client, s *server, key string, nth int) (*encoder, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	pub, err := (&rtmp.Client{WriteTimeout: patience}).Publish(ctx, s.rtmpURL(key))
+	pub, err := by.Publish(ctx, s.rtmpURL(key))
 	if err != nil {
 		return nil, err
 	}
@@ -79,9 +84,15 @@ func mustEncode(t *testing.T, s *server, key string, nth int) *encoder {
 // encodeAgain is encode for who comes back as encoders do: it tries again until it is let in.
 func encodeAgain(t *testing.T, s *server, key string, nth int) (e *encoder) {
 	t.Helper()
+	return encodeAgainBy(t, &rtmp.Client{WriteTimeout: patience}, s, key, nth)
+}
+
+// encodeAgainBy is encodeAgain by a client.
+func encodeAgainBy(t *testing.T, by *rtmp.Client, s *server, key string, nth int) (e *encoder) {
+	t.Helper()
 	until(t, "the publisher is let in again", func() bool {
 		var err error
-		e, err = encode(t, s, key, nth)
+		e, err = encodeBy(t, by, s, key, nth)
 		return err == nil
 	})
 	return e
@@ -152,6 +163,7 @@ func statusCode(err error) string {
 // witness watches a made-up stream over one connection, and keeps count.
 type witness struct {
 	what string
+	at   string // the server's HTTP address
 	stop context.CancelFunc
 	done chan struct{} // closed when the stream has ended
 
@@ -183,7 +195,7 @@ func watchBy(t *testing.T, s *server, protocol, key string) *witness {
 
 func newWitness(protocol string, s *server) *witness {
 	return &witness{
-		what: protocol + " at " + s.http, done: make(chan struct{}), came: map[int64]time.Time{}, lastOf: map[int64]int64{},
+		what: protocol + " at " + s.http, at: s.http, done: make(chan struct{}), came: map[int64]time.Time{}, lastOf: map[int64]int64{},
 	}
 }
 
@@ -422,6 +434,13 @@ func (v *comer) see(t *testing.T, e *encoder) {
 		defer v.mu.Unlock()
 		return len(v.seen) > 0 && v.seen[len(v.seen)-1].reached() >= number
 	})
+}
+
+// present returns what it sees over its present connection.
+func (v *comer) present() *witness {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.seen[len(v.seen)-1]
 }
 
 // gaps returns how many of its comings back have left something out.
