@@ -32,6 +32,7 @@ type clustered struct {
 	directory *nats.Directory
 	inner     *replica.Server // gives streams to other nodes
 	media     net.Listener
+	sends     bool // the operator has said where clients reach nodes over RTMP
 	log       *slog.Logger
 }
 
@@ -47,7 +48,7 @@ func newClustered(cfg *config, log *slog.Logger) *clustered {
 	if !cfg.clustered() {
 		return nil
 	}
-	return &clustered{ready: make(chan struct{}), log: log}
+	return &clustered{ready: make(chan struct{}), sends: cfg.ClusterRTMPURL != "", log: log}
 }
 
 // policy puts the cluster into the hub's.
@@ -88,6 +89,21 @@ func (c *clustered) get() *cluster.Cluster {
 func (c *clustered) isElsewhere(key hub.Key) bool {
 	of := c.get()
 	return of != nil && of.IsElsewhere(key)
+}
+
+// elsewhere returns where clients reach other nodes over RTMP that go on, none where nobody has said so: what a node finds
+// out by itself may be of use among nodes only.
+func (c *clustered) elsewhere() (addresses []string) {
+	of := c.get()
+	if of == nil || !c.sends {
+		return nil
+	}
+	for _, n := range of.Nodes() {
+		if !n.Self && !n.Silent && !n.Draining && n.RTMP != "" {
+			addresses = append(addresses, n.RTMP)
+		}
+	}
+	return addresses
 }
 
 // observe tells it what happens in the hub.

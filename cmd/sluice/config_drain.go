@@ -12,7 +12,7 @@ import (
 // DrainSettings say how the server takes its leave. It is a part of config.
 type DrainSettings struct {
 	DrainDelay time.Duration `env:"DRAIN_DELAY" envDefault:"0s" min:"0s" max:"5m" doc:"How long everything is served as ever after the signal to end, while /readyz says no already, so that a load balancer has noticed before somebody is refused."`
-	DrainURL   string        `env:"DRAIN_URL" doc:"Where RTMP clients that can reconnect by themselves are sent when the server ends: rtmp or rtmps, a host and perhaps a port, rtmp://b.example.com:1935; each goes to its app there. Empty: to the address where they were."`
+	DrainURL   string        `env:"DRAIN_URL" doc:"Where RTMP clients that can reconnect by themselves are sent when the server ends: rtmp or rtmps, a host and perhaps a port, rtmp://b.example.com:1935; each goes to its app there. Empty: to the address where they were, or with SLUICE_CLUSTER_RTMP_URL to that of another node."`
 }
 
 // check says what is wrong with each value by itself. The value is not shown where it may hold a
@@ -53,8 +53,13 @@ const drainDescription = "The server is shutting down."
 // SLUICE_DRAIN_URL, with the query that may be its permission. One that is encrypted is never sent to
 // an address that is not, and without an address each goes where it was.
 func (s *DrainSettings) reconnect(app string, secure bool) rtmp.Reconnect {
+	return reconnectTo(s.DrainURL, app, secure)
+}
+
+// reconnectTo is reconnect for an address as that of SLUICE_DRAIN_URL; empty for none.
+func reconnectTo(address, app string, secure bool) rtmp.Reconnect {
 	r := rtmp.Reconnect{Description: drainDescription}
-	base := strings.TrimSuffix(s.DrainURL, "/")
+	base := strings.TrimSuffix(address, "/")
 	if base == "" || secure && strings.HasPrefix(base, "rtmp:") {
 		return r
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +32,7 @@ type drain struct {
 	began   atomic.Bool
 	refuses atomic.Bool // nobody new comes in
 
+	nodes      otherNodes
 	handedOver bool // publishers were sent to other nodes, before viewers
 
 	// onBegin are called when it begins, one after the other, before anything else of it: they must
@@ -60,6 +63,7 @@ func (s *service) HandOver(ctx context.Context) {
 	}
 	began := time.Now()
 	s.drain.refuses.Store(true)
+	s.drain.nodes.look(s.cluster)
 	h, ok := of.HandOver(ctx)
 	if s.drain.handedOver = ok; ok {
 		s.log.Info("publishers go on at other nodes", "asked", h.Asked, "ended", h.Ended, "moved", h.Moved, "left", h.Left,
@@ -72,6 +76,7 @@ func (s *service) Move(ctx context.Context) {
 	s.BeginDrain()
 	s.drain.refuses.Store(true)
 	s.hub.RefuseNew()
+	s.drain.nodes.look(s.cluster)
 	moving := s.rtmp.RequestReconnect(s.reconnect)
 	select {
 	case <-moving.Left():
@@ -97,9 +102,39 @@ func (s *service) countViewers() (n int) {
 	return n
 }
 
-// reconnect returns what is asked of a client of an app, as it sent that.
+// reconnect returns what is asked of a client of an app, as it sent that: where nothing is said of all, each goes to
+// another node, one after the other.
 func (s *service) reconnect(app string, secure bool) rtmp.Reconnect {
-	return s.drain.reconnect(app, secure)
+	address := s.drain.DrainURL
+	if address == "" {
+		address = s.drain.nodes.next(secure)
+	}
+	return reconnectTo(address, app, secure)
+}
+
+// otherNodes are the addresses of nodes to which clients are sent in turn.
+type otherNodes struct {
+	addresses atomic.Pointer[[]string]
+	turn      atomic.Uint64
+}
+
+// next returns the address whose turn it is, of those with TLS where the client is to have that; empty for none.
+func (o *otherNodes) next(secure bool) string {
+	all := o.addresses.Load()
+	if all == nil {
+		return ""
+	}
+	fit := slices.DeleteFunc(slices.Clone(*all), func(a string) bool { return secure && !strings.HasPrefix(a, "rtmps:") })
+	if len(fit) == 0 {
+		return ""
+	}
+	return fit[o.turn.Add(1)%uint64(len(fit))]
+}
+
+// look finds out which nodes there are now.
+func (o *otherNodes) look(c *clustered) {
+	found := c.elsewhere()
+	o.addresses.Store(&found)
 }
 
 // endDrain is for Shutdown, where it may not even have begun: nobody waits for events any more.

@@ -52,6 +52,25 @@ func TestReconnectURL(t *testing.T) {
 	}
 }
 
+// Where nothing is said of all, clients are sent to the other nodes in turn, and those that are encrypted to none that is not.
+func TestReconnectToOtherNodes(t *testing.T) {
+	s := &service{}
+	assert.Empty(t, s.reconnect("live", false).TcURL)
+	s.drain.nodes.look(nil)
+	assert.Empty(t, s.reconnect("live", false).TcURL)
+	s.drain.nodes.addresses.Store(&[]string{"rtmp://b", "rtmps://c", "rtmp://d"})
+	var to []string
+	for range 3 {
+		to = append(to, s.reconnect("live", false).TcURL)
+		assert.Equal(t, "rtmps://c/live", s.reconnect("live", true).TcURL)
+	}
+	assert.NotEqual(t, to[0], to[1])
+	s.drain.nodes.addresses.Store(&[]string{"rtmp://b"})
+	assert.Empty(t, s.reconnect("live", true).TcURL)
+	s.drain.DrainURL = "rtmp://e"
+	assert.Equal(t, "rtmp://e/live", s.reconnect("live", false).TcURL)
+}
+
 // readiness is what /readyz says.
 func readiness(t *testing.T, address string) (status int, what string) {
 	t.Helper()

@@ -89,7 +89,10 @@ func (c *nodes) start(i int) *server {
 		c.all[i] = c.of.start(i).in(c.t)
 		return c.all[i]
 	}
-	own := []string{"SLUICE_CLUSTER=" + strings.Join(c.names, ","), "SLUICE_CLUSTER_NODE=" + c.names[i]}
+	own := []string{
+		"SLUICE_CLUSTER=" + strings.Join(c.names, ","), "SLUICE_CLUSTER_NODE=" + c.names[i],
+		"SLUICE_CLUSTER_RTMP_URL=rtmp://" + c.addresses[i][0],
+	}
 	if c.external != nil {
 		own = append(slices.Clone(c.external), "SLUICE_CLUSTER_NODE=n"+strconv.Itoa(i), "SLUICE_CLUSTER_MEDIA_ADDR=127.0.0.1:0")
 	}

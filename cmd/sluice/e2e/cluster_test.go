@@ -279,7 +279,8 @@ func clusterRolling(c *nodes) {
 		old, said := e, "asked=0 ended=1"
 		at, nth = (i+1)%3, nth+1
 		if moves := i == 1; moves { // it has announced that it can, and leaves when it is there
-			<-old.pub.Reconnects()
+			asked := <-old.pub.Reconnects()
+			assert.Contains(t, []string{c.all[0].rtmpURL(key), c.all[2].rtmpURL(key)}, asked.URL)
 			said = "asked=1 ended=0"
 		} else {
 			until(t, "the publisher is ended", old.isDone)
