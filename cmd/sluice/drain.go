@@ -161,8 +161,8 @@ func (s *service) draining() error {
 	return nil
 }
 
-// moveTimeout bounds how long those have who can move, and handOverTimeout how long publishers have before, where there are other
-// nodes; movedTimeout bounds both together. They are parts of drainTimeout.
+// moveTimeout bounds how long those have who can move, and handOverTimeout how long publishers have before, where there are
+// other nodes; movedTimeout bounds both together. They are parts of drainTimeout.
 const (
 	moveTimeout     = drainTimeout / 2
 	handOverTimeout = drainTimeout * 2 / 5
