@@ -130,6 +130,35 @@ func TestBackup(t *testing.T) {
 	h.log.wait(t, "stream goes on with the other publisher", "role=publish")
 }
 
+// Publishers who have announced that they can reconnect are asked to when the hub hands its streams over, the others are ended as at a
+// shutdown, and so is everybody where nobody says what to ask.
+func TestHandOver(t *testing.T) {
+	for _, says := range []bool{true, false} {
+		h := newRig(t)
+		able := rtmp.Client{CanReconnect: true}
+		first, err := able.Publish(t.Context(), h.url+"able?k=v")
+		require.NoError(t, err)
+		defer first.Close()
+		second := h.publish("unable")
+		if says {
+			h.server.Handler.(*Handler).Reconnect = func(app string, secure bool) rtmp.Reconnect {
+				return rtmp.Reconnect{TcURL: "rtmp://b/" + app}
+			}
+		}
+		asked, ended := h.hub.HandOver()
+		assert.Equal(t, 2, asked+ended)
+		assert.Error(t, second.ended())
+		h.log.wait(t, "session ends", "role=publish", "stream=live/unable", `reason="shutting down"`)
+		if !says {
+			assert.Zero(t, asked)
+			continue
+		}
+		assert.Equal(t, 1, asked)
+		assert.Equal(t, "rtmp://b/live/able?k=v", (<-first.Reconnects()).URL)
+		require.NoError(t, first.WriteTag(tag("vc:h264")), "it goes on until it leaves")
+	}
+}
+
 // A half-open connection does not hold a name for long.
 func TestTakeOverOfSilentPublisher(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
