@@ -114,6 +114,7 @@ func (c *Cluster) Nodes() []NodeInfo {
 			Silent: silent, Draining: p.beat.Draining, Clock: time.UnixMilli(p.Time).Sub(now.Add(-ago)),
 			NodeFigures: p.Figures,
 		}
+		info.Description.check() // here and not at each beat, where it would be a tenth of what an idle node does
 		info.Version = strings.ToValidUTF8(info.Version[:min(len(info.Version), maxVersion)], "")
 		all = append(all, info)
 	}

@@ -71,7 +71,6 @@ func (c *Cluster) heardBeat(data []byte) {
 	if json.Unmarshal(data, &b) != nil || !hub.IsNodeID(b.Boot) || b.Boot == c.cfg.Boot {
 		return
 	}
-	b.Figures.Description.check()
 	if c.hears(&b) {
 		c.remind(b.Boot)
 	}
