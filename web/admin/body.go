@@ -17,8 +17,9 @@ import (
 // Bounds of what a request may say, and of what an answer repeats of a client.
 const (
 	maxBody   = 64 << 10
-	maxReason = 200  // bytes; a WebSocket client is told 123 of them
-	maxText   = 1024 // bytes of what a client showed
+	maxPassed = 256 << 10 // of a longer body, what is read all the same
+	maxReason = 200       // bytes; a WebSocket client is told 123 of them
+	maxText   = 1024      // bytes of what a client showed
 	// maxBan bounds how long a ban may last whose end is said.
 	maxBan = 10 * 365 * 24 * time.Hour
 )
@@ -34,6 +35,9 @@ func parseBody(r *http.Request, v any) error {
 	case err != nil:
 		return badRequest("the body ends too early")
 	case len(body) > maxBody:
+		// Where the connection ends with the answer net/http reads no more of it, and what is unread then ends in a reset,
+		// which may come before the answer.
+		io.CopyN(io.Discard, r.Body, maxPassed)
 		return refuse(http.StatusRequestEntityTooLarge, "too large", "the body is longer than 64 KiB")
 	case !utf8.Valid(body):
 		return badRequest("the body is not UTF-8")
