@@ -135,7 +135,7 @@ func TestBackup(t *testing.T) {
 func TestHandOver(t *testing.T) {
 	for _, says := range []bool{true, false} {
 		h := newRig(t)
-		able := rtmp.Client{CanReconnect: true}
+		able := rtmp.Client{CanReconnect: true, Dial: h.client.Dial}
 		first, err := able.Publish(t.Context(), h.url+"able?k=v")
 		require.NoError(t, err)
 		defer first.Close()
