@@ -229,12 +229,9 @@ func (c *Cluster) pause(ctx context.Context) error {
 
 // own makes this node the owner of a name whose turn the caller has.
 func (c *Cluster) own(n *name, t *taking, revision uint64) {
-	life := uint64(0)
-	if head, _, held := c.cfg.Hub.Head(n.key); held {
-		life = head.Life
-		t.time = max(t.time, head.Time)
-	}
-	n.numbers.become(life, t.next.position(t.number))
+	head, _, _ := c.cfg.Hub.Head(n.key) // the zero value where it has yet to begin
+	t.time = max(t.time, head.Time)
+	n.numbers.become(head.Life, head.Seq, t.next.position(t.number))
 	o := &ownership{owner: t.next, revision: revision, since: time.Now(), from: t.from}
 	c.mu.Lock()
 	n.owned, n.yielded, n.news = o, time.Time{}, nil

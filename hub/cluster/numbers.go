@@ -78,12 +78,13 @@ func (n *numbers) copiedLocked(life, local uint64, at Position) {
 }
 
 // become makes this node the owner: what follows in the log has numbers from first on, or higher ones where
-// this node has had those. A life of 0 is one that has yet to begin.
-func (n *numbers) become(life uint64, first Position) Position {
+// this node has had those. head is where the log of the stream's life has come to: of what it has already, and of which nothing
+// is known here, nothing has a number. A life of 0 is one that has yet to begin.
+func (n *numbers) become(life, head uint64, first Position) Position {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if life != n.life || n.incarnation != first.Incarnation || life == 0 {
-		n.runs, n.next = nil, 0
+		n.runs, n.next = nil, head
 	} else if k := len(n.runs); k > 0 {
 		last := n.runs[k-1]
 		first.Number = max(first.Number, last.number+(n.next-last.local)+skipped)

@@ -18,7 +18,7 @@ func put(local uint64) func() (uint64, bool, error) {
 func TestCopiedBehindAClaim(t *testing.T) {
 	var n numbers
 	require.NoError(t, n.copy(7, Position{"aa", 3, 100}, put(0)))
-	n.become(7, Position{"bb", 1, 0})
+	n.become(7, 1, Position{"bb", 1, 0})
 	require.NoError(t, n.copy(7, Position{"aa", 3, 101}, put(1)))
 	at, ok := n.of(7, 2)
 	require.True(t, ok)
@@ -31,10 +31,26 @@ func TestCopiedBehindAClaim(t *testing.T) {
 	assert.Equal(t, Position{"bb", 1, 1}, at)
 }
 
+// What the log has already, of which nothing is known here, does not become part of this node's own.
+func TestBecomesOwnerOfALog(t *testing.T) {
+	var n numbers
+	n.become(7, 100, Position{"aa", 3, 0})
+	_, ok := n.of(7, 99)
+	assert.False(t, ok)
+	at, ok := n.of(7, 100)
+	require.True(t, ok)
+	assert.Equal(t, Position{"aa", 3, 2 << epochBits}, at)
+	n.become(7, 150, Position{"bb", 1, 0}) // another life of the stream, in the same log
+	_, ok = n.of(7, 149)
+	assert.False(t, ok)
+	at, _ = n.of(7, 150)
+	assert.Equal(t, Position{"bb", 1, 0}, at)
+}
+
 // Where a copy goes on is known also of a stream that nobody has asked this node for.
 func TestLastOfOwn(t *testing.T) {
 	var n numbers
-	n.become(0, Position{"aa", 2, 50})
+	n.become(0, 0, Position{"aa", 2, 50})
 	_, ok := n.last(9)
 	assert.False(t, ok, "it is the owner")
 	n.cease(9, 10)

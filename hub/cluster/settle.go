@@ -135,12 +135,11 @@ func (c *Cluster) goOn(ctx context.Context, n *name, o *ownership, epoch uint64,
 	if err != nil {
 		return false // if it was written all the same, the next look sees that
 	}
-	if head, _, held := c.cfg.Hub.Head(n.key); held { // others had numbers of that epoch
+	head, _, held := c.cfg.Hub.Head(n.key)
+	if held { // others had numbers of that epoch
 		n.numbers.cease(head.Life, head.Seq)
-		n.numbers.become(head.Life, next.position(0))
-	} else {
-		n.numbers.become(0, next.position(0))
 	}
+	n.numbers.become(head.Life, head.Seq, next.position(0))
 	c.confirm(n, &next, revision)
 	return true
 }
