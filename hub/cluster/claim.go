@@ -34,7 +34,7 @@ func (c *Cluster) Claim(ctx context.Context, s *hub.Session) (hub.Claim, error) 
 	defer n.unlock()
 	if o := c.ownedBy(n); o != nil {
 		_, own, held := c.cfg.Hub.Head(key)
-		if held && own || !held && time.Since(o.since) < claimedFor {
+		if held && own || time.Since(o.since) < claimedFor { // or its publisher is just about to begin, perhaps in the place of a copy
 			c.touch(n)
 			return hub.Claim{}, nil
 		}

@@ -88,6 +88,7 @@ func (n *numbers) become(life, head uint64, first Position) Position {
 	} else if k := len(n.runs); k > 0 {
 		last := n.runs[k-1]
 		first.Number = max(first.Number, last.number+(n.next-last.local)+skipped)
+		n.next = max(n.next, head) // what came since nobody was the owner may have had other numbers
 	}
 	first.Number = max(first.Number, (first.Epoch-1)<<epochBits)
 	n.life, n.incarnation = life, first.Incarnation
