@@ -37,11 +37,17 @@ type browser struct {
 	complaints []string // of scripts, and others that are not about the network
 }
 
-// browse starts Chromium with an empty profile.
+// browsing holds the tests back that want a browser while others have theirs: some show six pictures at a time, and five such
+// tests at a time keep two processors so busy that no page answers for minutes.
+var browsing = make(chan struct{}, 2)
+
+// browse starts Chromium with an empty profile. It waits until no more than one other test has one, and a test calls it once.
 func browse(t *testing.T, options ...chromedp.ExecAllocatorOption) *browser {
 	t.Helper()
 	needPlayers(t)
 	path := need(t, "chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+	browsing <- struct{}{}
+	t.Cleanup(func() { <-browsing })
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path),
 		chromedp.UserDataDir(t.TempDir()),
