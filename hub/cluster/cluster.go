@@ -57,6 +57,8 @@ const (
 	// standstill is how long this process may have stood still before it looks whether its streams are
 	// still its own: others act after silentAfter.
 	standstill = time.Second
+	// sureWithin is how long it looks for that at the most, while what its publishers send waits.
+	sureWithin = 3 * time.Second
 	// muteAfter is how long a claim waits for the directory before it goes on without: for reading a record and writing it
 	// together, so that a publisher does not wait twice where who decides is lost between the two. The write has
 	// writeAtLeast of it, however late the answer to the first question was.
@@ -331,14 +333,23 @@ func (c *Cluster) isUnsure() bool {
 }
 
 // lookAgain looks whether this node's streams are still its own, when the process has stood still, and until it did
-// not do so meanwhile. It returns when it has last begun to look.
+// not do so meanwhile. What cannot be found out is looked at again for sureWithin: the directory has to find this node again,
+// too. It returns when it has last begun to look.
 func (c *Cluster) lookAgain(now time.Time) time.Time {
+	woke := now
 	for c.ctx.Err() == nil {
+		c.mu.Lock()
+		c.unsure = false
+		c.mu.Unlock()
 		c.verifyAll(verifyWithin)
-		if time.Since(now) <= standstill {
+		if time.Since(now) <= standstill && (!c.isUnsure() || time.Since(woke) >= sureWithin) {
 			break
 		}
 		now = time.Now()
+		select {
+		case <-time.After(again):
+		case <-c.ctx.Done():
+		}
 	}
 	return now
 }

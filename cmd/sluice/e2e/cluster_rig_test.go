@@ -4,8 +4,6 @@ package e2e
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"regexp"
@@ -65,21 +63,6 @@ func (c *nodes) begin() {
 	for i := range c.all {
 		c.start(i)
 	}
-}
-
-// quietAddress is a freeAddress that the system gives to nobody by itself: nodes have many connections to each other, of
-// which each would take a port, and come back to theirs.
-func quietAddress(t *testing.T) string {
-	t.Helper()
-	for range 1000 {
-		address := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))
-		if l, err := net.Listen("tcp", address); err == nil {
-			l.Close()
-			return address
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
 }
 
 // start starts a node, for the first time or again.

@@ -22,7 +22,7 @@ func TestRelayRing(t *testing.T) {
 	t.Parallel()
 	var rtmp, http, origins []string
 	for range 3 {
-		rtmp, http = append(rtmp, freeAddress(t)), append(http, freeAddress(t))
+		rtmp, http = append(rtmp, quietAddress(t)), append(http, quietAddress(t))
 	}
 	for i := range 3 {
 		next := (i + 1) % 3

@@ -2,6 +2,9 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"os/exec"
 	"regexp"
@@ -153,4 +156,19 @@ func (s *server) state(key, state string) {
 func (s *server) watched(key string, viewers int) {
 	s.t.Helper()
 	s.until(key, "watched", func(st stream) bool { return st.Viewers.Total == viewers })
+}
+
+// quietAddress is a freeAddress that the system gives to nobody by itself: nodes have many connections to each other, of
+// which each would take a port, and come back to theirs.
+func quietAddress(t *testing.T) string {
+	t.Helper()
+	for range 1000 {
+		address := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))
+		if l, err := net.Listen("tcp", address); err == nil {
+			l.Close()
+			return address
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
 }
