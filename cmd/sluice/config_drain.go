@@ -49,14 +49,9 @@ func checkDrainURL(s string) error {
 // drainDescription is what clients are told, for people.
 const drainDescription = "The server is shutting down."
 
-// reconnect returns what is asked of a client of an app, as it sent that: to go to the same app of
-// SLUICE_DRAIN_URL, with the query that may be its permission. One that is encrypted is never sent to
+// reconnectTo returns what is asked of a client of an app, as it sent that: to go to the same app of an
+// address as that of SLUICE_DRAIN_URL, with the query that may be its permission. One that is encrypted is never sent to
 // an address that is not, and without an address each goes where it was.
-func (s *DrainSettings) reconnect(app string, secure bool) rtmp.Reconnect {
-	return reconnectTo(s.DrainURL, app, secure)
-}
-
-// reconnectTo is reconnect for an address as that of SLUICE_DRAIN_URL; empty for none.
 func reconnectTo(address, app string, secure bool) rtmp.Reconnect {
 	r := rtmp.Reconnect{Description: drainDescription}
 	base := strings.TrimSuffix(address, "/")

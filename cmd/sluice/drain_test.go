@@ -46,9 +46,8 @@ func TestReconnectURL(t *testing.T) {
 		{"rtmp://b", "live%zz", false, ""},
 		{"rtmp://[::1]:1935", "live", false, "rtmp://[::1]:1935/live"},
 	} {
-		s := &DrainSettings{DrainURL: tt.drain}
 		require.NoError(t, checkDrainURL(tt.drain))
-		assert.Equal(t, rtmp.Reconnect{TcURL: tt.want, Description: drainDescription}, s.reconnect(tt.app, tt.secure), tt)
+		assert.Equal(t, rtmp.Reconnect{TcURL: tt.want, Description: drainDescription}, reconnectTo(tt.drain, tt.app, tt.secure), tt)
 	}
 }
 

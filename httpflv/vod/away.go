@@ -34,7 +34,7 @@ func (h *Handler) elsewhere(ctx context.Context, key hub.Key, id string, q reque
 	case errors.Is(err, archive.ErrNotFound):
 		err = noRecording(key, id)
 	case err == nil && away.HTTP == "":
-		err = refusal(hub.ReasonNotFound, "another node has the recording, and does not say where clients reach it")
+		err = union.ErrUnreachable
 	}
 	return away, err
 }

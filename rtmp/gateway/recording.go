@@ -10,6 +10,7 @@ import (
 
 	"sluice/hub"
 	"sluice/hub/archive"
+	"sluice/hub/archive/union"
 	"sluice/rtmp"
 )
 
@@ -148,7 +149,7 @@ func (p *filePlayer) elsewhere(id string) error {
 	away, err := p.others(p.ctx, key, id)
 	switch {
 	case err == nil && away.RTMP == "":
-		return &hub.Refusal{Reason: hub.ReasonNotFound, Detail: "another node has the recording, and does not say where clients reach it"}
+		return union.ErrUnreachable
 	case err == nil:
 		at := url.URL{Path: "/" + recordings + "/" + key.String() + "/" + away.ID}
 		return &hub.Refusal{Reason: hub.ReasonNotFound, Detail: "the recording is at another node: " + away.RTMP + at.EscapedPath()}

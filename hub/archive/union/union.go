@@ -260,6 +260,11 @@ func (u *Union) Origins() (origins []string) {
 // errTooMany is the refusal where nobody may be asked now.
 var errTooMany = &hub.Refusal{Reason: hub.ReasonTooMany, Detail: "too many ask for recordings of other nodes; try again"}
 
+// ErrUnreachable is the refusal where another node has a recording, and its address is empty.
+var ErrUnreachable = &hub.Refusal{
+	Reason: hub.ReasonNotFound, Detail: "another node has the recording, and does not say where clients reach it",
+}
+
 // Find returns a recording that another node has; of archive.Latest the newest that one has, if it is newer than
 // this node's. The error is archive.ErrNotFound where none has it that answers, a *hub.Refusal where nobody can be asked now,
 // or that of ctx.
