@@ -40,9 +40,7 @@ const (
 type answered struct {
 	What   string `json:"what"`
 	Detail string `json:"detail,omitempty"` // why it stays
-	// Of a stream that goes over: a number that no packet of it has, and the time that it has come to.
-	Number uint64 `json:"number,omitempty"`
-	Time   int64  `json:"time,omitempty"`
+	Time   int64  `json:"time,omitempty"`   // that a stream has come to which goes over
 }
 
 // askToYield asks the owner of a stream whether it lets it go to a publisher. The answer is the zero value where none
@@ -118,9 +116,6 @@ func (c *Cluster) yield(key hub.Key, q *question) answered {
 		return c.keep(ctx, n, o, q, detail+", at node "+c.cfg.Node)
 	}
 	a := answered{What: answerYields, Time: head.Time}
-	if at, ok := n.numbers.of(head.Life, head.Seq); ok {
-		a.Number = at.Number + skipped
-	}
 	c.let(n, head)
 	c.mu.Lock()
 	n.yielded, n.lastWord = time.Now(), lastWord{q.Node, q.Epoch, a}

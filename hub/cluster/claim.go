@@ -62,11 +62,10 @@ func (c *Cluster) touch(n *name) {
 
 // taking is what comes of looking at a name that this node does not own.
 type taking struct {
-	next   owner
-	number uint64 // that nobody has had
-	from   string // the process that owns it still, as far as it knows: it is silent; empty for none
-	time   int64  // that the stream has come to
-	stale  bool   // who was asked is not the owner any more
+	next  owner
+	from  string // the process that owns it still, as far as it knows: it is silent; empty for none
+	time  int64  // that the stream has come to
+	stale bool   // who was asked is not the owner any more
 }
 
 // take makes this node the owner of a name whose turn the caller has.
@@ -80,6 +79,9 @@ func (c *Cluster) take(ctx context.Context, n *name, s *hub.Session) (hub.Claim,
 		t, goOn, err := c.mayTake(ctx, n, s, known, mute)
 		switch {
 		case err != nil:
+			if entry != nil && known != nil {
+				c.remember(n, &sighting{*known, entry.Revision})
+			}
 			return hub.Claim{}, err
 		case goOn:
 			if t.stale && !mute { // the record says more than what was heard
@@ -172,24 +174,23 @@ func (c *Cluster) mayTake(
 		return t, false, nil
 	}
 	t.next.Epoch = known.Epoch + 1
-	goesOn := func(number uint64, at int64) {
+	goesOn := func(at int64) {
 		t.next.Incarnation, t.next.Anchor = known.Incarnation, known.Anchor
 		t.next.Epoch = max(t.next.Epoch, n.numbers.epoch(known.Incarnation)+1)
-		t.number, t.time = number, at
+		t.time = at
 	}
 	if known.Boot == c.cfg.Boot { // by a write of which this node does not know, or it has let it go
 		if c.hasYielded(n) {
 			return t, true, c.pause(ctx)
 		}
-		goesOn(0, 0)
+		goesOn(0)
 		return t, false, nil
 	}
 	switch a := c.askToYield(ctx, known, s); a.What {
 	case answerYields:
-		goesOn(a.Number, a.Time)
+		goesOn(a.Time)
 		t.next.Anchor = now.UnixMilli() - a.Time
 	case answerKeeps:
-		c.remember(n, known)
 		return t, false, &hub.Refusal{Reason: hub.ReasonBusy, Detail: a.Detail}
 	case answerGone: // another stream begins
 	case answerStale:
@@ -200,7 +201,7 @@ func (c *Cluster) mayTake(
 			return t, true, c.pause(ctx)
 		}
 		at := known.reached(c.clockOf(known.Boot))
-		goesOn(0, at)
+		goesOn(at)
 		t.from = known.Boot
 		t.next.Anchor = now.UnixMilli() - at
 		c.log.Info("a stream is taken over from a node that is silent", "stream", n.key.String(), "node", known.Node)
@@ -209,11 +210,11 @@ func (c *Cluster) mayTake(
 }
 
 // remember notes who owns a name, where nothing was heard of that.
-func (c *Cluster) remember(n *name, o *owner) {
+func (c *Cluster) remember(n *name, seen *sighting) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if n.news == nil {
-		n.news = &sighting{owner: *o}
+		n.news = seen
 	}
 }
 
@@ -231,7 +232,7 @@ func (c *Cluster) pause(ctx context.Context) error {
 func (c *Cluster) own(n *name, t *taking, revision uint64) {
 	head, _, _ := c.cfg.Hub.Head(n.key) // the zero value where it has yet to begin
 	t.time = max(t.time, head.Time)
-	n.numbers.become(head.Life, head.Seq, t.next.position(t.number))
+	n.numbers.become(head.Life, head.Seq, &t.next)
 	o := &ownership{owner: t.next, revision: revision, since: time.Now(), from: t.from}
 	c.mu.Lock()
 	n.owned, n.yielded, n.news = o, time.Time{}, nil

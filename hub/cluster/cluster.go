@@ -305,9 +305,7 @@ func (c *Cluster) run() {
 // repair looks whether this node's streams are still its own, and at what is nobody's in the directory, too, where
 // that is to be whole.
 func (c *Cluster) repair(whole bool) {
-	c.mu.Lock()
-	c.unsure = false
-	c.mu.Unlock()
+	c.setUnsure(false)
 	c.verifyAll(repairEvery / 2)
 	if whole {
 		c.tidy()
@@ -320,10 +318,12 @@ func (c *Cluster) repair(whole bool) {
 }
 
 // doubt has it looked whether this node's streams are still its own.
-func (c *Cluster) doubt() {
+func (c *Cluster) doubt() { c.setUnsure(true) }
+
+func (c *Cluster) setUnsure(unsure bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.unsure = true
+	c.unsure = unsure
 }
 
 func (c *Cluster) isUnsure() bool {
@@ -338,9 +338,7 @@ func (c *Cluster) isUnsure() bool {
 func (c *Cluster) lookAgain(now time.Time) time.Time {
 	woke := now
 	for c.ctx.Err() == nil {
-		c.mu.Lock()
-		c.unsure = false
-		c.mu.Unlock()
+		c.setUnsure(false)
 		c.verifyAll(verifyWithin)
 		if time.Since(now) <= standstill && (!c.isUnsure() || time.Since(woke) >= sureWithin) {
 			break

@@ -33,6 +33,7 @@ type edge struct {
 	held     []flv.Tag      // metadata and headers before it
 	heldSize int
 	last     Position  // of the last packet, of which viewers may have had it; no incarnation for none
+	apart    bool      // the log has others behind it, of another life of the stream
 	broken   time.Time // since when nothing is copied
 	tries    int       // in a row that brought nothing
 	looked   time.Time // when it was last looked whether anybody watches
@@ -91,6 +92,18 @@ func (e *edge) resume() {
 	}
 }
 
+// turnTo has the copy go on behind what the log has of the life of the stream that an owner has, where that is another one than
+// the last.
+func (e *edge) turnTo(o *owner) {
+	if e.last.Incarnation == o.Incarnation {
+		return
+	}
+	head, _, held := e.cfg.Hub.Head(e.name.key)
+	if at, had := e.name.numbers.lastOf(head.Life, o.Incarnation); held && had {
+		e.last, e.apart = at, true
+	}
+}
+
 // hear tells that another node may have become the owner. From the one before it nothing comes any more, though it may
 // not say so: it stands still, or cannot be reached.
 func (e *edge) hear(o *owner) {
@@ -139,6 +152,9 @@ func (e *edge) follow() *hub.Refusal {
 			e.resume()
 		}
 		o, revision, certain := e.find(e.ctx, e.name)
+		if o != nil {
+			e.turnTo(o)
+		}
 		switch {
 		case e.isUnwatched():
 			return errUnwatched

@@ -88,7 +88,7 @@ func (e *edge) take(it *Item, start *Start, begun *bool) error {
 	}
 	if !*begun {
 		*begun = true
-		if e.tries = 0; !start.Joined && !e.continues(it) {
+		if e.tries = 0; e.apart || !start.Joined && !e.continues(it) {
 			e.pub.Restart()
 		}
 		e.tellTracks(start)
@@ -175,7 +175,7 @@ func (e *edge) put(it *Item) error {
 		return e.pub.Put(it.Tag, it.Time)
 	})
 	if err == nil {
-		e.last = it.At
+		e.last, e.apart = it.At, false
 	}
 	return err
 }

@@ -17,12 +17,20 @@ import (
 // A run of packets that are copied begins where the difference changes. What follows the last copied packet
 // is this node's own, once it is the owner.
 type numbers struct {
-	mu          sync.Mutex
+	mu   sync.Mutex
+	life uint64 // of the hub's stream that they are about; 0 while it is not known
+	numberLog
+	own *numberRun // this node is the owner; its run begins at next
+	// former is what the log has of the life of the stream before this one: while this node's own publisher has yet to begin
+	// it goes on there, and it counts again where none does, or that life turns out to be the one that stays.
+	former numberLog
+}
+
+// numberLog is what is known of a log's packets.
+type numberLog struct {
 	incarnation string
-	life        uint64 // of the hub's stream that they are about; 0 while it is not known
 	runs        []numberRun
-	next        uint64     // the place behind the last copied packet
-	own         *numberRun // this node is the owner; its run begins at next
+	next        uint64 // the place behind the last copied packet
 }
 
 // numberRun is packets in a row.
@@ -35,11 +43,8 @@ type numberRun struct {
 const (
 	// maxRuns bounds the runs that are kept: a log with more gaps than that gives its older packets up for others.
 	maxRuns = 4096
-	// skipped is how many numbers are left out where a node becomes the owner: others may have had
-	// packets that it has not.
-	skipped = 1 << 16
-	// epochBits is how far up the numbers of an epoch begin, in bits: who takes a stream over from a node that is gone may
-	// not know how far that one came, and numbers grow from epoch to epoch. 2^40 packets are enough for centuries.
+	// epochBits is how far apart the first numbers of epochs are, in bits: numbers grow from epoch to epoch, though who takes
+	// a stream over may not know how far it came elsewhere. 2^40 packets are enough for centuries.
 	epochBits = 40
 	// maxEpoch bounds epochs, so that their numbers have room.
 	maxEpoch = 1 << 23
@@ -58,52 +63,84 @@ func (n *numbers) copy(life uint64, at Position, put func() (local uint64, appen
 }
 
 func (n *numbers) copiedLocked(life, local uint64, at Position) {
-	if n.own != nil && at.Incarnation != n.incarnation { // the last of another life, behind which this node's begins
-		n.life, n.runs, n.next = life, nil, local+1
+	if life != n.life {
+		n.life, n.numberLog, n.former = life, numberLog{incarnation: n.incarnation}, numberLog{}
+	}
+	switch {
+	case at.Incarnation == n.incarnation:
+	case n.own != nil: // the last of another life, behind which this node's begins
+		n.former.copied(local, at)
+		n.runs, n.next = nil, local+1
 		return
+	case len(n.runs) > 0:
+		n.former, n.numberLog = n.numberLog, numberLog{}
 	}
-	if life != n.life || at.Incarnation != n.incarnation {
-		n.life, n.incarnation, n.runs = life, at.Incarnation, nil
+	n.numberLog.copied(local, at)
+}
+
+// copied notes a packet at the end of the log.
+func (l *numberLog) copied(local uint64, at Position) {
+	if at.Incarnation != l.incarnation {
+		l.incarnation, l.runs = at.Incarnation, nil
 	}
-	n.next = local + 1
-	if k := len(n.runs); k > 0 {
-		if last := n.runs[k-1]; last.epoch == at.Epoch && at.Number-last.number == local-last.local {
+	l.next = local + 1
+	if k := len(l.runs); k > 0 {
+		if last := l.runs[k-1]; last.epoch == at.Epoch && at.Number-last.number == local-last.local {
 			return
 		}
 	}
-	if len(n.runs) >= maxRuns {
-		n.runs = slices.Delete(n.runs, 0, maxRuns/2)
+	if len(l.runs) >= maxRuns {
+		l.runs = slices.Delete(l.runs, 0, maxRuns/2)
 	}
-	n.runs = append(n.runs, numberRun{local, at.Epoch, at.Number})
+	l.runs = append(l.runs, numberRun{local, at.Epoch, at.Number})
 }
 
-// become makes this node the owner: what follows in the log has numbers from first on, or higher ones where
-// this node has had those. head is where the log of the stream's life has come to: of what it has already, and of which nothing
-// is known here, nothing has a number. A life of 0 is one that has yet to begin.
-func (n *numbers) become(life, head uint64, first Position) Position {
+// become makes this node the owner: what follows in the log has the numbers of that epoch. head is where the log of the
+// stream's life has come to: what came before, and is not known here, has no number. A life of 0 is one that has yet to begin.
+func (n *numbers) become(life, head uint64, as *owner) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if life != n.life || n.incarnation != first.Incarnation || life == 0 {
-		n.runs, n.next = nil, head
-	} else if k := len(n.runs); k > 0 {
-		last := n.runs[k-1]
-		first.Number = max(first.Number, last.number+(n.next-last.local)+skipped)
+	switch {
+	case life != n.life, life == 0:
+		n.numberLog, n.former = numberLog{next: head}, numberLog{}
+	case n.incarnation != as.Incarnation:
+		if len(n.runs) > 0 {
+			n.former = n.numberLog
+		}
+		n.numberLog = numberLog{next: head}
+	case len(n.runs) > 0:
 		n.next = max(n.next, head) // what came since nobody was the owner may have had other numbers
 	}
-	first.Number = max(first.Number, (first.Epoch-1)<<epochBits)
-	n.life, n.incarnation = life, first.Incarnation
-	n.own = &numberRun{epoch: first.Epoch, number: first.Number}
-	return first
+	n.life, n.incarnation = life, as.Incarnation
+	n.own = &numberRun{epoch: as.Epoch, number: (as.Epoch - 1) << epochBits}
 }
 
 // epoch returns the last epoch of a stream's life of which this node has had packets, 0 for none.
 func (n *numbers) epoch(incarnation string) uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if k := len(n.runs); k > 0 && n.incarnation == incarnation {
-		return n.runs[k-1].epoch
+	l := n.logOf(incarnation)
+	if len(l.runs) == 0 {
+		return 0
 	}
-	return 0
+	return l.end().Epoch
+}
+
+// logOf returns what the log has of a life of the stream.
+func (n *numbers) logOf(incarnation string) *numberLog {
+	switch incarnation {
+	case n.incarnation:
+		return &n.numberLog
+	case n.former.incarnation:
+		return &n.former
+	}
+	return new(numberLog)
+}
+
+// end returns the position of the last packet, of which there is one.
+func (l *numberLog) end() Position {
+	r := l.runs[len(l.runs)-1]
+	return Position{l.incarnation, r.epoch, r.number + (l.next - 1 - r.local)}
 }
 
 // last returns the position of the last packet in the log of a stream's life, which this node does not own, false where
@@ -111,12 +148,21 @@ func (n *numbers) epoch(incarnation string) uint64 {
 func (n *numbers) last(life uint64) (Position, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	k := len(n.runs)
-	if k == 0 || life != n.life || n.own != nil {
+	if len(n.runs) == 0 || life != n.life || n.own != nil {
 		return Position{}, false
 	}
-	r := n.runs[k-1]
-	return Position{n.incarnation, r.epoch, r.number + (n.next - 1 - r.local)}, true
+	return n.end(), true
+}
+
+// lastOf is last for the last packet of one life of the stream.
+func (n *numbers) lastOf(life uint64, incarnation string) (Position, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l := n.logOf(incarnation)
+	if len(l.runs) == 0 || life != n.life || n.own != nil {
+		return Position{}, false
+	}
+	return l.end(), true
 }
 
 // cease makes this node no owner any more. head is where the log of the stream's life has come to.
@@ -127,9 +173,13 @@ func (n *numbers) cease(life, head uint64) {
 		return
 	}
 	n.lives(life)
-	if life == n.life && head > n.next { // it had some
+	switch {
+	case life != n.life:
+	case head > n.next: // it had some
 		n.runs = append(n.runs, numberRun{n.next, n.own.epoch, n.own.number})
 		n.next = head
+	case len(n.former.runs) > 0 && len(n.runs) == 0:
+		n.numberLog, n.former = n.former, numberLog{}
 	}
 	n.own = nil
 }

@@ -18,7 +18,7 @@ func put(local uint64) func() (uint64, bool, error) {
 func TestCopiedBehindAClaim(t *testing.T) {
 	var n numbers
 	require.NoError(t, n.copy(7, Position{"aa", 3, 100}, put(0)))
-	n.become(7, 1, Position{"bb", 1, 0})
+	n.become(7, 1, &owner{Incarnation: "bb", Epoch: 1})
 	require.NoError(t, n.copy(7, Position{"aa", 3, 101}, put(1)))
 	at, ok := n.of(7, 2)
 	require.True(t, ok)
@@ -34,23 +34,65 @@ func TestCopiedBehindAClaim(t *testing.T) {
 // What the log has already, of which nothing is known here, does not become part of this node's own.
 func TestBecomesOwnerOfALog(t *testing.T) {
 	var n numbers
-	n.become(7, 100, Position{"aa", 3, 0})
+	n.become(7, 100, &owner{Incarnation: "aa", Epoch: 3})
 	_, ok := n.of(7, 99)
 	assert.False(t, ok)
 	at, ok := n.of(7, 100)
 	require.True(t, ok)
 	assert.Equal(t, Position{"aa", 3, 2 << epochBits}, at)
-	n.become(7, 150, Position{"bb", 1, 0}) // another life of the stream, in the same log
+	n.become(7, 150, &owner{Incarnation: "bb", Epoch: 1}) // another life of the stream, in the same log
 	_, ok = n.of(7, 149)
 	assert.False(t, ok)
 	at, _ = n.of(7, 150)
 	assert.Equal(t, Position{"bb", 1, 0}, at)
 }
 
+// Of an owner that has published nothing nothing is left: a copy goes on where it was before, and behind what came meanwhile.
+func TestCeasesWithoutAPacket(t *testing.T) {
+	var n numbers
+	require.NoError(t, n.copy(7, Position{"aa", 3, 100}, put(0)))
+	n.become(7, 1, &owner{Incarnation: "bb", Epoch: 1})
+	require.NoError(t, n.copy(7, Position{"aa", 3, 101}, put(1)))
+	n.cease(7, 2)
+	at, ok := n.last(7)
+	require.True(t, ok)
+	assert.Equal(t, Position{"aa", 3, 101}, at)
+	at, _ = n.of(7, 0)
+	assert.Equal(t, Position{"aa", 3, 100}, at)
+}
+
+// Where a copy goes on is known of the life of a stream before, too: it may be the one that stays.
+func TestLastOfAFormerLife(t *testing.T) {
+	var n numbers
+	require.NoError(t, n.copy(7, Position{"aa", 3, 100}, put(0)))
+	n.become(7, 1, &owner{Incarnation: "bb", Epoch: 2})
+	_, ok := n.lastOf(7, "aa")
+	assert.False(t, ok, "it is the owner")
+	n.cease(7, 5)
+	at, ok := n.lastOf(7, "aa")
+	require.True(t, ok)
+	assert.Equal(t, Position{"aa", 3, 100}, at)
+	at, ok = n.lastOf(7, "bb")
+	require.True(t, ok)
+	assert.Equal(t, Position{"bb", 2, 1<<epochBits + 3}, at)
+	assert.Equal(t, uint64(3), n.epoch("aa"))
+	require.NoError(t, n.copy(7, Position{"aa", 4, 200}, put(5)))
+	at, ok = n.last(7)
+	require.True(t, ok)
+	assert.Equal(t, Position{"aa", 4, 200}, at)
+	at, ok = n.lastOf(7, "bb")
+	require.True(t, ok)
+	assert.Equal(t, Position{"bb", 2, 1<<epochBits + 3}, at)
+	_, ok = n.lastOf(8, "aa")
+	assert.False(t, ok, "of another life of the hub's")
+	_, ok = n.lastOf(7, "cc")
+	assert.False(t, ok)
+}
+
 // Where a copy goes on is known also of a stream that nobody has asked this node for.
 func TestLastOfOwn(t *testing.T) {
 	var n numbers
-	n.become(0, 0, Position{"aa", 2, 50})
+	n.become(0, 0, &owner{Incarnation: "aa", Epoch: 2})
 	_, ok := n.last(9)
 	assert.False(t, ok, "it is the owner")
 	n.cease(9, 10)

@@ -155,11 +155,15 @@ func (c *Cluster) isSilent(node, boot string) bool {
 }
 
 func (c *Cluster) isSilentLocked(node, boot string) bool {
-	since := c.began
+	return c.silenceLocked(boot) >= silentAfter || c.hasEndedLocked(node, boot)
+}
+
+// silenceLocked returns for how long nothing was heard of a process, or for how long this node has listened in vain.
+func (c *Cluster) silenceLocked(boot string) time.Duration {
 	if p := c.peers[boot]; p != nil {
-		since = p.heard
+		return time.Since(p.heard)
 	}
-	return time.Since(since) >= silentAfter || c.hasEndedLocked(node, boot)
+	return time.Since(c.began)
 }
 
 // hasEndedLocked reports whether a process has said that it ends, or its node has started again, as which this process counts.

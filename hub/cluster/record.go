@@ -26,11 +26,6 @@ type owner struct {
 	Anchor int64 `json:"anchor"`
 }
 
-// position returns where the stream's owner is, apart from the number.
-func (o *owner) position(number uint64) Position {
-	return Position{Incarnation: o.Incarnation, Epoch: o.Epoch, Number: number}
-}
-
 // precedes reports whether a packet follows on this one: of the same stream's life, in a later place or a later
 // epoch. That of another life follows as well.
 func (p Position) precedes(other Position) bool {

@@ -139,7 +139,7 @@ func (c *Cluster) goOn(ctx context.Context, n *name, o *ownership, epoch uint64,
 	if held { // others had numbers of that epoch
 		n.numbers.cease(head.Life, head.Seq)
 	}
-	n.numbers.become(head.Life, head.Seq, next.position(0))
+	n.numbers.become(head.Life, head.Seq, &next.owner)
 	c.confirm(n, &next, revision)
 	return true
 }

@@ -80,12 +80,5 @@ func (c *Cluster) delete(ctx context.Context, key hub.Key, revision uint64) {
 func (c *Cluster) isGone(node, boot string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.isSilentLocked(node, boot) {
-		return false
-	}
-	since := c.began
-	if p := c.peers[boot]; p != nil {
-		since = p.heard
-	}
-	return time.Since(since) >= c.cfg.Grace+silentAfter
+	return c.isSilentLocked(node, boot) && c.silenceLocked(boot) >= c.cfg.Grace+silentAfter
 }
