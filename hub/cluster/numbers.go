@@ -19,6 +19,7 @@ import (
 type numbers struct {
 	mu   sync.Mutex
 	life uint64 // of the hub's stream that they are about; 0 while it is not known
+	past uint64 // one that is over, with those before it: somebody may still read it
 	numberLog
 	own *numberRun // this node is the owner; its run begins at next
 	// former is what the log has of the life of the stream before this one: while this node's own publisher has yet to begin
@@ -102,6 +103,7 @@ func (n *numbers) become(life, head uint64, as *owner) {
 	defer n.mu.Unlock()
 	switch {
 	case life != n.life, life == 0:
+		n.past = max(n.past, n.life)
 		n.numberLog, n.former = numberLog{next: head}, numberLog{}
 	case n.incarnation != as.Incarnation:
 		if len(n.runs) > 0 {
@@ -187,7 +189,7 @@ func (n *numbers) cease(life, head uint64) {
 // lives notes which life of the hub's stream the numbers are about, where this node is its owner and that had
 // yet to begin.
 func (n *numbers) lives(life uint64) {
-	if n.life == 0 {
+	if n.life == 0 && life > n.past {
 		n.life = life
 	}
 }

@@ -105,6 +105,21 @@ func TestLastOfOwn(t *testing.T) {
 	assert.False(t, ok, "of another life")
 }
 
+// The numbers of a stream that has yet to begin are not taken for those of the one before it, which somebody may still read.
+func TestReadAfterItsEnd(t *testing.T) {
+	var n numbers
+	n.become(0, 0, &owner{Incarnation: "aa", Epoch: 1})
+	_, ok := n.of(7, 0)
+	require.True(t, ok)
+	n.cease(0, 0)
+	n.become(0, 0, &owner{Incarnation: "bb", Epoch: 1})
+	_, ok = n.of(7, 1)
+	assert.False(t, ok)
+	at, ok := n.of(9, 0)
+	require.True(t, ok)
+	assert.Equal(t, Position{"bb", 1, 0}, at)
+}
+
 // Packets follow on each other by epoch and then by number.
 func TestPrecedes(t *testing.T) {
 	at := Position{"aa", 2, 50}
