@@ -32,6 +32,8 @@ import (
 // with, and when it sends, that is the time to look. A standby that is shown begins as another
 // publisher would that follows (beginLocked): first with the metadata and codec headers that it has
 // sent so far, and then with that key frame. So viewers stay whose tracks are the same.
+//
+// The two may be at two servers that are one: stepup.go.
 const (
 	// standbyAfter is how long the one that is shown must have been silent, and standbyAlone for how
 	// long of that the other must have sent: else it may be that both were held up, by one line, and
@@ -58,6 +60,7 @@ type aside struct {
 	headers   *headers
 	configs   uint32 // how many codec headers came
 	rate      rate
+	away      away
 }
 
 // roleLocked decides what becomes of one that wants the stream: it is shown, in place of the
@@ -65,7 +68,9 @@ type aside struct {
 func (s *Stream) roleLocked(who rival, now time.Time) (standsBy bool, why *Refusal) {
 	shown := s.pub
 	switch {
-	case shown == nil, shown.opts.Copies && !who.copies:
+	case shown == nil, shown.isForeign() && !who.copies:
+		return who.waits, nil
+	case shown.isWaiting(): // what it stands by for is copied
 		return false, nil
 	case who.yields:
 	case shown.opts.Yields:
@@ -90,30 +95,65 @@ func (p *Publisher) same(other *Publisher) bool {
 // publishLocked makes p a publisher of the stream, and ends those whose place it takes.
 func (s *Stream) publishLocked(p *Publisher, standsBy bool, now time.Time) {
 	why := refuse(ReasonReplaced, "another publisher took %s over", s.key)
-	switch {
-	case standsBy:
-		s.dismissLocked(s.standby, why)
-		s.standby, p.aside = p, &aside{lastWrite: now, headers: noHeaders}
-		if now.Sub(s.session.lastWrite) >= standbyAfter {
-			p.aside.alone = now.Add(-standbyAlone) // nothing of it was held up
-		}
-		s.beginSessionLocked(Event{Kind: EventPublished, Session: p.session, Standby: true})
-		return
-	case s.pub != nil && !s.pub.same(p):
+	foreign := s.pub == nil || s.pub.isForeign()
+	if s.pub.isWaiting() { // it stands by for this one, too, or makes way
+		s.pub.aside.follows = false
+		s.standby, s.pub = s.pub, nil
+	}
+	if standsBy || s.standby != nil && !s.standby.standsByFor(p) {
 		s.dismissLocked(s.standby, why)
 		s.standby = nil
 	}
-	s.dismissLocked(s.pub, why)
-	s.beginLocked(p, now)
+	switch {
+	case !standsBy:
+		if s.standby != nil && !p.opts.Copies {
+			s.standby.aside.away.end() // its stream is this server's own
+		}
+		s.dismissLocked(s.pub, why)
+		s.beginLocked(p, now)
+		return
+	case foreign:
+		p.aside = &aside{lastWrite: now, headers: noHeaders, away: away{waits: true}}
+	default:
+		p.aside = &aside{lastWrite: now, headers: noHeaders}
+	}
+	if s.pub == nil {
+		s.followLocked(p, now)
+		return
+	}
+	s.standby = p
+	if now.Sub(s.session.lastWrite) >= standbyAfter {
+		p.aside.alone = now.Add(-standbyAlone) // nothing of it was held up
+	}
+	s.beginSessionLocked(Event{Kind: EventPublished, Session: p.session, Standby: true})
 }
 
-// stepUpLocked takes a tag of a publisher that is not shown. It reports whether the stream goes on
-// with that publisher, and this tag.
-func (s *Stream) stepUpLocked(p *Publisher, c *content, now time.Time) bool {
+// standsByFor reports whether one that stands by does so for another publisher that comes: the other one of the two, or a copy
+// of it.
+func (p *Publisher) standsByFor(other *Publisher) bool {
+	return other.opts.Copies || other.same(p) && other.backup != p.backup
+}
+
+// step is what becomes of a publisher that is not shown, with a tag of it.
+type step uint8
+
+const (
+	stepNone step = iota // it stands by, and the tag is taken
+	stepAsks             // it asks another server whether it may be shown (Publisher.stepUp), and then the tag is looked at anew
+	stepUp               // the stream goes on with it, and with this tag
+)
+
+// stepUpLocked takes a tag of a publisher that is not shown.
+func (s *Stream) stepUpLocked(p *Publisher, c *content, now time.Time) step {
 	a := p.aside
 	if s.mayShowLocked(a, now) && (a.startsWith(c, now) || s.tooLateLocked(a, c, now)) {
-		s.showLocked(p, now)
-		return true
+		switch {
+		case !a.away.waits:
+			s.showLocked(p, now)
+			return stepUp
+		case s.mayAskLocked(a, now):
+			return stepAsks
+		}
 	}
 	p.bytes += uint64(c.tag.Size())
 	if a.follows && (a.sends.IsZero() || now.Sub(a.lastWrite) >= standbyAfter) {
@@ -125,7 +165,7 @@ func (s *Stream) stepUpLocked(p *Publisher, c *content, now time.Time) bool {
 		s.session.lastWrite = now // others see that it is not silent
 	}
 	a.keep(c, now)
-	return false
+	return stepNone
 }
 
 // mayShowLocked reports whether the stream would go on with the publisher whose aside it is.
@@ -239,7 +279,12 @@ func (s *Stream) asideLocked() *aside {
 func (s *Stream) promoteLocked() {
 	p := s.standby
 	s.standby = nil
-	s.beginLocked(p, time.Now())
+	s.followLocked(p, time.Now())
+}
+
+// followLocked makes a publisher the one that is to be shown.
+func (s *Stream) followLocked(p *Publisher, now time.Time) {
+	s.beginLocked(p, now)
 	p.aside.follows, p.aside.sends = true, time.Time{}
 	s.session.lastWrite, s.session.beforeKey = p.aside.lastWrite, true
 }
@@ -275,8 +320,10 @@ func (h *Hub) Switch(key Key) error {
 		return none
 	}
 	s.update(func() {
-		if s.standby != nil {
-			s.standby.aside.asked, none = true, nil
+		for _, p := range s.publishersLocked() {
+			if p == s.standby || p.isWaiting() {
+				p.aside.asked, none = true, nil
+			}
 		}
 	})
 	return none

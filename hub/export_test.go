@@ -53,7 +53,10 @@ func (s *Stream) checkPublishers() error {
 	case (s.state == stateLive) != (s.pub != nil):
 		return fmt.Errorf("%s, with the publisher %v", s.state, s.pub)
 	case s.standby == nil:
-	case s.pub == nil, s.standby == s.pub, s.standby.aside == nil, s.standby.backup == s.pub.backup, !s.pub.same(s.standby):
+	case s.pub == nil, s.standby == s.pub, s.standby.aside == nil, s.standby.isWaiting() != s.pub.opts.Copies:
+		return fmt.Errorf("stands by for the wrong one, or none")
+	case s.standby.isWaiting():
+	case s.standby.backup == s.pub.backup, !s.pub.same(s.standby):
 		return fmt.Errorf("stands by for the wrong one, or none")
 	case s.standby.aside.follows:
 		return fmt.Errorf("stands by and is to be shown")

@@ -189,7 +189,7 @@ func TestFirst(t *testing.T) {
 		}, "|K:3 A:3 P:4 |text:5 K:5"},
 		"it is let go, and copied": {func(t *testing.T, h *hub.Hub, _ *source) {
 			time.Sleep(time.Hour)
-			_, err := h.Yield(key, hub.Claimant{})
+			_, _, err := h.Yield(key, hub.Claimant{})
 			require.NoError(t, err)
 			p, err := pull(t, h, client{})
 			require.NoError(t, err)

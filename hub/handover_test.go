@@ -45,9 +45,9 @@ func TestHandOver(t *testing.T) {
 		assert.False(t, h.IsLeft(at("own")), "it is no client's")
 		assert.False(t, h.IsLeft(at("nothing")))
 
-		_, err = h.Yield(at("able"), hub.Claimant{Proof: []byte("another"), ProofKey: []byte("key")})
+		_, _, err = h.Yield(at("able"), hub.Claimant{Proof: []byte("another"), ProofKey: []byte("key")})
 		assert.Equal(t, hub.ReasonBusy, reasonOf(t, err))
-		_, err = h.Yield(at("able"), hub.Claimant{})
+		_, _, err = h.Yield(at("able"), hub.Claimant{})
 		assert.NoError(t, err, "it may be itself")
 		assert.Equal(t, hub.ReasonReplaced, (<-able).Reason)
 		assert.False(t, h.IsLeft(at("able")))

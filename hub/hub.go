@@ -71,6 +71,10 @@ type Config struct {
 	// Authorize's does. What becomes of the session, or of its client meanwhile, it is not told. It may
 	// be nil.
 	Claim func(ctx context.Context, s *Session) (Claim, error)
+	// StepUp is asked by Publisher.Write and Hub.StepUp, for a publisher that stands by for one at another server
+	// (Claim.StandsBy): whether it may go on in the place of that one. asked says that an operator wants it (Hub.Switch). A Claim that StandsBy says no; the error ends the publisher. ctx ends after some seconds,
+	// and with the publisher. nil where no Claim StandsBy.
+	StepUp func(ctx context.Context, s *Session, asked bool) (Claim, error)
 	// Pulse is for how long after the last Hub.Beat tags are taken from publishers; those that come later
 	// wait for one. 0 for ever. Publishers that stand in for others (PublishOptions.Yields) never wait.
 	Pulse time.Duration
@@ -314,7 +318,8 @@ func (h *Hub) letGoLocked(s *Stream) {
 	}
 }
 
-// Live reports whether somebody publishes the stream now.
+// Live reports whether somebody publishes the stream now, other than one that stands by for a publisher at another
+// server.
 func (h *Hub) Live(key Key) bool {
 	s := h.stream(key)
 	if s == nil {
@@ -322,7 +327,7 @@ func (h *Hub) Live(key Key) bool {
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.state == stateLive
+	return s.state == stateLive && !s.pub.isWaiting()
 }
 
 // stream returns the present stream of the key, nil if there is none.

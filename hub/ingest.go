@@ -73,9 +73,10 @@ func (s *Stream) takeLocked(c *content, now time.Time) {
 	s.effects.wake = s.effects.wake || s.log.head != before
 }
 
-// arriveAtLocked notes when the tag arrived that is taken next.
+// arriveAtLocked notes when the tag arrived that is taken next: not before the one ahead of it, though two publishers may have
+// waited for each other.
 func (s *Stream) arriveAtLocked(now time.Time) {
-	s.session.lastWrite, s.session.arrived = now, now.Sub(s.hub.began)
+	s.session.lastWrite, s.session.arrived = now, max(s.session.arrived, now.Sub(s.hub.began))
 	s.session.arrivedMS = s.session.arrived.Milliseconds()
 }
 

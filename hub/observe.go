@@ -208,7 +208,7 @@ func (s *Stream) endSessionLocked(e Event, why *Refusal) {
 	}
 }
 
-// reviewWantedLocked tells when a stream that nobody publishes has its first viewer, and
+// reviewWantedLocked tells when a stream that nobody publishes here has its first viewer, and
 // when it has none any more.
 func (s *Stream) reviewWantedLocked() {
 	switch wanted := len(s.viewers) > 0 && s.state != stateEnded; {
@@ -216,7 +216,7 @@ func (s *Stream) reviewWantedLocked() {
 	case !wanted:
 		s.wanted = false
 		s.tellLocked(Event{Kind: EventUnwanted})
-	case s.pub == nil:
+	case s.pub == nil, s.pub.isWaiting():
 		s.wanted = true
 		s.tellLocked(Event{Kind: EventWanted, Session: s.viewers[0].session})
 	}

@@ -72,6 +72,10 @@ func (w *witness) observe(e hub.Event) {
 		case e.Standby:
 			w.stand(e.Key, id)
 		default:
+			if was := w.published[e.Key]; was != 0 && e.Session.Yields() { // a copy, for which that one stands by
+				w.stand(e.Key, was)
+				w.published[e.Key] = 0
+			}
 			assert.Zero(w.t, w.published[e.Key], "%s is published by two", e.Key)
 			w.published[e.Key] = id
 		}

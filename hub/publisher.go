@@ -206,20 +206,23 @@ func (p *Publisher) write(t flv.Tag, place placement, now time.Time) (seq uint64
 	var c content
 	p.understand(&c, t)
 	c.place = place
-	cut := false
-	s.update(func() {
+	cut, asks := false, false
+	take := func() {
 		if s.pub != p && s.standby != p {
 			err = p.err()
 			return
 		}
-		if why := p.forbidsLocked(&c, now); why != nil {
-			s.finishLocked(p, why)
-			s.partLocked(p)
-			err = why
-			return
+		if !asks { // it has been looked at before that
+			if why := p.forbidsLocked(&c, now); why != nil {
+				s.finishLocked(p, why)
+				s.partLocked(p)
+				err = why
+				return
+			}
 		}
 		if p.aside != nil {
-			if !s.stepUpLocked(p, &c, now) {
+			step := s.stepUpLocked(p, &c, now)
+			if asks = step == stepAsks; step != stepUp {
 				return
 			}
 			c = content{}
@@ -231,7 +234,12 @@ func (p *Publisher) write(t flv.Tag, place placement, now time.Time) (seq uint64
 		if appended = s.log.head != before; appended {
 			seq = s.log.head - 1 // behind silence that was put in before it
 		}
-	})
+	}
+	if s.update(take); asks {
+		p.stepUp()
+		now = time.Now()
+		s.update(take)
+	}
 	if cut {
 		s.hub.cfg.Logger.Warn("GOP larger than its bound: new viewers wait for the next key frame",
 			"stream", s.key.String(), "max_bytes", s.hub.cfg.GOPMaxBytes)
@@ -274,6 +282,9 @@ func (s *Stream) finishLocked(p *Publisher, why *Refusal) bool {
 	}
 	p.mu.Unlock()
 	if first {
+		if p.aside != nil {
+			p.aside.away.end()
+		}
 		s.endSessionLocked(Event{Kind: EventUnpublished, Session: p.session, Bytes: p.bytes, Standby: p.aside != nil}, why)
 		p.session.stopExpiry() // behind that: expire may just have set it
 	}

@@ -59,7 +59,7 @@ func TestPulseAndDisplace(t *testing.T) {
 			h.Displace(key, &hub.Refusal{Reason: hub.ReasonReplaced})
 		},
 		"let go": func(t *testing.T, h *hub.Hub, _ *source) {
-			_, err := h.Yield(key, claimant(client{Identity: "x"}))
+			_, _, err := h.Yield(key, claimant(client{Identity: "x"}))
 			require.NoError(t, err)
 		},
 		"replaced": func(t *testing.T, h *hub.Hub, _ *source) { publish(t, h, client{Identity: "x"}) },

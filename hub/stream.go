@@ -194,14 +194,12 @@ func (s *Stream) announceLocked() {
 func (s *Stream) beginLocked(p *Publisher, now time.Time) {
 	s.state, s.pub = stateLive, p
 	s.restartLocked()
-	if g := p.session.grant.Load(); g != nil {
-		s.timeline.Reach(g.claim.Time)
-	}
+	s.timeline.Reach(p.session.claim().Time)
 	s.lead = s.log.head
 	s.session.since, s.session.lastWrite, s.session.meter = now, now, newMeter()
 	s.facts.rate = rate{}
 	s.shown = shownTracks{}
-	s.beginSessionLocked(Event{Kind: EventPublished, Session: p.session})
+	s.beginSessionLocked(Event{Kind: EventPublished, Session: p.session, Standby: p.aside != nil})
 	s.announceLocked()
 }
 
@@ -211,7 +209,8 @@ func (s *Stream) restartLocked() {
 	s.stopTimersLocked()
 	s.session = session{
 		since: s.session.since, lastWrite: s.session.lastWrite, meter: s.session.meter.restarted(),
-		first: s.log.head, firstConfig: s.configs + 1,
+		arrived: s.session.arrived,
+		first:   s.log.head, firstConfig: s.configs + 1,
 	}
 	s.timeline.BeginSession()
 	s.headers = s.headers.withFilled(false).from(s.log.head)

@@ -6,7 +6,7 @@ import "time"
 // nobody wants one any more, and tells by GiveUp that it has none.
 
 // Unwatched returns for how long nobody has watched the stream or waited for it: 0 while
-// somebody does. A stream that is not there has always been unwatched.
+// somebody does, or stands by for its publisher at another server. A stream that is not there has always been unwatched.
 func (h *Hub) Unwatched(key Key) time.Duration {
 	const always = time.Duration(1<<63 - 1)
 	s := h.stream(key)
@@ -15,7 +15,7 @@ func (h *Hub) Unwatched(key Key) time.Duration {
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if len(s.viewers) > 0 {
+	if len(s.viewers) > 0 || s.pub.isWaiting() || s.standby.isWaiting() {
 		return 0
 	}
 	return max(1, time.Since(s.lastViewer)) // some nanosecond: 0 says that there are viewers

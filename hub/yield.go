@@ -16,6 +16,9 @@ type Claim struct {
 	// Time is where its session begins at the earliest, in ms of the stream's clock: where the stream has
 	// come to elsewhere. 0 for wherever the stream is here.
 	Time int64
+	// StandsBy says that the other one of the two (backup.go) is shown at another server: this one stands by for
+	// it, and is not shown before Config.StepUp says so.
+	StandsBy bool
 }
 
 // Proof returns what stands for the identity of a session where it is compared with others that have the same
@@ -43,6 +46,9 @@ type Claimant struct {
 	Proof, ProofKey []byte // Session.Proof, and its key; no Proof for one that has proved nothing
 	Backup          bool   // Session.IsBackup
 	Yields          bool   // Session.Yields
+	// StepsUp says that it stands by there for the one that is shown here, and would go on in its place; Asked, that an
+	// operator wants that.
+	StepsUp, Asked bool
 }
 
 // Head is where a stream has come to.
@@ -53,15 +59,16 @@ type Head struct {
 }
 
 // Yield lets a stream go to a publisher elsewhere, by the rules that hold among those here: those of a
-// stream that this one may take over end with ReasonReplaced, and its viewers are held for the grace time.
+// stream that this one may take over end with ReasonReplaced, and its viewers are held for the grace time; where
+// that one goes on as the other one of the two, the one that was shown here stands by for it. standsBy says that the
+// stream stays, and that the publisher elsewhere may stand by for it.
 // The error is a *Refusal: ReasonBusy where they stay, ReasonNotFound where nobody has the stream here.
-func (h *Hub) Yield(key Key, to Claimant) (Head, error) {
+func (h *Hub) Yield(key Key, to Claimant) (head Head, standsBy bool, err error) {
 	s := h.stream(key)
 	none := refuse(ReasonNotFound, "nobody publishes %s", key)
 	if s == nil {
-		return Head{}, none
+		return Head{}, false, none
 	}
-	var head Head
 	why := none
 	s.update(func() {
 		switch s.state {
@@ -69,31 +76,49 @@ func (h *Hub) Yield(key Key, to Claimant) (Head, error) {
 		default:
 			return
 		}
-		var standsBy bool
-		standsBy, why = s.roleLocked(to.rival(), time.Now())
-		if standsBy && why == nil {
-			why = refuse(ReasonBusy, "the publisher of %s is at another server: its backup has to be there, too", key)
-		}
+		now := time.Now()
+		standsBy, why = s.roleLocked(to.rival(), now)
 		if why != nil && !s.isReturning(&to) {
 			return
 		}
 		why = nil
-		head = Head{s.number, s.log.head, s.timeline.Front()}
-		if s.pub == nil {
+		replaced := refuse(ReasonReplaced, "another publisher took %s over", key)
+		switch {
+		case standsBy && !to.StepsUp: // in the place of who stands by here
+			s.dismissLocked(s.standby, replaced)
+			s.standby = nil
+			return
+		case to.StepsUp && s.pub != nil && to.same(s.pub) && !s.mayYieldLocked(&to, now):
+			standsBy = true
 			return
 		}
-		s.dismissAllLocked(refuse(ReasonReplaced, "another publisher took %s over", key))
+		head = Head{s.number, s.log.head, s.timeline.Front()}
+		s.dismissLocked(s.standby, replaced)
 		s.standby = nil
-		s.vacateLocked(true) // that of one that stands in for others, too: it goes on elsewhere
+		switch {
+		case s.pub == nil:
+		case standsBy:
+			s.stepBackLocked(now)
+		default:
+			s.dismissLocked(s.pub, replaced)
+			s.vacateLocked(true) // that of one that stands in for others, too: it goes on elsewhere
+		}
+		standsBy = false
 	})
 	if why != nil {
-		return Head{}, why
+		return Head{}, false, why
 	}
-	return head, nil
+	return head, standsBy, nil
+}
+
+// mayYieldLocked reports whether the stream may go on with the other one of the two, which is elsewhere.
+func (s *Stream) mayYieldLocked(to *Claimant, now time.Time) bool {
+	return to.Asked || s.pub.aside != nil || now.Sub(s.session.lastWrite) >= standbyAfter
 }
 
 // Head returns where a stream has come to that is published here, or was a moment ago; false where there is
-// none. Own says that it is this server's, or was last: its publisher is no copy (PublishOptions.Copies).
+// none. Own says that it is this server's, or was last: its publisher is no copy (PublishOptions.Copies), and none that
+// stands by for one elsewhere.
 func (h *Hub) Head(key Key) (head Head, own, ok bool) {
 	s := h.stream(key)
 	if s == nil {
@@ -103,12 +128,12 @@ func (h *Hub) Head(key Key) (head Head, own, ok bool) {
 	defer s.mu.RUnlock()
 	switch s.state {
 	case stateLive, stateGrace:
-		return Head{s.number, s.log.head, s.timeline.Front()}, s.pub == nil || !s.pub.opts.Copies, true
+		return Head{s.number, s.log.head, s.timeline.Front()}, !s.pub.isForeign(), true
 	}
 	return Head{}, false, false
 }
 
-// Displace ends the publishers of a stream because of why, if they are no copies: the stream is another server's
+// Displace ends the publishers of a stream because of why, if it is this server's own (Head): it is another server's
 // by now. Its viewers are held for the grace time.
 func (h *Hub) Displace(key Key, why *Refusal) {
 	s := h.stream(key)
@@ -116,7 +141,7 @@ func (h *Hub) Displace(key Key, why *Refusal) {
 		return
 	}
 	s.update(func() {
-		if s.pub == nil || s.pub.opts.Copies {
+		if s.pub == nil || s.pub.isForeign() {
 			return
 		}
 		s.dismissAllLocked(why)
@@ -128,17 +153,41 @@ func (h *Hub) Displace(key Key, why *Refusal) {
 // rival is one who wants a stream that may have publishers.
 type rival struct {
 	backup, yields, copies bool
+	waits                  bool                  // Claim.StandsBy
 	same                   func(*Publisher) bool // of one owner with that one
 }
 
-func (to Claimant) rival() rival {
-	return rival{to.Backup, to.Yields, false, func(shown *Publisher) bool {
-		return len(to.Proof) > 0 && hmac.Equal(to.Proof, shown.session.Proof(to.ProofKey))
-	}}
+func (to *Claimant) rival() rival {
+	return rival{backup: to.Backup, yields: to.Yields, same: to.same}
+}
+
+// same reports whether it has proved to be of one owner with a publisher here.
+func (to *Claimant) same(shown *Publisher) bool {
+	return len(to.Proof) > 0 && hmac.Equal(to.Proof, shown.session.Proof(to.ProofKey))
 }
 
 // rival returns what a publisher is to those that are there.
-func (p *Publisher) rival() rival { return rival{p.backup, p.opts.Yields, p.opts.Copies, p.same} }
+func (p *Publisher) rival() rival {
+	return rival{p.backup, p.opts.Yields, p.opts.Copies, p.session.claim().StandsBy, p.same}
+}
+
+// claim returns what a publisher was given that may publish (Config.Claim).
+func (s *Session) claim() Claim {
+	if g := s.grant.Load(); g != nil {
+		return g.claim
+	}
+	return Claim{}
+}
+
+// setClaim puts another claim in the place of that one.
+func (s *Session) setClaim(c Claim) {
+	var g Grant
+	if was := s.grant.Load(); was != nil {
+		g = *was
+	}
+	g.claim = c
+	s.grant.Store(&g)
+}
 
 // claim asks whoever has to be asked about a session that the policy has given this grant. The answer may
 // end a publisher elsewhere, so that nobody is asked for a client that has left, or that is not let in by
@@ -169,8 +218,8 @@ func (h *Hub) claims(s *Session) bool {
 	return h.cfg.Claim != nil && s.role == RolePublish && !s.Key().IsCheck()
 }
 
-// PublisherOf returns the session that publishes a stream here, nil where nobody does, or a copy
-// (PublishOptions.Copies).
+// PublisherOf returns the session that publishes a stream here, nil where nobody does, or where it is another server's
+// (Head).
 func (h *Hub) PublisherOf(key Key) *Session {
 	s := h.stream(key)
 	if s == nil {
@@ -178,7 +227,7 @@ func (h *Hub) PublisherOf(key Key) *Session {
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.pub == nil || s.pub.opts.Copies {
+	if s.pub == nil || s.pub.isForeign() {
 		return nil
 	}
 	return s.pub.session

@@ -78,14 +78,11 @@ func TestYield(t *testing.T) {
 		{"one that stands in, of the same identity", one(x), 0, hub.Claimant{
 			Yields: true, Proof: claimant(x).Proof, ProofKey: proofKey,
 		}, hub.ReasonBusy},
-		{"a backup", one(x), 0, claimant(xBackup), hub.ReasonBusy},
 		{"a backup of nobody", one(client{}), 0, claimant(client{Backup: true}), hub.ReasonBusy},
 		{"a backup of nobody, silent", one(client{}), silence, claimant(client{Backup: true}), hub.ReasonNone},
-		{"the backup is here, the main one is there", one(xBackup), 0, claimant(x), hub.ReasonBusy},
 		{"the backup for the backup", one(xBackup), 0, claimant(xBackup), hub.ReasonNone},
 		{"for two", two, 0, claimant(x), hub.ReasonNone},
 		{"another one for two", two, 0, claimant(client{}), hub.ReasonBusy},
-		{"the backup of two", two, 0, claimant(xBackup), hub.ReasonBusy},
 		{"a pull", stoodIn, 0, claimant(client{}), hub.ReasonNone},
 		{"a pull for a pull", stoodIn, time.Hour, hub.Claimant{Yields: true}, hub.ReasonBusy},
 		{"a copy", func(t *testing.T, h *hub.Hub) []*source {
@@ -118,7 +115,8 @@ func TestYield(t *testing.T) {
 				time.Sleep(test.silent)
 				before, own, ok := h.Head(key)
 				assert.Equal(t, test.refused != hub.ReasonNotFound, ok)
-				head, err := h.Yield(key, test.to)
+				head, standsBy, err := h.Yield(key, test.to)
+				assert.False(t, standsBy)
 				if test.refused != hub.ReasonNone {
 					assert.Equal(t, test.refused, reasonOf(t, err))
 					assert.Zero(t, head)
@@ -141,7 +139,7 @@ func TestYield(t *testing.T) {
 				assert.Equal(t, "grace", info(t, h).State)
 				assert.Empty(t, v.read())
 				assert.Equal(t, hub.ReasonNone, v.end)
-				again, err := h.Yield(key, test.to)
+				again, _, err := h.Yield(key, test.to)
 				require.NoError(t, err, "the same answer once more")
 				assert.Equal(t, head, again)
 
@@ -195,7 +193,7 @@ func TestYieldOfNothing(t *testing.T) {
 		h := newHub(t, hub.Config{PublisherGrace: -1})
 		v, done := waiting(t, h, hub.WatchOptions{})
 		synctest.Wait()
-		_, err := h.Yield(key, hub.Claimant{})
+		_, _, err := h.Yield(key, hub.Claimant{})
 		assert.Equal(t, hub.ReasonNotFound, reasonOf(t, err))
 		_, _, ok := h.Head(key)
 		assert.False(t, ok)
@@ -204,7 +202,7 @@ func TestYieldOfNothing(t *testing.T) {
 		p := publish(t, h, client{Identity: "x"})
 		p.send(av)
 		require.NoError(t, <-done)
-		_, err = h.Yield(key, claimant(client{Identity: "x"}))
+		_, _, err = h.Yield(key, claimant(client{Identity: "x"}))
 		require.NoError(t, err)
 		v.read()
 		assert.Equal(t, hub.ReasonUnpublished, v.end, "there is no grace time")

@@ -64,6 +64,12 @@ func (c *clustered) policy(of *hub.Config) {
 		}
 		return c.cluster.Claim(ctx, s)
 	}
+	of.StepUp = func(ctx context.Context, s *hub.Session, asked bool) (hub.Claim, error) {
+		if c.get() == nil {
+			return hub.Claim{}, nil
+		}
+		return c.cluster.StepUp(ctx, s, asked)
+	}
 	others := of.Locate
 	of.Locate = func(key hub.Key) (wait time.Duration) {
 		if others != nil {

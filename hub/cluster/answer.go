@@ -18,6 +18,10 @@ type question struct {
 	Proof       []byte `json:"proof"` // hub.Session.Proof
 	Backup      bool   `json:"backup"`
 	Yields      bool   `json:"yields"` // hub.Session.Yields
+	// StepsUp says that its publisher stands by for the owner's, and would go on in its place; Asked, that an operator wants
+	// that (hub.Claimant).
+	StepsUp bool `json:"stepsUp"`
+	Asked   bool `json:"asked"`
 	// Both says that the two nodes own the stream both, after they were parted: of publishers with one identity
 	// the later one stays. That of the asker began Age ms ago: the nodes' clocks may differ by more.
 	Both bool  `json:"both"`
@@ -30,10 +34,11 @@ type question struct {
 
 // What is answered.
 const (
-	answerYields = "yields" // the stream is the asker's
-	answerKeeps  = "keeps"  // its publisher stays
-	answerGone   = "gone"   // nobody publishes it there
-	answerStale  = "stale"  // the owner is another one, or of another epoch: the asker is to look again
+	answerYields   = "yields"    // the stream is the asker's
+	answerStandsBy = "stands by" // its publisher stays, and the asker's may stand by for it
+	answerKeeps    = "keeps"     // its publisher stays
+	answerGone     = "gone"      // nobody publishes it there
+	answerStale    = "stale"     // the owner is another one, or of another epoch: the asker is to look again
 )
 
 // answered is the answer. The zero value is none.
@@ -45,9 +50,9 @@ type answered struct {
 
 // askToYield asks the owner of a stream whether it lets it go to a publisher. The answer is the zero value where none
 // came.
-func (c *Cluster) askToYield(ctx context.Context, o *owner, s *hub.Session) answered {
+func (c *Cluster) askToYield(ctx context.Context, o *owner, s claimant) answered {
 	return c.ask(ctx, o, &question{
-		Proof: s.Proof(c.cfg.ProofKey), Backup: s.IsBackup(), Yields: s.Yields(),
+		Proof: s.Proof(c.cfg.ProofKey), Backup: s.IsBackup(), Yields: s.Yields(), StepsUp: s.stepsUp, Asked: s.asked,
 	})
 }
 
@@ -101,10 +106,16 @@ func (c *Cluster) yield(key hub.Key, q *question) answered {
 		return answered{What: answerStale}
 	case q.Both && len(q.Proof) > 0 && o.age() < q.Age:
 		return c.keep(ctx, n, o, q, errElsewhere.Detail)
+	case q.StepsUp && time.Since(o.since) < claimedFor && !c.hasBegun(key):
+		return answered{What: answerStandsBy}
 	}
-	head, err := c.cfg.Hub.Yield(key, hub.Claimant{
+	head, standsBy, err := c.cfg.Hub.Yield(key, hub.Claimant{
 		Proof: q.Proof, ProofKey: c.cfg.ProofKey, Backup: q.Backup, Yields: q.Yields,
+		StepsUp: q.StepsUp || q.Both, Asked: q.Asked || q.Both, // of both, the later one goes on
 	})
+	if standsBy {
+		return answered{What: answerStandsBy}
+	}
 	if refusal, ok := errors.AsType[*hub.Refusal](err); ok {
 		if refusal.Reason == hub.ReasonNotFound && time.Since(o.since) >= claimedFor {
 			return answered{What: answerGone}
@@ -122,6 +133,12 @@ func (c *Cluster) yield(key hub.Key, q *question) answered {
 	c.mu.Unlock()
 	c.log.Info("a stream goes over to another node", "stream", key.String(), "node", q.Node)
 	return a
+}
+
+// hasBegun reports whether a stream that this node owns is its own in the hub, too, or was until a moment ago.
+func (c *Cluster) hasBegun(key hub.Key) bool {
+	_, own, held := c.cfg.Hub.Head(key)
+	return own && held
 }
 
 // keep answers that the publisher of a stream stays, whose turn the caller has. Viewers who have followed the asker to

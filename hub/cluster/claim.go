@@ -14,6 +14,8 @@ import (
 //	no record               Create
 //	A owns it, and answers  A's hub decides, by the same rules, and lets the stream go: B has A's epoch + 1, a
 //	                        number that nobody has had, and the time that A has come to. Update
+//	A has the other of two  B's stands by for it (hub/stepup.go), and nothing is written. It claims again where it
+//	                        would be shown if both were at one node
 //	A is silent             as a publisher who has left: Update, epoch + 1
 //	A neither answers nor   B asks again until one of the two
 //	is silent
@@ -33,8 +35,7 @@ func (c *Cluster) Claim(ctx context.Context, s *hub.Session) (hub.Claim, error) 
 	}
 	defer n.unlock()
 	if o := c.ownedBy(n); o != nil {
-		_, own, held := c.cfg.Hub.Head(key)
-		if held && own || time.Since(o.since) < claimedFor { // or its publisher is just about to begin, perhaps in the place of a copy
+		if c.hasBegun(key) || time.Since(o.since) < claimedFor { // or its publisher is just about to begin, perhaps in the place of a copy
 			c.touch(n)
 			return hub.Claim{}, nil
 		}
@@ -42,7 +43,34 @@ func (c *Cluster) Claim(ctx context.Context, s *hub.Session) (hub.Claim, error) 
 			return hub.Claim{}, errClaim
 		}
 	}
-	return c.take(ctx, n, s)
+	return c.take(ctx, n, claimant{Session: s})
+}
+
+// StepUp asks whether a publisher that stands by for one at another node may go on in its place (hub.Config.StepUp). What could
+// not be found out in time it may ask again.
+func (c *Cluster) StepUp(ctx context.Context, s *hub.Session, asked bool) (hub.Claim, error) {
+	n := c.enter(s.Key())
+	defer c.leave(n)
+	waits := hub.Claim{StandsBy: true}
+	if n.lock(ctx) != nil {
+		return waits, nil
+	}
+	defer n.unlock()
+	if c.ownedBy(n) != nil { // another publisher is about to begin here
+		return waits, nil
+	}
+	claim, err := c.take(ctx, n, claimant{s, true, asked})
+	if errors.Is(err, errClaim) {
+		return waits, nil
+	}
+	return claim, err
+}
+
+// claimant is a publisher here that wants a name. stepsUp says that it has stood by for one at another node, and asked that an
+// operator wants it to go on.
+type claimant struct {
+	*hub.Session
+	stepsUp, asked bool
 }
 
 // Refusals of publishers.
@@ -66,10 +94,11 @@ type taking struct {
 	from  string // the process that owns it still, as far as it knows: it is silent; empty for none
 	time  int64  // that the stream has come to
 	stale bool   // who was asked is not the owner any more
+	waits bool   // the publisher stands by for that of the owner
 }
 
 // take makes this node the owner of a name whose turn the caller has.
-func (c *Cluster) take(ctx context.Context, n *name, s *hub.Session) (hub.Claim, error) {
+func (c *Cluster) take(ctx context.Context, n *name, s claimant) (hub.Claim, error) {
 	for ctx.Err() == nil {
 		asked := time.Now()
 		known, entry, err := c.record(ctx, n.key)
@@ -77,12 +106,14 @@ func (c *Cluster) take(ctx context.Context, n *name, s *hub.Session) (hub.Claim,
 		mute := err != nil
 		known = c.belief(n, known, mute || entry == nil) // a directory that has lost its records says that there is none
 		t, goOn, err := c.mayTake(ctx, n, s, known, mute)
+		if (err != nil || t.waits) && entry != nil && known != nil {
+			c.remember(n, &sighting{*known, entry.Revision})
+		}
 		switch {
 		case err != nil:
-			if entry != nil && known != nil {
-				c.remember(n, &sighting{*known, entry.Revision})
-			}
 			return hub.Claim{}, err
+		case t.waits:
+			return hub.Claim{StandsBy: true}, nil
 		case goOn:
 			if t.stale && !mute { // the record says more than what was heard
 				c.forgetNews(n, known)
@@ -158,7 +189,7 @@ const again = 50 * time.Millisecond
 // mayTake finds out whether a publisher may have a name that another node owns, or nobody. mute says that the directory
 // has not been heard about that. goOn says that it is to be looked at again; the error is a *hub.Refusal.
 func (c *Cluster) mayTake(
-	ctx context.Context, n *name, s *hub.Session, known *owner, mute bool,
+	ctx context.Context, n *name, s claimant, known *owner, mute bool,
 ) (t taking, goOn bool, err error) {
 	now := c.cfg.Now()
 	t.next = owner{
@@ -190,6 +221,8 @@ func (c *Cluster) mayTake(
 	case answerYields:
 		goesOn(a.Time)
 		t.next.Anchor = now.UnixMilli() - a.Time
+	case answerStandsBy:
+		t.waits = true
 	case answerKeeps:
 		return t, false, &hub.Refusal{Reason: hub.ReasonBusy, Detail: a.Detail}
 	case answerGone: // another stream begins

@@ -201,6 +201,9 @@ func (e *edge) follow() *hub.Refusal {
 		if why := e.isHeld(o, revision, certain, err); why != nil {
 			return why
 		}
+		if e.isSilent(o.Node, o.Boot) {
+			e.cfg.Hub.StepUp(e.name.key) // who stands by here need not wait for its key frame
+		}
 		e.pause()
 	}
 	return errUnwatched

@@ -12,17 +12,44 @@ func (c *Cluster) Observe(e hub.Event) {
 	switch e.Kind {
 	case hub.EventWanted:
 		c.want(e.Key, e.Session)
-	case hub.EventPublished:
-		if e.Session.Protocol() != Protocol {
+	case hub.EventPublished, hub.EventSwitched:
+		switch {
+		case e.Session.Protocol() == Protocol:
+		case e.Standby:
+			c.standsBy(e.Key)
+		default:
 			c.published(e.Key)
+		}
+	case hub.EventUnpublished:
+		if e.Session.Protocol() != Protocol && !e.Standby {
+			c.vacated(e.Key)
 		}
 	case hub.EventLost:
 		for _, s := range c.cfg.Hub.Sessions() {
-			if s.Session.Role() == hub.RoleWatch && s.State == hub.SessionWaiting {
+			switch {
+			case s.Session.Role() == hub.RoleWatch && s.State == hub.SessionWaiting:
 				c.want(s.Session.Key(), s.Session)
+			case s.Standby:
+				c.standsBy(s.Session.Key())
 			}
 		}
 	}
+}
+
+// vacated tells others that the publisher of a stream has ended here, so that one that stands by for it follows at once.
+func (c *Cluster) vacated(key hub.Key) {
+	n := c.enter(key)
+	defer c.leave(n)
+	if o := c.ownedBy(n); o != nil && c.cfg.Hub.PublisherOf(key) == nil {
+		c.send(subjectNews, &story{Up: true, Owner: o.owner, Revision: o.revision, Vacant: true})
+	}
+}
+
+// standsBy copies a stream for a publisher that stands by for that of another node.
+func (c *Cluster) standsBy(key hub.Key) {
+	n := c.enter(key)
+	defer c.leave(n)
+	c.wantWhereWatched(n)
 }
 
 // published tells others that a stream has begun, so that those who wait for it need not look.
@@ -113,7 +140,8 @@ func (c *Cluster) edgeOver(n *name) {
 	c.wantWhereWatched(n) // somebody may have come as it ended
 }
 
-// wantWhereWatched copies a stream that viewers watch here, or wait for, and nobody publishes here.
+// wantWhereWatched copies a stream that viewers watch here, or wait for, or for which a publisher stands by here, and nobody
+// publishes here.
 func (c *Cluster) wantWhereWatched(n *name) {
 	if c.ctx.Err() != nil || c.cfg.Hub.Unwatched(n.key) > 0 || c.cfg.Hub.Live(n.key) {
 		return

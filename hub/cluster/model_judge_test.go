@@ -28,7 +28,7 @@ func (w *world) acceptedLocked(s *show) {
 		if other.stream != s.stream || other.over || len(other.told) > 0 || time.Since(other.wrote) > time.Second {
 			continue
 		}
-		if other.query == "" || other.query != s.query {
+		if !isSame(other.query, s.query) {
 			w.failLocked("%s: show %d was let in at %s, though show %d goes on at %s",
 				s.stream, s.number, s.node.name, other.number, other.node.name)
 		}
@@ -56,6 +56,13 @@ func (s *show) ended(why *hub.Refusal) {
 	s.logLocked("show %d of %s at %s is told: %v", s.number, s.stream, s.node.name, why)
 	switch why.Reason {
 	case hub.ReasonShuttingDown:
+	case hub.ReasonBusy: // it stood by, and a stranger was let in before it could follow
+		for _, other := range s.shows {
+			if other.stream == s.stream && !isSame(other.query, s.query) && (!other.over || time.Since(other.wrote) < time.Minute) {
+				return
+			}
+		}
+		s.failLocked("%s: show %d, which stood by, was refused: %v", s.stream, s.number, why)
 	case hub.ReasonReplaced:
 		for _, other := range s.shows {
 			if other != s && other.stream == s.stream && (!other.over || time.Since(other.wrote) < time.Minute) {
@@ -214,7 +221,7 @@ func (w *world) judgeName(stream string) {
 	}
 	var now *show
 	for _, s := range w.shows {
-		if s.stream == stream && s.node == owners[0] && !s.over {
+		if s.stream == stream && s.node == owners[0] && !s.over && s.isShown() {
 			now = s
 		}
 	}
@@ -249,7 +256,7 @@ func (w *world) rivals() {
 		w.mu.Lock()
 		var now *show
 		for _, s := range w.shows {
-			if s.stream == stream && !s.over && time.Since(s.began) > settledWithin {
+			if s.stream == stream && !s.over && time.Since(s.began) > settledWithin && s.isShown() {
 				now = s
 			}
 		}

@@ -201,6 +201,14 @@ func (w *world) confirmedLocked(o *told) {
 	w.had[at] = o.Boot
 }
 
+// backup is at the end of what the backup of two encoders shows.
+const backup = "&backup=1"
+
+// isSame reports whether two encoders are of one owner, by what they show.
+func isSame(a, b string) bool {
+	return a != "" && strings.TrimSuffix(a, backup) == strings.TrimSuffix(b, backup)
+}
+
 // encoder is somebody who wants to publish a name, until it is stopped.
 type encoder struct {
 	*world
@@ -219,12 +227,13 @@ type encoder struct {
 // show is one session of an encoder that was accepted.
 type show struct {
 	*encoder
-	number int
-	node   *node
-	pub    *hub.Publisher
-	told   chan *hub.Refusal // capacity 1
-	began  time.Time
-	frames atomic.Int64
+	number  int
+	node    *node
+	session *hub.Session
+	pub     *hub.Publisher
+	told    chan *hub.Refusal // capacity 1
+	began   time.Time
+	frames  atomic.Int64
 
 	// Guarded by world.mu.
 	over   bool
@@ -365,7 +374,7 @@ func (e *encoder) publishAt(n *node) (*show, error) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s := &show{encoder: e, number: len(e.shows), node: n, pub: p.pub, told: p.ended, began: time.Now(), wrote: time.Now()}
+	s := &show{encoder: e, number: len(e.shows), node: n, session: p.session, pub: p.pub, told: p.ended, began: time.Now(), wrote: time.Now()}
 	e.logLocked("encoder %d is in at %s with %s, as show %d", e.id, n.name, e.stream, s.number)
 	e.acceptedLocked(s)
 	e.shows = append(e.shows, s)
@@ -417,6 +426,9 @@ func (s *show) flush(late int) {
 		s.write(late)
 	}
 }
+
+// isShown reports whether its node shows it, as far as that knows.
+func (s *show) isShown() bool { return s.node.hub.PublisherOf(key(s.stream)) == s.session }
 
 func (s *show) isOver() {
 	s.mu.Lock()
@@ -539,7 +551,7 @@ func (w *world) chaos(steps int) {
 		n := w.pick(w.random)
 		switch k := w.random.IntN(20); {
 		case k < 4:
-			query := []string{"", "token=1", "token=2"}[w.random.IntN(3)]
+			query := []string{"", "token=1", "token=2", "token=1" + backup, "token=2" + backup}[w.random.IntN(5)]
 			w.spawn(modelNames[w.random.IntN(len(modelNames))], query)
 		case k < 6:
 			w.mu.Lock()
@@ -648,7 +660,7 @@ func (w *world) thaw(n *node, before map[string]uint64) {
 	w.mu.Lock()
 	if w.faults == 1 && time.Since(w.healed) > election { // this one, and somebody decides on records again
 		for _, s := range w.shows {
-			if s.node != n || s.over && s.frames.Load() == 0 {
+			if s.node != n || s.over && s.frames.Load() == 0 || !s.over && !s.isShown() {
 				continue
 			}
 			for _, entry := range records {

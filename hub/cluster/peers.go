@@ -199,11 +199,12 @@ const maxNames = 100_000
 type story struct {
 	Up       bool   `json:"up"` // else it is over
 	Owner    owner  `json:"owner"`
-	Revision uint64 `json:"revision"` // of the record; 0 if there is none yet
+	Revision uint64 `json:"revision"`         // of the record; 0 if there is none yet
+	Vacant   bool   `json:"vacant,omitempty"` // its publisher has ended
 }
 
 func (c *Cluster) tell(up bool, o *ownership) {
-	c.send(subjectNews, &story{up, o.owner, o.revision})
+	c.send(subjectNews, &story{Up: up, Owner: o.owner, Revision: o.revision})
 }
 
 func (c *Cluster) heardNews(data []byte) {
@@ -217,6 +218,9 @@ func (c *Cluster) heardNews(data []byte) {
 	}
 	if e := c.learn(key, &s); e != nil {
 		e.hear(&s.Owner)
+		if s.Vacant {
+			c.goRun(func() { c.cfg.Hub.StepUp(key) })
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,6 +84,10 @@ func (r *rig) start(name string, skew time.Duration) *node {
 		Claim: func(ctx context.Context, s *hub.Session) (hub.Claim, error) {
 			<-ready
 			return n.cluster.Claim(ctx, s)
+		},
+		StepUp: func(ctx context.Context, s *hub.Session, asked bool) (hub.Claim, error) {
+			<-ready
+			return n.cluster.StepUp(ctx, s, asked)
 		},
 		Observe: func(e hub.Event) {
 			<-ready
@@ -323,7 +328,7 @@ type publisher struct {
 	session *hub.Session
 	pub     *hub.Publisher
 	ended   chan *hub.Refusal // capacity 1
-	frames  int
+	frames  atomic.Int64
 }
 
 func key(name string) hub.Key { return hub.Key{App: "live", Name: name} }
@@ -363,13 +368,12 @@ func (p *publisher) headers() error {
 // send sends so many pictures at their pace, with sound. Each has the publisher's session and a number in it.
 func (p *publisher) send(pictures int) error {
 	for range pictures {
-		head := byte(0x27)
-		if p.frames%25 == 0 {
+		head, frame := byte(0x27), p.frames.Add(1)-1
+		if frame%25 == 0 {
 			head = 0x17
 		}
-		at := uint32(p.frames * 40)
-		body := fmt.Appendf(nil, "session %d of %s, picture %d", p.session.ID(), p.name, p.frames)
-		p.frames++
+		at := uint32(frame * 40)
+		body := fmt.Appendf(nil, "session %d of %s, picture %d", p.session.ID(), p.name, frame)
 		video := append([]byte{head, 1, 0, 0, 0, 0, 0, 0, byte(len(body))}, body...)
 		if err := p.pub.Write(flv.Tag{Type: flv.TypeVideo, Timestamp: at, Data: video}); err != nil {
 			return err

@@ -172,7 +172,7 @@ func (c *Cluster) confirm(n *name, o *ownership, revision uint64) {
 func (c *Cluster) settleWith(ctx context.Context, n *name, o *ownership, known *owner, entry *Entry) {
 	q := &question{Both: true, Age: o.age()}
 	if s := c.cfg.Hub.PublisherOf(n.key); s != nil {
-		q.Proof, q.Yields = s.Proof(c.cfg.ProofKey), s.Yields()
+		q.Proof, q.Backup, q.Yields = s.Proof(c.cfg.ProofKey), s.IsBackup(), s.Yields()
 	}
 	if o.Incarnation == known.Incarnation {
 		q.Mine = o.Epoch
@@ -243,7 +243,7 @@ func (c *Cluster) sweep() {
 	}
 	c.mu.Unlock()
 	for _, key := range keys {
-		if _, own, held := c.cfg.Hub.Head(key); !held || !own {
+		if !c.hasBegun(key) {
 			c.goRun(func() { c.releaseName(key) })
 		}
 	}
@@ -262,8 +262,7 @@ func (c *Cluster) releaseName(key hub.Key) {
 		return // and it is looked at again
 	}
 	defer n.unlock()
-	o := c.ownedBy(n)
-	if _, own, held := c.cfg.Hub.Head(key); o == nil || held && own || time.Since(o.since) < claimedFor {
+	if o := c.ownedBy(n); o == nil || c.hasBegun(key) || time.Since(o.since) < claimedFor {
 		return
 	}
 	_ = c.release(ctx, n) // and it is looked at again

@@ -1,0 +1,324 @@
+package cluster_test
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"sluice/hub"
+	"sluice/hub/cluster"
+	"sluice/hub/cluster/memory"
+)
+
+// A main publisher at n1 and its backup at n2 are two of one stream, as they are at one node.
+
+// duo is them, and a viewer at each of three nodes.
+type duo struct {
+	*rig
+	main, backup *publisher
+	viewers      []*audience
+	sending      sync.WaitGroup
+}
+
+const duoKey = "key=x"
+
+// newTrio returns three nodes without either.
+func newTrio(t *testing.T) *duo {
+	d := new(duo)
+	t.Cleanup(d.sending.Wait) // behind the end of all nodes
+	d.rig = newRig(t, 3, memory.Config{})
+	return d
+}
+
+func newDuo(t *testing.T) *duo {
+	d := newTrio(t)
+	d.main = d.sends(0, duoKey)
+	d.backup = d.sends(1, duoKey+"&backup=1")
+	for _, n := range d.nodes {
+		d.viewers = append(d.viewers, n.watch("demo"))
+	}
+	d.until("all see the main one", func() bool { return d.allSee(d.main) })
+	return d
+}
+
+// sends publishes at a node, and goes on until that ends.
+func (d *duo) sends(node int, query string) *publisher {
+	d.t.Helper()
+	p, err := d.nodes[node].publishMoving("demo", query, func() bool { return false })
+	require.NoError(d.t, err)
+	d.goOn(p)
+	return p
+}
+
+func (d *duo) goOn(p *publisher) {
+	d.sending.Go(func() {
+		for p.send(1) == nil {
+		}
+	})
+}
+
+// allSee reports whether each viewer that is left has just been given pictures of a publisher.
+func (d *duo) allSee(p *publisher) bool {
+	for _, v := range d.viewers {
+		if v.node.isDead() {
+			continue
+		}
+		all := v.pictures()
+		if len(all) == 0 || !strings.HasPrefix(all[len(all)-1], p.text()) || lateness(p, all[len(all)-1]) > 2 {
+			return false
+		}
+	}
+	return true
+}
+
+// lateness returns how many pictures ago a publisher has sent one.
+func lateness(p *publisher, text string) int64 {
+	var session, picture int64
+	var name string
+	_, _ = fmt.Sscanf(strings.ReplaceAll(text, ",", ""), "session %d of %s picture %d", &session, &name, &picture)
+	return p.frames.Load() - picture
+}
+
+// requireSound requires that no viewer has ended, or was given anything twice, and that no record is left of who owns nothing.
+func (d *duo) requireSound(owner *node) {
+	d.t.Helper()
+	for _, v := range d.viewers {
+		if v.node.isDead() {
+			continue
+		}
+		assert.Equal(d.t, hub.ReasonNone, v.ended(), "at %s", v.node.name)
+		seen := make(map[string]bool)
+		for _, text := range v.pictures() {
+			assert.False(d.t, seen[text], "%s twice at %s", text, v.node.name)
+			seen[text] = true
+		}
+	}
+	for _, n := range d.nodes {
+		if !n.isDead() {
+			assert.Equal(d.t, n == owner, n.hub.PublisherOf(key("demo")) != nil, "at %s", n.name)
+		}
+	}
+}
+
+// stays requires that a publisher has not been ended, and whether it stands by.
+func (d *duo) stays(p *publisher, standsBy bool) {
+	d.t.Helper()
+	assert.Empty(d.t, p.ended)
+	for _, info := range p.hub.Sessions() {
+		if info.Session == p.session {
+			assert.Equal(d.t, standsBy, info.Standby)
+			return
+		}
+	}
+	assert.Fail(d.t, "it is gone")
+}
+
+// gap returns the longest time between two pictures that a viewer was shown.
+func (a *audience) gap() (most time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	last := int64(-1)
+	for _, t := range a.tags {
+		if p, err := t.Packet(); err == nil && t.Type == 9 && p.Kind == 1 {
+			if last >= 0 {
+				most = max(most, time.Duration(int64(t.Timestamp)-last)*time.Millisecond)
+			}
+			last = int64(t.Timestamp)
+		}
+	}
+	return most
+}
+
+func TestBackupAtAnotherNode(t *testing.T) {
+	for name, test := range map[string]struct {
+		end  func(d *duo) // of the main one
+		dies bool
+		away time.Duration // the longest time without a picture
+	}{
+		"it leaves": {end: func(d *duo) { d.main.pub.Close() }, away: 1100 * time.Millisecond},
+		"it is kicked": {end: func(d *duo) {
+			d.main.hub.Dismiss(func(s *hub.Session) bool { return s == d.main.session }, &hub.Refusal{Reason: hub.ReasonKicked})
+		}, away: 1100 * time.Millisecond},
+		"its node dies": {end: func(d *duo) { d.main.kill() }, dies: true, away: 2600 * time.Millisecond},
+		"its node ends": {end: func(d *duo) { d.main.node.end() }, dies: true, away: 1100 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDuo(t)
+				time.Sleep(20 * time.Second)
+				synctest.Wait()
+				require.True(t, d.allSee(d.main))
+				d.stays(d.backup, true)
+				d.requireSound(d.nodes[0])
+
+				test.end(d)
+				time.Sleep(50 * time.Millisecond)
+				if !test.dies {
+					_, err := d.nodes[2].publish("demo", "key=another")
+					assert.ErrorContains(t, err, "is being published already", "the backup is to be shown")
+				}
+				d.until("all see the backup", func() bool { return d.allSee(d.backup) })
+				d.stays(d.backup, false)
+				d.requireSound(d.nodes[1])
+				for _, v := range d.viewers {
+					if !v.node.isDead() {
+						assert.LessOrEqual(t, v.gap(), test.away, "at %s", v.node.name)
+					}
+				}
+				_, err := d.nodes[2].publish("demo", "key=another")
+				assert.Error(t, err)
+
+				// It comes back, at another node, and stands by.
+				main := d.sends(2, duoKey)
+				time.Sleep(5 * time.Second)
+				synctest.Wait()
+				assert.True(t, d.allSee(d.backup), "nothing goes back by itself")
+				d.stays(main, true)
+				d.stays(d.backup, false)
+				require.NoError(t, d.nodes[2].hub.Switch(key("demo")))
+				d.until("all see the main one", func() bool { return d.allSee(main) })
+				d.stays(main, false)
+				d.stays(d.backup, true)
+				d.requireSound(d.nodes[2])
+				d.backup.pub.Close()
+				time.Sleep(5 * time.Second)
+				synctest.Wait()
+				assert.True(t, d.allSee(main))
+				d.requireSound(d.nodes[2])
+			})
+		})
+	}
+}
+
+// One that is silent for a while stands by afterwards, without being ended, and is shown again when the backup goes.
+func TestMainIsSilentForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newTrio(t)
+		var err error
+		d.main, err = d.nodes[0].publish("demo", duoKey)
+		require.NoError(t, err)
+		d.backup = d.sends(1, duoKey+"&backup=1")
+		for _, n := range d.nodes {
+			d.viewers = append(d.viewers, n.watch("demo"))
+		}
+		require.NoError(t, d.main.send(100))
+		synctest.Wait()
+		require.True(t, d.allSee(d.main))
+		d.until("all see the backup", func() bool { return d.allSee(d.backup) })
+		d.goOn(d.main)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		assert.True(t, d.allSee(d.backup))
+		d.stays(d.main, true)
+		d.requireSound(d.nodes[1])
+		d.backup.pub.Close()
+		d.until("all see the main one", func() bool { return d.allSee(d.main) })
+		d.stays(d.main, false)
+		d.requireSound(d.nodes[0])
+	})
+}
+
+// Without the directory nothing changes, and the backup follows as well.
+func TestBackupWithoutDirectory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDuo(t)
+		d.engine.Gone(true)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		assert.True(t, d.allSee(d.main))
+		d.requireSound(d.nodes[0])
+		d.main.kill()
+		d.until("all see the backup that can", func() bool {
+			all := d.viewers[1].pictures()
+			return len(all) > 0 && strings.HasPrefix(all[len(all)-1], d.backup.text())
+		})
+		d.engine.Gone(false)
+		d.until("all see the backup", func() bool { return d.allSee(d.backup) })
+		d.requireSound(d.nodes[1])
+	})
+}
+
+// The node of the backup may die, or its encoder come back anywhere: nobody sees anything of that.
+func TestBackupComesAndGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDuo(t)
+		again := d.sends(2, duoKey+"&backup=1")
+		time.Sleep(3 * time.Second)
+		d.stays(again, true)
+		d.nodes[1].kill()
+		time.Sleep(3 * time.Second)
+		atOwner := d.sends(0, duoKey+"&backup=1")
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		d.stays(atOwner, true)
+		assert.True(t, d.allSee(d.main))
+		d.requireSound(d.nodes[0])
+		assert.LessOrEqual(t, d.viewers[0].gap(), 40*time.Millisecond)
+
+		// Both places at one node: as if it were alone.
+		d.main.pub.Close()
+		d.until("all see that one", func() bool { return d.allSee(atOwner) })
+		d.requireSound(d.nodes[0])
+		d.stays(again, true)
+		assert.LessOrEqual(t, d.viewers[0].gap(), 1100*time.Millisecond)
+	})
+}
+
+// A main publisher that comes to the backup's node is shown there, and the backup stands by for it.
+func TestMainComesToItsBackup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDuo(t)
+		main := d.sends(1, duoKey)
+		d.until("all see it", func() bool { return d.allSee(main) })
+		assert.Equal(t, hub.ReasonReplaced, (<-d.main.ended).Reason)
+		d.stays(d.backup, true)
+		d.requireSound(d.nodes[1])
+		main.pub.Close()
+		d.until("all see the backup", func() bool { return d.allSee(d.backup) })
+		d.requireSound(d.nodes[1])
+	})
+}
+
+// Parted, both are shown, each on its side; one of them stays when the nodes see each other again, and the other stands by.
+func TestPartedFromItsBackup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDuo(t)
+		d.part([]string{"n1"}, []string{"n2", "n3"})
+		d.until("the backup is shown on its side", func() bool {
+			all := d.viewers[2].pictures()
+			return strings.HasPrefix(all[len(all)-1], d.backup.text())
+		})
+		time.Sleep(20 * time.Second)
+		d.heal()
+		d.until("all see one", func() bool { return d.allSee(d.backup) || d.allSee(d.main) })
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		owner := d.nodes[0]
+		if d.allSee(d.backup) {
+			owner = d.nodes[1]
+		}
+		d.requireSound(owner)
+	})
+}
+
+// A drain of the owner has the backup follow as soon as the main one has gone.
+func TestDrainWithBackupElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDuo(t)
+		done := make(chan cluster.Handover, 1)
+		go func() {
+			h, _ := d.nodes[0].cluster.HandOver(t.Context())
+			done <- h
+		}()
+		d.until("all see the backup", func() bool { return d.allSee(d.backup) })
+		h := <-done
+		assert.Equal(t, cluster.Handover{Ended: 1, Moved: 1}, h)
+		d.requireSound(d.nodes[1])
+	})
+}

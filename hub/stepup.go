@@ -1,0 +1,121 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Of the two publishers of a stream (backup.go), one may be at another of several servers that are one. Who has the
+// stream is shown, and its server has it; at the server of the other one the stream is another's:
+//
+//	this server's viewers    see a copy of it (PublishOptions.Copies), which is Stream.pub
+//	the one that stands by   is Stream.standby, behind the copy; while there is none, it is Stream.pub, and to be
+//	                         shown. It is away.waits
+//
+// Whether it may follow it asks the other server (Config.StepUp), where it would if both were here: at a key frame, when what
+// is copied is silent, or an operator asked (its Write waits meanwhile, and with it its client); and when the one that is shown
+// has ended (Hub.StepUp). The other server lets the stream go (Yield), and has its own publisher stand by, which is what this
+// one was before; here it is to be shown then, as if both were here. A server that is gone does not answer: then the stream
+// is taken over without it, by whoever was told to keep that in view.
+
+const (
+	// stepUpWithin bounds a question whether one may be shown that stands by: it may take until it is known that the other
+	// server is gone.
+	stepUpWithin = 3 * time.Second
+	// stepUpEvery is how far apart such questions are.
+	stepUpEvery = standbyAlone
+)
+
+// away is what is particular about a publisher that stands by for one at another server. Guarded by stream.mu.
+type away struct {
+	waits  bool      // it does
+	next   time.Time // it does not ask before
+	cancel func()    // ends the question that it asks; nil without one
+}
+
+// end has one that waits do so no more, which has ended, or whose stream is this server's own by now.
+func (a *away) end() {
+	if a.waits = false; a.cancel != nil {
+		a.cancel()
+		a.cancel = nil
+	}
+}
+
+// isWaiting reports whether p, which may be nil, stands by for one at another server.
+func (p *Publisher) isWaiting() bool { return p != nil && p.aside != nil && p.aside.away.waits }
+
+// isForeign reports whether the stream of p, which may be nil, is another server's.
+func (p *Publisher) isForeign() bool { return p != nil && p.opts.Copies || p.isWaiting() }
+
+// mayAskLocked reports whether one that waits may ask now.
+func (s *Stream) mayAskLocked(a *aside, now time.Time) bool {
+	return s.hub.cfg.StepUp != nil && s.hub.entry.Load() == entryOpen && !now.Before(a.away.next) && a.away.cancel == nil
+}
+
+// StepUp has the publisher that stands by here for one at another server ask whether it may follow, since that one has ended. It
+// waits for the answer.
+func (h *Hub) StepUp(key Key) {
+	s := h.stream(key)
+	if s == nil {
+		return
+	}
+	var asks *Publisher
+	s.update(func() {
+		for _, p := range s.publishersLocked() {
+			if p.isWaiting() && s.mayAskLocked(p.aside, time.Now()) {
+				asks = p
+			}
+		}
+	})
+	if asks != nil {
+		asks.stepUp()
+	}
+}
+
+// stepUp asks whether p may follow, and waits for the answer.
+func (p *Publisher) stepUp() {
+	s := p.stream
+	ctx, cancel := context.WithTimeout(context.Background(), stepUpWithin)
+	defer cancel()
+	waits, asked := false, false
+	s.update(func() {
+		if waits = p.isWaiting() && p.aside.away.cancel == nil; waits {
+			p.aside.away.cancel, asked = cancel, p.aside.asked
+		}
+	})
+	if !waits {
+		return
+	}
+	claim, err := s.hub.cfg.StepUp(ctx, p.session, asked)
+	s.update(func() {
+		if !p.isWaiting() { // it has ended, or stands by for one that has come here
+			return
+		}
+		a := &p.aside.away
+		a.cancel, a.next = nil, time.Now().Add(stepUpEvery)
+		switch refusal, refused := errors.AsType[*Refusal](err); {
+		case refused:
+			s.dismissLocked(p, refusal)
+			s.partLocked(p)
+		case err == nil && !claim.StandsBy:
+			p.session.setClaim(claim)
+			a.waits = false
+			if s.pub != p { // but a copy
+				s.dismissLocked(s.pub, refuse(ReasonReplaced, "%s is published at this server by now", s.key))
+				s.promoteLocked()
+			}
+		}
+	})
+}
+
+// stepBackLocked has the publisher that is shown stand by for the other one of the two, which goes on at another server.
+func (s *Stream) stepBackLocked(now time.Time) {
+	p := s.pub
+	if p.aside == nil {
+		p.aside = s.asideLocked()
+	}
+	p.aside.asked = false
+	p.aside.away = away{waits: true, next: now.Add(stepUpEvery)} // until then it is copied
+	s.followLocked(p, now)
+}
