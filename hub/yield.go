@@ -41,6 +41,9 @@ func (s *Session) IsBackup() bool { return flag(s.query.Get(BackupParameter)) }
 // or publishes it.
 func (s *Session) Yields() bool { return s.yields }
 
+// Copies reports whether a publisher copies a stream of another server (PublishOptions.Copies), as is known when it publishes.
+func (s *Session) Copies() bool { return s.copies }
+
 // Claimant is a publisher elsewhere that wants a stream.
 type Claimant struct {
 	Proof, ProofKey []byte // Session.Proof, and its key; no Proof for one that has proved nothing

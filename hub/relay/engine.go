@@ -159,7 +159,7 @@ func (r *Relay) Observe(e hub.Event) {
 	switch e.Kind {
 	case hub.EventWanted:
 		r.want(e.Key, e.Session)
-	case hub.EventPublished:
+	case hub.EventPublished, hub.EventSwitched:
 		r.published(e.Key, e.Session)
 	case hub.EventUnpublished:
 		r.unpublished(e.Key, e.Session)

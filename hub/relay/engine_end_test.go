@@ -52,6 +52,45 @@ func TestClosePushesHasItsTime(t *testing.T) {
 	target.all[0].Abort()
 }
 
+// Of several servers that are one, that pushes a stream which has it: not one that copies it, and none any more from which it
+// has gone over.
+func TestPushOfCopy(t *testing.T) {
+	t.Parallel()
+	target := &pushTarget{t: t, began: time.Now()}
+	e := newEdge(t, Config{Open: newOrigin(t, "x").open, Send: target.send}, "push: ** rtmp://two/live/key")
+	key := hub.Key{App: "live", Name: "a"}
+	copies := func() *hub.Publisher {
+		p, err := e.hub.Publish(e.hub.NewSession(hub.RolePublish, key, hub.Client{Protocol: "cluster"}), hub.PublishOptions{
+			Yields: true, Copies: true,
+		})
+		require.NoError(t, err)
+		t.Cleanup(p.Close)
+		return p
+	}
+	pushes := func() int {
+		e.relay.mu.Lock()
+		defer e.relay.mu.Unlock()
+		return len(e.relay.pushes)
+	}
+	copies()
+	until(t, "it has been told", func() bool {
+		e.relay.mu.Lock()
+		defer e.relay.mu.Unlock()
+		return len(e.relay.live[key]) == 1
+	})
+	assert.Zero(t, pushes())
+	publish(t, e.hub, &encoder{mark: 'a'}, 5*time.Millisecond) // in its place
+	until(t, "it is pushed", func() bool { return e.relay.Figures().Connections[Push][Live] == 1 })
+	e.hub.Displace(key, &hub.Refusal{Reason: hub.ReasonReplaced})
+	assert.Equal(t, 1, pushes(), "its publisher may come back")
+	copies()
+	until(t, "it is pushed no more", func() bool { return pushes() == 0 })
+	target.mu.Lock()
+	defer target.mu.Unlock()
+	assert.Len(t, target.all, 1)
+	assert.True(t, target.all[0].isClosed())
+}
+
 func TestNames(t *testing.T) {
 	t.Parallel()
 	e := newEdge(t, Config{Open: newOrigin(t, "x").open}, "pull: live/a https://u:p@One.example/a.flv", "push: ** rtmp://two/live/{name}")

@@ -7,7 +7,8 @@ import (
 	"sluice/hub"
 )
 
-// published notes that somebody publishes a stream, and pushes it.
+// published notes that somebody publishes a stream, or is shown from now on, and pushes it, unless that is another
+// server's.
 func (r *Relay) published(key hub.Key, who *hub.Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -16,7 +17,8 @@ func (r *Relay) published(key hub.Key, who *hub.Session) {
 
 func (r *Relay) publishedLocked(key hub.Key, who *hub.Session) {
 	r.noteLocked(key, who)
-	if r.closed {
+	if r.closed || who.Copies() {
+		r.lookLocked(key)
 		return
 	}
 	for _, by := range r.rules {
@@ -33,7 +35,7 @@ func (r *Relay) pushLocked(by *rule, key hub.Key) {
 		return
 	}
 	if running := r.pushes[at]; running != nil {
-		running.published()
+		running.tell()
 		return
 	}
 	p := newPush(pushConfig{
@@ -44,7 +46,7 @@ func (r *Relay) pushLocked(by *rule, key hub.Key) {
 	ctx, cancel := context.WithCancel(r.ctx)
 	p.stop = cancel
 	r.pushes[at] = p
-	p.published()
+	p.tell()
 	r.pushing.Add(1)
 	r.running.Go(func() {
 		defer r.pushing.Done()
@@ -54,14 +56,18 @@ func (r *Relay) pushLocked(by *rule, key hub.Key) {
 	})
 }
 
-// pushOver notes that a push is over, and begins it anew where somebody has published as it ended.
+// pushOver notes that a push is over, and begins it anew where somebody has published as it ended. Who does from here on is
+// told to the next one (published).
 func (r *Relay) pushOver(at pushed, p *push) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	delete(r.pushes, at)
 	info := p.info()
 	r.over.add(Push, &info)
-	if !r.closed && len(r.live[at.key]) > 0 && slices.Contains(r.rules, at.rule) {
+	r.mu.Unlock()
+	published := r.cfg.Hub.PublisherOf(at.key) != nil
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed && published && r.pushes[at] == nil && slices.Contains(r.rules, at.rule) {
 		r.pushLocked(at.rule, at.key)
 	}
 }
@@ -80,12 +86,14 @@ func (r *Relay) unpublishedLocked(key hub.Key, id uint64) {
 	if p := r.pulls[key]; p != nil && !r.isLiveLocked(key) {
 		p.free()
 	}
-	if len(r.live[key]) > 0 {
-		return
-	}
+	r.lookLocked(key)
+}
+
+// lookLocked has the pushes of a stream look whose it is by now.
+func (r *Relay) lookLocked(key hub.Key) {
 	for at, p := range r.pushes {
 		if at.key == key {
-			p.unpublished()
+			p.tell()
 		}
 	}
 }

@@ -62,13 +62,8 @@ func newPush(cfg pushConfig) *push {
 // the push.
 func (p *push) run(ctx context.Context) { newPushRun(ctx, p).loop() }
 
-// published tells that somebody began to publish the stream (hub.EventPublished).
-func (p *push) published() { p.tell() }
-
-// unpublished tells that its publisher ended (hub.EventUnpublished); the stream may go on.
-func (p *push) unpublished() { p.tell() }
-
-// tell has run look at the hub. That it does by itself, too, now and then: events may be lost.
+// tell has run look at the hub: somebody publishes the stream, or does so no more. That it does by itself, too, now and then:
+// events may be lost.
 func (p *push) tell() {
 	select {
 	case p.news <- struct{}{}:

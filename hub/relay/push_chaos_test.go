@@ -39,12 +39,8 @@ func pushChaos(t *testing.T, seed uint64) {
 		Node: "here", PublisherGrace: []time.Duration{-1, 0, time.Second}[rng.IntN(3)],
 		Observe: func(e hub.Event) {
 			for _, p := range pushes {
-				switch {
-				case p.cfg.Key != e.Key:
-				case e.Kind == hub.EventPublished:
-					p.published()
-				case e.Kind == hub.EventUnpublished:
-					p.unpublished()
+				if p.cfg.Key == e.Key && (e.Kind == hub.EventPublished || e.Kind == hub.EventUnpublished) {
+					p.tell()
 				}
 			}
 		},

@@ -61,12 +61,8 @@ func (g *pushRig) observe(e hub.Event) {
 	g.mu.Lock()
 	nudged := g.nudged
 	g.mu.Unlock()
-	switch {
-	case !nudged || e.Key != pushKey:
-	case e.Kind == hub.EventPublished:
-		g.push.published()
-	case e.Kind == hub.EventUnpublished:
-		g.push.unpublished()
+	if nudged && e.Key == pushKey && (e.Kind == hub.EventPublished || e.Kind == hub.EventUnpublished) {
+		g.push.tell()
 	}
 }
 

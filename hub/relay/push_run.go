@@ -101,9 +101,12 @@ func (r *pushRun) step(now time.Time) bool {
 	return true
 }
 
-// lookForPublisher asks the hub whether somebody publishes.
+// lookForPublisher asks the hub whether somebody publishes. What is another server's by now that one pushes.
 func (r *pushRun) lookForPublisher(now time.Time) {
-	live := r.cfg.Hub.Live(r.cfg.Key)
+	live := r.cfg.Hub.PublisherOf(r.cfg.Key) != nil
+	if _, own, held := r.cfg.Hub.Head(r.cfg.Key); held && !own {
+		r.over = true
+	}
 	switch {
 	case live && !r.live:
 		r.over = false
