@@ -153,7 +153,10 @@ func (c *nodes) others(but int) []*server {
 }
 
 // who is what the operators' API tells of a client.
-type who struct{ Role, Stream, Protocol, State, Client string }
+type who struct {
+	Role, Stream, Protocol, State, Client string
+	Standby                               bool
+}
 
 // sessions asks the API who publishes and watches a stream, copies for viewers included.
 func (s *server) sessions(key string) []who {
@@ -163,11 +166,11 @@ func (s *server) sessions(key string) []who {
 	return list.Sessions
 }
 
-// publisher returns over what protocol a stream comes to this server; "" if it does not.
+// publisher returns over what protocol a stream comes to this server, who stands by left out; "" if it does not.
 func (s *server) publisher(key string) string {
 	s.t.Helper()
 	for _, w := range s.sessions(key) {
-		if w.Role == "publish" && w.State == "running" {
+		if w.Role == "publish" && w.State == "running" && !w.Standby {
 			return w.Protocol
 		}
 	}

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -49,6 +50,7 @@ func TestCluster(t *testing.T) {
 	t.Run("race", func(t *testing.T) { clusterRace(c.in(t)) })
 	t.Run("cuts", func(t *testing.T) { clusterCuts(c.in(t)) })
 	t.Run("freeze", func(t *testing.T) { clusterFreeze(c.in(t)) })
+	t.Run("backup", func(t *testing.T) { clusterBackup(c.in(t)) })
 	left.ended(t)
 	left.whole(t)
 	for _, p := range pulls {
@@ -183,6 +185,37 @@ func clusterFreeze(c *nodes) {
 	all.whole(t)
 }
 
+// An encoder publishes to one node and its backup to another: one is shown everywhere, and the other stands by, until an operator
+// switches at any node, or the one that is shown ends.
+func clusterBackup(c *nodes) {
+	t, key := c.t, "live/backup"
+	main := mustEncode(t, c.all[0], key+"?token=x", 1)
+	all := watchAt(t, key, 2, c.all...)
+	all.see(t, main)
+	spare := mustEncode(t, c.all[1], key+"?token=x&backup=1", 2)
+	_, err := encode(t, c.all[2], key+"?token=y&backup=1", 3)
+	assert.Equal(t, badName, statusCode(err))
+	all.see(t, main)
+	c.owner(key, 0)
+	c.all[2].operate(http.MethodPost, "/api/v1/streams/switch", `{"stream":"`+key+`"}`, http.StatusNoContent, nil)
+	all.see(t, spare)
+	c.owner(key, 1)
+	until(t, "the main one stands by", func() bool {
+		return slices.ContainsFunc(c.all[0].sessions(key), func(w who) bool { return w.Standby && w.Protocol == "rtmp" })
+	})
+	assert.False(t, main.isDone(), "%v", main.err)
+	main.end()
+	main = mustEncode(t, c.all[2], key+"?token=x", 3)
+	all.see(t, spare)
+	spare.end()
+	ended := time.Now()
+	all.see(t, main)
+	t.Logf("the picture went on %v after the one that was shown had ended", all.resumed(main)+main.began.Sub(ended))
+	c.owner(key, 2)
+	all.whole(t)
+	main.end()
+}
+
 // The owner is killed under viewers at two other nodes; its publisher comes back at one of them. Nobody is ended, and
 // nothing comes twice.
 func clusterKill(c *nodes, owner int) {
@@ -191,12 +224,20 @@ func clusterKill(c *nodes, owner int) {
 	others := c.others(owner)
 	all := watchAt(t, key, max(1, times(t, "VIEWERS", 20)/2), others...)
 	all.see(t, e)
+	main := mustEncode(t, c.all[owner], "live/spared?token=x", 1)
+	spared := watchAt(t, "live/spared", 1, others...)
+	spared.see(t, main)
+	spare := mustEncode(t, others[1], "live/spared?token=x&backup=1", 2)
+	spared.see(t, main)
 	c.all[owner].kill()
 	killed := time.Now()
 	next := encodeAgain(t, others[0], key, 2)
 	all.see(t, next)
 	t.Logf("let in %v after the owner was killed; the picture went on %v behind its first key frame, at the last of %d viewers",
 		next.began.Sub(killed), all.resumed(next), len(all))
+	spared.see(t, spare)
+	spared.whole(t)
+	spare.end()
 	third := time.Now()
 	e = encodeAgain(t, others[1], "live/new", 1) // nobody may decide on records now
 	t.Logf("a new name was let in after %v", e.began.Sub(third))
