@@ -81,10 +81,11 @@ type Place struct {
 	Provisional bool      `json:"provisional"` // nothing is recorded of the owner yet
 	Since       *web.Time `json:"since"`       // when it began, or ceased, to copy
 	Viewers     int       `json:"viewers"`
-	Breaks      int       `json:"breaks"` // of the connection
-	Joined      int       `json:"joined"` // of them, those after which it went on with the next packet
-	Lost        uint64    `json:"lost"`   // packets
-	Detail      string    `json:"detail"` // why nothing comes
+	Standby     bool      `json:"standby"` // a publisher stands by there, for the one that is shown
+	Breaks      int       `json:"breaks"`  // of the connection
+	Joined      int       `json:"joined"`  // of them, those after which it went on with the next packet
+	Lost        uint64    `json:"lost"`    // packets
+	Detail      string    `json:"detail"`  // why nothing comes
 }
 
 // Nodes is what the API needs of a *cluster.Cluster.
@@ -175,9 +176,9 @@ func (a *api) places(r *http.Request) (reply, error) {
 // ownPlaces returns what this node has of streams behind one, limit of them at the most.
 func (a *api) ownPlaces(s *selection, after string, limit int) map[string]Place {
 	name, _ := a.self()
-	viewers := make(map[hub.Key]int)
+	here := make(map[hub.Key]hub.StreamInfo)
 	for _, info := range a.Hub.Streams() {
-		viewers[hub.Key{App: info.App, Name: info.Name}] = info.Viewers
+		here[hub.Key{App: info.App, Name: info.Name}] = info
 	}
 	all := make(map[string]Place)
 	for _, info := range a.Nodes.Streams() {
@@ -187,7 +188,8 @@ func (a *api) ownPlaces(s *selection, after string, limit int) map[string]Place 
 		}
 		if stream > after && (s.stream == nil || s.stream(stream)) && strings.Contains(strings.ToLower(stream), s.search) {
 			p := whereOf(info)
-			p.Node, p.Viewers = name, viewers[info.Key]
+			is := here[info.Key]
+			p.Node, p.Viewers, p.Standby = name, is.Viewers, is.Standby != nil
 			all[stream] = p
 		}
 	}

@@ -82,7 +82,11 @@ func newNodes(t *testing.T) (one, two *rig) {
 func TestNodes(t *testing.T) {
 	one, two := newNodes(t)
 	one.publish("live/a", from("192.0.2.1:1"))
-	two.publish("live/b", from("192.0.2.1:1"))
+	for _, backup := range []string{"0", "1"} {
+		c := from("192.0.2.1:1")
+		c.Query = url.Values{"key": {"x"}, "backup": {backup}}
+		two.publish("live/b", c)
+	}
 	two.watch("live/a", from("192.0.2.2:1"))
 	two.watch("live/a", from("192.0.2.3:1"))
 	one.nodes.placed = []cluster.StreamInfo{
@@ -107,7 +111,7 @@ func TestNodes(t *testing.T) {
 	assert.Equal(t, Place{Node: "n1:6222", State: "owner", From: "n1:6222", Epoch: 2}, a.Places[0])
 	a.Places[1].Since = nil
 	assert.Equal(t, Place{Node: "n2:6222", State: "copying", From: "n1:6222", Epoch: 2, Viewers: 2, Breaks: 3, Joined: 2, Lost: 1}, a.Places[1])
-	assert.True(t, said.Streams[1].Places[0].Provisional)
+	assert.True(t, said.Streams[1].Places[0].Provisional && said.Streams[1].Places[0].Standby)
 	assert.Equal(t, "looking", said.Streams[2].Places[0].State)
 
 	var found []string

@@ -177,6 +177,28 @@ func (s *server) publisher(key string) string {
 	return ""
 }
 
+// standby returns at which node a publisher stands by for the one of a stream that is shown; "" for none.
+func (c *nodes) standby(key string) string {
+	c.t.Helper()
+	var list struct {
+		Streams []struct {
+			Places []struct {
+				Node    string
+				Standby bool
+			}
+		}
+	}
+	c.all[2].operate(http.MethodGet, "/api/v1/nodes?stream="+key, "", http.StatusOK, &list)
+	for _, s := range list.Streams {
+		for _, p := range s.Places {
+			if p.Standby {
+				return p.Node
+			}
+		}
+	}
+	return ""
+}
+
 // owner waits until a stream is published at that node, and the others that run do not have it or copy it.
 func (c *nodes) owner(key string, i int) {
 	c.t.Helper()

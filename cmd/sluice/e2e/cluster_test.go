@@ -200,9 +200,7 @@ func clusterBackup(c *nodes) {
 	c.all[2].operate(http.MethodPost, "/api/v1/streams/switch", `{"stream":"`+key+`"}`, http.StatusNoContent, nil)
 	all.see(t, spare)
 	c.owner(key, 1)
-	until(t, "the main one stands by", func() bool {
-		return slices.ContainsFunc(c.all[0].sessions(key), func(w who) bool { return w.Standby && w.Protocol == "rtmp" })
-	})
+	until(t, "the main one stands by", func() bool { return c.standby(key) == c.names[0] })
 	assert.False(t, main.isDone(), "%v", main.err)
 	main.end()
 	main = mustEncode(t, c.all[2], key+"?token=x", 3)

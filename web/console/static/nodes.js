@@ -36,6 +36,7 @@ function about({ place: p }) {
   return [
     p.provisional && 'Nothing is recorded of this yet.',
     p.state !== 'owner' && p.from && `From ${p.from}.`,
+    p.standby && 'A publisher stands by here.',
     p.since && `For ${words.since(p.since)}.`,
     p.breaks > 0 && `Broke ${words.count(p.breaks, 'time')}, went on with the next packet ${words.count(p.joined, 'time')}.`,
     p.lost > 0 && `${words.count(p.lost, 'packet')} lost.`, sentence(p.detail),
