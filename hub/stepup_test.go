@@ -436,6 +436,25 @@ func TestPlaceIsTakenElsewhere(t *testing.T) {
 		_, _, err = h.Yield(key, hub.Claimant{StepsUp: true, ProofKey: proofKey})
 		assert.NoError(t, err, "nobody publishes it any more")
 	})
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{})
+		main, backup, _ := pair(t, h)
+		to := claimant(backupOne) // which stood by elsewhere before this one came
+		to.StepsUp = true
+		time.Sleep(5 * time.Second)
+		backup.send("P:b3@5000")
+		steps := func() bool {
+			_, standsBy, err := h.Yield(key, to)
+			require.NoError(t, err)
+			return !standsBy
+		}
+		assert.False(t, steps(), "the one that is here follows")
+		main.Close()
+		assert.False(t, steps(), "it is to be shown")
+		assert.Empty(t, backup.ended)
+		time.Sleep(time.Second)
+		assert.True(t, steps(), "nothing comes to this server any more")
+	})
 }
 
 // Whatever comes together, each stream has who is shown and who stands by, and nobody hangs.

@@ -285,9 +285,14 @@ func (s *Stream) silentLocked(now time.Time) bool {
 	if s.pub.session.identity() != "" {
 		enough = max(enough, s.hub.cfg.PublisherGrace)
 	}
-	last := s.session.lastWrite
-	if s.standby != nil && s.standby.aside.lastWrite.After(last) { // it goes on with that one, or soon will
-		last = s.standby.aside.lastWrite
+	return now.Sub(s.lastSentLocked()) >= enough
+}
+
+// lastSentLocked returns when the present publisher, or the one that stands by for it, sent something last: the stream goes on
+// with that one, or soon will.
+func (s *Stream) lastSentLocked() time.Time {
+	if s.standby != nil && s.standby.aside.lastWrite.After(s.session.lastWrite) {
+		return s.standby.aside.lastWrite
 	}
-	return now.Sub(last) >= enough
+	return s.session.lastWrite
 }

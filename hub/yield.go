@@ -114,9 +114,10 @@ func (h *Hub) Yield(key Key, to Claimant) (head Head, standsBy bool, err error) 
 	return head, standsBy, nil
 }
 
-// mayYieldLocked reports whether the stream may go on with the other one of the two, which is elsewhere.
+// mayYieldLocked reports whether the stream may go on with one that has stood by elsewhere. Who stands by here goes before it:
+// of two in one place the one that came last does.
 func (s *Stream) mayYieldLocked(to *Claimant, now time.Time) bool {
-	return to.Asked || s.pub.aside != nil || now.Sub(s.session.lastWrite) >= standbyAfter
+	return to.Asked || now.Sub(s.lastSentLocked()) >= standbyAfter || s.pub.aside != nil && s.pub.backup != to.Backup
 }
 
 // Head returns where a stream has come to that is published here, or was a moment ago; false where there is
