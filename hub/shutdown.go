@@ -25,7 +25,8 @@ var errShuttingDown = refuse(ReasonShuttingDown, "the server is shutting down")
 // RefuseNew refuses everybody who comes from now on with ReasonShuttingDown, and whoever
 // is asking for permission. What runs goes on, until its publisher or viewer leaves, or
 // until Shutdown. A publisher that leaves cannot come back: its stream ends at once, as those
-// end that have no publisher now. Readers of streams that run may still come.
+// end that have no publisher now, or only one that stands by for another server's (stepup.go). Readers of streams that
+// run may still come.
 func (h *Hub) RefuseNew() {
 	h.mu.Lock()
 	h.entry.Store(entryClosed)
@@ -33,7 +34,8 @@ func (h *Hub) RefuseNew() {
 	h.asker.close()
 	for _, s := range h.all() {
 		s.update(func() {
-			if s.state == stateWaiting || s.state == stateGrace {
+			if s.state == stateWaiting || s.state == stateGrace || s.pub.isWaiting() {
+				s.dismissAllLocked(errShuttingDown)
 				s.endLocked(ReasonShuttingDown)
 			}
 		})

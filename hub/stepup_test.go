@@ -329,7 +329,7 @@ func TestEndsWhileItAsks(t *testing.T) {
 		began = time.Now()
 		backup.send("K:b1@0")
 		assert.Equal(t, 3*time.Second, time.Since(began), "no longer than that in any case")
-		h.RefuseNew()
+		h.HandOver()
 		e.times()
 		time.Sleep(time.Second)
 		backup.send("K:b2@40")
@@ -405,6 +405,53 @@ func TestStepsBack(t *testing.T) {
 				assert.Equal(t, "K:m4@3000 A:m4@3000", v.read())
 				assert.Equal(t, hub.ReasonNone, v.end)
 				assert.Contains(t, w.tell(), "switched")
+			})
+		})
+	}
+}
+
+// Once nobody new is let in, no copy begins and nobody steps up: nothing is held for that.
+func TestStandsByWhereNobodyComes(t *testing.T) {
+	for name, test := range map[string]func(t *testing.T, h *hub.Hub) (*source, *sink, hub.Reason){
+		"nothing is copied": func(t *testing.T, h *hub.Hub) (*source, *sink, hub.Reason) {
+			backup := claimed(t, h, backupOne)
+			main, v := copyOf(t, h)
+			main.Close()
+			h.RefuseNew()
+			return backup, v, hub.ReasonShuttingDown
+		},
+		"the copy ends": func(t *testing.T, h *hub.Hub) (*source, *sink, hub.Reason) {
+			backup := claimed(t, h, backupOne)
+			main, v := copyOf(t, h)
+			h.RefuseNew()
+			assert.NoError(t, h.Check())
+			assert.Empty(t, backup.ended)
+			main.Close()
+			return backup, v, hub.ReasonShuttingDown
+		},
+		"it goes over": func(t *testing.T, h *hub.Hub) (*source, *sink, hub.Reason) {
+			main := claimed(t, h, mainOne)
+			main.send("meta:av vc:s ac:c K:m1@0 A:m1@0")
+			v := watch(t, h, hub.WatchOptions{})
+			h.RefuseNew()
+			to := claimant(backupOne)
+			to.StepsUp, to.Asked = true, true
+			head, standsBy, err := h.Yield(key, to)
+			require.NoError(t, err)
+			assert.False(t, standsBy)
+			assert.NotZero(t, head)
+			return main, v, hub.ReasonReplaced
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h, _ := backups(t, hub.Config{})
+				one, v, why := test(t, h)
+				assert.Equal(t, []hub.Reason{why}, one.ended)
+				v.read()
+				assert.Equal(t, hub.ReasonShuttingDown, v.end)
+				assert.Empty(t, h.Streams())
+				assert.NoError(t, h.Check())
 			})
 		})
 	}

@@ -221,7 +221,12 @@ func (s *Stream) restartLocked() {
 // leaveLocked ends the present publish session: the one that stands by follows, or live becomes
 // grace, and ended when nobody comes back in time.
 func (s *Stream) leaveLocked() {
-	if s.standby != nil {
+	switch closed := s.hub.entry.Load() == entryClosed; {
+	case s.standby == nil:
+	case closed && s.standby.isWaiting(): // neither it nor another copy will be shown
+		s.dismissLocked(s.standby, errShuttingDown)
+		s.standby = nil
+	default:
 		s.promoteLocked()
 		return
 	}

@@ -63,8 +63,8 @@ type Head struct {
 
 // Yield lets a stream go to a publisher elsewhere, by the rules that hold among those here: those of a
 // stream that this one may take over end with ReasonReplaced, and its viewers are held for the grace time; where
-// that one goes on as the other one of the two, the one that was shown here stands by for it. standsBy says that the
-// stream stays, and that the publisher elsewhere may stand by for it.
+// that one goes on as the other one of the two, the one that was shown here stands by for it, unless nothing can come here any
+// more (RefuseNew). standsBy says that the stream stays, and that the publisher elsewhere may stand by for it.
 // The error is a *Refusal: ReasonBusy where they stay, ReasonNotFound where nobody has the stream here.
 func (h *Hub) Yield(key Key, to Claimant) (head Head, standsBy bool, err error) {
 	s := h.stream(key)
@@ -100,7 +100,7 @@ func (h *Hub) Yield(key Key, to Claimant) (head Head, standsBy bool, err error) 
 		s.standby = nil
 		switch {
 		case s.pub == nil:
-		case standsBy:
+		case standsBy && s.hub.entry.Load() != entryClosed:
 			s.stepBackLocked(now)
 		default:
 			s.dismissLocked(s.pub, replaced)
