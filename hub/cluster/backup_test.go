@@ -224,6 +224,33 @@ func TestMainIsSilentForAWhile(t *testing.T) {
 	})
 }
 
+// One that is to be shown and ends before it is has the other one follow at once, too.
+func TestBackupEndsBeforeItIsShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newTrio(t)
+		d.main = d.sends(0, duoKey)
+		var err error
+		d.backup, err = d.nodes[1].publish("demo", duoKey+"&backup=1") // it sends no key frame
+		require.NoError(t, err)
+		viewer := d.nodes[2].watch("demo")
+		time.Sleep(3 * time.Second)
+		d.main.pub.Close()
+		d.until("the backup is to be shown", func() bool { return d.nodes[1].hub.PublisherOf(key("demo")) == d.backup.session })
+		again, err := d.nodes[0].publish("demo", duoKey)
+		require.NoError(t, err)
+		d.stays(again, true)
+		d.backup.pub.Close()
+		time.Sleep(100 * time.Millisecond)
+		assert.Same(t, again.session, d.nodes[0].hub.PublisherOf(key("demo")))
+		_, err = d.nodes[2].publish("demo", "key=another")
+		assert.ErrorContains(t, err, "is being published already")
+		d.viewers = append(d.viewers, viewer)
+		d.goOn(again)
+		d.until("it is seen", func() bool { return d.allSee(again) })
+		d.requireSound(d.nodes[0])
+	})
+}
+
 // Without the directory nothing changes, and the backup follows as well.
 func TestBackupWithoutDirectory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

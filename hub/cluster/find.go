@@ -21,7 +21,7 @@ func (c *Cluster) Observe(e hub.Event) {
 			c.published(e.Key)
 		}
 	case hub.EventUnpublished:
-		if e.Session.Protocol() != Protocol && !e.Standby {
+		if e.Session.Protocol() != Protocol { // one that was yet to be shown, too
 			c.vacated(e.Key)
 		}
 	case hub.EventLost:
