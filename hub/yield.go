@@ -49,6 +49,7 @@ type Claimant struct {
 	Proof, ProofKey []byte // Session.Proof, and its key; no Proof for one that has proved nothing
 	Backup          bool   // Session.IsBackup
 	Yields          bool   // Session.Yields
+	CanWait         bool   // it can stand by there for the one that is shown here
 	// StepsUp says that it stands by there for the one that is shown here, and would go on in its place; Asked, that an
 	// operator wants that.
 	StepsUp, Asked bool
@@ -81,6 +82,9 @@ func (h *Hub) Yield(key Key, to Claimant) (head Head, standsBy bool, err error) 
 		}
 		now := time.Now()
 		standsBy, why = s.roleLocked(to.rival(), now)
+		if standsBy && !to.CanWait && !to.StepsUp {
+			standsBy, why = false, refuse(ReasonBusy, "the publisher of %s is at another server: its backup has to be there, too", key)
+		}
 		if why != nil && !s.isReturning(&to) {
 			return
 		}

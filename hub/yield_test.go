@@ -20,7 +20,7 @@ var proofKey = []byte("of the cluster")
 // claimant is what the client would be if it published elsewhere.
 func claimant(c client) hub.Claimant {
 	elsewhere := c.session(hub.New(hub.Config{}), hub.RolePublish, key)
-	return hub.Claimant{Proof: elsewhere.Proof(proofKey), ProofKey: proofKey, Backup: elsewhere.IsBackup()}
+	return hub.Claimant{Proof: elsewhere.Proof(proofKey), ProofKey: proofKey, Backup: elsewhere.IsBackup(), CanWait: true}
 }
 
 // What stands for an identity is the same for the same one, and says nothing without its key.
@@ -77,6 +77,12 @@ func TestYield(t *testing.T) {
 		{"one that stands in for others", one(x), time.Hour, hub.Claimant{Yields: true}, hub.ReasonBusy},
 		{"one that stands in, of the same identity", one(x), 0, hub.Claimant{
 			Yields: true, Proof: claimant(x).Proof, ProofKey: proofKey,
+		}, hub.ReasonBusy},
+		{"a backup that cannot stand by there", one(x), 0, hub.Claimant{
+			Proof: claimant(x).Proof, ProofKey: proofKey, Backup: true,
+		}, hub.ReasonBusy},
+		{"the backup of two, which cannot", two, 0, hub.Claimant{
+			Proof: claimant(x).Proof, ProofKey: proofKey, Backup: true,
 		}, hub.ReasonBusy},
 		{"a backup of nobody", one(client{}), 0, claimant(client{Backup: true}), hub.ReasonBusy},
 		{"a backup of nobody, silent", one(client{}), silence, claimant(client{Backup: true}), hub.ReasonNone},

@@ -18,6 +18,8 @@ type question struct {
 	Proof       []byte `json:"proof"` // hub.Session.Proof
 	Backup      bool   `json:"backup"`
 	Yields      bool   `json:"yields"` // hub.Session.Yields
+	// CanWait says that the asker knows what answerStandsBy means: nodes of before that ask again and again.
+	CanWait bool `json:"canWait"`
 	// StepsUp says that its publisher stands by for the owner's, and would go on in its place; Asked, that an operator wants
 	// that (hub.Claimant).
 	StepsUp bool `json:"stepsUp"`
@@ -52,7 +54,8 @@ type answered struct {
 // came.
 func (c *Cluster) askToYield(ctx context.Context, o *owner, s claimant) answered {
 	return c.ask(ctx, o, &question{
-		Proof: s.Proof(c.cfg.ProofKey), Backup: s.IsBackup(), Yields: s.Yields(), StepsUp: s.stepsUp, Asked: s.asked,
+		Proof: s.Proof(c.cfg.ProofKey), Backup: s.IsBackup(), Yields: s.Yields(),
+		CanWait: true, StepsUp: s.stepsUp, Asked: s.asked,
 	})
 }
 
@@ -110,7 +113,7 @@ func (c *Cluster) yield(key hub.Key, q *question) answered {
 		return answered{What: answerStandsBy}
 	}
 	head, standsBy, err := c.cfg.Hub.Yield(key, hub.Claimant{
-		Proof: q.Proof, ProofKey: c.cfg.ProofKey, Backup: q.Backup, Yields: q.Yields,
+		Proof: q.Proof, ProofKey: c.cfg.ProofKey, Backup: q.Backup, Yields: q.Yields, CanWait: q.CanWait,
 		StepsUp: q.StepsUp || q.Both, Asked: q.Asked || q.Both, // of both, the later one goes on
 	})
 	if standsBy {

@@ -1,6 +1,8 @@
 package cluster_test
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -248,6 +250,39 @@ func TestBackupEndsBeforeItIsShown(t *testing.T) {
 		d.goOn(again)
 		d.until("it is seen", func() bool { return d.allSee(again) })
 		d.requireSound(d.nodes[0])
+	})
+}
+
+// older is a directory by which a node asks as one did that did not know of publishers that stand by for those of others.
+type older struct{ cluster.Directory }
+
+func (o older) Ask(ctx context.Context, subject string, data []byte) ([]byte, error) {
+	var q map[string]any
+	if strings.HasSuffix(subject, ".claim") && json.Unmarshal(data, &q) == nil {
+		for _, name := range []string{"canWait", "stepsUp", "asked"} {
+			delete(q, name)
+		}
+		data, _ = json.Marshal(q)
+	}
+	return o.Directory.Ask(ctx, subject, data)
+}
+
+// A node of an older version is answered what it knows, and who stands by at the owner stays.
+func TestBackupAtOlderNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newTrio(t)
+		d.main = d.sends(0, duoKey)
+		d.backup = d.sends(0, duoKey+"&backup=1")
+		d.spy = func(dir cluster.Directory) cluster.Directory { return older{dir} }
+		n := d.start("n4", 0)
+		_, err := n.publish("demo", duoKey+"&backup=1")
+		assert.ErrorContains(t, err, "its backup has to be there, too, at node n1")
+		d.stays(d.main, false)
+		d.stays(d.backup, true)
+		again, err := n.publish("demo", duoKey)
+		require.NoError(t, err, "the main one may move")
+		assert.Equal(t, hub.ReasonReplaced, (<-d.main.ended).Reason)
+		again.pub.Close()
 	})
 }
 
