@@ -29,16 +29,19 @@ const (
 
 // away is what is particular about a publisher that stands by for one at another server. Guarded by stream.mu.
 type away struct {
-	waits  bool      // it does
-	next   time.Time // it does not ask before
-	cancel func()    // ends the question that it asks; nil without one
+	waits bool      // it does
+	next  time.Time // it does not ask before
+	asks  *asking   // the question that it asks; nil without one
 }
+
+// asking is a question whether one may be shown.
+type asking struct{ cancel context.CancelFunc }
 
 // end has one that waits do so no more, which has ended, or whose stream is this server's own by now.
 func (a *away) end() {
-	if a.waits = false; a.cancel != nil {
-		a.cancel()
-		a.cancel = nil
+	if a.waits = false; a.asks != nil {
+		a.asks.cancel()
+		a.asks = nil
 	}
 }
 
@@ -50,7 +53,7 @@ func (p *Publisher) isForeign() bool { return p != nil && p.opts.Copies || p.isW
 
 // mayAskLocked reports whether one that waits may ask now.
 func (s *Stream) mayAskLocked(a *aside, now time.Time) bool {
-	return s.hub.cfg.StepUp != nil && s.hub.entry.Load() == entryOpen && !now.Before(a.away.next) && a.away.cancel == nil
+	return s.hub.cfg.StepUp != nil && s.hub.entry.Load() == entryOpen && !now.Before(a.away.next) && a.away.asks == nil
 }
 
 // StepUp has the publisher that stands by here for one at another server ask whether it may follow, since that one has ended. It
@@ -78,22 +81,24 @@ func (p *Publisher) stepUp() {
 	s := p.stream
 	ctx, cancel := context.WithTimeout(context.Background(), stepUpWithin)
 	defer cancel()
-	waits, asked := false, false
+	var own *asking
+	asked := false
 	s.update(func() {
-		if waits = p.isWaiting() && p.aside.away.cancel == nil; waits {
-			p.aside.away.cancel, asked = cancel, p.aside.asked
+		if p.isWaiting() && p.aside.away.asks == nil {
+			own, asked = &asking{cancel}, p.aside.asked
+			p.aside.away.asks = own
 		}
 	})
-	if !waits {
+	if own == nil {
 		return
 	}
 	claim, err := s.hub.cfg.StepUp(ctx, p.session, asked)
 	s.update(func() {
-		if !p.isWaiting() { // it has ended, or stands by for one that has come here
+		if p.aside == nil || p.aside.away.asks != own { // it has ended, or stood by for one that had come here
 			return
 		}
 		a := &p.aside.away
-		a.cancel, a.next = nil, time.Now().Add(stepUpEvery)
+		a.asks, a.next = nil, time.Now().Add(stepUpEvery)
 		switch refusal, refused := errors.AsType[*Refusal](err); {
 		case refused:
 			s.dismissLocked(p, refusal)

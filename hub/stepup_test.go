@@ -337,6 +337,45 @@ func TestEndsWhileItAsks(t *testing.T) {
 	})
 }
 
+// An answer that comes late says nothing to who has been this server's own meanwhile, and stands by for another one.
+func TestAnswerComesLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{
+			Claim: func(_ context.Context, s *hub.Session) (hub.Claim, error) {
+				return hub.Claim{StandsBy: s.IsBackup()}, nil
+			},
+			StepUp: func(context.Context, *hub.Session, bool) (hub.Claim, error) {
+				time.Sleep(100 * time.Millisecond)
+				return hub.Claim{}, nil
+			},
+		})
+		backup := claimed(t, h, backupOne)
+		answered := make(chan struct{})
+		go func() {
+			h.StepUp(key)
+			close(answered)
+		}()
+		synctest.Wait()
+		claimed(t, h, mainOne).Close()
+		_, own, _ := h.Head(key)
+		assert.True(t, own, "it is to be shown")
+		to := claimant(mainOne)
+		to.StepsUp = true
+		_, standsBy, err := h.Yield(key, to)
+		require.NoError(t, err)
+		assert.False(t, standsBy)
+		<-answered
+		_, own, _ = h.Head(key)
+		assert.False(t, own)
+		assert.NoError(t, h.Check())
+		assert.Empty(t, backup.ended)
+		time.Sleep(400 * time.Millisecond)
+		h.StepUp(key)
+		_, own, _ = h.Head(key)
+		assert.True(t, own)
+	})
+}
+
 // The one that is shown lets one that stands by elsewhere go on in its place when it is silent, or an operator wants that, and
 // stands by for it, until it is asked back.
 func TestStepsBack(t *testing.T) {
