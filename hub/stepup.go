@@ -114,13 +114,12 @@ func (p *Publisher) stepUp() {
 	})
 }
 
-// stepBackLocked has the publisher that is shown stand by for the other one of the two, which goes on at another server.
-func (s *Stream) stepBackLocked(now time.Time) {
-	p := s.pub
+// stepBackLocked has a publisher of the stream stand by for the other one of the two, which goes on at another server.
+func (s *Stream) stepBackLocked(p *Publisher, now time.Time) {
 	if p.aside == nil {
 		p.aside = s.asideLocked()
 	}
 	p.aside.asked = false
-	p.aside.away = away{waits: true, next: now.Add(stepUpEvery)} // until then it is copied
+	p.aside.away.waits, p.aside.away.next = true, now.Add(stepUpEvery) // until then it is copied
 	s.followLocked(p, now)
 }

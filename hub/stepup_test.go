@@ -496,6 +496,49 @@ func TestStandsByWhereNobodyComes(t *testing.T) {
 	}
 }
 
+// The one that is shown may go on elsewhere: the one that stood by for it here stands by for it there.
+func TestShownOneGoesElsewhere(t *testing.T) {
+	for name, c := range map[string]client{"the main one": mainOne, "a stranger, behind silence": {Identity: "y"}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h, e := backups(t, hub.Config{})
+				main, backup, v := pair(t, h)
+				if c.Identity == "y" {
+					time.Sleep(8 * time.Second)
+				}
+				head, standsBy, err := h.Yield(key, claimant(c))
+				require.NoError(t, err)
+				assert.False(t, standsBy)
+				assert.NoError(t, h.Check())
+				assert.Equal(t, []hub.Reason{hub.ReasonReplaced}, main.ended)
+				_, own, _ := h.Head(key)
+				if c.Identity == "y" {
+					assert.Equal(t, []hub.Reason{hub.ReasonReplaced}, backup.ended)
+					assert.True(t, own, "a grace time")
+					return
+				}
+				assert.Empty(t, backup.ended)
+				assert.False(t, own)
+				backup.send("K:b3@80 A:b3@80")
+				assert.Empty(t, v.read())
+				copied, err := copied(t, h, client{})
+				require.NoError(t, err)
+				for _, word := range []string{"meta:av", "vc:s", "ac:c", "K:m2", "A:m2"} {
+					copied.put(word, head.Time+1000)
+				}
+				assert.Equal(t, "K:m2@1000 A:m2@1000", v.read())
+				assert.Equal(t, "10.0.0.2:2", info(t, h).Standby.Address)
+				e.answer(hub.Claim{}, nil)
+				time.Sleep(time.Second)
+				copied.Close()
+				backup.send("K:b4@120 A:b4@120")
+				assert.Equal(t, "K:b4@1020 A:b4@1020", v.read())
+				assert.Equal(t, hub.ReasonNone, v.end)
+			})
+		})
+	}
+}
+
 // Of two that stand by in one place, the one that came last does, wherever it is.
 func TestPlaceIsTakenElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

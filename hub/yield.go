@@ -63,9 +63,9 @@ type Head struct {
 }
 
 // Yield lets a stream go to a publisher elsewhere, by the rules that hold among those here: those of a
-// stream that this one may take over end with ReasonReplaced, and its viewers are held for the grace time; where
-// that one goes on as the other one of the two, the one that was shown here stands by for it, unless nothing can come here any
-// more (RefuseNew). standsBy says that the stream stays, and that the publisher elsewhere may stand by for it.
+// stream that this one may take over end with ReasonReplaced, and its viewers are held for the grace time. The other one of
+// the two, whether it was shown here or stood by, stands by for it from then on, unless nothing can come here any more
+// (RefuseNew). standsBy says that the stream stays, and that the publisher elsewhere may stand by for it.
 // The error is a *Refusal: ReasonBusy where they stay, ReasonNotFound where nobody has the stream here.
 func (h *Hub) Yield(key Key, to Claimant) (head Head, standsBy bool, err error) {
 	s := h.stream(key)
@@ -100,14 +100,17 @@ func (h *Hub) Yield(key Key, to Claimant) (head Head, standsBy bool, err error) 
 			return
 		}
 		head = Head{s.number, s.log.head, s.timeline.Front()}
-		s.dismissLocked(s.standby, replaced)
+		stays := s.otherOfLocked(&to)
+		for _, p := range s.publishersLocked() {
+			if p != stays {
+				s.dismissLocked(p, replaced)
+			}
+		}
 		s.standby = nil
 		switch {
-		case s.pub == nil:
-		case standsBy && s.hub.entry.Load() != entryClosed:
-			s.stepBackLocked(now)
-		default:
-			s.dismissLocked(s.pub, replaced)
+		case stays != nil:
+			s.stepBackLocked(stays, now)
+		case s.pub != nil:
 			s.vacateLocked(true) // that of one that stands in for others, too: it goes on elsewhere
 		}
 		standsBy = false
@@ -116,6 +119,19 @@ func (h *Hub) Yield(key Key, to Claimant) (head Head, standsBy bool, err error) 
 		return Head{}, false, why
 	}
 	return head, standsBy, nil
+}
+
+// otherOfLocked returns the publisher here that may stand by for one elsewhere, as the other one of the two; nil for none.
+func (s *Stream) otherOfLocked(to *Claimant) *Publisher {
+	if s.hub.entry.Load() == entryClosed {
+		return nil
+	}
+	for _, p := range s.publishersLocked() {
+		if to.same(p) && p.backup != to.Backup && !to.Yields {
+			return p
+		}
+	}
+	return nil
 }
 
 // mayYieldLocked reports whether the stream may go on with one that has stood by elsewhere. Who stands by here goes before it:

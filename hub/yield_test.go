@@ -87,7 +87,6 @@ func TestYield(t *testing.T) {
 		{"a backup of nobody", one(client{}), 0, claimant(client{Backup: true}), hub.ReasonBusy},
 		{"a backup of nobody, silent", one(client{}), silence, claimant(client{Backup: true}), hub.ReasonNone},
 		{"the backup for the backup", one(xBackup), 0, claimant(xBackup), hub.ReasonNone},
-		{"for two", two, 0, claimant(x), hub.ReasonNone},
 		{"another one for two", two, 0, claimant(client{}), hub.ReasonBusy},
 		{"a pull", stoodIn, 0, claimant(client{}), hub.ReasonNone},
 		{"a pull for a pull", stoodIn, time.Hour, hub.Claimant{Yields: true}, hub.ReasonBusy},

@@ -347,6 +347,32 @@ func TestMainComesToItsBackup(t *testing.T) {
 	})
 }
 
+// A main publisher that goes from the node of both to another one is still followed by the backup, which stays where it is.
+func TestMainGoesFromItsBackup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newTrio(t)
+		d.main = d.sends(0, duoKey)
+		d.backup = d.sends(0, duoKey+"&backup=1")
+		for _, n := range d.nodes {
+			d.viewers = append(d.viewers, n.watch("demo"))
+		}
+		d.until("all see the main one", func() bool { return d.allSee(d.main) })
+		main := d.sends(1, duoKey)
+		d.until("all see it", func() bool { return d.allSee(main) })
+		assert.Equal(t, hub.ReasonReplaced, (<-d.main.ended).Reason)
+		d.stays(d.backup, true)
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		assert.True(t, d.allSee(main))
+		d.stays(d.backup, true)
+		d.requireSound(d.nodes[1])
+		main.pub.Close()
+		d.until("all see the backup", func() bool { return d.allSee(d.backup) })
+		d.stays(d.backup, false)
+		d.requireSound(d.nodes[0])
+	})
+}
+
 // Parted, both are shown, each on its side; one of them stays when the nodes see each other again, and the other stands by.
 func TestPartedFromItsBackup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
