@@ -51,6 +51,22 @@ func (p *Publisher) isWaiting() bool { return p != nil && p.aside != nil && p.as
 // isForeign reports whether the stream of p, which may be nil, is another server's.
 func (p *Publisher) isForeign() bool { return p != nil && p.opts.Copies || p.isWaiting() }
 
+// StandsBy reports whether a publisher stands by here for one at another server, and sends.
+func (h *Hub) StandsBy(key Key) bool {
+	s := h.stream(key)
+	if s == nil {
+		return false
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, p := range s.publishersLocked() {
+		if p.isWaiting() && time.Since(p.aside.lastWrite) < takeoverSilence {
+			return true
+		}
+	}
+	return false
+}
+
 // mayAskLocked reports whether one that waits may ask now.
 func (s *Stream) mayAskLocked(a *aside, now time.Time) bool {
 	return s.hub.cfg.StepUp != nil && s.hub.entry.Load() == entryOpen && !now.Before(a.away.next) && a.away.asks == nil

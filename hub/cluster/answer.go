@@ -111,6 +111,8 @@ func (c *Cluster) yield(key hub.Key, q *question) answered {
 		return c.keep(ctx, n, o, q, errElsewhere.Detail)
 	case q.StepsUp && time.Since(o.since) < claimedFor && !c.hasBegun(key):
 		return answered{What: answerStandsBy}
+	case !q.StepsUp && !q.Both && c.followsSoon(n):
+		return answered{} // it is asked again
 	}
 	head, standsBy, err := c.cfg.Hub.Yield(key, hub.Claimant{
 		Proof: q.Proof, ProofKey: c.cfg.ProofKey, Backup: q.Backup, Yields: q.Yields, CanWait: q.CanWait,

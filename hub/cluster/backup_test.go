@@ -198,6 +198,65 @@ func TestBackupAtAnotherNode(t *testing.T) {
 	}
 }
 
+// Others who come when the main one has just gone do not come before the backup, whichever node they are at.
+func TestStrangersDoNotComeBeforeTheBackup(t *testing.T) {
+	for name, test := range map[string]struct {
+		end       func(d *duo) // of the main one
+		strangers []int        // at which nodes
+	}{
+		"it leaves":         {func(d *duo) { d.main.pub.Close() }, []int{0, 1, 2}},
+		"its node dies":     {func(d *duo) { d.main.kill() }, []int{1, 2}},
+		"its node ends":     {func(d *duo) { d.main.node.end() }, []int{1, 2}},
+		"its node freezes":  {func(d *duo) { d.main.freeze() }, []int{1, 2}},
+		"no records at all": {func(d *duo) { d.engine.Mute(true); d.main.kill() }, []int{1, 2}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDuo(t)
+				time.Sleep(time.Second)
+				var strangers sync.WaitGroup
+				refused := make([]error, len(d.nodes))
+				test.end(d)
+				for _, i := range test.strangers {
+					strangers.Go(func() {
+						for range 20 { // at once, and again and again
+							var p *publisher
+							if p, refused[i] = d.nodes[i].publish("demo", "key=another"); refused[i] == nil {
+								p.pub.Close()
+								return
+							}
+							time.Sleep(100 * time.Millisecond)
+						}
+					})
+				}
+				strangers.Wait()
+				for _, i := range test.strangers {
+					assert.ErrorContains(t, refused[i], "is being published already", "at n%d", i+1)
+				}
+				d.stays(d.backup, false)
+				assert.True(t, strings.HasPrefix(d.viewers[1].pictures()[len(d.viewers[1].pictures())-1], d.backup.text()))
+			})
+		})
+	}
+}
+
+// One that stands by and sends nothing keeps nobody waiting.
+func TestSilentBackupKeepsNobodyWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newTrio(t)
+		d.main = d.sends(0, duoKey)
+		silent, err := d.nodes[1].publish("demo", duoKey+"&backup=1")
+		require.NoError(t, err)
+		time.Sleep(10 * time.Second)
+		d.stays(silent, true)
+		d.main.kill()
+		began := time.Now()
+		_, err = d.nodes[2].publish("demo", "key=another")
+		require.NoError(t, err)
+		assert.Less(t, time.Since(began), 2*time.Second)
+	})
+}
+
 // One that is silent for a while stands by afterwards, without being ended, and is shown again when the backup goes.
 func TestMainIsSilentForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

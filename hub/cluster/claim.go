@@ -16,7 +16,8 @@ import (
 //	                        number that nobody has had, and the time that A has come to. Update
 //	A has the other of two  B's stands by for it (hub/stepup.go), and nothing is written. It claims again where it
 //	                        would be shown if both were at one node
-//	A is silent             as a publisher who has left: Update, epoch + 1
+//	A is silent             as a publisher who has left: Update, epoch + 1. Where the other of two stands by for it at some
+//	                        node, that one goes first (stand.go)
 //	A neither answers nor   B asks again until one of the two
 //	is silent
 //	the directory is mute   B goes on as if it had been first, if nobody is known to own the name, or A has let it go:
@@ -27,15 +28,30 @@ import (
 
 // Claim asks whether a publisher may have its stream, for all nodes (hub.Config.Claim). The error is a *hub.Refusal.
 func (c *Cluster) Claim(ctx context.Context, s *hub.Session) (hub.Claim, error) {
-	key := s.Key()
-	n := c.enter(key)
+	n := c.enter(s.Key())
 	defer c.leave(n)
+	for {
+		claim, err := c.claim(ctx, n, s)
+		if !errors.Is(err, errAgain) {
+			return claim, err
+		}
+		if err := c.pause(ctx); err != nil {
+			return hub.Claim{}, err
+		}
+	}
+}
+
+// claim tries once to claim a name for a publisher that comes. The error is errAgain where it is to be tried again.
+func (c *Cluster) claim(ctx context.Context, n *name, s *hub.Session) (hub.Claim, error) {
 	if err := n.lock(ctx); err != nil {
 		return hub.Claim{}, errClaim
 	}
 	defer n.unlock()
 	if o := c.ownedBy(n); o != nil {
-		if c.hasBegun(key) || time.Since(o.since) < claimedFor { // or its publisher is just about to begin, perhaps in the place of a copy
+		switch {
+		case c.followsSoon(n):
+			return hub.Claim{}, errAgain
+		case c.hasBegun(n.key) || time.Since(o.since) < claimedFor: // or its publisher is just about to begin, perhaps in the place of a copy
 			c.touch(n)
 			return hub.Claim{}, nil
 		}
@@ -51,19 +67,30 @@ func (c *Cluster) Claim(ctx context.Context, s *hub.Session) (hub.Claim, error) 
 func (c *Cluster) StepUp(ctx context.Context, s *hub.Session, asked bool) (hub.Claim, error) {
 	n := c.enter(s.Key())
 	defer c.leave(n)
-	waits := hub.Claim{StandsBy: true}
+	for {
+		claim, err := c.stepUp(ctx, n, claimant{s, true, asked})
+		if errors.Is(err, errAgain) {
+			if err = c.pause(ctx); err == nil {
+				continue
+			}
+		}
+		if errors.Is(err, errClaim) {
+			return hub.Claim{StandsBy: true}, nil
+		}
+		return claim, err
+	}
+}
+
+// stepUp is claim for one that stands by.
+func (c *Cluster) stepUp(ctx context.Context, n *name, s claimant) (hub.Claim, error) {
 	if n.lock(ctx) != nil {
-		return waits, nil
+		return hub.Claim{}, errClaim
 	}
 	defer n.unlock()
 	if c.ownedBy(n) != nil { // another publisher is about to begin here
-		return waits, nil
+		return hub.Claim{StandsBy: true}, nil
 	}
-	claim, err := c.take(ctx, n, claimant{s, true, asked})
-	if errors.Is(err, errClaim) {
-		return waits, nil
-	}
-	return claim, err
+	return c.take(ctx, n, s)
 }
 
 // claimant is a publisher here that wants a name. stepsUp says that it has stood by for one at another node, and asked that an
@@ -81,6 +108,9 @@ var (
 	errElsewhere = &hub.Refusal{Reason: hub.ReasonBusy, Detail: "the stream is being published at another node"}
 )
 
+// errAgain is the error of a claim that is to be made again in a while: others may have the name's turn meanwhile.
+var errAgain = errors.New("cluster: to be claimed again")
+
 // touch notes that a name that this node owns has been claimed again.
 func (c *Cluster) touch(n *name) {
 	c.mu.Lock()
@@ -97,7 +127,7 @@ type taking struct {
 	waits bool   // the publisher stands by for that of the owner
 }
 
-// take makes this node the owner of a name whose turn the caller has.
+// take makes this node the owner of a name whose turn the caller has. The error is a *hub.Refusal, or errAgain.
 func (c *Cluster) take(ctx context.Context, n *name, s claimant) (hub.Claim, error) {
 	for ctx.Err() == nil {
 		asked := time.Now()
@@ -118,7 +148,7 @@ func (c *Cluster) take(ctx context.Context, n *name, s claimant) (hub.Claim, err
 			if t.stale && !mute { // the record says more than what was heard
 				c.forgetNews(n, known)
 			}
-			continue
+			return hub.Claim{}, errAgain
 		}
 		revision := uint64(0)
 		if !mute {
@@ -212,7 +242,7 @@ func (c *Cluster) mayTake(
 	}
 	if known.Boot == c.cfg.Boot { // by a write of which this node does not know, or it has let it go
 		if c.hasYielded(n) {
-			return t, true, c.pause(ctx)
+			return t, true, nil
 		}
 		goesOn(0)
 		return t, false, nil
@@ -228,10 +258,10 @@ func (c *Cluster) mayTake(
 	case answerGone: // another stream begins
 	case answerStale:
 		t.stale = true
-		return t, true, c.pause(ctx)
+		return t, true, nil
 	default:
-		if !c.isSilent(known.Node, known.Boot) {
-			return t, true, c.pause(ctx)
+		if !c.isSilent(known.Node, known.Boot) || !s.stepsUp && c.followsSilent(n, known) {
+			return t, true, nil
 		}
 		at := known.reached(c.clockOf(known.Boot))
 		goesOn(at)

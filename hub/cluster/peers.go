@@ -29,6 +29,9 @@ type beat struct {
 	Draining bool   `json:"draining,omitempty"`
 	Gone     bool   `json:"gone,omitempty"` // it is the last one: the process ends
 
+	// Standby are the streams, as keys of their records, for which a publisher stands by there.
+	Standby []string `json:"standby,omitempty"`
+
 	Figures NodeFigures `json:"figures"`
 }
 
@@ -44,7 +47,7 @@ func (c *Cluster) sendBeat(gone bool) {
 	c.send(subjectBeat, &beat{
 		Node: c.cfg.Node, Boot: c.cfg.Boot, Media: c.cfg.Media,
 		Started: c.began.UnixMilli(), Time: c.cfg.Now().UnixMilli(),
-		Draining: figures.Draining, Gone: gone, Figures: figures,
+		Draining: figures.Draining, Gone: gone, Standby: c.standing(), Figures: figures,
 	})
 }
 
