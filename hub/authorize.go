@@ -103,7 +103,7 @@ func (s *Session) recheck() *Refusal {
 		return errShuttingDown
 	case s.hub.loops(s.appear.Value().path):
 		return errLoop
-	case s.hub.cfg.Recheck == nil:
+	case s.hub.cfg.Recheck == nil, s.copies: // whose publisher was looked at where it is; its address is another server's
 		return nil
 	}
 	err := s.hub.cfg.Recheck(s)

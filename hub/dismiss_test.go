@@ -225,6 +225,10 @@ func TestRecheck(t *testing.T) {
 		from = 1
 		assert.EqualError(t, viewer(h, key).AskAndWait(t.Context()), "kicked: banned", "where there is no policy to ask, too")
 		assert.Empty(t, h.Sessions())
+
+		p, err := h.Publish(publisher(h, key), hub.PublishOptions{Yields: true, Copies: true})
+		require.NoError(t, err, "its publisher was looked at elsewhere, and its address is another server's")
+		p.Close()
 	})
 }
 

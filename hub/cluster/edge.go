@@ -192,7 +192,7 @@ func (e *edge) follow() *hub.Refusal {
 		switch refusal, refused := errors.AsType[*hub.Refusal](err); {
 		case errors.As(err, &ended) && ended.Reason != hub.ReasonShuttingDown:
 			return &hub.Refusal{Reason: ended.Reason}
-		case refused:
+		case refused && e.pub != nil:
 			return refusal // the hub's: it takes no more
 		}
 		if errors.Is(err, ErrStale) {

@@ -44,7 +44,9 @@ func (e *edge) copyFrom(o *owner) error {
 	defer context.AfterFunc(e.ctx, func() { src.Close() })()
 	start := src.Start()
 	joined := start.Joined
-	if e.pub != nil {
+	if e.pub == nil {
+		e.held, e.heldSize = nil, 0 // of a connection before
+	} else {
 		e.note(func(s *EdgeState) {
 			s.Breaks++
 			if joined {
