@@ -157,6 +157,18 @@ func (h *Hub) Head(key Key) (head Head, own, ok bool) {
 	return Head{}, false, false
 }
 
+// Vacant returns for how long a stream has had no publisher here, whose viewers are held since then; false where there is none
+// such.
+func (h *Hub) Vacant(key Key) (since time.Duration, vacant bool) {
+	s := h.stream(key)
+	if s == nil {
+		return 0, false
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return time.Since(s.left), s.state == stateGrace
+}
+
 // Displace ends the publishers of a stream because of why, if it is this server's own (Head): it is another server's
 // by now. Its viewers are held for the grace time.
 func (h *Hub) Displace(key Key, why *Refusal) {

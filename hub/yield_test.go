@@ -142,13 +142,16 @@ func TestYield(t *testing.T) {
 					s.Close()
 				}
 				assert.Equal(t, "grace", info(t, h).State)
+				time.Sleep(time.Second)
+				since, vacant := h.Vacant(key)
+				assert.True(t, vacant && since >= time.Second)
 				assert.Empty(t, v.read())
 				assert.Equal(t, hub.ReasonNone, v.end)
 				again, _, err := h.Yield(key, test.to)
 				require.NoError(t, err, "the same answer once more")
 				assert.Equal(t, head, again)
 
-				time.Sleep(8*time.Second - 1) // nearly all of the grace time
+				time.Sleep(7*time.Second - 1) // nearly all of the grace time
 				copied, err := pull(t, h, client{})
 				require.NoError(t, err)
 				for _, word := range []string{"meta:av", "vc:s", "ac:c", "K:9", "A:9"} {

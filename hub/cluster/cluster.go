@@ -116,7 +116,6 @@ type name struct {
 	lastWord  lastWord   // what that one was answered
 	edge      *edge      // copies it, or looks for it; nil if nobody wants it here
 	news      *sighting  // the last word of other nodes; nil without
-	vacated   time.Time  // when its publisher here ended last; zero if none has
 }
 
 // ownership is that this node owns a stream.

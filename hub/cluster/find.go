@@ -41,9 +41,6 @@ func (c *Cluster) vacated(key hub.Key) {
 	n := c.enter(key)
 	defer c.leave(n)
 	if o := c.ownedBy(n); o != nil && c.cfg.Hub.PublisherOf(key) == nil {
-		c.mu.Lock()
-		n.vacated = time.Now()
-		c.mu.Unlock()
 		c.send(subjectNews, &story{Up: true, Owner: o.owner, Revision: o.revision, Vacant: true})
 	}
 }

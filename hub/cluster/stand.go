@@ -35,9 +35,10 @@ func (c *Cluster) standing() (streams []string) {
 // followsSoon reports whether the publisher of a stream that this node owns has just ended, while one stands by for it at another
 // node.
 func (c *Cluster) followsSoon(n *name) bool {
+	since, vacant := c.cfg.Hub.Vacant(n.key)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return time.Since(n.vacated) < followWithin && c.standsByLocked(n.key)
+	return vacant && since < followWithin && c.standsByLocked(n.key)
 }
 
 // followsSilent reports whether the owner of a stream has only just fallen silent, while one stands by for it, here or
