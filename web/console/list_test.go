@@ -85,7 +85,7 @@ func TestStreams(t *testing.T) {
 				p.Until(shownRows + " === 10")
 			}
 			if n == 0 {
-				assert.Equal(t, "No stream fits.", p.text(".nothing"))
+				assert.Equal(t, "No stream fits.", p.text(".table .nothing"))
 			}
 			p.Run(phone)
 			p.fits(390, "streams")

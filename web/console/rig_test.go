@@ -43,6 +43,7 @@ type rig struct {
 	away   atomic.Bool  // the API does not answer
 	batch  hub.Batch
 	api    http.Handler
+	config admin.Config
 
 	mu    sync.Mutex
 	asked []string // paths and queries of the API
@@ -86,7 +87,7 @@ func newRig(t testing.TB, nodes ...admin.Nodes) *rig {
 	}
 	api := admin.Handler(config)
 	page := Handler(Config{Version: "1.2.3"})
-	r.api = api
+	r.api, r.config = api, config
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		if Serves(q.URL.Path) {
 			page.ServeHTTP(w, q)

@@ -1,7 +1,7 @@
 // What an operator can do about streams, sessions, recordings, relays and bans. All that cannot be
 // taken back is asked first, and says what will happen.
 
-import { post, remove, query } from './api.js';
+import { idOf, post, remove, query } from './api.js';
 import { bdi } from './client.js';
 import { ask, tell } from './dialog.js';
 import { count } from './words.js';
@@ -41,7 +41,7 @@ export const endSession = (session) => ask({
   fields: [reason, away],
   action: 'End',
   run: async ({ reason: words, ban }) => {
-    ended(await remove(`/api/v1/sessions/${session.id}${query({ reason: words, ban })}`));
+    ended(await remove(`/api/v1/sessions/${idOf(session)}${query({ reason: words, ban })}`));
   },
 });
 

@@ -59,14 +59,22 @@ async function refused(response) {
   return new Failure(response.status, reason, wait);
 }
 
-let clustered = false; // the server is a node of a cluster
+let own = ''; // the name of the node that the server is in a cluster; '' where it is alone
 
-export function setClustered(is) {
-  clustered = is;
+export function setNode(name) {
+  own = name;
 }
 
+export const ownNode = () => own;
+
 // everywhere is the node that a list is asked of: all, where there are others.
-export const everywhere = () => (clustered ? 'all' : '');
+export const everywhere = () => own && 'all';
+
+// placed is what a list is asked for. The lists of all nodes follow one on the other: they have no order in common.
+export const placed = ({ node, sort, ...rest }) => ({ ...rest, node: own && node, sort: own && node === 'all' ? '' : sort });
+
+// idOf is how a session is called: one of another node by what counts at any.
+export const idOf = (session) => (session.node && session.node !== own ? session.ref : session.id);
 
 // query makes ?a=b of those that are not empty.
 export function query(values) {

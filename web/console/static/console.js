@@ -1,7 +1,7 @@
 // The console: who is logged in, which page is shown, and what keeps it current.
 
 import { $, show, text } from './dom.js';
-import { get, logOut, loggedIn, setClustered, whenEnded, Failure } from './api.js';
+import { get, logOut, loggedIn, setNode, whenEnded, Failure } from './api.js';
 import { bans } from './bans.js';
 import { dismiss } from './dialog.js';
 import { events } from './events.js';
@@ -20,8 +20,9 @@ import { streams } from './streams.js';
 import * as words from './words.js';
 
 // A page is {title, root, tasks, route, feed, close}. Its tasks are what it asks the server for,
-// one after the other: {every (ms), ask() → path, heard(answer), missing()}. route is told when
-// the address changes and the page stays; feed, that there are events.
+// one after the other: {every (ms), ask() → path, heard(answer), missing(), gone}; missing is told of
+// answers with the statuses of gone, which is 404 if left out. route is told when the address changes
+// and the page stays; feed, that there are events.
 const pages = {
   // What has a * in it would be a pattern for the server, and nothing would be all streams.
   overview: () => overview(feed), streams, stream: ([name]) => (!name || name.includes('*') ? streams() : stream(name)), sessions, session: ([id]) => session(id ?? ''),
@@ -45,7 +46,7 @@ async function ask(signal) {
       answer = await get(task.ask(), signal);
     } catch (e) {
       if (!(e instanceof Failure)) throw e;
-      if (e.status === 404 && task.missing) {
+      if ((task.gone ?? [404]).includes(e.status) && task.missing) {
         task.missing();
         task.due = performance.now() + 10000;
         continue;
@@ -143,7 +144,7 @@ function enter(info) {
   const served = $('server').dataset.console;
   text($('server'), info.version === served ? '' : `The server is ${info.version} by now: reload this page.`);
   show($('nodes'), !!info.parts.cluster);
-  setClustered(!!info.parts.cluster);
+  setNode(info.parts.cluster?.node ?? '');
   inside(true);
   route();
 }

@@ -1,10 +1,10 @@
 // The nodes of the cluster: which there are, how the engine is, and at which of them each stream is.
 
-import { el, text, show, rows } from './dom.js';
+import { el, show, rows } from './dom.js';
 import { query } from './api.js';
 import { said } from './client.js';
 import { sentence } from './format.js';
-import { heading, section, search, streamCell, clientCell, pillCell } from './parts.js';
+import { heading, section, search, streamCell, clientCell, pillCell, unanswered } from './parts.js';
 import { go, to } from './route.js';
 import { Table, Pager, plain } from './table.js';
 import * as words from './words.js';
@@ -67,9 +67,9 @@ export function nodes() {
   const places = new Table({ label: 'Streams', empty: 'No node has a stream.', columns: placeColumns, key: ({ stream, place }) => place.node + ' ' + stream });
   const pager = new Pager('Pages of streams', (cursor, page) => go(to('nodes', [], { ...now, cursor, page: page > 1 ? page : '' })));
   const pill = el('span', { class: 'pill' }), trouble = el('p', { class: 'hint' }), engine = el('dl', { class: 'figures' });
-  const silent = el('p', { class: 'hint', hidden: true });
+  const silent = unanswered();
   const none = el('p', { class: 'nothing', hidden: true }, 'This server is alone: it is no node of a cluster.');
-  const of = section('Streams', el('form', { class: 'filters', role: 'search' }, name.root), places.root, silent, pager.root);
+  const of = section('Streams', el('form', { class: 'filters', role: 'search' }, name.root), places.root, silent.root, pager.root);
   const shown = el('div', { class: 'nodes' }, section('Nodes', table.root),
     section('Engine', el('p', {}, pill), trouble, engine), of);
   let filter = null;
@@ -98,8 +98,7 @@ export function nodes() {
           'For': words.since(e.since), 'Last answer took': words.ms(e.roundtrip_ms),
         });
         places.update(placeRows(answer.streams));
-        show(silent, !!answer.unreached);
-        text(silent, answer.unreached ? `What is at ${answer.unreached.join(', ')} is not known: no answer.` : '');
+        silent.update(answer.unreached);
         pager.update({ shown: answer.streams.length, limit, next: answer.next, one: 'stream' });
       },
       missing: () => {

@@ -1,6 +1,7 @@
 // Parts that several pages of the console have.
 
 import { el, text, show } from './dom.js';
+import { idOf, ownNode } from './api.js';
 import { bdi, said } from './client.js';
 import { toStream, toSession } from './route.js';
 import * as words from './words.js';
@@ -38,8 +39,8 @@ export function streamCell(cell, stream) {
   }
 }
 
-export function sessionCell(cell, id) {
-  link(cell, toSession(id), String(id));
+export function sessionCell(cell, session) {
+  link(cell, toSession(idOf(session)), String(session.id));
 }
 
 // clientCell shows the words of a client.
@@ -69,6 +70,33 @@ export function choice(label, options, changed) {
   select.addEventListener('change', () => changed(select.value));
   const root = el('label', { class: 'filter' }, el('span', {}, label), select);
   return { root, select, set: (value) => { if (select.value !== value) select.value = value; } };
+}
+
+// nodeChoice is of which node a list is: changed is told its name, 'all', or '' for this one. Its task asks once which
+// there are.
+export function nodeChoice(changed) {
+  const c = choice('Node', [['', `${ownNode()} (this one)`], ['all', 'All nodes']], changed);
+  const add = (name) => { if (![...c.select.options].some(({ value }) => value === name)) c.select.append(el('option', { value: name }, name)); };
+  const task = {
+    every: 10000, ask: () => '/api/v1/nodes?limit=1',
+    heard: ({ nodes }) => {
+      for (const { name, self } of nodes) if (!self) add(name);
+      task.done = true;
+    },
+  };
+  return { ...c, task, set: (name) => { add(name); c.set(name); } }; // one in the address may be gone
+}
+
+// unanswered tells of which nodes an answer has nothing.
+export function unanswered() {
+  const root = el('p', { class: 'nothing', hidden: true });
+  return {
+    root,
+    update: (nodes) => {
+      show(root, !!nodes);
+      text(root, nodes ? `What is at ${nodes.join(', ')} is not known: no answer.` : '');
+    },
+  };
 }
 
 // search is a labelled field that tells its text when typing pauses.

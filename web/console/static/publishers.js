@@ -17,7 +17,7 @@ function about({ backup, stands, standby }) {
 }
 
 const columns = [
-  { label: 'Session', kind: 'id', fill: (cell, { session }) => sessionCell(cell, session.id) },
+  { label: 'Session', kind: 'id', fill: (cell, { session }) => sessionCell(cell, session) },
   { label: 'State', kind: 'state', fill: (cell, { session, stands }) => (stands ? pillCell(cell, 'standby', 'Stands by')
     : session.standby ? pillCell(cell, 'grace', 'Is to be shown') : pillCell(cell, 'live', 'Shown')) },
   { label: 'Address', kind: 'address', fill: plain(({ session: s }) => s.address || 'this server') },

@@ -20,6 +20,7 @@ function whyFigures(w) {
 
 export function session(id) {
   let now = null;
+  const title = `Session ${id.replace(/.*-/, '')}`; // without that of its node
   const state = el('span', { class: 'pill' }), about = el('p', { class: 'hint' });
   const where = el('p', { class: 'where' });
   const list = el('dl', { class: 'figures' }), own = el('dl', { class: 'figures' }), fields = el('dl', { class: 'figures' });
@@ -42,7 +43,7 @@ export function session(id) {
     text(about, `${words.role(s.role)} over ${words.over(s.protocol)}, for ${words.since(s.since)}.`);
     streamCell(where, s.stream);
     rows(list, {
-      Address: s.address ? `${s.address}${s.port ? `, port ${s.port}` : ''}` : 'a part of this server', Encrypted: s.secure ? 'yes' : 'no',
+      Node: s.node, Address: s.address ? `${s.address}${s.port ? `, port ${s.port}` : ''}` : 'a part of this server', Encrypted: s.secure ? 'yes' : 'no',
       Since: words.date(s.since), Bytes: bytes(s.bytes), Lag: s.role === 'watch' ? words.ms(s.lag_ms) : '',
       'Packets dropped': s.role === 'watch' ? words.n(s.dropped) : '', Paused: s.paused ? 'yes, by itself' : '', 'Granted by': s.method,
     });
@@ -70,9 +71,9 @@ export function session(id) {
     },
   };
   return {
-    title: `Session ${id}`,
+    title,
     root: el('div', {},
-      el('div', { class: 'titles' }, heading(`Session ${id}`), state, about), where, actions, why,
+      el('div', { class: 'titles' }, heading(title), state, about), where, actions, why,
       el('div', { class: 'halves' }, section('Connection', list), who)),
     tasks: [task],
   };

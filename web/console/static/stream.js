@@ -2,7 +2,7 @@
 
 import { el, text, show, rows } from './dom.js';
 import * as act from './actions.js';
-import { everywhere, query } from './api.js';
+import { everywhere, ownNode, query } from './api.js';
 import { bdi } from './client.js';
 import { bytes, videoCodec, audioCodec, size, tracks } from './format.js';
 import { Graph } from './graph.js';
@@ -97,7 +97,7 @@ export function stream(name) {
     publishers.every = s?.standby ? 2000 : 10000;
     current = s;
     text(about, s ? (s.state === 'waiting' ? 'Nobody publishes it; there are viewers who wait.' : s.since ? `Live for ${words.since(s.since)}.` : '')
-      : 'Nobody publishes it, and nobody waits for it.');
+      : `${ownNode() ? 'At this node nobody' : 'Nobody'} publishes it, and nobody waits for it.`);
     if (!s) return;
     state.dataset.state = s.state;
     text(state, s.state === 'waiting' ? 'Wanted' : words.state(s.state));

@@ -1,8 +1,8 @@
 // The list of streams.
 
-import { el, text } from './dom.js';
-import { query } from './api.js';
-import { heading, choice, search, streamCell, pillCell } from './parts.js';
+import { el, text, show } from './dom.js';
+import { ownNode, placed, query } from './api.js';
+import { heading, choice, nodeChoice, search, streamCell, pillCell, unanswered } from './parts.js';
 import { go, to } from './route.js';
 import { Table, Pager, plain, part } from './table.js';
 import { videoCodec, audioCodec, size } from './format.js';
@@ -24,6 +24,7 @@ const columns = {
   stream: { label: 'Stream', kind: 'name', sort: 'stream', fill: (cell, s) => streamCell(cell, s.stream) },
   state: { label: 'State', kind: 'state', fill: (cell, s) => pillCell(cell, s.state, s.state === 'waiting' ? 'Wanted' : words.state(s.state)) },
   health: { label: 'Health', kind: 'trouble', sort: 'health', down: true, fill: healthCell },
+  node: { label: 'Node', kind: 'node', fill: plain((s) => s.node ?? '') },
   over: { label: 'Publisher', kind: 'over', fill: plain((s) => words.over(s.protocol) + (s.standby ? ', standby' : '')) },
   bitrate: { label: 'Bitrate', kind: 'number rate', sort: 'bitrate', down: true, fill: plain((s) => words.bits(s.bitrate)) },
   viewers: { label: 'Viewers', kind: 'number', sort: 'viewers', down: true, fill: plain((s) => words.n(s.viewers.total)) },
@@ -33,7 +34,7 @@ const columns = {
 
 // streamTable shows some of the columns; order is told what to sort by, where it can be sorted.
 export function streamTable(names, empty, order) {
-  return new Table({ label: 'Streams', empty, order, key: (s) => s.stream, columns: names.map((name) => columns[name]) });
+  return new Table({ label: 'Streams', empty, order, key: (s) => `${s.node ?? ''} ${s.stream}`, columns: names.map((name) => columns[name]) });
 }
 
 const sorts = [['', 'Name'], ['-health', 'Most wrong'], ['-viewers', 'Most viewers'], ['-bitrate', 'Highest bitrate'], ['-since', 'Newest'], ['since', 'Oldest']];
@@ -43,33 +44,43 @@ export function streams() {
   const change = (values) => go(to('streams', [], { ...now, cursor: '', page: '', ...values }), true);
   const name = search('Search', 'Name or publisher', (value) => { if (value !== (now.search ?? '')) change({ search: value }); });
   const state = choice('State', [['', 'Any'], ['live', 'Live'], ['grace', 'Publisher lost'], ['waiting', 'Wanted']], (value) => change({ state: value }));
+  const node = nodeChoice((value) => change({ node: value }));
   const sort = choice('Sort', sorts, (value) => change({ sort: value }));
   sort.root.classList.add('narrow'); // where there are columns, these are sorted by
   const order = (by) => change({ sort: by === 'stream' ? '' : by });
-  const table = streamTable(['stream', 'state', 'health', 'over', 'bitrate', 'viewers', 'since', 'format'], 'No stream fits.', order);
+  const table = streamTable(['stream', 'state', 'health', 'node', 'over', 'bitrate', 'viewers', 'since', 'format'], 'No stream fits.', order);
   const pager = new Pager('Pages of streams', (cursor, page) => go(to('streams', [], { ...now, cursor, page: page > 1 ? page : '' })));
+  const asked = ({ search: words, state: of, node: at, sort: by }) => placed({ search: words, state: of, node: at, sort: by });
+  const silent = unanswered();
+  const heard = (answer) => {
+    table.update(answer.streams);
+    silent.update(answer.unreached);
+    pager.update({ shown: answer.streams.length, limit, total: answer.total, next: answer.next, one: 'stream' });
+  };
+  const form = el('form', { class: 'filters', role: 'search' }, name.root, state.root, ...(ownNode() ? [node.root] : []), sort.root);
   let filter = null;
   return {
     title: 'Streams',
-    root: el('div', {}, heading('Streams'), el('form', { class: 'filters', role: 'search' }, name.root, state.root, sort.root), table.root, pager.root),
-    route: ({ query: asked }) => {
-      now = asked;
-      name.set(asked.search ?? '');
-      state.set(asked.state ?? '');
-      sort.set(asked.sort ?? '');
-      table.sorted(asked.sort || 'stream');
-      const of = query({ search: asked.search, state: asked.state, sort: asked.sort });
+    root: el('div', {}, heading('Streams'), form, silent.root, table.root, pager.root),
+    route: ({ query: values }) => {
+      now = values;
+      name.set(values.search ?? '');
+      state.set(values.state ?? '');
+      node.set(values.node ?? '');
+      sort.set(values.sort ?? '');
+      const wanted = asked(values), of = query(wanted);
+      const all = wanted.node === 'all';
+      show(sort.root, !all);
+      table.root.classList.toggle('placed', !!wanted.node);
+      table.sorted(all ? null : values.sort || 'stream');
       if (of !== filter) pager.forget();
       filter = of;
-      pager.at(asked.cursor ?? '', Number(asked.page) || 1);
+      pager.at(values.cursor ?? '', Number(values.page) || 1);
     },
     tasks: [{
       every: 2000,
-      ask: () => '/api/v1/streams' + query({ limit, search: now.search, state: now.state, sort: now.sort, cursor: now.cursor }),
-      heard: (answer) => {
-        table.update(answer.streams);
-        pager.update({ shown: answer.streams.length, limit, total: answer.total, next: answer.next, one: 'stream' });
-      },
-    }],
+      ask: () => '/api/v1/streams' + query({ ...asked(now), limit, cursor: now.cursor }),
+      heard, gone: [404, 504], missing: () => heard({ streams: [], total: 0, unreached: [now.node || 'this server'] }),
+    }, ...(ownNode() ? [node.task] : [])],
   };
 }

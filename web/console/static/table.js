@@ -40,11 +40,13 @@ export class Table {
     return head;
   }
 
-  // sorted marks the column by which the items are sorted.
+  // sorted marks the column by which the items are sorted; null is for items that cannot be.
   sorted(order) {
     this.#order = order;
     this.#columns.forEach((column, i) => {
-      if (!column.sort) return;
+      const button = this.heads[i].querySelector('button');
+      if (!button) return;
+      button.disabled = order === null;
       const way = order === column.sort ? 'ascending' : order === '-' + column.sort ? 'descending' : null;
       if (way) this.heads[i].setAttribute('aria-sort', way);
       else this.heads[i].removeAttribute('aria-sort');
