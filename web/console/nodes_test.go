@@ -51,12 +51,12 @@ func (nodes) Streams() []cluster.StreamInfo {
 }
 
 func (nodes) Order(_ context.Context, node string, _ []byte) ([]byte, error) {
-	place := admin.Place{Node: node, State: "copying", From: "n1:6222", Epoch: 3, Viewers: 12_000, Breaks: 4, Joined: 3, Lost: 120}
+	place := admin.Place{Node: node, State: "copying", From: "n1:6222", Epoch: 3, Viewers: 12_000, Standby: true, Breaks: 4, Joined: 3, Lost: 120}
 	switch node {
 	case "n4:6222", "n5:6222":
 		return nil, cluster.ErrMute
 	case "n3:6222":
-		place.Viewers, place.State, place.Detail = 3, "looking", "<b>connection refused"
+		place.Viewers, place.State, place.Standby, place.Detail = 3, "looking", false, "<b>connection refused"
 	}
 	return json.Marshal(map[string]any{"status": 200, "body": map[string]admin.Place{"live/channel-001": place}})
 }
@@ -76,7 +76,7 @@ func TestNodes(t *testing.T) {
 	text := p.text("main")
 	for _, want := range []string{
 		"n1:6222 (this one)", "Running", "Draining", "Silent", "2.0 s behind", "Same", "Nothing can be written",
-		"Of three nodes that vote only one is there.", "1 of 3 there", "Owner", "Copies", "Looks for it", "12,000",
+		"Of three nodes that vote only one is there.", "1 of 3 there", "Owner", "Copies", "Looks for it", "12,000", "From n1:6222. A publisher stands by here.",
 		"Broke 4 times, went on with the next packet 3 times. 120 packets lost.", "<b>connection refused",
 		"What is at n4:6222, n5:6222 is not known: no answer.",
 	} {
