@@ -51,10 +51,11 @@ func (p *Publisher) isWaiting() bool { return p != nil && p.aside != nil && p.as
 // isForeign reports whether the stream of p, which may be nil, is another server's.
 func (p *Publisher) isForeign() bool { return p != nil && p.opts.Copies || p.isWaiting() }
 
-// StandsBy reports whether a publisher stands by here for one at another server, and sends.
+// StandsBy reports whether a publisher stands by here for one at another server, sends, and may follow it: it may not once no
+// client is let in any more (HandOver).
 func (h *Hub) StandsBy(key Key) bool {
 	s := h.stream(key)
-	if s == nil {
+	if s == nil || h.RefusesNew() {
 		return false
 	}
 	s.mu.RLock()

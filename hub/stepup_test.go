@@ -329,11 +329,13 @@ func TestEndsWhileItAsks(t *testing.T) {
 		began = time.Now()
 		backup.send("K:b1@0")
 		assert.Equal(t, 3*time.Second, time.Since(began), "no longer than that in any case")
+		assert.True(t, h.StandsBy(key))
 		h.HandOver()
 		e.times()
 		time.Sleep(time.Second)
 		backup.send("K:b2@40")
 		assert.Zero(t, e.times(), "nothing comes to a server that is about to end")
+		assert.False(t, h.StandsBy(key), "nobody need wait for it")
 	})
 }
 

@@ -16,8 +16,9 @@ type Handover struct {
 }
 
 // HandOver has clients publish at other nodes, as this one is about to end: no client is let in any more, and
-// publishers leave (hub.Hub.HandOver). Viewers stay, and are served from the new owners. It returns when no client publishes here
-// any more and no viewer waits for a publisher that has left, or ctx ends. Where there is no other node to go to it does
+// publishers leave (hub.Hub.HandOver). Viewers stay, and are served from the new owners. It returns when no client publishes a
+// stream of this node's here any more (one that stands by for another node's may) and no viewer waits for a publisher that has
+// left, or ctx ends. Where there is no other node to go to it does
 // nothing, and ok is false.
 func (c *Cluster) HandOver(ctx context.Context) (h Handover, ok bool) {
 	if !c.hasOthers() {
