@@ -14,7 +14,11 @@ import (
 // followWithin is how long one that stands by may take to ask, once it is known that the other is gone.
 const followWithin = 2 * time.Second
 
-// standing returns the streams for which a publisher stands by here, as keys of their records.
+// maxStanding bounds the streams of which a sign of life tells that, so that it fits a message: others do not wait for those
+// beyond it.
+const maxStanding = 4096
+
+// standing returns the streams for which a publisher stands by here, as keys of their records; maxStanding at the most.
 func (c *Cluster) standing() (streams []string) {
 	c.mu.Lock()
 	var copied []hub.Key
@@ -25,7 +29,7 @@ func (c *Cluster) standing() (streams []string) {
 	}
 	c.mu.Unlock()
 	for _, key := range copied {
-		if c.cfg.Hub.StandsBy(key) {
+		if len(streams) < maxStanding && c.cfg.Hub.StandsBy(key) {
 			streams = append(streams, recordKey(key))
 		}
 	}
