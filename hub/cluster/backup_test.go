@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"sluice/flv"
 	"sluice/hub"
 	"sluice/hub/cluster"
 	"sluice/hub/cluster/memory"
@@ -121,17 +123,17 @@ func (d *duo) stays(p *publisher, standsBy bool) {
 	assert.Fail(d.t, "it is gone")
 }
 
-// gap returns the longest time between two pictures that a viewer was shown.
+// gap returns for how long a viewer was shown no new picture, at the most.
 func (a *audience) gap() (most time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	last := int64(-1)
-	for _, t := range a.tags {
-		if p, err := t.Packet(); err == nil && t.Type == 9 && p.Kind == 1 {
-			if last >= 0 {
-				most = max(most, time.Duration(int64(t.Timestamp)-last)*time.Millisecond)
+	var last time.Time
+	for i, t := range a.tags {
+		if p, err := t.Packet(); err == nil && t.Type == flv.TypeVideo && p.Kind == flv.KindFrame {
+			if !last.IsZero() {
+				most = max(most, a.came[i].Sub(last))
 			}
-			last = int64(t.Timestamp)
+			last = a.came[i]
 		}
 	}
 	return most
@@ -467,5 +469,60 @@ func TestDrainWithBackupElsewhere(t *testing.T) {
 		h := <-done
 		assert.Equal(t, cluster.Handover{Ended: 1, Moved: 1}, h)
 		d.requireSound(d.nodes[1])
+	})
+}
+
+// All nodes end and start again, one after the other, and the two encoders come back at any other node: nobody sees an end.
+func TestRollingRestartWithBackup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newTrio(t)
+		var ending atomic.Int64 // the node that is about to end
+		var over atomic.Bool
+		encoder := func(at int, query string) {
+			d.sending.Go(func() {
+				for ; !over.Load(); at = int(ending.Load()+1) % len(d.nodes) {
+					p, err := d.nodes[at].publishMoving("demo", query, func() bool { return false })
+					for err == nil && !over.Load() {
+						err = p.send(1)
+					}
+					if p != nil {
+						p.pub.Close()
+					}
+					time.Sleep(300 * time.Millisecond)
+				}
+			})
+		}
+		encoder(0, duoKey)
+		time.Sleep(300 * time.Millisecond)
+		encoder(1, duoKey+"&backup=1")
+		viewers := make(map[*audience]int)
+		for round := range 6 {
+			time.Sleep(5 * time.Second)
+			for i, n := range d.nodes {
+				viewers[n.watch("demo")] = i
+			}
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			n := round % len(d.nodes)
+			ending.Store(int64(n))
+			<-d.nodes[n].handOver()
+			d.nodes[n].hub.RefuseNew()
+			time.Sleep(time.Second)
+			name := d.nodes[n].name
+			d.nodes[n].end()
+			for v, i := range viewers {
+				if i == n {
+					delete(viewers, v)
+				}
+			}
+			time.Sleep(3 * time.Second)
+			for v := range viewers {
+				assert.Equal(t, hub.ReasonNone, v.ended(), "round %d, at %s", round, v.name)
+				requireUnique(t, v.pictures())
+				assert.LessOrEqual(t, v.gap(), 1100*time.Millisecond, "round %d, at %s", round, v.name)
+			}
+			d.start(name, 0)
+		}
+		over.Store(true)
 	})
 }

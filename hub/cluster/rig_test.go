@@ -395,7 +395,8 @@ type audience struct {
 
 	mu     sync.Mutex
 	tags   []flv.Tag
-	reason hub.Reason // why it ended
+	came   []time.Time // when each of them did
+	reason hub.Reason  // why it ended
 }
 
 // plain frames tags so that they can be read back.
@@ -461,6 +462,7 @@ func (a *audience) take(bytes []byte) {
 		a.tags = append(a.tags, flv.Tag{
 			Type: flv.Type(bytes[0]), Timestamp: binary.BigEndian.Uint32(bytes[1:]), Data: slices.Clone(bytes[9:size]),
 		})
+		a.came = append(a.came, time.Now())
 		bytes = bytes[size:]
 	}
 }
