@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -405,6 +406,25 @@ func TestMainComesToItsBackup(t *testing.T) {
 		main.pub.Close()
 		d.until("all see the backup", func() bool { return d.allSee(d.backup) })
 		d.requireSound(d.nodes[1])
+	})
+}
+
+// One that gets the name for the backup's node, and never begins, keeps nobody from seeing the backup.
+func TestMainComesToItsBackupAndLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDuo(t)
+		time.Sleep(5 * time.Second)
+		query, _ := url.ParseQuery(duoKey)
+		s := d.nodes[1].hub.NewSession(hub.RolePublish, key("demo"), hub.Client{Protocol: "rtmp", Name: "demo", Query: query})
+		require.NoError(t, s.AskAndWait(t.Context()))
+		assert.Equal(t, hub.ReasonReplaced, (<-d.main.ended).Reason)
+		s.Refuse(&hub.Refusal{Reason: hub.ReasonClientLeft})
+		d.until("all see the backup", func() bool { return d.allSee(d.backup) })
+		d.stays(d.backup, false)
+		d.requireSound(d.nodes[1])
+		for _, v := range d.viewers {
+			assert.LessOrEqual(t, v.gap(), 2100*time.Millisecond, "at %s", v.node.name)
+		}
 	})
 }
 

@@ -87,8 +87,9 @@ func (c *Cluster) stepUp(ctx context.Context, n *name, s claimant) (hub.Claim, e
 		return hub.Claim{}, errClaim
 	}
 	defer n.unlock()
-	if c.ownedBy(n) != nil { // another publisher is about to begin here
-		return hub.Claim{StandsBy: true}, nil
+	if c.ownedBy(n) != nil { // for another one that has yet to begin here, if it does: they are two at one node
+		c.touch(n)
+		return hub.Claim{}, nil
 	}
 	return c.take(ctx, n, s)
 }
