@@ -428,6 +428,52 @@ func TestMainComesToItsBackupAndLeaves(t *testing.T) {
 	})
 }
 
+// writes is a directory that tells when a record has been changed.
+type writes struct {
+	cluster.Directory
+	changed func()
+}
+
+func (w writes) Update(ctx context.Context, key string, value []byte, in uint64) (uint64, error) {
+	revision, err := w.Directory.Update(ctx, key, value, in)
+	w.changed()
+	return revision, err
+}
+
+// A backup that ends in the moment in which it gets the stream leaves it to the main one.
+func TestBackupEndsAsItIsLetIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var kick func()
+		d := new(duo)
+		t.Cleanup(d.sending.Wait)
+		d.rig = &rig{t: t, engine: memory.New(memory.Config{}), by: make(map[string]*node)}
+		d.spy = func(dir cluster.Directory) cluster.Directory {
+			return writes{dir, func() {
+				if kick != nil {
+					kick()
+				}
+			}}
+		}
+		d.startAll(3)
+		d.main = d.sends(0, duoKey)
+		d.backup = d.sends(1, duoKey+"&backup=1")
+		for _, n := range d.nodes {
+			d.viewers = append(d.viewers, n.watch("demo"))
+		}
+		d.until("all see the main one", func() bool { return d.allSee(d.main) })
+		kick = d.backup.pub.Close
+		require.NoError(t, d.nodes[1].hub.Switch(key("demo")))
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		kick = nil
+		assert.True(t, d.allSee(d.main))
+		d.requireSound(d.nodes[0])
+		for _, v := range d.viewers {
+			assert.LessOrEqual(t, v.gap(), 2100*time.Millisecond, "at %s", v.node.name)
+		}
+	})
+}
+
 // A main publisher that goes from the node of both to another one is still followed by the backup, which stays where it is.
 func TestMainGoesFromItsBackup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

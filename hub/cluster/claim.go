@@ -91,7 +91,13 @@ func (c *Cluster) stepUp(ctx context.Context, n *name, s claimant) (hub.Claim, e
 		c.touch(n)
 		return hub.Claim{}, nil
 	}
-	return c.take(ctx, n, s)
+	claim, err := c.take(ctx, n, s)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n.owned != nil && errors.Is(ctx.Err(), context.Canceled) { // it has ended meanwhile: the name is kept for nobody
+		n.owned.since = n.owned.since.Add(-claimedFor)
+	}
+	return claim, err
 }
 
 // claimant is a publisher here that wants a name. stepsUp says that it has stood by for one at another node, and asked that an
