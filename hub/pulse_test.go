@@ -56,7 +56,7 @@ func TestPulse(t *testing.T) {
 func TestPulseAndDisplace(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, h *hub.Hub, p *source){
 		"displaced": func(_ *testing.T, h *hub.Hub, _ *source) {
-			h.Displace(key, &hub.Refusal{Reason: hub.ReasonReplaced})
+			h.Displace(key, &hub.Refusal{Reason: hub.ReasonReplaced}, nil)
 		},
 		"let go": func(t *testing.T, h *hub.Hub, _ *source) {
 			_, _, err := h.Yield(key, claimant(client{Identity: "x"}))

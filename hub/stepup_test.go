@@ -100,7 +100,7 @@ func TestStandsByForNothing(t *testing.T) {
 		v, done := waiting(t, h, hub.WatchOptions{FixedCodecs: true})
 		synctest.Wait()
 		assert.Equal(t, "wanted", w.tell())
-		h.Displace(key, &hub.Refusal{Reason: hub.ReasonReplaced})
+		h.Displace(key, &hub.Refusal{Reason: hub.ReasonReplaced}, nil)
 		assert.Empty(t, backup.ended, "it is not this server's")
 
 		backup.send("meta:av vc:s ac:c P:b0@0 A:b0@0")

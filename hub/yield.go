@@ -53,6 +53,8 @@ type Claimant struct {
 	// StepsUp says that it stands by there for the one that is shown here, and would go on in its place; Asked, that an
 	// operator wants that.
 	StepsUp, Asked bool
+	// StandsBy says that it was shown there, of which this server knew nothing, and would stand by.
+	StandsBy bool
 }
 
 // Head is where a stream has come to.
@@ -85,7 +87,11 @@ func (h *Hub) Yield(key Key, to Claimant) (head Head, standsBy bool, err error) 
 		if standsBy && !to.CanWait && !to.StepsUp {
 			standsBy, why = false, refuse(ReasonBusy, "the publisher of %s is at another server: its backup has to be there, too", key)
 		}
-		if why != nil && !s.isReturning(&to) {
+		switch {
+		case to.StandsBy && why == nil && !standsBy:
+			why = refuse(ReasonBusy, "%s is being published already", key)
+			return
+		case why != nil && !s.isReturning(&to):
 			return
 		}
 		why = nil
@@ -170,8 +176,9 @@ func (h *Hub) Vacant(key Key) (since time.Duration, vacant bool) {
 }
 
 // Displace ends the publishers of a stream because of why, if it is this server's own (Head): it is another server's
-// by now. Its viewers are held for the grace time.
-func (h *Hub) Displace(key Key, why *Refusal) {
+// by now. Its viewers are held for the grace time. The one that is shown stands by for that one instead, if its session is the given
+// one, which may be nil.
+func (h *Hub) Displace(key Key, why *Refusal, standsBy *Session) {
 	s := h.stream(key)
 	if s == nil {
 		return
@@ -180,8 +187,13 @@ func (h *Hub) Displace(key Key, why *Refusal) {
 		if s.pub == nil || s.pub.isForeign() {
 			return
 		}
-		s.dismissAllLocked(why)
+		s.dismissLocked(s.standby, why)
 		s.standby = nil
+		if s.pub.session == standsBy {
+			s.stepBackLocked(s.pub, time.Now())
+			return
+		}
+		s.dismissLocked(s.pub, why)
 		s.vacateLocked(true)
 	})
 }

@@ -205,7 +205,7 @@ func TestYieldOfNothing(t *testing.T) {
 		assert.Equal(t, hub.ReasonNotFound, reasonOf(t, err))
 		_, _, ok := h.Head(key)
 		assert.False(t, ok)
-		h.Displace(key, &hub.Refusal{Reason: hub.ReasonReplaced})
+		h.Displace(key, &hub.Refusal{Reason: hub.ReasonReplaced}, nil)
 		assert.Empty(t, done)
 		p := publish(t, h, client{Identity: "x"})
 		p.send(av)
@@ -222,12 +222,12 @@ func TestDisplace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, hub.Config{})
 		why := &hub.Refusal{Reason: hub.ReasonReplaced, Detail: "another server has it"}
-		h.Displace(key, why)
+		h.Displace(key, why, nil)
 		sources := two(t, h)
 		v := watch(t, h, hub.WatchOptions{FixedCodecs: true})
 		v.read()
-		h.Displace(key, why)
-		h.Displace(key, why)
+		h.Displace(key, why, nil)
+		h.Displace(key, why, nil)
 		for _, s := range sources {
 			assert.Equal(t, []hub.Reason{hub.ReasonReplaced}, s.ended)
 			assert.ErrorIs(t, s.Write(tag("K:9@9")), why)
@@ -235,7 +235,7 @@ func TestDisplace(t *testing.T) {
 		p, err := copied(t, h, client{})
 		require.NoError(t, err)
 		p.send("meta:av vc:s ac:c K:2@0 A:2@0")
-		h.Displace(key, why)
+		h.Displace(key, why, nil)
 		assert.Empty(t, p.ended)
 		assert.Equal(t, "K:2@20 A:2@20", v.read())
 	})
@@ -278,7 +278,7 @@ func TestYieldRaces(t *testing.T) {
 		for i := range 4 * rounds {
 			switch i % 4 {
 			case 0:
-				h.Displace(key, &hub.Refusal{Reason: hub.ReasonReplaced})
+				h.Displace(key, &hub.Refusal{Reason: hub.ReasonReplaced}, nil)
 			case 1:
 				h.Switch(key)
 			case 2:

@@ -24,6 +24,9 @@ type question struct {
 	// that (hub.Claimant).
 	StepsUp bool `json:"stepsUp"`
 	Asked   bool `json:"asked"`
+	// StandsBy says that its publisher was shown, and would only stand by from now on (hub.Claimant). Raise is set as well: nodes
+	// of before that do not know it let nothing go then.
+	StandsBy bool `json:"standsBy,omitempty"`
 	// Both says that the two nodes own the stream both, after they were parted: of publishers with one identity
 	// the later one stays. That of the asker began Age ms ago: the nodes' clocks may differ by more.
 	Both bool  `json:"both"`
@@ -102,7 +105,7 @@ func (c *Cluster) yield(key hub.Key, q *question) answered {
 		return answered{What: answerGone}
 	case o.Incarnation != q.Incarnation && !q.Both, o.Epoch != q.Epoch && !q.Both:
 		return answered{What: answerStale}
-	case q.Raise:
+	case q.Raise && !q.StandsBy:
 		if q.Mine >= o.Epoch && o.Incarnation == q.Incarnation {
 			c.raise(ctx, n, o, q.Mine+1)
 		}
@@ -117,6 +120,7 @@ func (c *Cluster) yield(key hub.Key, q *question) answered {
 	head, standsBy, err := c.cfg.Hub.Yield(key, hub.Claimant{
 		Proof: q.Proof, ProofKey: c.cfg.ProofKey, Backup: q.Backup, Yields: q.Yields, CanWait: q.CanWait,
 		StepsUp: q.StepsUp || q.Both, Asked: q.Asked || q.Both, // of both, the later one goes on
+		StandsBy: q.StandsBy,
 	})
 	if standsBy {
 		return answered{What: answerStandsBy}

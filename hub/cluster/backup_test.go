@@ -500,6 +500,46 @@ func TestMainGoesFromItsBackup(t *testing.T) {
 	})
 }
 
+// A node that stood still and wakes has its publisher, which was shown, stand by for the other one of the two. Nobody sees it
+// where that one has come back elsewhere.
+func TestFrozenNodeWithOneOfTwo(t *testing.T) {
+	for _, again := range []bool{false, true} { // the main one has come back elsewhere meanwhile
+		t.Run(fmt.Sprint(again), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDuo(t)
+				d.main.freeze()
+				d.until("all others see the backup", func() bool {
+					all := d.viewers[2].pictures()
+					return strings.HasPrefix(all[len(all)-1], d.backup.text())
+				})
+				owner, shown := d.nodes[1], d.backup
+				if again {
+					shown, owner = d.sends(2, duoKey), d.nodes[2]
+					require.NoError(t, d.nodes[2].hub.Switch(key("demo")))
+					d.until("all others see it", func() bool {
+						all := d.viewers[1].pictures()
+						return strings.HasPrefix(all[len(all)-1], shown.text())
+					})
+				}
+				d.main.thaw()
+				d.until("all see one", func() bool { return d.allSee(shown) })
+				time.Sleep(5 * time.Second)
+				synctest.Wait()
+				assert.True(t, d.allSee(shown))
+				d.requireSound(owner)
+				d.stays(d.backup, again)
+				if again { // it has ended, or stands by, if its node was asked by the backup's as it woke
+					return
+				}
+				d.stays(d.main, true)
+				d.backup.pub.Close()
+				d.until("all see the main one", func() bool { return d.allSee(d.main) })
+				d.requireSound(d.nodes[0])
+			})
+		})
+	}
+}
+
 // Parted, both are shown, each on its side; one of them stays when the nodes see each other again, and the other stands by.
 func TestPartedFromItsBackup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -73,7 +73,7 @@ func (c *Cluster) displaceLate(key hub.Key) {
 	}
 	defer n.unlock()
 	if c.ownedBy(n) == nil {
-		c.cfg.Hub.Displace(key, &hub.Refusal{Reason: hub.ReasonReplaced, Detail: errElsewhere.Detail})
+		c.cfg.Hub.Displace(key, &hub.Refusal{Reason: hub.ReasonReplaced, Detail: errElsewhere.Detail}, nil)
 		c.wantWhereWatched(n)
 	}
 }

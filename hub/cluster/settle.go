@@ -22,7 +22,8 @@ import (
 //	                              nothing, or lets the stream go, as it does to the later session of its own
 //	                              publisher
 //
-// Who loses a name ends its publisher, and copies the stream for its viewers from then on.
+// Who loses a name ends its publisher, or has it stand by if it is the other one of two, and copies the stream for its viewers from
+// then on.
 
 // settleEvery is how far apart tries to settle a provisional name are.
 const settleEvery = 500 * time.Millisecond
@@ -43,8 +44,8 @@ func (c *Cluster) settle(key hub.Key) {
 	}
 }
 
-// verifyWithin bounds a look at a name: a record to be read, another node to be asked, and a record to be written.
-const verifyWithin = 2*muteAfter + askWithin
+// verifyWithin bounds a look at a name: a record to be read, another node to be asked, perhaps twice, and a record to be written.
+const verifyWithin = 2*muteAfter + 2*askWithin
 
 // verifyName looks at a name by its key, for so long at the most.
 func (c *Cluster) verifyName(ctx context.Context, key hub.Key, within time.Duration) {
@@ -105,7 +106,7 @@ func (c *Cluster) verify(ctx context.Context, n *name) {
 	case known == nil, known.Boot == c.cfg.Boot, o.revision != 0 && known.before(&o.owner):
 		c.rewrite(ctx, n, o, known, entry)
 	case o.revision != 0:
-		c.lose(n, known)
+		c.lose(ctx, n, known)
 	default:
 		c.settleWith(ctx, n, o, known, entry)
 	}
@@ -180,7 +181,7 @@ func (c *Cluster) settleWith(ctx context.Context, n *name, o *ownership, known *
 	switch a := c.ask(ctx, known, q); a.What {
 	case answerYields, answerGone:
 	case answerKeeps:
-		c.lose(n, known)
+		c.lose(ctx, n, known)
 		return
 	default:
 		if !c.hasLeft(n, o, known) {
@@ -209,17 +210,32 @@ func (c *Cluster) hasLeft(n *name, o *ownership, known *owner) bool {
 	return time.Since(n.owned.contested) >= heardAfter
 }
 
-// lose notes that another node owns a name whose turn the caller has, and ends its publisher here.
-func (c *Cluster) lose(n *name, to *owner) {
+// lose notes that another node owns a name whose turn the caller has. Its publisher here ends, or stands by for that one's.
+func (c *Cluster) lose(ctx context.Context, n *name, to *owner) {
+	standsBy := c.mayStandBy(ctx, n.key, to)
 	c.log.Info("another node owns a stream by now", "stream", n.key.String(), "node", to.Node)
 	head, _, _ := c.cfg.Hub.Head(n.key)
 	c.cfg.Hub.Displace(n.key, &hub.Refusal{
 		Reason: hub.ReasonReplaced, Detail: "the stream is published at node " + to.Node + " by now",
-	})
+	}, standsBy)
 	c.mu.Lock()
 	n.news = &sighting{owner: *to}
 	c.mu.Unlock()
 	c.let(n, head)
+}
+
+// mayStandBy asks the owner of a stream whether the publisher here is the other one of the two, and returns its session; nil where
+// it is not, or no answer came.
+func (c *Cluster) mayStandBy(ctx context.Context, key hub.Key, to *owner) *hub.Session {
+	s := c.cfg.Hub.PublisherOf(key)
+	if s == nil || s.Yields() {
+		return nil
+	}
+	q := &question{Proof: s.Proof(c.cfg.ProofKey), Backup: s.IsBackup(), CanWait: true, StandsBy: true, Raise: true}
+	if len(q.Proof) == 0 || c.ask(ctx, to, q).What != answerStandsBy {
+		return nil
+	}
+	return s
 }
 
 // sweep gives up what this node owns and nobody publishes here any more, unless that is since the server ends: its publishers

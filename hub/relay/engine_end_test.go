@@ -81,7 +81,7 @@ func TestPushOfCopy(t *testing.T) {
 	assert.Zero(t, pushes())
 	publish(t, e.hub, &encoder{mark: 'a'}, 5*time.Millisecond) // in its place
 	until(t, "it is pushed", func() bool { return e.relay.Figures().Connections[Push][Live] == 1 })
-	e.hub.Displace(key, &hub.Refusal{Reason: hub.ReasonReplaced})
+	e.hub.Displace(key, &hub.Refusal{Reason: hub.ReasonReplaced}, nil)
 	assert.Equal(t, 1, pushes(), "its publisher may come back")
 	copies()
 	until(t, "it is pushed no more", func() bool { return pushes() == 0 })
