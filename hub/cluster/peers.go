@@ -221,9 +221,9 @@ func (c *Cluster) heardNews(data []byte) {
 	}
 	if e := c.learn(key, &s); e != nil {
 		e.hear(&s.Owner)
-		if s.Vacant {
-			c.goRun(func() { c.cfg.Hub.StepUp(key) })
-		}
+	}
+	if s.Vacant { // who stands by here may have come just now, before anything is copied
+		c.goRun(func() { c.cfg.Hub.StepUp(key) })
 	}
 }
 
