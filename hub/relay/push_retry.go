@@ -13,7 +13,12 @@ type pushRetry struct {
 	detail string
 	codecs *pushCodecs // it was refused for these: not before there are others, or at
 	tries  backoff
+	busy   int // how often in a row the target said that the stream is published
 }
+
+// busySoon is how often, and how long each time, a push waits before it takes for granted that its target is busy: at first it
+// may be that another node has pushed this stream until now, and is just leaving.
+var busySoon = [...]time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second}
 
 // pushCodecs are those of a stream's main tracks.
 type pushCodecs struct{ video, audio flv.Codec }
@@ -24,7 +29,12 @@ func (r *pushRetry) failed(f *Failure, healthy bool, now time.Time) {
 	if healthy {
 		r.tries.reset()
 	}
-	if f.Cause.refuses() || f.Cause == CauseBusy {
+	switch {
+	case f.Cause == CauseBusy && r.busy < len(busySoon):
+		r.state, r.at = Refused, now.Add(busySoon[r.busy])
+		r.busy++
+		return
+	case f.Cause.refuses(), f.Cause == CauseBusy:
 		r.state, r.at = Refused, now.Add(afterRefusal())
 		return
 	}
