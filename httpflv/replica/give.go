@@ -47,6 +47,8 @@ func reasonOf(err error) hub.Reason {
 		return ended.Reason
 	}
 	switch {
+	case errors.Is(err, cluster.ErrStale): // it goes on from another node
+		return hub.ReasonReplaced
 	case errors.Is(err, ErrProtocol):
 		return hub.ReasonProtocol
 	case errors.Is(err, os.ErrDeadlineExceeded):
