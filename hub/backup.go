@@ -77,7 +77,7 @@ func (s *Stream) roleLocked(who rival, now time.Time) (standsBy bool, why *Refus
 		return false, nil
 	case who.same(shown):
 		return shown.backup != who.backup, nil
-	case s.silentLocked(now):
+	case s.silentLocked(now) && !who.backed:
 		return false, nil
 	case who.backup:
 		return false, refuse(ReasonBusy,

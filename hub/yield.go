@@ -19,6 +19,9 @@ type Claim struct {
 	// StandsBy says that the other one of the two (backup.go) is shown at another server: this one stands by for
 	// it, and is not shown before Config.StepUp says so.
 	StandsBy bool
+	// Backed says that the other one of the two stands by at another server, and sends: it is to follow one that is silent here,
+	// and nobody else takes the stream over for that.
+	Backed bool
 }
 
 // Proof returns what stands for the identity of a session where it is compared with others that have the same
@@ -55,6 +58,7 @@ type Claimant struct {
 	StepsUp, Asked bool
 	// StandsBy says that it was shown there, of which this server knew nothing, and would stand by.
 	StandsBy bool
+	Backed   bool // Claim.Backed
 }
 
 // Head is where a stream has come to.
@@ -201,12 +205,13 @@ func (h *Hub) Displace(key Key, why *Refusal, standsBy *Session) {
 // rival is one who wants a stream that may have publishers.
 type rival struct {
 	backup, yields, copies bool
+	backed                 bool                  // Claim.Backed
 	waits                  bool                  // Claim.StandsBy
 	same                   func(*Publisher) bool // of one owner with that one
 }
 
 func (to *Claimant) rival() rival {
-	return rival{backup: to.Backup, yields: to.Yields, same: to.same}
+	return rival{backup: to.Backup, yields: to.Yields, backed: to.Backed, same: to.same}
 }
 
 // same reports whether it has proved to be of one owner with a publisher here.
@@ -216,7 +221,7 @@ func (to *Claimant) same(shown *Publisher) bool {
 
 // rival returns what a publisher is to those that are there.
 func (p *Publisher) rival() rival {
-	return rival{p.backup, p.opts.Yields, p.opts.Copies, p.session.claim().StandsBy, p.same}
+	return rival{p.backup, p.opts.Yields, p.opts.Copies, p.session.claim().Backed, p.session.claim().StandsBy, p.same}
 }
 
 // claim returns what a publisher was given that may publish (Config.Claim).

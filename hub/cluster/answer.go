@@ -120,7 +120,7 @@ func (c *Cluster) yield(key hub.Key, q *question) answered {
 	head, standsBy, err := c.cfg.Hub.Yield(key, hub.Claimant{
 		Proof: q.Proof, ProofKey: c.cfg.ProofKey, Backup: q.Backup, Yields: q.Yields, CanWait: q.CanWait,
 		StepsUp: q.StepsUp || q.Both, Asked: q.Asked || q.Both, // of both, the later one goes on
-		StandsBy: q.StandsBy,
+		StandsBy: q.StandsBy, Backed: c.isBacked(key),
 	})
 	if standsBy {
 		return answered{What: answerStandsBy}

@@ -243,6 +243,28 @@ func TestStrangersDoNotComeBeforeTheBackup(t *testing.T) {
 	}
 }
 
+// A stranger does not come before a backup that has yet to send a key frame, however long the main one has been silent.
+func TestStrangersDoNotComeBeforeTheNextKeyFrame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newTrio(t)
+		_, err := d.nodes[0].publish("demo", duoKey)
+		require.NoError(t, err)
+		backup, err := d.nodes[1].publish("demo", duoKey+"&backup=1")
+		require.NoError(t, err)
+		for began := time.Now(); time.Since(began) < 2*grace; time.Sleep(40 * time.Millisecond) {
+			at := uint32(time.Since(began).Milliseconds())
+			require.NoError(t, backup.pub.Write(flv.Tag{Type: flv.TypeVideo, Timestamp: at, Data: []byte{0x27, 1, 0, 0, 0, 0, 0, 0, 1, 1}}))
+		}
+		for i, n := range d.nodes {
+			_, err := n.publish("demo", "key=another")
+			assert.ErrorContains(t, err, "is being published already", "at n%d", i+1)
+		}
+		time.Sleep(2 * grace) // both are silent
+		_, err = d.nodes[2].publish("demo", "key=another")
+		require.NoError(t, err)
+	})
+}
+
 // One that stands by and sends nothing keeps nobody waiting.
 func TestSilentBackupKeepsNobodyWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -53,7 +53,7 @@ func (c *Cluster) claim(ctx context.Context, n *name, s *hub.Session) (hub.Claim
 			return hub.Claim{}, errAgain
 		case c.hasBegun(n.key) || time.Since(o.since) < claimedFor: // or its publisher is just about to begin, perhaps in the place of a copy
 			c.touch(n)
-			return hub.Claim{}, nil
+			return hub.Claim{Backed: c.isBacked(n.key)}, nil
 		}
 		if err := c.release(ctx, n); err != nil { // what was is over, and this is another one
 			return hub.Claim{}, errClaim

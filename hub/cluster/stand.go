@@ -54,6 +54,13 @@ func (c *Cluster) followsSilent(n *name, o *owner) bool {
 	return (here || c.standsByLocked(n.key)) && c.silenceLocked(o.Boot) < silentAfter+followWithin
 }
 
+// isBacked reports whether a publisher stands by for a stream at another node that gives signs of life (hub.Claim.Backed).
+func (c *Cluster) isBacked(key hub.Key) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.standsByLocked(key)
+}
+
 // standsByLocked reports whether a publisher stands by for a stream at another node that gives signs of life.
 func (c *Cluster) standsByLocked(key hub.Key) bool {
 	record := recordKey(key)
