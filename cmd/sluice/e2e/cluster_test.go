@@ -201,7 +201,7 @@ func clusterBackup(c *nodes) {
 	all.see(t, spare)
 	c.owner(key, 1)
 	until(t, "the main one stands by", func() bool { return c.standby(key) == c.names[0] })
-	assert.False(t, main.isDone(), "%v", main.err)
+	assert.False(t, main.isDone(), "it is not ended")
 	main.end()
 	main = mustEncode(t, c.all[2], key+"?token=x", 3)
 	all.see(t, spare)
