@@ -99,7 +99,10 @@ func (r *relays) open(cfg *config, s *service, log *slog.Logger) (err error) {
 		of := names.Load()
 		return of != nil && of.Names(address)
 	})
-	config.Open, config.Send, config.Elsewhere = o.open, o.send, s.cluster.isElsewhere
+	config.Open, config.Send = o.open, o.send
+	if s.cluster != nil {
+		config.Elsewhere = s.cluster.isElsewhere
+	}
 	if r.relay, err = relay.New(config); err != nil {
 		return fmt.Errorf("%sSTATE_DIR: %w", envPrefix, err)
 	}

@@ -39,7 +39,7 @@ func (r *Relay) pushLocked(by *rule, key hub.Key) {
 		return
 	}
 	p := newPush(pushConfig{
-		Hub: r.cfg.Hub, Send: r.cfg.Send, Hold: r.cfg.PushHold, Node: r.cfg.Hub.Node(), Key: key, URL: by.URLs[0].Expand(key, nil),
+		Hub: r.cfg.Hub, Send: r.cfg.Send, Hold: r.cfg.PushHold, Node: r.cfg.Hub.Node(), Key: key, URL: by.URLs[0].Expand(key, nil), Several: r.cfg.Elsewhere != nil,
 		Told:   func(c ConnectionInfo) { r.tell(Event{Push, by.id, c}) },
 		Logger: r.cfg.Logger.With("relay", by.id),
 	})

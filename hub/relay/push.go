@@ -19,6 +19,8 @@ type pushConfig struct {
 	Node string // this server's id, which ends the path that the target is told; may be empty
 	Key  hub.Key
 	URL  URL // expanded for the stream
+	// Several says that other nodes of a cluster push the stream when they have it.
+	Several bool
 	// Told is called when the state has changed, by the goroutine of run and with no lock held; it
 	// must not block. May be nil.
 	Told   func(ConnectionInfo)
@@ -49,7 +51,7 @@ func newPush(cfg pushConfig) *push {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	cfg.Logger = cfg.Logger.With("stream", cfg.Key.String(), "target", cfg.URL.String())
-	p := &push{cfg: cfg, news: make(chan struct{}, 1)}
+	p := &push{cfg: cfg, news: make(chan struct{}, 1), retry: pushRetry{several: cfg.Several}}
 	p.seen.Store(&ConnectionInfo{Key: cfg.Key, URL: cfg.URL, State: Idle, Since: time.Now()})
 	return p
 }

@@ -13,11 +13,13 @@ type pushRetry struct {
 	detail string
 	codecs *pushCodecs // it was refused for these: not before there are others, or at
 	tries  backoff
-	busy   int // how often in a row the target said that the stream is published
+
+	several bool // other nodes push the stream when they have it
+	busy    int  // how often in a row the target said that the stream is published
 }
 
-// busySoon is how often, and how long each time, a push waits before it takes for granted that its target is busy: at first it
-// may be that another node has pushed this stream until now, and is just leaving.
+// busySoon is how often, and how long each time, a push of several nodes waits before it takes for granted that its target is
+// busy: at first it may be that another node has pushed this stream until now, and is just leaving.
 var busySoon = [...]time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second}
 
 // pushCodecs are those of a stream's main tracks.
@@ -30,7 +32,7 @@ func (r *pushRetry) failed(f *Failure, healthy bool, now time.Time) {
 		r.tries.reset()
 	}
 	switch {
-	case f.Cause == CauseBusy && r.busy < len(busySoon):
+	case f.Cause == CauseBusy && r.several && r.busy < len(busySoon):
 		r.state, r.at = Refused, now.Add(busySoon[r.busy])
 		r.busy++
 		return
@@ -45,4 +47,4 @@ func (r *pushRetry) failed(f *Failure, healthy bool, now time.Time) {
 }
 
 // reset forgets failures: it works.
-func (r *pushRetry) reset() { *r = pushRetry{} }
+func (r *pushRetry) reset() { *r = pushRetry{several: r.several} }

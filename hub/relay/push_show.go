@@ -52,8 +52,8 @@ func (r *pushRun) show() {
 //	Slow         it was live, and jumped to a key frame within the last seconds because the target
 //	             takes too little, or nothing has been acknowledged for 5 s
 //	BackingOff   it failed, and is tried again at Next
-//	Refused      likewise, about 30 s later, or as soon as the stream has other codecs if it is for these; soon for
-//	             the first times if the target says that the stream is published
+//	Refused      likewise, about 30 s later, or as soon as the stream has other codecs if it is for these; in a
+//	             cluster soon for the first times if the target says that the stream is published
 //	Held         it is connected, and the publisher has left, or is back and has sent nothing yet
 func (r *pushRun) state(i *ConnectionInfo, now time.Time) State {
 	c := r.conn
