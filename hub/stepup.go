@@ -61,8 +61,8 @@ func (h *Hub) StandsBy(key Key) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, p := range s.publishersLocked() {
-		if p.isWaiting() && time.Since(p.aside.lastWrite) < takeoverSilence {
-			return true
+		if p.isWaiting() && (p.aside.away.asks != nil || time.Since(p.aside.lastWrite) < takeoverSilence) {
+			return true // what it sends may wait while it asks
 		}
 	}
 	return false

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -327,8 +328,11 @@ func TestEndsWhileItAsks(t *testing.T) {
 
 		backup = claimed(t, h, backupOne)
 		began = time.Now()
+		var asks atomic.Bool
+		time.AfterFunc(2*time.Second, func() { asks.Store(h.StandsBy(key)) })
 		backup.send("K:b1@0")
 		assert.Equal(t, 3*time.Second, time.Since(began), "no longer than that in any case")
+		assert.True(t, asks.Load(), "it is not silent while what it sends waits")
 		assert.True(t, h.StandsBy(key))
 		h.HandOver()
 		e.times()

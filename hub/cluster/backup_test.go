@@ -236,8 +236,11 @@ func TestStrangersDoNotComeBeforeTheBackup(t *testing.T) {
 				for _, i := range test.strangers {
 					assert.ErrorContains(t, refused[i], "is being published already", "at n%d", i+1)
 				}
+				d.until("the backup is shown", func() bool {
+					seen := d.viewers[1].pictures()
+					return strings.HasPrefix(seen[len(seen)-1], d.backup.text())
+				})
 				d.stays(d.backup, false)
-				assert.True(t, strings.HasPrefix(d.viewers[1].pictures()[len(d.viewers[1].pictures())-1], d.backup.text()))
 			})
 		})
 	}
