@@ -126,7 +126,7 @@ func (w *world) judgeViewerLocked(v *watching) {
 		seen[text] = true
 		var number, picture int
 		_, _ = fmt.Sscanf(text, "%d %d", &number, &picture)
-		if s := w.shows[number]; s.banned > 0 && picture >= s.first {
+		if s := w.shows[number]; s.banned && picture >= s.first && (picture < s.last || s.last == 0) {
 			w.failLocked("%s: a viewer at %s was given picture %q, which came too late", v.stream, v.node.name, text)
 			return
 		}

@@ -239,8 +239,9 @@ type show struct {
 	over   bool
 	wrote  time.Time
 	rival  bool // somebody whom the judge has sent takes it over
-	banned int  // so many pictures came too late and may reach nobody: those from the number first on
+	banned bool // what waited when its node went on came too late, and may reach nobody: the pictures from first to before last
 	first  int
+	last   int // 0 while it still waits
 }
 
 // spawn has another encoder come.
@@ -409,10 +410,9 @@ func (s *show) run() *hub.Refusal {
 				return nil
 			}
 			continue
-		case late > 0:
-			s.write(late)
-			late = 0
 		}
+		s.writeLate(late)
+		late = 0
 		s.write(1)
 	}
 }
@@ -423,8 +423,18 @@ func (s *show) flush(late int) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	if !s.node.isDead() {
-		s.write(late)
+		s.writeLate(late)
 	}
+}
+
+// writeLate sends what has waited while the node stood still.
+func (s *show) writeLate(pictures int) {
+	s.mu.Lock()
+	if s.banned && s.last == 0 {
+		s.last = int(s.frames.Load()) + pictures
+	}
+	s.mu.Unlock()
+	s.write(pictures)
 }
 
 // isShown reports whether its node shows it, as far as that knows.
@@ -667,7 +677,7 @@ func (w *world) thaw(n *node, before map[string]uint64) {
 				var o told
 				if json.Unmarshal(entry.Value, &o) == nil && o.Stream == key(s.stream).String() && o.Boot != n.boot &&
 					entry.Revision != before[entry.Key] {
-					s.banned, s.first = 1, int(s.frames.Load())
+					s.banned, s.first, s.last = true, int(s.frames.Load()), 0
 				}
 			}
 		}
