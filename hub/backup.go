@@ -104,19 +104,15 @@ func (s *Stream) publishLocked(p *Publisher, standsBy bool, now time.Time) {
 		s.dismissLocked(s.standby, why)
 		s.standby = nil
 	}
-	switch {
-	case !standsBy:
+	if !standsBy {
 		if s.standby != nil && !p.opts.Copies {
 			s.standby.aside.away.end() // its stream is this server's own
 		}
 		s.dismissLocked(s.pub, why)
 		s.beginLocked(p, now)
 		return
-	case foreign:
-		p.aside = &aside{lastWrite: now, headers: noHeaders, away: away{waits: true}}
-	default:
-		p.aside = &aside{lastWrite: now, headers: noHeaders}
 	}
+	p.aside = &aside{lastWrite: now, headers: noHeaders, away: away{waits: foreign}}
 	if s.pub == nil {
 		s.followLocked(p, now)
 		return

@@ -72,8 +72,9 @@ type Config struct {
 	// be nil.
 	Claim func(ctx context.Context, s *Session) (Claim, error)
 	// StepUp is asked by Publisher.Write and Hub.StepUp, for a publisher that stands by for one at another server
-	// (Claim.StandsBy): whether it may go on in the place of that one. asked says that an operator wants it (Hub.Switch). A Claim that StandsBy says no; the error ends the publisher. ctx ends after some seconds,
-	// and with the publisher. nil where no Claim StandsBy.
+	// (Claim.StandsBy): whether it may go on in the place of that one. asked says that an operator wants it (Hub.Switch).
+	// A Claim that StandsBy says no; the error ends the publisher. ctx ends after some seconds, and with the publisher.
+	// nil where no Claim StandsBy.
 	StepUp func(ctx context.Context, s *Session, asked bool) (Claim, error)
 	// Pulse is for how long after the last Hub.Beat tags are taken from publishers; those that come later
 	// wait for one. 0 for ever. Publishers that stand in for others (PublishOptions.Yields) never wait.

@@ -48,6 +48,16 @@ func (a *away) end() {
 // isWaiting reports whether p, which may be nil, stands by for one at another server.
 func (p *Publisher) isWaiting() bool { return p != nil && p.aside != nil && p.aside.away.waits }
 
+// waitingLocked returns the publisher that stands by here for one at another server, nil without. There is one at the most.
+func (s *Stream) waitingLocked() *Publisher {
+	for _, p := range s.publishersLocked() {
+		if p.isWaiting() {
+			return p
+		}
+	}
+	return nil
+}
+
 // isForeign reports whether the stream of p, which may be nil, is another server's.
 func (p *Publisher) isForeign() bool { return p != nil && p.opts.Copies || p.isWaiting() }
 
@@ -60,12 +70,8 @@ func (h *Hub) StandsBy(key Key) bool {
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for _, p := range s.publishersLocked() {
-		if p.isWaiting() && (p.aside.away.asks != nil || time.Since(p.aside.lastWrite) < takeoverSilence) {
-			return true // what it sends may wait while it asks
-		}
-	}
-	return false
+	p := s.waitingLocked() // what it sends may wait while it asks
+	return p != nil && (p.aside.away.asks != nil || time.Since(p.aside.lastWrite) < takeoverSilence)
 }
 
 // mayAskLocked reports whether one that waits may ask now.
@@ -82,10 +88,8 @@ func (h *Hub) StepUp(key Key) {
 	}
 	var asks *Publisher
 	s.update(func() {
-		for _, p := range s.publishersLocked() {
-			if p.isWaiting() && s.mayAskLocked(p.aside, time.Now()) {
-				asks = p
-			}
+		if p := s.waitingLocked(); p != nil && s.mayAskLocked(p.aside, time.Now()) {
+			asks = p
 		}
 	})
 	if asks != nil {

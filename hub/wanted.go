@@ -15,7 +15,7 @@ func (h *Hub) Unwatched(key Key) time.Duration {
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if len(s.viewers) > 0 || s.pub.isWaiting() || s.standby.isWaiting() {
+	if len(s.viewers) > 0 || s.waitingLocked() != nil {
 		return 0
 	}
 	return max(1, time.Since(s.lastViewer)) // some nanosecond: 0 says that there are viewers

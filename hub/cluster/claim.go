@@ -30,10 +30,15 @@ import (
 func (c *Cluster) Claim(ctx context.Context, s *hub.Session) (hub.Claim, error) {
 	n := c.enter(s.Key())
 	defer c.leave(n)
+	return c.repeat(ctx, func() (hub.Claim, error) { return c.claim(ctx, n, s) })
+}
+
+// repeat claims until the error is another one than errAgain.
+func (c *Cluster) repeat(ctx context.Context, claim func() (hub.Claim, error)) (hub.Claim, error) {
 	for {
-		claim, err := c.claim(ctx, n, s)
+		claimed, err := claim()
 		if !errors.Is(err, errAgain) {
-			return claim, err
+			return claimed, err
 		}
 		if err := c.pause(ctx); err != nil {
 			return hub.Claim{}, err
@@ -67,18 +72,11 @@ func (c *Cluster) claim(ctx context.Context, n *name, s *hub.Session) (hub.Claim
 func (c *Cluster) StepUp(ctx context.Context, s *hub.Session, asked bool) (hub.Claim, error) {
 	n := c.enter(s.Key())
 	defer c.leave(n)
-	for {
-		claim, err := c.stepUp(ctx, n, claimant{s, true, asked})
-		if errors.Is(err, errAgain) {
-			if err = c.pause(ctx); err == nil {
-				continue
-			}
-		}
-		if errors.Is(err, errClaim) {
-			return hub.Claim{StandsBy: true}, nil
-		}
-		return claim, err
+	claim, err := c.repeat(ctx, func() (hub.Claim, error) { return c.stepUp(ctx, n, claimant{s, true, asked}) })
+	if errors.Is(err, errClaim) {
+		return hub.Claim{StandsBy: true}, nil
 	}
+	return claim, err
 }
 
 // stepUp is claim for one that stands by.

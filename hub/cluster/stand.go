@@ -40,9 +40,7 @@ func (c *Cluster) standing() (streams []string) {
 // node.
 func (c *Cluster) followsSoon(n *name) bool {
 	since, vacant := c.cfg.Hub.Vacant(n.key)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return vacant && since < followWithin && c.standsByLocked(n.key)
+	return vacant && since < followWithin && c.isBacked(n.key)
 }
 
 // followsSilent reports whether the owner of a stream has only just fallen silent, while one stands by for it, here or
