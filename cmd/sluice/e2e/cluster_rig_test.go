@@ -177,6 +177,20 @@ func (s *server) publisher(key string) string {
 	return ""
 }
 
+// idle waits until no node owns a stream: those of tests before have their grace time.
+func (c *nodes) idle() {
+	c.t.Helper()
+	until(c.t, "no node owns a stream", func() bool {
+		var list struct{ Nodes []struct{ Owned int } }
+		c.all[0].operate(http.MethodGet, "/api/v1/nodes?limit=1", "", http.StatusOK, &list)
+		owned := 0
+		for _, n := range list.Nodes {
+			owned += n.Owned
+		}
+		return owned == 0
+	})
+}
+
 // standby returns at which node a publisher stands by for the one of a stream that is shown; "" for none.
 func (c *nodes) standby(key string) string {
 	c.t.Helper()

@@ -286,6 +286,7 @@ func clusterLeaderKilled(c *nodes) {
 // node first, and its viewers there see it again before they are ended.
 func clusterRolling(c *nodes) {
 	t, key := c.t, "live/rolling"
+	c.idle() // what moves is counted
 	at, nth := 0, 1
 	e := mustEncode(t, c.all[at], key, nth)
 	var up atomic.Int64 // which nodes are there, as a load balancer knows it
