@@ -192,7 +192,7 @@ type socketViewer struct {
 	frame   message
 
 	// Guarded by mu.
-	viewer *hub.Viewer
+	viewer *hub.Viewer // nil before it begins, and once done ends it
 	sub    *fanout.Subscription
 }
 
@@ -253,10 +253,14 @@ func (v *socketViewer) done(why hub.Reason) {
 	if why == hub.ReasonClientLeft {
 		why = v.leftBecause()
 	}
-	ending := v.viewer.Ending(why)
+	v.mu.Lock()
+	viewer := v.viewer
+	v.viewer = nil // so that leave, which the close frame calls, has it end for no other reason
+	v.mu.Unlock()
+	ending := viewer.Ending(why)
 	v.close(ending)
 	v.finish()
-	v.viewer.End(ending)
+	viewer.End(ending)
 	v.handler.serving.Done()
 }
 

@@ -104,6 +104,27 @@ func TestWebSocketKicked(t *testing.T) {
 	h.log.wait(t, "session ends", "reason=kicked", `detail="bad manners"`)
 }
 
+// Who is kicked while the pool is being given it has not left.
+func TestWebSocketKickedAsItBegins(t *testing.T) {
+	joined := make(chan *hub.Session, 1)
+	h := newRig(t, func(c *configs) {
+		c.hub.Observe = func(e hub.Event) {
+			if e.Kind == hub.EventJoined {
+				joined <- e.Session
+			}
+		}
+	})
+	h.publish().send(start)
+	for range 100 {
+		c := h.dialWS("/live/demo.flv")
+		kicked := <-joined
+		h.hub.Dismiss(func(s *hub.Session) bool { return s == kicked }, &hub.Refusal{Reason: hub.ReasonKicked})
+		c.expectClose(4403, "kicked")
+	}
+	h.Wait()
+	assert.Equal(t, 100, strings.Count(h.log.String(), "reason=kicked"), h.log)
+}
+
 // A client that vanishes shows at once: somebody waits for what it says.
 func TestWebSocketClientVanishes(t *testing.T) {
 	h := newRig(t)
