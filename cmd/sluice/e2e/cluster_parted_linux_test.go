@@ -24,7 +24,10 @@ import (
 //
 //	host 1     host 2     host 3       10.77.0.1, .2, .3
 //	   │          │          │         a link each, which can be taken down
-//	   └──────── bridge ─────┘
+//	   └──────── bridge ─────┘         in a namespace too
+//
+// Nothing of it is in this machine's own namespace: a browser breaks off the requests for which it is connecting whenever an
+// interface comes, goes or changes there.
 type hosts struct {
 	t     *testing.T
 	id    string // of the test, in names
@@ -40,21 +43,21 @@ func startHosts(t *testing.T, count int) *hosts {
 		t.Skip("left out: network namespaces need root")
 	}
 	h.ip("netns", "del", h.id+"t")
-	bridge := h.id + "b"
-	if exec.Command(ip, "link", "add", bridge, "type", "bridge").Run() != nil {
-		t.Skip("left out: this system has no bridges")
-	}
 	t.Cleanup(func() {
-		exec.Command(ip, "link", "del", bridge).Run()
 		for i := range count {
 			exec.Command(ip, "netns", "del", h.space(i)).Run() // and its link with it
 		}
+		exec.Command(ip, "netns", "del", h.middle()).Run()
 	})
-	h.ip("link", "set", bridge, "up")
+	h.ip("netns", "add", h.middle())
+	if exec.Command(ip, "-n", h.middle(), "link", "add", "bridge", "type", "bridge").Run() != nil {
+		t.Skip("left out: this system has no bridges")
+	}
+	h.ip("-n", h.middle(), "link", "set", "bridge", "up")
 	for i := range count {
 		h.ip("netns", "add", h.space(i))
-		h.ip("link", "add", h.link(i), "type", "veth", "peer", "name", "eth0", "netns", h.space(i))
-		h.ip("link", "set", h.link(i), "master", bridge, "up")
+		h.ip("-n", h.middle(), "link", "add", h.link(i), "type", "veth", "peer", "name", "eth0", "netns", h.space(i))
+		h.ip("-n", h.middle(), "link", "set", h.link(i), "master", "bridge", "up")
 		h.ip("-n", h.space(i), "addr", "add", h.address(i)+"/24", "dev", "eth0")
 		h.ip("-n", h.space(i), "link", "set", "eth0", "up")
 		h.ip("-n", h.space(i), "link", "set", "lo", "up")
@@ -68,15 +71,16 @@ func (h *hosts) ip(args ...string) {
 	require.NoError(h.t, err, "ip %s: %s", strings.Join(args, " "), out)
 }
 
+func (h *hosts) middle() string       { return h.id + "-b" }
 func (h *hosts) space(i int) string   { return fmt.Sprintf("%s-%d", h.id, i) }
-func (h *hosts) link(i int) string    { return fmt.Sprintf("%sv%d", h.id, i) }
+func (h *hosts) link(i int) string    { return fmt.Sprintf("link%d", i) }
 func (h *hosts) address(i int) string { return fmt.Sprintf("10.77.0.%d", i+1) }
 
 // cut takes a host's link down.
-func (h *hosts) cut(i int) { h.ip("link", "set", h.link(i), "down") }
+func (h *hosts) cut(i int) { h.ip("-n", h.middle(), "link", "set", h.link(i), "down") }
 
 // mend puts it up again.
-func (h *hosts) mend(i int) { h.ip("link", "set", h.link(i), "up") }
+func (h *hosts) mend(i int) { h.ip("-n", h.middle(), "link", "set", h.link(i), "up") }
 
 // dial connects to an address as somebody on a host does.
 func (h *hosts) dial(i int, address string) (nc net.Conn, err error) {
