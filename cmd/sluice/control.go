@@ -90,11 +90,14 @@ func (s *service) apiConfig(cfg *config, guard *admin.Guard, log *slog.Logger) a
 		Token: cfg.permission.secrets.adminToken.text, Guard: guard,
 		Bans: bans{cfg.permission.bans}, Info: func() admin.Info { return s.info(cfg) }, Ready: s.ready, Logger: log,
 	}
-	if s.archive != nil {
-		config.Recorder, config.Archive = s.recorder, s.archive
-		if s.union != nil {
-			config.Union = s.union
-		}
+	if s.own != nil {
+		config.Archive = s.own
+	}
+	if s.recorder != nil {
+		config.Recorder = s.recorder
+	}
+	if s.union != nil {
+		config.Union = s.union
 	}
 	if s.notifier != nil {
 		config.Events, config.WaitEvents = s.notifier.Ring().Since, s.notifier.Ring().Wait

@@ -43,6 +43,19 @@ func TestOperatorsSeeNodes(t *testing.T) {
 	ask("DELETE", "/api/v1/sessions/none-7", 404)
 	assert.Contains(t, ask("GET", "/metrics", 200), `sluice_cluster_nodes{state="running"} 1`)
 
+	// It records nothing, and has what others do.
+	for _, of := range []string{"", "?node=all"} {
+		assert.JSONEq(t, `{"recordings":[]}`, ask("GET", "/api/v1/recordings"+of, 200))
+	}
+	ask("GET", "/api/v1/recordings?cursor=nonsense", 400)
+	assert.Contains(t, ask("DELETE", "/api/v1/recordings/live/x/1", 404), "there is no such recording")
+	ask("POST", "/api/v1/recordings/live/x/1/pin", 404)
+	public := svc.listeners.addr("http")
+	for path, want := range map[string]int{"/api/v1/recordings": 200, "/api/v1/recordings?after=nonsense": 400, "/api/v1/recordings/live/x/latest": 404, "/rec/live/x/latest.flv": 404, "/rec/live/x/1.mp4": 404} {
+		code, body := fetch(t, "GET", public, path, "")
+		assert.Equal(t, want, code, "%s: %s", path, body)
+	}
+
 	alone, _ := permitted(t, new(syncBuffer), operators...)
 	code, body := fetch(t, "GET", alone.listeners.addr("admin"), "/api/v1/nodes", adminToken)
 	assert.Equal(t, 404, code)

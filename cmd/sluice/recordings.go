@@ -18,6 +18,7 @@ import (
 	"sluice/hub/fanout"
 	"sluice/hub/record"
 	"sluice/web"
+	"sluice/web/admin"
 )
 
 // openArchive opens the folder for recordings, nil if there is none.
@@ -41,20 +42,34 @@ func openArchive(cfg config, log *slog.Logger) (*archive.Archive, error) {
 // recordings are the parts of the service that record, and serve recordings over HTTP. The
 // zero value records nothing.
 type recordings struct {
-	archive  *archive.Archive // nil without recordings
+	archive  *archive.Archive // nil where nothing is recorded here, and so is recorder
+	own      ownRecordings    // which are archive's, if there is one; nil where no recordings are served
 	recorder *record.Recorder
 	union    *union.Union // with those of other nodes; nil where this server is alone
 	vod      *vod.Handler
 }
 
-// newRecordings begins to record what the hub tells of, if there is an archive.
+// ownRecordings are those of this server, an *archive.Archive's or an archive.None's.
+type ownRecordings interface {
+	vod.Folder
+	admin.Archive
+}
+
+// newRecordings begins to record what the hub tells of, if there is an archive. In a cluster those of other nodes are
+// served without one, too.
 func newRecordings(cfg config, h *hub.Hub, of *clustered, observe func(record.Event), log *slog.Logger) recordings {
-	if cfg.archive == nil {
-		return recordings{}
-	}
 	r := recordings{archive: cfg.archive}
+	switch {
+	case cfg.archive != nil:
+		r.own = cfg.archive
+	case of != nil:
+		r.own = archive.None{}
+	}
 	if of != nil {
-		r.union = union.New(cfg.archive, operatedNodes{clustered: of})
+		r.union = union.New(r.own, operatedNodes{clustered: of})
+	}
+	if cfg.archive == nil {
+		return r
 	}
 	r.recorder = record.New(record.Config{
 		Hub: h, Archive: cfg.archive, Records: func(key hub.Key) bool { return cfg.Record.Matches(key.String()) },
@@ -65,13 +80,13 @@ func newRecordings(cfg config, h *hub.Hub, of *clustered, observe func(record.Ev
 	return r
 }
 
-// serve makes the handler of recordings over HTTP, nil without recordings, and tells where
+// serve makes the handler of recordings over HTTP, nil where none are served, and tells where
 // the API has them from.
 func (r *recordings) serve(cfg config, streams *httpflv.Handler, log *slog.Logger) (handler http.Handler, api web.RecordingsConfig) {
-	if r.archive == nil {
+	if r.own == nil {
 		return nil, web.RecordingsConfig{}
 	}
-	of := vod.Config{Archive: vod.FromArchive(r.archive), Streams: streams, StallTimeout: cfg.StallTimeout, Logger: log}
+	of := vod.Config{Archive: vod.FromArchive(r.own), Streams: streams, StallTimeout: cfg.StallTimeout, Logger: log}
 	api = web.RecordingsConfig{Path: vod.Path}
 	if r.union != nil {
 		of.Others, api.Origins = r.union, r.union.Origins
@@ -104,7 +119,7 @@ func (r *recordings) rewind(v *hub.Viewer, holds bool) fanout.Lead {
 // close finishes what is being recorded, when every stream has ended. Where others have used up
 // all the time, it takes lastGrace: as a rule everything is finished by then.
 func (r *recordings) close(ctx context.Context) error {
-	if r.recorder == nil {
+	if r.own == nil {
 		return nil
 	}
 	ctx, cancel := withGrace(ctx)
@@ -117,6 +132,9 @@ func (r *recordings) close(ctx context.Context) error {
 	select {
 	case <-served:
 	case <-ctx.Done(): // what reads a disk that hangs ends with the process
+	}
+	if r.recorder == nil {
+		return nil
 	}
 	if err := r.recorder.Close(ctx); err != nil {
 		return fmt.Errorf("recordings are not finished, and will be at the next start: %w", err)

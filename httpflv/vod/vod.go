@@ -50,20 +50,27 @@ type File interface {
 	io.Closer
 }
 
-// Archive is where recordings come from; FromArchive makes one of an *archive.Archive.
+// Archive is where recordings come from; FromArchive makes one of a Folder.
 type Archive interface {
 	Recordings(key hub.Key, after string, limit int) (page []archive.Recording, next string, err error)
 	Recording(key hub.Key, id string) (archive.Recording, error)
 	Open(key hub.Key, id string) (File, archive.Recording, error)
 }
 
-// FromArchive returns an archive as the Handler needs it.
-func FromArchive(a *archive.Archive) Archive { return folder{a} }
+// Folder is an *archive.Archive, or an archive.None.
+type Folder interface {
+	Recordings(key hub.Key, after string, limit int) (page []archive.Recording, next string, err error)
+	Recording(key hub.Key, id string) (archive.Recording, error)
+	Open(key hub.Key, id string) (*archive.File, archive.Recording, error)
+}
 
-type folder struct{ *archive.Archive }
+// FromArchive returns an archive as the Handler needs it.
+func FromArchive(a Folder) Archive { return folder{a} }
+
+type folder struct{ Folder }
 
 func (f folder) Open(key hub.Key, id string) (File, archive.Recording, error) {
-	file, recording, err := f.Archive.Open(key, id)
+	file, recording, err := f.Folder.Open(key, id)
 	if err != nil {
 		return nil, recording, err // and no nil *archive.File in an interface
 	}

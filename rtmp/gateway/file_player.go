@@ -32,7 +32,7 @@ import (
 type filePlayer struct {
 	stream  *rtmp.ServerStream
 	outlet  *fanout.Outlet
-	archive *archive.Archive
+	archive Archive
 	others  func(context.Context, hub.Key, string) (union.Recording, error) // nil for none
 	asked   *asked
 	req     *rtmp.Request

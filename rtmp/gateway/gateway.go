@@ -15,7 +15,6 @@ import (
 
 	"sluice/flv"
 	"sluice/hub"
-	"sluice/hub/archive"
 	"sluice/hub/archive/union"
 	"sluice/hub/fanout"
 	"sluice/rtmp"
@@ -34,7 +33,7 @@ type Handler struct {
 	// Archive has the recordings, which are played as rec/APP/NAME/ID; nobody can publish
 	// in the app rec and those below it then. nil plays no recordings, and rec is an app
 	// like others.
-	Archive *archive.Archive
+	Archive Archive
 	// Reconnect says what to ask of publishers who are to go on elsewhere (rtmp.ServerStream.MoveAway). nil asks
 	// nobody to.
 	Reconnect func(app string, secure bool) rtmp.Reconnect

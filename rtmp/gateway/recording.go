@@ -14,6 +14,12 @@ import (
 	"sluice/rtmp"
 )
 
+// Archive is what the Handler needs of an *archive.Archive, or of an archive.None.
+type Archive interface {
+	Recording(key hub.Key, id string) (archive.Recording, error)
+	Open(key hub.Key, id string) (*archive.File, archive.Recording, error)
+}
+
 // recordings is the app under which recordings are played: rec/APP/NAME/ID.
 const recordings = "rec"
 
@@ -33,7 +39,7 @@ var errReserved = &hub.Refusal{Reason: hub.ReasonBadRequest, Detail: "the app re
 
 // find notes which recording a client asks for, and returns the key of its stream. One that
 // is not there is found out when it is opened: only who may watch it is told.
-func (a *asked) find(from *archive.Archive, role hub.Role, r *rtmp.Request) (hub.Key, error) {
+func (a *asked) find(from Archive, role hub.Role, r *rtmp.Request) (hub.Key, error) {
 	if role == hub.RolePublish {
 		return hub.Key{}, errReserved
 	}
@@ -61,7 +67,7 @@ func (a *asked) find(from *archive.Archive, role hub.Role, r *rtmp.Request) (hub
 
 // follow looks for the recording once more if permission was given for another stream than
 // was asked for.
-func (a *asked) follow(from *archive.Archive) {
+func (a *asked) follow(from Archive) {
 	if a.session.Key() == a.key {
 		return
 	}

@@ -104,7 +104,11 @@ func serve(t testing.TB, l net.Listener, change ...func(*configs)) *rig {
 	}
 	cfg.hub.Logger = h.server.Logger
 	h.hub = hub.New(cfg.hub)
-	h.server.Handler = &Handler{Hub: h.hub, Pool: h.pool, Archive: cfg.archive, Elsewhere: cfg.elsewhere}
+	handler := &Handler{Hub: h.hub, Pool: h.pool, Elsewhere: cfg.elsewhere}
+	if cfg.archive != nil {
+		handler.Archive = cfg.archive
+	}
+	h.server.Handler = handler
 	if _, pipes := l.(*pipeListener); !pipes {
 		h.await()
 	}

@@ -69,11 +69,11 @@ type Config struct {
 	Relays Relays
 	// Nodes are those of the cluster that the server is one of; nil where it is alone.
 	Nodes Nodes
-	// Recorder records by hand; nil where nothing is recorded, and then so is Archive.
+	// Recorder records by hand; nil where nothing is recorded.
 	Recorder Recorder
-	// Union has the recordings of all nodes; nil where this server is alone, or nothing is recorded.
+	// Union has the recordings of all nodes; nil where this server is alone.
 	Union Union
-	// Archive has the recordings.
+	// Archive has the recordings of this server; nil where there are none, of others neither.
 	Archive Archive
 	// Events returns at most max events that came after the one of a number, the number of
 	// the last of them (after itself if there are none), and how many between are not kept

@@ -16,7 +16,7 @@ type Recorder interface {
 	Stop(hub.Key)
 }
 
-// Archive is what the API needs of an *archive.Archive.
+// Archive is what the API needs of an *archive.Archive, or of an archive.None.
 type Archive interface {
 	Recordings(key hub.Key, after string, limit int) (page []archive.Recording, next string, err error)
 	Delete(key hub.Key, id string) error

@@ -14,7 +14,7 @@ import (
 )
 
 // What one node records is in the lists of all, at that one only, and whoever asks another node for it gets it there: curl and
-// ffprobe follow, rtmpdump is told the address.
+// ffprobe follow, rtmpdump is told the address. The last node records nothing itself.
 func clusterRecordings(c *nodes) {
 	t, key := c.t, "live/recorded"
 	source := c.all[0].publish(key, both)
@@ -31,6 +31,7 @@ func clusterRecordings(c *nodes) {
 		})
 		assert.Equal(t, c.names[0], first.Node)
 		if i > 0 {
+			assert.NotContains(t, string(run(t, "curl", "-sS", "http://"+s.http+"/api/v1/recordings")), "unreached")
 			assert.True(t, strings.HasPrefix(first.URL, "http://"+c.all[0].http+"/rec/"+key+"/"), first.URL)
 		}
 	}
@@ -46,10 +47,12 @@ func clusterRecordings(c *nodes) {
 	var probed struct{ Streams []struct{} }
 	require.NoError(t, json.Unmarshal(run(t, newer(t, "ffprobe"), "-v", "warning", "-show_streams", "-of", "json", at(c.all[2], first.ID)), &probed))
 	assert.Len(t, probed.Streams, 2)
-	said, err := exec.Command(need(t, "rtmpdump"), "--verbose", "-r", c.all[1].rtmpURL("rec/"+key+"/"+url.PathEscape(first.ID)), "-o", os.DevNull).CombinedOutput()
-	assert.Error(t, err)
-	assert.Contains(t, string(said), "NetStream.Play.StreamNotFound")
-	assert.Contains(t, string(said), c.all[0].rtmpURL("rec/"+key+"/"+first.ID))
+	for _, s := range c.all[1:] {
+		said, err := exec.Command(need(t, "rtmpdump"), "--verbose", "-r", s.rtmpURL("rec/"+key+"/"+url.PathEscape(first.ID)), "-o", os.DevNull).CombinedOutput()
+		assert.Error(t, err)
+		assert.Contains(t, string(said), "NetStream.Play.StreamNotFound")
+		assert.Contains(t, string(said), c.all[0].rtmpURL("rec/"+key+"/"+first.ID))
+	}
 	source.signal(os.Interrupt)
 	viewer.kill()
 }

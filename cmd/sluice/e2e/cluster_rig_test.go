@@ -23,7 +23,7 @@ import (
 type nodes struct {
 	t         *testing.T
 	names     []string // HOST:PORT, as in SLUICE_CLUSTER
-	variables []string // of all; {node} in them is the number of each
+	variables []string // of all, or as NAME@N=VALUE of that one; {node} in them is the number of each
 	external  []string // instead of SLUICE_CLUSTER; nil where the engine is in the nodes
 	addresses [][2]string
 	media     string           // where the inner protocol of the first node listens; empty: anywhere
@@ -83,7 +83,10 @@ func (c *nodes) start(i int) *server {
 		own = append(own, "SLUICE_CLUSTER_MEDIA_ADDR="+c.media, "SLUICE_CLUSTER_MEDIA_ADVERTISE="+c.way.Addr())
 	}
 	for _, v := range c.variables {
-		own = append(own, strings.ReplaceAll(v, "{node}", strconv.Itoa(i)))
+		name, value, _ := strings.Cut(v, "=")
+		if name, only, some := strings.Cut(name, "@"); !some || only == strconv.Itoa(i) {
+			own = append(own, name+"="+strings.ReplaceAll(value, "{node}", strconv.Itoa(i)))
+		}
 	}
 	c.all[i] = serveAt(c.t, c.addresses[i][0], c.addresses[i][1], slices.Concat(clusterVariables, own)...)
 	c.all[i].mayEnd = true

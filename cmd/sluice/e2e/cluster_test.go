@@ -38,7 +38,7 @@ const badName = "NetStream.Publish.BadName"
 // three nodes need seconds until they can decide on anything.
 func TestCluster(t *testing.T) {
 	t.Parallel()
-	c := startNodes(t, 3, "SLUICE_RECORD_DIR="+t.TempDir()+"/{node}", "SLUICE_RECORD=live/recorded", "SLUICE_RECORD_MIN_FREE=0")
+	c := startNodes(t, 3, "SLUICE_RECORD_DIR="+t.TempDir()+"/{node}", "SLUICE_RECORD_DIR@2=", "SLUICE_RECORD=live/recorded", "SLUICE_RECORD_MIN_FREE=0")
 	real := c.all[2].publish("live/real", both) // programs, all the time
 	pulls := []*pull{c.all[0].pull(ffmpegRTMP, "live/real"), c.all[1].pull(curl, "live/real"), c.all[1].pull(rtmpdumpLive, "live/real")}
 	held := mustEncode(t, c.all[0], "live/over", 1)

@@ -67,9 +67,6 @@ const maxPages = 100
 
 // answer answers a question by what this node has.
 func (u *Union) answer(q question) (a answer, err error) {
-	if u.own == nil {
-		return a, nil
-	}
 	key, err := keyOf(q.Stream)
 	if err != nil {
 		return a, err

@@ -51,7 +51,7 @@ type Nodes interface {
 	Order(ctx context.Context, node string, order []byte) (answer []byte, err error)
 }
 
-// Archive is what it needs of an *archive.Archive.
+// Archive is what it needs of an *archive.Archive, or of an archive.None.
 type Archive interface {
 	Recordings(key hub.Key, after string, limit int) (page []archive.Recording, next string, err error)
 	Recording(key hub.Key, id string) (archive.Recording, error)
@@ -83,7 +83,7 @@ type Query struct {
 
 // Union knows what the nodes have. Its methods may be called from any goroutine.
 type Union struct {
-	own   Archive // nil where nothing is recorded here
+	own   Archive
 	nodes Nodes
 
 	mu      sync.Mutex
@@ -94,7 +94,7 @@ type Union struct {
 	credit  time.Time // what askEvery counts from: it lies in the past by what may be asked at once
 }
 
-// New returns the union of this node's recordings, nil for none, and those of others.
+// New returns the union of this node's recordings and those of others.
 func New(own Archive, nodes Nodes) *Union {
 	return &Union{own: own, nodes: nodes, answers: make(map[question]*exchange), lists: make(map[question]*exchange), found: make(map[question]*exchange)}
 }
@@ -291,7 +291,7 @@ func (u *Union) Find(ctx context.Context, key hub.Key, id string) (Recording, er
 			}
 		}
 	}
-	if found && id == archive.Latest && u.own != nil {
+	if found && id == archive.Latest {
 		if own, err := u.own.Recording(key, id); err == nil && !own.Begin.Before(best.Begin) {
 			found = false
 		}

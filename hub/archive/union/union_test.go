@@ -107,7 +107,7 @@ func newNet(shelves ...shelf) (*Union, *net) {
 			first = n
 		}
 		if unions[n.own] = New(s, n); s == nil {
-			unions[n.own] = New(nil, n)
+			unions[n.own] = New(archive.None{}, n)
 		}
 	}
 	return unions["n1"], first
