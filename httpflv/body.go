@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -102,10 +103,11 @@ func (h *Handler) serveWriter(w http.ResponseWriter, r *http.Request, s *bodyVie
 			close(done)
 		},
 	})
-	// A client that leaves a stream that sends nothing shows here only. Over HTTP/2 so does one that is
-	// late, of which the write that it is late for tells more.
+	// A client that leaves a stream that sends nothing shows here only. Over HTTP/2 so does one that is late.
 	stop := context.AfterFunc(r.Context(), func() {
-		if !out.overdue() {
+		if out.overdue() {
+			outlet.Fail(os.ErrDeadlineExceeded)
+		} else {
 			sub.Close()
 		}
 	})
@@ -132,7 +134,13 @@ type responseWriter struct {
 	// Guarded by mu.
 	closed, busy bool      // busy during Write, and after one that failed
 	deadline     time.Time // for writing; zero for none
+	// nearly is the deadline of the last Write where that had hardly any time left, zero otherwise: net/http may
+	// have reset the stream before it took note that the deadline is gone.
+	nearly time.Time
 }
+
+// hardly is how much time a Write has left at the most that nearly had none.
+const hardly = time.Second
 
 // Write writes p by the deadline. net/http knows of that only meanwhile: over HTTP/2 it would reset a
 // stream on which nothing is written when the deadline of the last write passes.
@@ -149,10 +157,16 @@ func (o *responseWriter) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err != nil { // and it stays busy: nothing is written any more
+		if !o.nearly.IsZero() {
+			return n, answer.Overdue(err, o.nearly)
+		}
 		return n, answer.Overdue(err, o.deadline)
 	}
-	o.busy = false
+	o.busy, o.nearly = false, time.Time{}
 	if !o.deadline.IsZero() {
+		if time.Until(o.deadline) < hardly {
+			o.nearly = o.deadline
+		}
 		o.setWriteDeadlineLocked(time.Time{})
 	}
 	return n, nil
@@ -171,11 +185,14 @@ func (o *responseWriter) begin() error {
 	return o.setWriteDeadlineLocked(o.deadline)
 }
 
-// overdue reports whether a Write takes longer than it may, or has failed since it did.
+// overdue reports whether a Write takes longer than it may, has failed since it did, or may have taken longer
+// for net/http.
 func (o *responseWriter) overdue() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.busy && !o.deadline.IsZero() && !time.Now().Before(o.deadline)
+	now := time.Now()
+	passed := func(deadline time.Time) bool { return !deadline.IsZero() && !now.Before(deadline) }
+	return o.busy && passed(o.deadline) || passed(o.nearly)
 }
 
 func (o *responseWriter) SetWriteDeadline(t time.Time) error {

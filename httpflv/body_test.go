@@ -3,18 +3,22 @@ package httpflv
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"sluice/flv"
+	"sluice/hub"
 	"sluice/hub/fanout"
 )
 
@@ -351,4 +355,55 @@ func TestOverPipe(t *testing.T) {
 	p.expectEnd(io.EOF)
 	close(l.conn)
 	<-served
+}
+
+// slowWriter is an http.ResponseWriter as HTTP/2 has it, whose Write takes a time.
+type slowWriter struct {
+	header http.Header
+	takes  time.Duration
+	wrote  chan struct{}
+}
+
+func (w *slowWriter) Header() http.Header              { return w.header }
+func (w *slowWriter) WriteHeader(int)                  {}
+func (w *slowWriter) Flush()                           {}
+func (w *slowWriter) SetWriteDeadline(time.Time) error { return nil }
+func (w *slowWriter) Write(p []byte) (n int, err error) {
+	time.Sleep(w.takes)
+	w.wrote <- struct{}{}
+	return len(p), nil
+}
+
+// Over HTTP/2, who takes something in the last moment may be reset all the same. It has not left.
+func TestResetInTheLastMoment(t *testing.T) {
+	for _, tt := range []struct {
+		takes  time.Duration
+		reason string
+	}{
+		{time.Second, `reason="client left"`},
+		{9990 * time.Millisecond, "reason=stalled"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			log := newLines()
+			h := &Handler{Hub: hub.New(hub.Config{Logger: log.logger(), PublisherGrace: -1}), Pool: fanout.New(fanout.Config{WriteTimeout: 10 * time.Second})}
+			s := (&rig{t: t, hub: h.Hub, Handler: h}).publish()
+			s.send(start)
+			ctx, reset := context.WithCancel(t.Context())
+			w := &slowWriter{http.Header{}, tt.takes, make(chan struct{})}
+			r := httptest.NewRequestWithContext(ctx, "GET", "/live/demo.flv", nil)
+			served := make(chan any)
+			go func() {
+				defer func() { served <- recover() }()
+				h.ServeHTTP(w, r)
+			}()
+			<-w.wrote
+			time.Sleep(20 * time.Millisecond)
+			reset()
+			assert.Equal(t, http.ErrAbortHandler, <-served)
+			assert.Contains(t, log.String(), tt.reason)
+			s.Close()
+			h.Pool.Close()
+			h.Wait()
+		})
+	}
 }
