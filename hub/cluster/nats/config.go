@@ -90,6 +90,31 @@ func CheckURL(text string) error {
 	return nil
 }
 
+// withUser returns the URLs of a text that CheckURL accepts. Those without a user get that of the first that has one:
+// servers of one cluster know the same users.
+func withUser(text string) string {
+	var user *url.Userinfo
+	var all []*url.URL
+	for one := range strings.SplitSeq(text, ",") {
+		u, err := url.Parse(strings.TrimSpace(one))
+		if err != nil {
+			return text
+		}
+		if user == nil {
+			user = u.User
+		}
+		all = append(all, u)
+	}
+	texts := make([]string, len(all))
+	for i, u := range all {
+		if u.User == nil {
+			u.User = user
+		}
+		texts[i] = u.String()
+	}
+	return strings.Join(texts, ",")
+}
+
 // checkURL says nothing of what is in the URL: there may be a password in it.
 func (c *Config) checkURL() error {
 	if err := CheckURL(c.URL); err != nil {

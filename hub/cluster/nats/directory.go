@@ -124,7 +124,7 @@ func (d *Directory) dial(opts []nats.Option) (err error) {
 		}
 		opts = append(opts, nats.Secure(tls))
 	}
-	if d.nc, err = nats.Connect(d.cfg.URL, opts...); err != nil {
+	if d.nc, err = nats.Connect(withUser(d.cfg.URL), opts...); err != nil {
 		// Its error may hold the URL.
 		return errors.New("the URL of the engine cannot be used")
 	}

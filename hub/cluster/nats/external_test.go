@@ -71,6 +71,20 @@ func TestExternalToken(t *testing.T) {
 	records(t, d, d)
 }
 
+// One of several URLs says who this is at all of them.
+func TestExternalServers(t *testing.T) {
+	address, _ := external(t, withPassword)
+	for _, url := range []string{
+		"nats://" + password + "127.0.0.1:1,nats://" + address,
+		"nats://127.0.0.1:1, nats://" + address + ", nats://" + password + "127.0.0.1:2",
+		"nats://no:body@127.0.0.1:1,nats://" + password + address,
+	} {
+		d := start(t, Config{URL: url})
+		usable(t, d)
+		records(t, d, d)
+	}
+}
+
 // Who is refused is told so, and nothing of what it has shown; it goes on trying.
 func TestExternalWrongPassword(t *testing.T) {
 	address, _ := external(t, withPassword)
