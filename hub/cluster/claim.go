@@ -17,7 +17,7 @@ import (
 //	A has the other of two  B's stands by for it (hub/stepup.go), and nothing is written. It claims again where it
 //	                        would be shown if both were at one node
 //	A is silent             as a publisher who has left: Update, epoch + 1. Where the other of two stands by for it at some
-//	                        node, that one goes first (stand.go)
+//	                        node, that one goes first (stand.go). A is not as long as its media come to B
 //	A neither answers nor   B asks again until one of the two
 //	is silent
 //	the directory is mute   B goes on as if it had been first, if nobody is known to own the name, or A has let it go:
@@ -30,7 +30,8 @@ import (
 func (c *Cluster) Claim(ctx context.Context, s *hub.Session) (hub.Claim, error) {
 	n := c.enter(s.Key())
 	defer c.leave(n)
-	return c.repeat(ctx, func() (hub.Claim, error) { return c.claim(ctx, n, s) })
+	who := claimant{Session: s, began: time.Now()}
+	return c.repeat(ctx, func() (hub.Claim, error) { return c.claim(ctx, n, who) })
 }
 
 // repeat claims until the error is another one than errAgain.
@@ -47,7 +48,7 @@ func (c *Cluster) repeat(ctx context.Context, claim func() (hub.Claim, error)) (
 }
 
 // claim tries once to claim a name for a publisher that comes. The error is errAgain where it is to be tried again.
-func (c *Cluster) claim(ctx context.Context, n *name, s *hub.Session) (hub.Claim, error) {
+func (c *Cluster) claim(ctx context.Context, n *name, s claimant) (hub.Claim, error) {
 	if err := n.lock(ctx); err != nil {
 		return hub.Claim{}, errClaim
 	}
@@ -64,7 +65,7 @@ func (c *Cluster) claim(ctx context.Context, n *name, s *hub.Session) (hub.Claim
 			return hub.Claim{}, errClaim
 		}
 	}
-	return c.take(ctx, n, claimant{Session: s})
+	return c.take(ctx, n, s)
 }
 
 // StepUp asks whether a publisher that stands by for one at another node may go on in its place (hub.Config.StepUp). What could
@@ -72,7 +73,7 @@ func (c *Cluster) claim(ctx context.Context, n *name, s *hub.Session) (hub.Claim
 func (c *Cluster) StepUp(ctx context.Context, s *hub.Session, asked bool) (hub.Claim, error) {
 	n := c.enter(s.Key())
 	defer c.leave(n)
-	claim, err := c.repeat(ctx, func() (hub.Claim, error) { return c.stepUp(ctx, n, claimant{s, true, asked}) })
+	claim, err := c.repeat(ctx, func() (hub.Claim, error) { return c.stepUp(ctx, n, claimant{s, time.Now(), true, asked}) })
 	if errors.Is(err, errClaim) {
 		return hub.Claim{StandsBy: true}, nil
 	}
@@ -98,10 +99,11 @@ func (c *Cluster) stepUp(ctx context.Context, n *name, s claimant) (hub.Claim, e
 	return claim, err
 }
 
-// claimant is a publisher here that wants a name. stepsUp says that it has stood by for one at another node, and asked that an
-// operator wants it to go on.
+// claimant is a publisher here that wants a name, since began. stepsUp says that it has stood by for one at another node, and
+// asked that an operator wants it to go on.
 type claimant struct {
 	*hub.Session
+	began          time.Time
 	stepsUp, asked bool
 }
 
@@ -265,7 +267,13 @@ func (c *Cluster) mayTake(
 		t.stale = true
 		return t, true, nil
 	default:
-		if !c.isSilent(known.Node, known.Boot) || !s.stepsUp && c.followsSilent(n, known) {
+		switch {
+		case !c.isSilent(known.Node, known.Boot), !s.stepsUp && c.followsSilent(n, known):
+			return t, true, nil
+		case s.stepsUp || !c.flows(n, known):
+		case time.Since(s.began) >= silentAfter: // it is none that has left that node just now
+			return t, false, errElsewhere
+		default:
 			return t, true, nil
 		}
 		at := known.reached(c.clockOf(known.Boot))
@@ -275,6 +283,15 @@ func (c *Cluster) mayTake(
 		c.log.Info("a stream is taken over from a node that is silent", "stream", n.key.String(), "node", known.Node)
 	}
 	return t, false, nil
+}
+
+// flows reports whether media of a stream come to this node from its owner, of whom nothing else may be heard: messages have
+// another way than media.
+func (c *Cluster) flows(n *name, from *owner) bool {
+	c.mu.Lock()
+	e := n.edge
+	c.mu.Unlock()
+	return e != nil && e.flowsFrom(from)
 }
 
 // remember notes who owns a name, where nothing was heard of that.

@@ -120,6 +120,40 @@ func TestProvisionalNameIsTaken(t *testing.T) {
 	})
 }
 
+// While no message comes, a name that is seen to be published stays taken. Its publisher comes back anywhere as soon as
+// nothing comes of it.
+func TestNameIsKeptWithoutEngine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 3, memory.Config{})
+		p, err := r.nodes[0].publish("a", "token=1")
+		require.NoError(t, err)
+		sent := p.start(1500)
+		viewer := r.nodes[1].watch("a")
+		time.Sleep(time.Second)
+		r.engine.Gone(true)
+		for range 3 {
+			time.Sleep(10 * time.Second)
+			for _, query := range []string{"", "token=2"} {
+				_, err := r.nodes[1].publish("a", query)
+				var refusal *hub.Refusal
+				require.ErrorAs(t, err, &refusal)
+				assert.Equal(t, hub.ReasonBusy, refusal.Reason)
+			}
+		}
+		require.NoError(t, <-sent)
+		began := time.Now()
+		q, err := r.nodes[1].publish("a", "token=1")
+		require.NoError(t, err)
+		assert.Less(t, time.Since(began), 6*time.Second)
+		sent = q.start(100)
+		r.engine.Gone(false)
+		require.NoError(t, <-sent)
+		r.until("one of the two is left", func() bool { return len(r.engine.Records()) == 1 && len(p.ended) == 1 })
+		assert.Equal(t, hub.ReasonNone, viewer.ended())
+		requireUnique(t, viewer.pictures())
+	})
+}
+
 // A publisher that comes back at another node goes on there, and nobody is ended: neither those who watch at
 // the first one nor those at the second or at a third.
 func TestPublisherComesBackElsewhere(t *testing.T) {

@@ -45,6 +45,8 @@ type edge struct {
 type connection struct {
 	owner *owner
 	stop  func() // ends it, or its opening
+	since time.Time
+	came  atomic.Int64 // when media came last, in ns since then; 0 for none yet
 }
 
 // EdgeState is how a copy is.
@@ -114,6 +116,13 @@ func (e *edge) hear(o *owner) {
 	case e.news <- struct{}{}:
 	default:
 	}
+}
+
+// flowsFrom reports whether media have come from an owner just now: whatever else is heard of its node, it has the stream, and a
+// publisher who has not fallen silent.
+func (e *edge) flowsFrom(o *owner) bool {
+	c := e.from.Load()
+	return c != nil && c.owner.Boot == o.Boot && c.came.Load() > 0 && time.Since(c.since)-time.Duration(c.came.Load()) < silentAfter
 }
 
 // note changes what is shown.

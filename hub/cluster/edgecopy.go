@@ -26,7 +26,7 @@ func (e *edge) copyFrom(o *owner) error {
 		opening.From = &from
 	}
 	ctx, cancel := context.WithTimeout(e.ctx, startWithin)
-	e.from.Store(&connection{o, cancel})
+	e.from.Store(&connection{owner: o, stop: cancel})
 	defer e.from.Store(nil)
 	src, err := e.cfg.Open(ctx, opening)
 	cancel()
@@ -36,7 +36,8 @@ func (e *edge) copyFrom(o *owner) error {
 		}
 		return err
 	}
-	e.from.Store(&connection{o, func() { src.Close() }})
+	conn := &connection{owner: o, stop: func() { src.Close() }, since: time.Now()}
+	e.from.Store(conn)
 	defer src.Close()
 	if e.isBefore(o) { // heard between the two
 		return ErrStale
@@ -66,7 +67,11 @@ func (e *edge) copyFrom(o *owner) error {
 		if err := e.take(&it, &start, &begun); err != nil {
 			return err
 		}
-		if now := time.Now(); now.Sub(e.looked) >= lookEvery {
+		now := time.Now()
+		if it.Tag.Type != 0 {
+			conn.came.Store(int64(now.Sub(conn.since)))
+		}
+		if now.Sub(e.looked) >= lookEvery {
 			if e.looked = now; e.isUnwatched() {
 				return errUnwatched
 			}

@@ -73,6 +73,8 @@ func TestClusterWithoutItsEngine(t *testing.T) {
 		until(t, "the engine is gone", func() bool { return strings.Contains(s.said.String(), `"cluster: this node is alone"`) })
 	}
 	lost := time.Now()
+	_, err := encode(t, c.all[1], "live/runs", 2)
+	assert.Equal(t, badName, statusCode(err), "its media come here")
 	next := mustEncode(t, c.all[1], "live/new", 1)
 	t.Logf("a new name was let in after %v", next.began.Sub(lost))
 	mine := watchAt(t, "live/new", 2, c.all[1])
@@ -101,7 +103,7 @@ func TestClusterWithoutItsEngine(t *testing.T) {
 		until(t, "all see the one that is left", func() bool { return w.lastFrom(kept) > 0 })
 		assert.True(t, w.running(), w.what)
 	}
-	_, err := encode(t, c.all[2], "live/runs", 2)
+	_, err = encode(t, c.all[2], "live/runs", 2)
 	assert.Equal(t, badName, statusCode(err), "its record was made anew")
 	all.see(t, e)
 	all.whole(t)
