@@ -286,12 +286,12 @@ func (c *Cluster) mayTake(
 }
 
 // flows reports whether media of a stream come to this node from its owner, of whom nothing else may be heard: messages have
-// another way than media.
+// another way than media. What comes from a node that has said that it ends does not count.
 func (c *Cluster) flows(n *name, from *owner) bool {
 	c.mu.Lock()
-	e := n.edge
+	e, ended := n.edge, c.hasEndedLocked(from.Node, from.Boot)
 	c.mu.Unlock()
-	return e != nil && e.flowsFrom(from)
+	return e != nil && !ended && e.flowsFrom(from)
 }
 
 // remember notes who owns a name, where nothing was heard of that.
