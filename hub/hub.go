@@ -296,7 +296,7 @@ func (h *Hub) forget(s *Stream) {
 	s.mu.Lock()
 	s.updateLocked(func() {
 		defer h.mu.Unlock()
-		if s.state == stateWaiting && len(s.viewers) == 0 {
+		if s.isForNobodyLocked() {
 			s.endLocked(ReasonNotFound)
 		}
 		if s.state == stateEnded {

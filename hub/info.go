@@ -45,11 +45,11 @@ type StreamInfo struct {
 	Skipped map[string]uint64 // tags that were not taken, by reason
 }
 
-// info returns ok false for a stream that has ended.
+// info returns ok false for a stream that has ended, or that is for nobody.
 func (s *Stream) info(now time.Time) (info StreamInfo, ok bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.state == stateEnded {
+	if s.state == stateEnded || s.isForNobodyLocked() {
 		return StreamInfo{}, false
 	}
 	info = StreamInfo{
@@ -101,6 +101,10 @@ func (s *Stream) info(now time.Time) (info StreamInfo, ok bool) {
 	}
 	return info, true
 }
+
+// isForNobodyLocked reports whether nobody publishes the stream, or waits for it: its first viewer is about to come, or its
+// last one has just left.
+func (s *Stream) isForNobodyLocked() bool { return s.state == stateWaiting && len(s.viewers) == 0 }
 
 // backLocked returns StreamInfo.Back. It looks at one packet.
 func (s *Stream) backLocked() time.Duration {

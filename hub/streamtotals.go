@@ -75,7 +75,9 @@ func (h *Hub) StreamTotals() StreamTotals {
 		s.mu.RLock()
 		switch s.state {
 		case stateWaiting:
-			t.Waiting++
+			if !s.isForNobodyLocked() {
+				t.Waiting++
+			}
 		case stateLive:
 			t.Live++
 		case stateGrace:
