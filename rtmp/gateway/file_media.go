@@ -230,7 +230,7 @@ func (p *filePlayer) peek() (*flvfile.Packet, error) {
 // early returns how long it is until a time is due to be sent.
 func (p *filePlayer) early(at int64) time.Duration {
 	due := time.Duration(at-p.shownNow()) * time.Millisecond
-	return due - time.Duration(p.buffer.Load()) - ahead
+	return due - p.buffered - ahead
 }
 
 // appendHeaders appends what stands before the first packet at a new position.

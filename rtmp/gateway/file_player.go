@@ -55,8 +55,9 @@ type filePlayer struct {
 	file     *archive.File
 	cursor   *flvfile.Cursor
 	timer    *time.Timer
-	words    []byte // answers, not yet sent
-	bytes    uint64 // sent
+	buffered time.Duration // buffer, as it was before the commands that were obeyed last
+	words    []byte        // answers, not yet sent
+	bytes    uint64        // sent
 	paused   bool
 	show     bool // one picture is due, although paused
 	over     bool
@@ -211,6 +212,7 @@ func (p *filePlayer) run() {
 func (p *filePlayer) play() (why *hub.Refusal, then func()) {
 	p.begin()
 	for {
+		p.buffered = time.Duration(p.buffer.Load()) // first, so that nothing is sent by it that what came before forbids
 		p.obey()
 		p.speak()
 		switch {
@@ -299,7 +301,7 @@ func (p *filePlayer) speak() {
 
 // seekable returns for how long a player may still seek whose file is over.
 func (p *filePlayer) seekable() time.Duration {
-	return time.Until(p.overAt) + seekableFor + min(time.Duration(p.buffer.Load()), maxSeekable)
+	return time.Until(p.overAt) + seekableFor + min(p.buffered, maxSeekable)
 }
 
 // advance sends the next piece of media, if the connection has taken the one before, and
