@@ -236,7 +236,7 @@ func (p *Publisher) write(t flv.Tag, place placement, now time.Time) (seq uint64
 		}
 	}
 	if s.update(take); asks {
-		p.stepUp()
+		p.stepUp(true)
 		now = time.Now()
 		s.update(take)
 	}

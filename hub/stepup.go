@@ -65,13 +65,30 @@ func (p *Publisher) isForeign() bool { return p != nil && p.opts.Copies || p.isW
 // client is let in any more (HandOver).
 func (h *Hub) StandsBy(key Key) bool {
 	s := h.stream(key)
-	if s == nil || h.RefusesNew() {
+	if s == nil {
 		return false
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	p := s.waitingLocked() // what it sends may wait while it asks
-	return p != nil && (p.aside.away.asks != nil || time.Since(p.aside.lastWrite) < takeoverSilence)
+	return s.followerLocked(time.Now()) != nil
+}
+
+// followerLocked returns the publisher of which StandsBy tells, nil for none.
+func (s *Stream) followerLocked(now time.Time) *Publisher {
+	p := s.waitingLocked()
+	switch {
+	case p == nil || s.hub.RefusesNew():
+	case p.aside.away.asks != nil, now.Sub(p.aside.lastWrite) < takeoverSilence: // what it sends may wait while it asks
+		return p
+	}
+	return nil
+}
+
+// isKeptFromLocked reports whether the stream of another server is kept for the publisher that stands by for it here: one that
+// comes, and is not the other one of the two, does not have it before that one, which may have asked, and have been let in just now.
+func (s *Stream) isKeptFromLocked(who rival, now time.Time) bool {
+	p := s.followerLocked(now)
+	return p != nil && !who.same(p)
 }
 
 // mayAskLocked reports whether one that waits may ask now.
@@ -93,12 +110,12 @@ func (h *Hub) StepUp(key Key) {
 		}
 	})
 	if asks != nil {
-		asks.stepUp()
+		asks.stepUp(false)
 	}
 }
 
-// stepUp asks whether p may follow, and waits for the answer.
-func (p *Publisher) stepUp() {
+// stepUp asks whether p may follow, and waits for the answer. sends says that what it has just sent waits for that, too.
+func (p *Publisher) stepUp(sends bool) {
 	s := p.stream
 	ctx, cancel := context.WithTimeout(context.Background(), stepUpWithin)
 	defer cancel()
@@ -118,8 +135,11 @@ func (p *Publisher) stepUp() {
 		if p.aside == nil || p.aside.away.asks != own { // it has ended, or stood by for one that had come here
 			return
 		}
-		a := &p.aside.away
-		a.asks, a.next = nil, time.Now().Add(stepUpEvery)
+		a, now := &p.aside.away, time.Now()
+		a.asks, a.next = nil, now.Add(stepUpEvery)
+		if sends { // it is not silent before that is taken
+			p.aside.lastWrite = now
+		}
 		switch refusal, refused := errors.AsType[*Refusal](err); {
 		case refused:
 			s.dismissLocked(p, refusal)

@@ -286,6 +286,11 @@ func TestStandbyAndOneThatComesHere(t *testing.T) {
 				if test.copied {
 					copied, _ = copyOf(t, h)
 				}
+				if test.comes.Identity != "x" {
+					_, err := tryPublish(t, h, test.comes)
+					assert.Equal(t, hub.ReasonBusy, reasonOf(t, err), "not before one that follows")
+					time.Sleep(1500 * time.Millisecond) // that is silent now
+				}
 				comes := claimed(t, h, test.comes)
 				assert.NoError(t, h.Check())
 				comes.send("meta:av vc:s ac:c K:n1@0 A:n1@0")
@@ -340,6 +345,43 @@ func TestEndsWhileItAsks(t *testing.T) {
 		backup.send("K:b2@40")
 		assert.Zero(t, e.times(), "nothing comes to a server that is about to end")
 		assert.False(t, h.StandsBy(key), "nobody need wait for it")
+	})
+}
+
+// Nobody else comes before one that asks, at either server, whatever has become of its question, and however long that took.
+func TestNobodyComesBeforeOneThatAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, e := backups(t, hub.Config{})
+		backup := claimed(t, h, backupOne)
+		copied, v := copyOf(t, h)
+		backup.send("meta:av vc:s ac:c K:b1@0 A:b1@0 P:b2@40")
+		requireKept := func() {
+			t.Helper()
+			_, err := tryPublish(t, h, client{Identity: "y"})
+			require.Equal(t, hub.ReasonBusy, reasonOf(t, err))
+			_, _, err = h.Yield(key, claimant(client{Identity: "y"}))
+			require.Equal(t, hub.ReasonBusy, reasonOf(t, err))
+			require.Empty(t, backup.ended)
+			require.True(t, h.StandsBy(key))
+		}
+		require.NoError(t, h.Switch(key))
+		for _, answer := range []hub.Claim{{StandsBy: true}, {}} {
+			e.takes = 2 * time.Second
+			e.answer(answer, nil)
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				backup.send("K:b3@80 A:b3@80")
+			}()
+			time.Sleep(e.takes - 1)
+			requireKept()
+			if <-done; answer.StandsBy {
+				requireKept()
+			}
+			time.Sleep(time.Second)
+		}
+		assert.Equal(t, []hub.Reason{hub.ReasonReplaced}, copied.ended)
+		assert.Equal(t, "K:b3@20 A:b3@20", v.read())
 	})
 }
 
