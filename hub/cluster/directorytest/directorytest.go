@@ -48,6 +48,7 @@ func Run(t *testing.T, open func(t *testing.T, nodes int) []cluster.Directory) {
 				{"ValuesAreCopies", (*suite).copies},
 				{"Values", (*suite).values},
 				{"List", (*suite).list},
+				{"ListIsNeverOld", (*suite).listIsNeverOld},
 				{"BadKeysAndSubjects", (*suite).badNames},
 				{"RacingCreates", (*suite).racingCreates},
 				{"RacingUpdates", (*suite).racingUpdates},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -250,6 +251,32 @@ func (s *suite) list(t *testing.T) {
 		}
 		if len(found) != len(want) {
 			t.Errorf("node %d lists %d records instead of %d", i, len(found), len(want))
+		}
+	}
+}
+
+// listIsNeverOld has each change stand in the list of each node at once, whether it was the last one of all or others came behind it
+// of which nothing is left.
+func (s *suite) listIsNeverOld(t *testing.T) {
+	key, gone := s.key(t, "a"), s.key(t, "gone")
+	revision, err := s.node(0).Create(within(t), key, nil)
+	must(t, err)
+	for round := range 100 {
+		value := fmt.Sprint(round)
+		revision, err = s.node(round).Update(within(t), key, []byte(value), revision)
+		must(t, err)
+		if round%3 == 0 {
+			created, err := s.node(round).Create(within(t), gone, nil)
+			must(t, err)
+			must(t, s.node(round+1).Delete(within(t), gone, created))
+		}
+		for i := range s.nodes {
+			all, err := s.node(i).List(within(t))
+			must(t, err)
+			at := slices.IndexFunc(all, func(e cluster.Entry) bool { return e.Key == key })
+			if at < 0 || string(all[at].Value) != value || all[at].Revision != revision {
+				t.Fatalf("round %d: node %d lists %+v, without revision %d", round, i, all, revision)
+			}
 		}
 	}
 }

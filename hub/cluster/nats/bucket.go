@@ -132,8 +132,7 @@ func (d *Directory) api(ctx context.Context, subject string, question, answer an
 // info is what the engine says of the bucket.
 type info struct {
 	State struct {
-		Messages int    `json:"messages"`
-		Last     uint64 `json:"last_seq"`
+		Last uint64 `json:"last_seq"`
 	} `json:"state"`
 	Cluster struct {
 		Leader   string `json:"leader"`

@@ -29,9 +29,8 @@ func (d *Directory) List(ctx context.Context) (all []cluster.Entry, err error) {
 		if err != nil {
 			return err
 		}
-		// Of the last change there may be nothing left; then all that there is counts.
-		if reached < at.State.Last && len(records) != at.State.Messages {
-			return cluster.ErrMute
+		if err := d.hasReached(ctx, reached, at.State.Last); err != nil {
+			return err
 		}
 		all = make([]cluster.Entry, 0, len(records))
 		for _, r := range records {
@@ -42,6 +41,23 @@ func (d *Directory) List(ctx context.Context) (all []cluster.Entry, err error) {
 		return nil
 	})
 	return all, err
+}
+
+// hasReached returns ErrMute where a replica whose last record has the one revision has yet to be told of changes up to the other
+// one. Of those there may be nothing left, which the server that decides knows: then that record is its last one, too.
+func (d *Directory) hasReached(ctx context.Context, reached, last uint64) error {
+	if reached >= last {
+		return nil
+	}
+	switch next, err := d.nextFromLeader(ctx, reached+1); {
+	case errors.Is(err, cluster.ErrNone):
+		return nil
+	case err != nil:
+		return err
+	case next <= last:
+		return cluster.ErrMute
+	}
+	return nil // that was changed meanwhile
 }
 
 // listReplica returns the records that a replica has, with what is left of deleted ones, and the last revision

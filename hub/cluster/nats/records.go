@@ -232,24 +232,39 @@ type stored struct {
 
 // fromLeader reads a record from the server that decides on changes.
 func (d *Directory) fromLeader(ctx context.Context, key string) (record, error) {
+	m, err := d.messageFromLeader(ctx, map[string]any{"last_by_subj": d.bucket.subject(key)})
+	if err != nil {
+		return record{}, err
+	}
+	header, err := nats.DecodeHeadersMsg(m.Header)
+	if err != nil && len(m.Header) > 0 {
+		return record{}, fmt.Errorf("cluster: the record cannot be read: %w", err)
+	}
+	return record{
+		Entry:   cluster.Entry{Key: key, Value: m.Data, Revision: m.Sequence},
+		deleted: header.Get(headerOperation) != "",
+		write:   header.Get(headerWrite),
+	}, nil
+}
+
+// nextFromLeader returns the first revision from a given one on that the server that decides on changes has, of a record or of what
+// a deleted one has left; ErrNone for none.
+func (d *Directory) nextFromLeader(ctx context.Context, from uint64) (revision uint64, err error) {
+	m, err := d.messageFromLeader(ctx, map[string]any{"seq": from, "next_by_subj": d.bucket.subject(">")})
+	return m.Sequence, err
+}
+
+// messageFromLeader asks the server that decides on changes for a message.
+func (d *Directory) messageFromLeader(ctx context.Context, question map[string]any) (stored, error) {
 	began := time.Now()
 	var answer struct {
 		Message stored `json:"message"`
 	}
-	err := d.api(ctx, "STREAM.MSG.GET."+d.bucket.stream(), map[string]string{"last_by_subj": d.bucket.subject(key)}, &answer)
-	if err != nil {
-		return record{}, err
+	if err := d.api(ctx, "STREAM.MSG.GET."+d.bucket.stream(), question, &answer); err != nil {
+		return stored{}, err
 	}
 	d.state.took(time.Since(began))
-	header, err := nats.DecodeHeadersMsg(answer.Message.Header)
-	if err != nil && len(answer.Message.Header) > 0 {
-		return record{}, fmt.Errorf("cluster: the record cannot be read: %w", err)
-	}
-	return record{
-		Entry:   cluster.Entry{Key: key, Value: answer.Message.Data, Revision: answer.Message.Sequence},
-		deleted: header.Get(headerOperation) != "",
-		write:   header.Get(headerWrite),
-	}, nil
+	return answer.Message, nil
 }
 
 // decode reads a record from a message that a replica has sent.
