@@ -22,6 +22,10 @@ func (rec *recording) open(s *slot, p *hub.Packet) bool {
 	appended := rec.append(first)
 	if !appended {
 		begin := time.Now().Add(-time.Duration(rec.newestTime(s)-first) * time.Millisecond)
+		if next := rec.began.Add(time.Millisecond); begin.Before(next) { // more came at once than time has passed
+			begin = next
+		}
+		rec.began = begin
 		out, err := r.cfg.Archive.Create(rec.key, begin, rec.headers.metadata())
 		if err != nil {
 			rec.failed("a recording could not begin", err)

@@ -118,6 +118,35 @@ func TestCuts(t *testing.T) {
 	}
 }
 
+// Files are in the order of what is in them, also where much came at once, as if it were of the past.
+func TestFilesOfABurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, func(c *Config) { c.Segment = 2 * time.Second })
+		g.publish("")
+		g.send("360p@0 aac@0")
+		want := g.film(0, 1)
+		time.Sleep(time.Second)
+		for ms := 1000; ms < 10_000; ms += 500 {
+			word := fmt.Sprintf("%s:%d@%d", map[bool]string{true: "K", false: "P"}[ms%1000 == 0], ms, ms)
+			g.send(word)
+			want = append(want, word)
+		}
+		g.pub.Close()
+		time.Sleep(10 * time.Second)
+		var got []string
+		var begins []time.Time
+		for _, r := range g.recordings() {
+			got = append(got, frames(g.read(r.ID))...)
+			begins = append(begins, r.Begin)
+		}
+		assert.Equal(t, names(want), names(got))
+		assert.Len(t, begins, 5)
+		for i, begin := range begins[1:] {
+			assert.True(t, begin.After(begins[i]), "%v, file %d", begins, i+1)
+		}
+	})
+}
+
 // A publisher that wants that goes on in the last file, if the codecs are the same.
 func TestAppend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -27,6 +27,7 @@ type recording struct {
 	out       *archive.Writer // the file that is written; nil between files
 	id        string          // of the newest file
 	base      int64           // stream time of its time 0
+	began     time.Time       // when the last file was begun: each one is later than the one before it
 	begin     int64           // stream time at which it began, or was gone on with
 	turns     int
 	headers   headers
