@@ -51,7 +51,7 @@ func newPush(cfg pushConfig) *push {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	cfg.Logger = cfg.Logger.With("stream", cfg.Key.String(), "target", cfg.URL.String())
-	p := &push{cfg: cfg, news: make(chan struct{}, 1), retry: pushRetry{several: cfg.Several}}
+	p := &push{cfg: cfg, news: make(chan struct{}, 1)}
 	p.seen.Store(&ConnectionInfo{Key: cfg.Key, URL: cfg.URL, State: Idle, Since: time.Now()})
 	return p
 }

@@ -13,9 +13,7 @@ type pushRetry struct {
 	detail string
 	codecs *pushCodecs // it was refused for these: not before there are others, or at
 	tries  backoff
-
-	several bool // other nodes push the stream when they have it
-	busy    int  // how often in a row the target said that the stream is published
+	busy   int // how often in a row the target said that the stream is published
 }
 
 // busySoon is how often, and how long each time, a push of several nodes waits before it takes for granted that its target is
@@ -25,14 +23,15 @@ var busySoon = [...]time.Duration{500 * time.Millisecond, time.Second, 2 * time.
 // pushCodecs are those of a stream's main tracks.
 type pushCodecs struct{ video, audio flv.Codec }
 
-// failed notes a failure. A connection that was healthy is tried again at once.
-func (r *pushRetry) failed(f *Failure, healthy bool, now time.Time) {
+// failed notes a failure. A connection that was healthy is tried again at once. several says that other nodes push the stream
+// when they have it.
+func (r *pushRetry) failed(f *Failure, healthy, several bool, now time.Time) {
 	r.detail, r.codecs = f.Detail, nil
 	if healthy {
 		r.tries.reset()
 	}
 	switch {
-	case f.Cause == CauseBusy && r.several && r.busy < len(busySoon):
+	case f.Cause == CauseBusy && several && r.busy < len(busySoon):
 		r.state, r.at = Refused, now.Add(busySoon[r.busy])
 		r.busy++
 		return
@@ -47,4 +46,4 @@ func (r *pushRetry) failed(f *Failure, healthy bool, now time.Time) {
 }
 
 // reset forgets failures: it works.
-func (r *pushRetry) reset() { *r = pushRetry{several: r.several} }
+func (r *pushRetry) reset() { *r = pushRetry{} }

@@ -250,7 +250,7 @@ func (r *pushRun) unfit(c *pushConn, f *Failure) {
 func (r *pushRun) failed(f *Failure, healthy bool) {
 	now := time.Now()
 	f = r.cfg.URL.failure(f)
-	r.retry.failed(f, healthy, now)
+	r.retry.failed(f, healthy, r.cfg.Several, now)
 	level := r.cfg.Logger.Warn
 	if r.logged == f.Detail {
 		level = r.cfg.Logger.Debug // one line for a target that stays away

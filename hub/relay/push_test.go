@@ -214,7 +214,7 @@ func TestPushServerStops(t *testing.T) {
 func TestPushBusyInCluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newPushRig(t, 0, pushScript{refuse: Failed(CauseBusy, "taken")})
-		g.push.cfg.Several, g.push.retry.several = true, true
+		g.push.cfg.Several = true
 		p := g.publish()
 		g.run()
 		p.frame()
@@ -280,7 +280,7 @@ func TestPushRetryJitter(t *testing.T) {
 		now := time.Now()
 		for range 50 {
 			var r pushRetry
-			r.failed(Failed(cause, ""), false, now)
+			r.failed(Failed(cause, ""), false, false, now)
 			at[r.at] = true
 		}
 		assert.Greater(t, len(at), 45)
@@ -288,12 +288,12 @@ func TestPushRetryJitter(t *testing.T) {
 	var r pushRetry
 	now := time.Now()
 	for range 200 {
-		r.failed(Failed(CauseConnection, ""), false, now)
+		r.failed(Failed(CauseConnection, ""), false, false, now)
 		require.LessOrEqual(t, r.at.Sub(now), maxDelay)
 	}
-	r.failed(Failed(CauseConnection, ""), true, now)
+	r.failed(Failed(CauseConnection, ""), true, false, now)
 	assert.Equal(t, now, r.at, "one that worked is tried at once")
-	r.failed(Failed(CauseConnection, ""), false, now)
+	r.failed(Failed(CauseConnection, ""), false, false, now)
 	assert.LessOrEqual(t, r.at.Sub(now), firstDelay, "and then as at first")
 }
 
