@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"cmp"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"crypto/tls"
@@ -81,38 +82,38 @@ func (c *Config) defaults() error {
 
 // CheckURL says why a text is no Config.URL, and repeats nothing of it: there may be a password in it.
 func CheckURL(text string) error {
+	_, err := parseURLs(text)
+	return err
+}
+
+func parseURLs(text string) (all []*url.URL, err error) {
 	for one := range strings.SplitSeq(text, ",") {
 		u, err := url.Parse(strings.TrimSpace(one))
 		if err != nil || u.Scheme != "nats" && u.Scheme != "tls" || u.Hostname() == "" {
-			return errors.New("the URL of the engine has to be nats://HOST:PORT or tls://HOST:PORT, or several with commas between them")
-		}
-	}
-	return nil
-}
-
-// withUser returns the URLs of a text that CheckURL accepts. Those without a user get that of the first that has one:
-// servers of one cluster know the same users.
-func withUser(text string) string {
-	var user *url.Userinfo
-	var all []*url.URL
-	for one := range strings.SplitSeq(text, ",") {
-		u, err := url.Parse(strings.TrimSpace(one))
-		if err != nil {
-			return text
-		}
-		if user == nil {
-			user = u.User
+			return nil, errors.New("the URL of the engine has to be nats://HOST:PORT or tls://HOST:PORT, or several with commas between them")
 		}
 		all = append(all, u)
 	}
+	return all, nil
+}
+
+// withUser returns the URLs of a text. Those without a user get that of the first that has one: servers of one cluster know
+// the same users. The error is that of CheckURL.
+func withUser(text string) (string, error) {
+	all, err := parseURLs(text)
+	if err != nil {
+		return "", err
+	}
+	var user *url.Userinfo
+	for _, u := range all {
+		user = cmp.Or(user, u.User)
+	}
 	texts := make([]string, len(all))
 	for i, u := range all {
-		if u.User == nil {
-			u.User = user
-		}
+		u.User = cmp.Or(u.User, user)
 		texts[i] = u.String()
 	}
-	return strings.Join(texts, ",")
+	return strings.Join(texts, ","), nil
 }
 
 // checkURL says nothing of what is in the URL: there may be a password in it.

@@ -124,7 +124,11 @@ func (d *Directory) dial(opts []nats.Option) (err error) {
 		}
 		opts = append(opts, nats.Secure(tls))
 	}
-	if d.nc, err = nats.Connect(withUser(d.cfg.URL), opts...); err != nil {
+	urls, err := withUser(d.cfg.URL)
+	if err != nil {
+		return err
+	}
+	if d.nc, err = nats.Connect(urls, opts...); err != nil {
 		// Its error may hold the URL.
 		return errors.New("the URL of the engine cannot be used")
 	}
