@@ -89,9 +89,7 @@ func (s *service) apiConfig(cfg *config, guard *admin.Guard, log *slog.Logger) a
 		Hub:   s.hub,
 		Token: cfg.permission.secrets.adminToken.text, Guard: guard,
 		Bans: bans{cfg.permission.bans}, Info: func() admin.Info { return s.info(cfg) }, Ready: s.ready, Logger: log,
-	}
-	if s.own != nil {
-		config.Archive = s.own
+		Archive: s.own,
 	}
 	if s.recorder != nil {
 		config.Recorder = s.recorder

@@ -62,21 +62,18 @@ func newRecordings(cfg config, h *hub.Hub, of *clustered, observe func(record.Ev
 	switch {
 	case cfg.archive != nil:
 		r.own = cfg.archive
+		r.recorder = record.New(record.Config{
+			Hub: h, Archive: cfg.archive, Records: func(key hub.Key) bool { return cfg.Record.Matches(key.String()) },
+			Segment: cfg.RecordSegment, SegmentBytes: int64(cfg.RecordSegmentBytes), Sync: cfg.RecordSync,
+			Buffer: int64(cfg.RecordBuffer), Observe: observe, Logger: log,
+			Foreign: func(s *hub.Session) bool { return s.Protocol() == cluster.Protocol },
+		})
 	case of != nil:
 		r.own = archive.None{}
 	}
 	if of != nil {
 		r.union = union.New(r.own, operatedNodes{clustered: of})
 	}
-	if cfg.archive == nil {
-		return r
-	}
-	r.recorder = record.New(record.Config{
-		Hub: h, Archive: cfg.archive, Records: func(key hub.Key) bool { return cfg.Record.Matches(key.String()) },
-		Segment: cfg.RecordSegment, SegmentBytes: int64(cfg.RecordSegmentBytes), Sync: cfg.RecordSync,
-		Buffer: int64(cfg.RecordBuffer), Observe: observe, Logger: log,
-		Foreign: func(s *hub.Session) bool { return s.Protocol() == cluster.Protocol },
-	})
 	return r
 }
 

@@ -21,11 +21,8 @@ func (s *service) newRTMP(cfg *config, log *slog.Logger) *rtmp.Server {
 	}
 	handler := &gateway.Handler{
 		Hub: s.hub, Pool: s.pool,
-		Rewind:    func(v *hub.Viewer) fanout.Lead { return s.rewind(v, false) },
-		Reconnect: s.reconnect,
-	}
-	if s.own != nil {
-		handler.Archive = s.own
+		Rewind:  func(v *hub.Viewer) fanout.Lead { return s.rewind(v, false) },
+		Archive: s.own, Reconnect: s.reconnect,
 	}
 	if s.union != nil {
 		handler.Elsewhere = s.union.Find

@@ -52,15 +52,13 @@ type File interface {
 
 // Archive is where recordings come from; FromArchive makes one of a Folder.
 type Archive interface {
-	Recordings(key hub.Key, after string, limit int) (page []archive.Recording, next string, err error)
-	Recording(key hub.Key, id string) (archive.Recording, error)
+	union.Archive
 	Open(key hub.Key, id string) (File, archive.Recording, error)
 }
 
 // Folder is an *archive.Archive, or an archive.None.
 type Folder interface {
-	Recordings(key hub.Key, after string, limit int) (page []archive.Recording, next string, err error)
-	Recording(key hub.Key, id string) (archive.Recording, error)
+	union.Archive
 	Open(key hub.Key, id string) (*archive.File, archive.Recording, error)
 }
 
