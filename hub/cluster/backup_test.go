@@ -236,10 +236,7 @@ func TestStrangersDoNotComeBeforeTheBackup(t *testing.T) {
 				for _, i := range test.strangers {
 					assert.ErrorContains(t, refused[i], "is being published already", "at n%d", i+1)
 				}
-				d.until("the backup is shown", func() bool {
-					seen := d.viewers[1].pictures()
-					return strings.HasPrefix(seen[len(seen)-1], d.backup.text())
-				})
+				d.until("the backup is shown", func() bool { return d.viewers[1].sees(d.backup) })
 				d.stays(d.backup, false)
 			})
 		})
@@ -383,10 +380,7 @@ func TestBackupWithoutDirectory(t *testing.T) {
 		assert.True(t, d.allSee(d.main))
 		d.requireSound(d.nodes[0])
 		d.main.kill()
-		d.until("all see the backup that can", func() bool {
-			all := d.viewers[1].pictures()
-			return len(all) > 0 && strings.HasPrefix(all[len(all)-1], d.backup.text())
-		})
+		d.until("all see the backup that can", func() bool { return d.viewers[1].sees(d.backup) })
 		d.engine.Gone(false)
 		d.until("all see the backup", func() bool { return d.allSee(d.backup) })
 		d.requireSound(d.nodes[1])
@@ -533,18 +527,12 @@ func TestFrozenNodeWithOneOfTwo(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := newDuo(t)
 				d.main.freeze()
-				d.until("all others see the backup", func() bool {
-					all := d.viewers[2].pictures()
-					return strings.HasPrefix(all[len(all)-1], d.backup.text())
-				})
+				d.until("all others see the backup", func() bool { return d.viewers[2].sees(d.backup) })
 				owner, shown := d.nodes[1], d.backup
 				if again {
 					shown, owner = d.sends(2, duoKey), d.nodes[2]
 					require.NoError(t, d.nodes[2].hub.Switch(key("demo")))
-					d.until("all others see it", func() bool {
-						all := d.viewers[1].pictures()
-						return strings.HasPrefix(all[len(all)-1], shown.text())
-					})
+					d.until("all others see it", func() bool { return d.viewers[1].sees(shown) })
 				}
 				d.main.thaw()
 				d.until("all see one", func() bool { return d.allSee(shown) })
@@ -570,10 +558,7 @@ func TestPartedFromItsBackup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDuo(t)
 		d.part([]string{"n1"}, []string{"n2", "n3"})
-		d.until("the backup is shown on its side", func() bool {
-			all := d.viewers[2].pictures()
-			return strings.HasPrefix(all[len(all)-1], d.backup.text())
-		})
+		d.until("the backup is shown on its side", func() bool { return d.viewers[2].sees(d.backup) })
 		time.Sleep(20 * time.Second)
 		d.heal()
 		d.until("all see one", func() bool { return d.allSee(d.backup) || d.allSee(d.main) })

@@ -73,7 +73,8 @@ func (c *Cluster) claim(ctx context.Context, n *name, s claimant) (hub.Claim, er
 func (c *Cluster) StepUp(ctx context.Context, s *hub.Session, asked bool) (hub.Claim, error) {
 	n := c.enter(s.Key())
 	defer c.leave(n)
-	claim, err := c.repeat(ctx, func() (hub.Claim, error) { return c.stepUp(ctx, n, claimant{s, time.Now(), true, asked}) })
+	who := claimant{Session: s, began: time.Now(), stepsUp: true, asked: asked}
+	claim, err := c.repeat(ctx, func() (hub.Claim, error) { return c.stepUp(ctx, n, who) })
 	if errors.Is(err, errClaim) {
 		return hub.Claim{StandsBy: true}, nil
 	}
@@ -267,14 +268,14 @@ func (c *Cluster) mayTake(
 		t.stale = true
 		return t, true, nil
 	default:
-		switch {
-		case !c.isSilent(known.Node, known.Boot), !s.stepsUp && c.followsSilent(n, known):
+		if !c.isSilent(known.Node, known.Boot) || !s.stepsUp && c.followsSilent(n, known) {
 			return t, true, nil
-		case s.stepsUp || !c.flows(n, known):
-		case time.Since(s.began) >= silentAfter: // it is none that has left that node just now
+		}
+		if !s.stepsUp && c.flows(n, known) {
+			if time.Since(s.began) < silentAfter { // it may have left that node just now
+				return t, true, nil
+			}
 			return t, false, errElsewhere
-		default:
-			return t, true, nil
 		}
 		at := known.reached(c.clockOf(known.Boot))
 		goesOn(at)

@@ -73,9 +73,7 @@ func TestHandOver(t *testing.T) {
 					assert.Equal(t, hub.ReasonShuttingDown, (<-p.ended).Reason)
 				}
 				_, err = first.publish("new", "")
-				var refusal *hub.Refusal
-				require.ErrorAs(t, err, &refusal)
-				assert.Equal(t, hub.ReasonShuttingDown, refusal.Reason)
+				requireRefused(t, err, hub.ReasonShuttingDown)
 				if !test.before {
 					p.pub.Close()
 				}

@@ -758,3 +758,11 @@ func refusalOf(err error) *hub.Refusal {
 	refusal, _ := errors.AsType[*hub.Refusal](err)
 	return refusal
 }
+
+// requireRefused fails unless an error is a refusal for that reason.
+func requireRefused(t *testing.T, err error, why hub.Reason) {
+	t.Helper()
+	refusal := refusalOf(err)
+	require.NotNil(t, refusal, "%v", err)
+	require.Equal(t, why, refusal.Reason)
+}

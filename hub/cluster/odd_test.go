@@ -65,9 +65,7 @@ func TestLostRecords(t *testing.T) {
 			require.NoError(t, r.nodes[2].dir.Delete(t.Context(), key, entry.Revision))
 		}
 		_, err = r.nodes[1].publish("a", "")
-		var refusal *hub.Refusal
-		require.ErrorAs(t, err, &refusal)
-		assert.Equal(t, hub.ReasonBusy, refusal.Reason)
+		requireRefused(t, err, hub.ReasonBusy)
 		require.NoError(t, <-sent)
 		assert.Len(t, r.engine.Records(), 1)
 		p.pub.Close()

@@ -45,7 +45,7 @@ func TestPulledOnce(t *testing.T) {
 		for _, n := range r.nodes[1:] {
 			assert.True(t, n.cluster.IsElsewhere(key("a")), n.name)
 			_, err := n.pull("a")
-			assert.Equal(t, hub.ReasonBusy, refusalOf(err).Reason)
+			requireRefused(t, err, hub.ReasonBusy)
 		}
 		assert.False(t, r.nodes[0].cluster.IsElsewhere(key("a")))
 		assert.False(t, r.nodes[1].cluster.IsElsewhere(key("b")))
@@ -56,7 +56,7 @@ func TestPulledOnce(t *testing.T) {
 		require.NoError(t, own.send(50))
 		time.Sleep(100 * time.Millisecond)
 		_, err = r.nodes[0].pull("a")
-		assert.Equal(t, hub.ReasonBusy, refusalOf(err).Reason)
+		requireRefused(t, err, hub.ReasonBusy)
 		own.pub.Close()
 		again, err := r.nodes[0].pull("a") // while that one may come back
 		require.NoError(t, err)

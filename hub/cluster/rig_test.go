@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -486,6 +487,12 @@ func (a *audience) pictures() []string {
 		}
 	}
 	return out
+}
+
+// sees reports whether the last picture is a publisher's.
+func (a *audience) sees(p *publisher) bool {
+	all := a.pictures()
+	return len(all) > 0 && strings.HasPrefix(all[len(all)-1], p.text())
 }
 
 // ended returns why the viewer ended; ReasonNone if it has not.
