@@ -47,14 +47,14 @@ func TestProcessFigures(t *testing.T) {
 	}
 	t.Parallel()
 	g := startGateway(t, hub.Config{})
-	code, r := benched(t, t.Context(), g.publish(t, "1"), g.watch()[:2], g.watchTLS()[:2], quick,
+	asMuch := func(r *report) bool { return within(0.25, r.Floor.Rate, r.Floor.Received) } // from the null server
+	code, r := benchedAsFast(t, asMuch, g.publish(t, "1"), g.watch()[:2], g.watchTLS()[:2], quick,
 		[]string{"-viewers", "4", "-floor", "-rounds", "2", "-interval", "50ms", "-pid", strconv.Itoa(os.Getpid())})
 	assert.Equal(t, exitOK, code, "%v", r.Problems)
 	assert.Positive(t, r.Server.PSSWindow)
 	assert.GreaterOrEqual(t, r.Server.PSSPeak, r.Server.PSSBegin)
 	assert.GreaterOrEqual(t, r.Server.Descriptors, 10)
 	require.Len(t, r.Floor.Rounds, 2)
-	assert.InEpsilon(t, r.Floor.Rate, r.Floor.Received, 0.25, "as many bytes from the null server")
 }
 
 // The figures of several rounds are medians, each by itself.
@@ -78,7 +78,7 @@ func TestFloorRounds(t *testing.T) {
 func TestAudioOnlyMix(t *testing.T) {
 	t.Parallel()
 	g := startGateway(t, hub.Config{})
-	code, r := benched(t, t.Context(), g.publish(t, "1"), quick, []string{
+	code, r := benchedAsFast(t, func(r *report) bool { return r.Watch[0].asExpected() }, g.publish(t, "1"), quick, []string{
 		"-watch", "25%:http://" + g.http + "/live/s%d.flv?onlyaudio=1", "-watch", "75%:rtmp://" + g.rtmp + "/live/s%d",
 		"-viewers", "40", "-check", "2", "-duration", "3s"})
 	assert.Equal(t, exitOK, code, "%v", r.Problems)
@@ -87,7 +87,6 @@ func TestAudioOnlyMix(t *testing.T) {
 	assert.Equal(t, 29, r.Watch[1].Counting)
 	assert.Positive(t, r.Watch[0].Expected)
 	assert.Less(t, r.Watch[0].Expected, r.Watch[1].Expected/2)
-	assert.InEpsilon(t, r.Watch[0].Expected, r.Watch[0].Mean, 0.2)
 }
 
 func TestChurnRun(t *testing.T) {

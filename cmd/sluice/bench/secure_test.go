@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +25,10 @@ func TestEncryptedRun(t *testing.T) {
 	g := startGateway(t, hub.Config{})
 	publish := g.publish(t, "1")
 	publish[1] = "rtmps://" + g.rtmps + "/live/s%d?key=secret"
-	code, r := benched(t, t.Context(), publish, g.watchTLS(), quick, []string{"-viewers", "30", "-check", "6", "-churn", "20", "-stay", "100ms"})
+	asExpected := func(r *report) bool {
+		return !slices.ContainsFunc(r.Watch, func(w *watchReport) bool { return !w.asExpected() })
+	}
+	code, r := benchedAsFast(t, asExpected, publish, g.watchTLS(), quick, []string{"-viewers", "30", "-check", "6", "-churn", "20", "-stay", "100ms"})
 	assert.Equal(t, exitOK, code, "%v", r.Problems)
 	assert.Equal(t, 30, r.Viewers.Joined)
 	assert.EqualValues(t, 30, r.Viewers.Handshakes.Count)
@@ -32,7 +36,6 @@ func TestEncryptedRun(t *testing.T) {
 	for i, w := range r.Watch {
 		assert.Equal(t, []string{"https-flv", "wss-flv", "rtmps"}[i], w.Protocol)
 		assert.Equal(t, 8, w.Counting)
-		assert.InEpsilon(t, w.Expected, w.Mean, 0.1)
 		assert.Positive(t, w.Findings.Frames)
 		assert.Positive(t, w.Latency.Count)
 	}
