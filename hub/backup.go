@@ -68,7 +68,7 @@ type aside struct {
 func (s *Stream) roleLocked(who rival, now time.Time) (standsBy bool, why *Refusal) {
 	shown := s.pub
 	switch {
-	case !who.copies && !who.waits && s.isKeptFromLocked(who, now):
+	case s.isKeptFromLocked(who, now):
 	case shown == nil, shown.isForeign() && !who.copies:
 		return who.waits, nil
 	case shown.isWaiting(): // what it stands by for is copied

@@ -85,8 +85,12 @@ func (s *Stream) followerLocked(now time.Time) *Publisher {
 }
 
 // isKeptFromLocked reports whether the stream of another server is kept for the publisher that stands by for it here: one that
-// comes, and is not the other one of the two, does not have it before that one, which may have asked, and have been let in just now.
+// would be shown here, and is not the other one of the two, does not have it before that one, which may have asked, and have been
+// let in just now.
 func (s *Stream) isKeptFromLocked(who rival, now time.Time) bool {
+	if who.copies || who.waits {
+		return false
+	}
 	p := s.followerLocked(now)
 	return p != nil && !who.same(p)
 }
