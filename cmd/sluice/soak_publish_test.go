@@ -191,7 +191,7 @@ func (w *soak) endPublisher(sender *soakSender, conn net.Conn, rng *rand.Rand) s
 			w.publisherEnded(next.session, err)
 		}
 		old.Wait()
-		next.close()
+		next.close(w)
 	case 4:
 		w.count("publisher falls silent, another comes")
 		session.ended.Store(true)
@@ -202,14 +202,14 @@ func (w *soak) endPublisher(sender *soakSender, conn net.Conn, rng *rand.Rand) s
 				if err := next.run(w.ctx, 500*time.Millisecond); err != nil {
 					w.publisherEnded(next.session, err)
 				}
-				next.close()
+				next.close(w)
 				break
 			}
 			w.sleep(200 * time.Millisecond)
 		}
 	default:
 		w.count("publisher says goodbye")
-		sender.close()
+		sender.close(w)
 		return session.token
 	}
 	p.Close()
@@ -261,11 +261,11 @@ func newSoakSender(s *soakSession, p *rtmp.Publisher, rng *rand.Rand) *soakSende
 	return sender
 }
 
-// close ends the session as encoders do.
-func (s *soakSender) close() {
+// close ends the session as encoders do. A server that shuts down closes the connection, too, and need not have read all of it.
+func (s *soakSender) close(w *soak) {
 	s.session.ended.Store(true)
 	begun := time.Now()
-	if s.p.Close() == nil && time.Since(begun) < soakClose {
+	if s.p.Close() == nil && time.Since(begun) < soakClose && !w.closing.Load() {
 		s.session.mu.Lock()
 		defer s.session.mu.Unlock()
 		s.session.final = s.seq
