@@ -48,8 +48,8 @@ func (s *Stream) isReturning(to *Claimant) bool {
 	return p != nil && p.moves.Load() && p.session.identity() == "" && len(to.Proof) == 0 && !to.Backup && !to.Yields
 }
 
-// IsLeft reports whether a client publishes a stream here, or viewers are held here since its publisher has left: it has not gone
-// over to another server.
+// IsLeft reports whether a client publishes a stream here, or viewers are held here since its publisher has left and wait for the
+// picture, or the sound, of the copy of what goes on elsewhere: it has not gone over to another server.
 func (h *Hub) IsLeft(key Key) bool {
 	s := h.stream(key)
 	if s == nil {
@@ -62,5 +62,8 @@ func (h *Hub) IsLeft(key Key) bool {
 			return true
 		}
 	}
-	return s.state == stateGrace && len(s.viewers) > 0
+	if len(s.viewers) == 0 {
+		return false
+	}
+	return s.state == stateGrace || s.pub.isForeign() && s.lacksLocked(&cursor{}) != LacksNothing
 }

@@ -52,7 +52,15 @@ func TestHandOver(t *testing.T) {
 		assert.Equal(t, hub.ReasonReplaced, (<-able).Reason)
 		assert.False(t, h.IsLeft(at("able")))
 		for _, name := range []string{"unable", "waits"} {
-			publish(name, hub.PublishOptions{Yields: true, Copies: true})
+			copied, err := h.Publish(publisher(h, at(name)), hub.PublishOptions{Yields: true, Copies: true})
+			require.NoError(t, err)
+			defer copied.Close()
+			for _, w := range []string{"vc:1", "P:1"} {
+				assert.True(t, h.IsLeft(at(name)), "its viewer sees nothing of it yet")
+				require.NoError(t, copied.Write(tag(w)))
+			}
+			require.NoError(t, copied.Write(tag("K:2@40")))
+			time.Sleep(2 * time.Second) // it is known that there is no sound
 			assert.False(t, h.IsLeft(at(name)))
 		}
 		a, e = h.HandOver()

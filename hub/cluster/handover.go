@@ -12,14 +12,13 @@ type Handover struct {
 	Asked int // publishers who were asked to go on at another node
 	Ended int // publishers who cannot do so by themselves
 	Moved int // streams that another node owns by now
-	Left  int // streams that are still published here, or whose viewers are held here
+	Left  int // streams that are still published here, or whose viewers here do not see them again yet
 }
 
 // HandOver has clients publish at other nodes, as this one is about to end: no client is let in any more, and
 // publishers leave (hub.Hub.HandOver). Viewers stay, and are served from the new owners. It returns when no client publishes a
-// stream of this node's here any more (one that stands by for another node's may) and no viewer waits for a publisher that has
-// left, or ctx ends. Where there is no other node to go to it does
-// nothing, and ok is false.
+// stream of this node's here any more (one that stands by for another node's may) and its viewers here see it again, or ctx
+// ends. Where there is no other node to go to it does nothing, and ok is false.
 func (c *Cluster) HandOver(ctx context.Context) (h Handover, ok bool) {
 	if !c.hasOthers() {
 		return h, false

@@ -159,11 +159,14 @@ func (s *server) watched(key string, viewers int) {
 }
 
 // quietAddress is a freeAddress that the system gives to nobody by itself: nodes have many connections to each other, of
-// which each would take a port, and come back to theirs.
+// which each would take a port, and come back to theirs. Nobody else in this process gets it again.
 func quietAddress(t *testing.T) string {
 	t.Helper()
 	for range 1000 {
 		address := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))
+		if _, given := quietAddresses.LoadOrStore(address, true); given {
+			continue
+		}
 		if l, err := net.Listen("tcp", address); err == nil {
 			l.Close()
 			return address
@@ -172,3 +175,6 @@ func quietAddress(t *testing.T) string {
 	t.Fatal("no port is free")
 	return ""
 }
+
+// quietAddresses are those that tests were given, which may not listen there yet.
+var quietAddresses sync.Map
