@@ -61,13 +61,10 @@ func (v *Viewer) Rewind() (r Rewind, wanted bool) {
 }
 
 // Shape returns a tag of the viewer's stream as the viewer is to get it; ok is false if it
-// gets none of the kind, or not at the moment. The tag's body may be changed in *scratch, as
-// by flv.Shape.Apply.
+// gets none of the kind. The tag's body may be changed in *scratch, as by flv.Shape.Apply.
 func (v *Viewer) Shape(t flv.Tag, scratch *[]byte) (_ flv.Tag, ok bool) {
-	flags := v.flags.Load()
 	switch {
-	case !v.wants(t.Type), t.Type == flv.TypeAudio && flags&flagAudioOff != 0,
-		t.Type == flv.TypeVideo && flags&flagVideoOff != 0:
+	case !v.wants(t.Type):
 		return t, false
 	case t.Type == flv.TypeScript || v.shape == (flv.Shape{}):
 		return t, true
@@ -79,8 +76,12 @@ func (v *Viewer) Shape(t flv.Tag, scratch *[]byte) (_ flv.Tag, ok bool) {
 // Paused reports whether the viewer is paused.
 func (v *Viewer) Paused() bool { return v.flags.Load()&flagPaused != 0 }
 
-// VideoOff reports whether the viewer wants no video at the moment.
-func (v *Viewer) VideoOff() bool { return v.flags.Load()&flagVideoOff != 0 }
+// IsOff reports whether the viewer wants no frames of a type at the moment. It is to get their
+// headers all the same, since it may want them again.
+func (v *Viewer) IsOff(typ flv.Type) bool {
+	flags := v.flags.Load()
+	return typ == flv.TypeAudio && flags&flagAudioOff != 0 || typ == flv.TypeVideo && flags&flagVideoOff != 0
+}
 
 // CannotFollow reports whether its stream has changed since the viewer started in a way that
 // it cannot follow (WatchOptions.FixedCodecs): it ends where that happened.
@@ -91,19 +92,26 @@ func (v *Viewer) CannotFollow() bool {
 	return v.stop != ReasonNone
 }
 
+// Given is what a viewer was given from elsewhere: metadata and headers in any case.
+type Given struct {
+	Begun   bool  // a frame
+	Begin   int64 // if so: the stream's time of its timestamp 0
+	NeedKey bool  // video was left out, and goes on with a key frame
+}
+
 // ContinueAt has the viewer go on at a position of its stream's log, after it was given
-// everything before it from elsewhere; begin is the stream's time of its timestamp 0. It
+// everything before it that it wants from elsewhere. It
 // reports false where the log does not reach back so far any more: then the viewer is
 // given more from elsewhere first. Nobody drives the viewer meanwhile.
-func (v *Viewer) ContinueAt(p Position, begin int64) bool {
+func (v *Viewer) ContinueAt(p Position, g Given) bool {
 	s := v.stream.Load()
 	done := false
 	s.update(func() {
 		if s != p.stream || p.headers == nil || p.seq < s.log.shed || p.seq > s.log.head {
 			return
 		}
-		v.next, v.base, v.begun, v.headers = p.seq, begin, true, p.headers
-		v.needKey, v.evicted, v.wasPaused = false, false, false
+		v.next, v.base, v.begun, v.headers = p.seq, g.Begin, g.Begun, p.headers
+		v.needKey, v.evicted, v.wasPaused = g.NeedKey, false, false
 		s.leadLocked(&v.cursor)
 		if v.plan != nil {
 			v.plan.sound = 0 // it has had sound up to here, and goes on with it
@@ -115,11 +123,11 @@ func (v *Viewer) ContinueAt(p Position, begin int64) bool {
 }
 
 // ContinueLive has a viewer that was given something from elsewhere go on in the log at the
-// newest key frame, whatever is missing before it; begin is as with ContinueAt.
-func (v *Viewer) ContinueLive(begin int64) {
+// newest key frame, whatever is missing before it.
+func (v *Viewer) ContinueLive(g Given) {
 	s := v.stream.Load()
 	s.update(func() {
-		v.base, v.begun, v.needKey = begin, true, true
+		v.base, v.begun, v.needKey = g.Begin, g.Begun, true
 		if v.headers == nil {
 			v.headers = noHeaders // it has had its metadata
 		}

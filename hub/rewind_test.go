@@ -34,11 +34,11 @@ func TestContinueAt(t *testing.T) {
 		assert.Equal(t, key, at.Key)
 		assert.Equal(t, int64(2040-3600_000), at.Time)
 		assert.Equal(t, "meta:av", word(at.Metadata)[:7])
-		require.False(t, v.ContinueAt(early, 80), "the log begins behind it")
+		require.False(t, v.ContinueAt(early, hub.Given{Begun: true, Begin: 80}), "the log begins behind it")
 		more, _ := readAll(recorder)
 		assert.Equal(t, "P:4@120 K:4@2000 A:4@2000 P:5@2040", more)
 		p.send("A:5@2060 P:6@2080")
-		require.True(t, v.ContinueAt(recorder.Position(), 80))
+		require.True(t, v.ContinueAt(recorder.Position(), hub.Given{Begun: true, Begin: 80}))
 		assert.Equal(t, "A:5@1980 P:6@2000", v.read())
 		p.send("vc:t K:7@2120 A:7@2120")
 		assert.Equal(t, "vc:t@2040 K:7@2040 A:7@2040", v.read(), "what changes is told")
@@ -49,7 +49,7 @@ func TestContinueAt(t *testing.T) {
 		assert.False(t, wanted)
 		p.Close()
 		time.Sleep(time.Minute)
-		assert.False(t, v.ContinueAt(hub.Position{}, 0))
+		assert.False(t, v.ContinueAt(hub.Position{}, hub.Given{}))
 	})
 }
 
@@ -66,7 +66,7 @@ func TestContinueAtWithSound(t *testing.T) {
 		p.send("A:2@60 P:3@80 A:3@80 hc:h HK:4@120 A:4@120 HP:5@160")
 		time.Sleep(2 * time.Second)
 		v := watch(t, h, hub.WatchOptions{Back: time.Hour})
-		require.True(t, v.ContinueAt(recorder.Position(), 0))
+		require.True(t, v.ContinueAt(recorder.Position(), hub.Given{Begun: true}))
 		assert.Equal(t, "A:2@60 P:3@80 A:3@80 hc:h@120 HK:4@120 A:4@120 HP:5@160", v.read())
 	})
 }
@@ -83,9 +83,12 @@ func TestViewerShape(t *testing.T) {
 			_, ok := v.Shape(tag(word), &scratch)
 			assert.Equal(t, gets, ok, word)
 		}
+		off := func() [2]bool { return [2]bool{v.IsOff(flv.TypeAudio), v.IsOff(flv.TypeVideo)} }
+		assert.Equal(t, [2]bool{}, off())
 		v.ReceiveAudio(false)
-		_, ok := v.Shape(tag("A:2@5"), &scratch)
-		assert.False(t, ok)
+		assert.Equal(t, [2]bool{true, false}, off())
+		v.ReceiveVideo(false)
+		assert.Equal(t, [2]bool{true, true}, off())
 	})
 }
 

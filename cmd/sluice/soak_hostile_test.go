@@ -85,7 +85,7 @@ func (w *soak) stall(ctx context.Context, rng *rand.Rand) error {
 		return err
 	}
 	conn.(*net.TCPConn).SetReadBuffer(2048)
-	w.sleep(time.Duration(rng.IntN(6000)) * time.Millisecond)
+	w.sleep(time.Duration(rng.IntN(20_000)) * time.Millisecond)
 	return nil
 }
 

@@ -114,7 +114,7 @@ func newSoak(t *testing.T) *soak {
 // machine is.
 var soakConfig = []string{
 	"SLUICE_RTMP_ADDR=127.0.0.1:0", "SLUICE_HTTP_ADDR=127.0.0.1:0",
-	"SLUICE_PUBLISHER_GRACE=" + soakGrace.String(), "SLUICE_VIEWER_WAIT=2s", "SLUICE_MAX_LAG=2m", "SLUICE_STALL_TIMEOUT=3s", "SLUICE_LOG_DURATION=5s",
+	"SLUICE_PUBLISHER_GRACE=" + soakGrace.String(), "SLUICE_VIEWER_WAIT=2s", "SLUICE_MAX_LAG=2m", "SLUICE_STALL_TIMEOUT=10s", "SLUICE_LOG_DURATION=5s",
 }
 
 // run is the test.

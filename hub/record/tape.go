@@ -31,14 +31,15 @@ type tape struct {
 	file    *archive.File // nil before it is open
 	cursor  *flvfile.Cursor
 	waited  int
-	begun   bool
-	begin   int64 // stream time of the viewer's timestamp 0
-	needKey bool
-	headers headers // that the viewer has been sent
+	headers headers   // that the viewer has been sent
+	given   hub.Given // what else
+	stamp   int64     // ms, the viewer's timestamp of the last tag
 
 	started time.Time // when the first piece was made
 	sent    int64     // bytes since then
-	at      int64     // ms, the viewer's timestamp of the last tag
+	read    bool      // the first frame, whether the viewer got it or not
+	first   int64     // its time, on the stream's clock
+	at      int64     // ms behind it: how far the viewer has come
 
 	tags   []flv.Tag
 	data   []byte
@@ -131,7 +132,7 @@ func (t *tape) collect() (wait time.Duration, over bool) {
 			if !t.take(p) {
 				return 0, t.giveUp()
 			}
-			if t.want.Duration > 0 && t.at >= t.want.Duration.Milliseconds() {
+			if t.want.Duration > 0 && t.stamp >= t.want.Duration.Milliseconds() {
 				return 0, t.giveUp() // the viewer has had what it asked for
 			}
 			continue
@@ -155,7 +156,7 @@ func (t *tape) open() error {
 		return err
 	}
 	t.file, t.cursor = file, file.Cursor()
-	if t.begun {
+	if !t.started.IsZero() {
 		return t.addHeaders() // at the beginning of the next file
 	}
 	if _, err = t.cursor.SeekTo(max(0, t.want.Time-t.part.base)); err != nil && !errors.Is(err, flvfile.ErrBeyond) {
@@ -174,8 +175,10 @@ func (t *tape) addHeaders() error {
 	}
 	for _, h := range headers {
 		if h.Type != flv.TypeScript && t.headers.take(h.Tag) {
-			h.Timestamp = uint32(t.at)
-			t.addShaped(h.Tag)
+			h.Timestamp = uint32(t.stamp)
+			if tag, ok := t.viewer.Shape(h.Tag, &t.shaped); ok {
+				t.add(tag)
+			}
 		}
 	}
 	return nil
@@ -197,12 +200,17 @@ func (t *tape) miss(err error) (over bool) {
 
 // take takes a packet of the file. It reports false for a header that the viewer cannot follow.
 func (t *tape) take(p flvfile.Packet) bool {
-	if p.Type == flv.TypeVideo && !p.Header {
-		if t.needKey = t.needKey && !p.Key; t.needKey {
+	time := t.part.base + p.Time
+	switch {
+	case !p.Header:
+		if !t.read {
+			t.read, t.first = true, time
+		}
+		t.at = max(t.at, time-t.first)
+		if !t.isDue(&p) {
 			return true
 		}
-	}
-	if p.Header && p.Type != flv.TypeScript {
+	case p.Type != flv.TypeScript:
 		before := t.headers.format().main()
 		switch news := t.headers.take(p.Tag); {
 		case !news: // the file was opened before its headers stood in it, or has them twice
@@ -211,36 +219,42 @@ func (t *tape) take(p flvfile.Packet) bool {
 			return false
 		}
 	}
-	time := t.part.base + p.Time
-	if !t.begun && !p.Header {
-		t.begun, t.begin = true, time
+	tag, ok := t.viewer.Shape(p.Tag, &t.shaped)
+	if !ok {
+		return true
+	}
+	if g := &t.given; !g.Begun && !p.Header {
+		g.Begun, g.Begin = true, time
 		if p.Type == flv.TypeVideo {
 			// A picture that is shown before its time would be shown before 0.
 			if frame, err := flv.ParseVideo(p.Data); err == nil {
-				t.begin += int64(min(0, frame.CompositionTime))
+				g.Begin += int64(min(0, frame.CompositionTime))
 			}
 		}
 	}
-	if t.begun {
-		t.at = max(0, time-t.begin)
+	if t.given.Begun {
+		t.stamp = max(0, time-t.given.Begin)
 	}
-	p.Timestamp = uint32(t.at)
+	tag.Timestamp = uint32(t.stamp)
 	if p.Header && p.Type == flv.TypeScript {
-		p.Timestamp = 0 // as in the log: ffmpeg takes metadata at any other time for a subtitle track
+		tag.Timestamp = 0 // as in the log: ffmpeg takes metadata at any other time for a subtitle track
 	}
-	if !t.addShaped(p.Tag) && p.Type == flv.TypeVideo && !p.Header && t.viewer.VideoOff() {
-		t.needKey = true // it may be switched on again
-	}
+	t.add(tag)
 	return true
 }
 
-// addShaped adds a tag in the viewer's shape, if it has a place there.
-func (t *tape) addShaped(tag flv.Tag) bool {
-	tag, ok := t.viewer.Shape(tag, &t.shaped)
-	if ok {
-		t.add(tag)
+// isDue reports whether the viewer gets a frame now, if it gets any of the kind: not while it has switched them off, and of
+// video from then on nothing before a key frame. Script data begins nothing.
+func (t *tape) isDue(p *flvfile.Packet) bool {
+	off := t.viewer.IsOff(p.Type)
+	switch p.Type {
+	case flv.TypeVideo:
+		t.given.NeedKey = off || t.given.NeedKey && !p.Key
+		return !t.given.NeedKey
+	case flv.TypeScript:
+		return t.given.Begun
 	}
-	return ok
+	return !off
 }
 
 // add adds a copy of a tag.
@@ -256,7 +270,7 @@ func (t *tape) add(tag flv.Tag) {
 // ended, or its disk hangs.
 func (t *tape) atEnd() (wait time.Duration, over bool) {
 	p := t.rec.progress.Load()
-	if t.begun && p != nil && p.id == t.part.id && p.size == t.cursor.Offset() && t.viewer.ContinueAt(p.at, t.begin) {
+	if t.read && p != nil && p.id == t.part.id && p.size == t.cursor.Offset() && t.viewer.ContinueAt(p.at, t.given) {
 		return 0, true
 	}
 	if t.waited++; t.waited > tapePatience {
@@ -281,8 +295,8 @@ func (t *tape) next() (wait time.Duration, over bool) {
 
 // giveUp has the viewer go on in the log, wherever that is.
 func (t *tape) giveUp() (over bool) {
-	if t.begun {
-		t.viewer.ContinueLive(t.begin)
+	if !t.started.IsZero() { // else it begins in the log, as if there were no recording
+		t.viewer.ContinueLive(t.given)
 	}
 	return true
 }

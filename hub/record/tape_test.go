@@ -24,12 +24,15 @@ type rewinder struct {
 	led int // words of the lead
 }
 
-// rewind makes a viewer that begins so far back, and is driven as the pool does it.
-func (g *rig) rewind(opts hub.WatchOptions, pace Pace) *rewinder {
+// rewind makes a viewer that begins so far back, and is driven as the pool does it once it has been prepared.
+func (g *rig) rewind(opts hub.WatchOptions, pace Pace, prepare ...func(*hub.Viewer)) *rewinder {
 	g.t.Helper()
 	v, err := g.hub.Watch(g.hub.NewSession(hub.RoleWatch, key, hub.Client{Protocol: "test"}), opts)
 	require.NoError(g.t, err)
 	require.NoError(g.t, v.Wait(g.t.Context()))
+	for _, f := range prepare {
+		f(v)
+	}
 	w := &rewinder{watcher: watcher{t: g.t, v: v, stop: make(chan struct{}), done: make(chan struct{})}}
 	go func() {
 		defer close(w.done)
@@ -280,6 +283,60 @@ func TestRewindOptions(t *testing.T) {
 		same(t, want[:len(got)], got, "after a pause")
 		assert.Greater(t, len(got), 380)
 	})
+}
+
+// A viewer that has switched sound or picture off from the beginning gets their headers all the same. It begins at 0 with the
+// first frame that it gets, and the picture with a key frame: in the recording, or in the log.
+func TestRewindSwitchedOff(t *testing.T) {
+	for _, off := range []string{"A", "KP", "AKP"} {
+		for name, tt := range map[string]struct {
+			after time.Duration
+			pace  Pace
+			want  int // frames of what is switched on then
+		}{
+			"and on at once": {0, Pace{Ahead: time.Millisecond}, 150},
+			"for a while":    {2500 * time.Millisecond, Pace{Ahead: time.Millisecond}, 125},
+			"up to the log":  {2500 * time.Millisecond, Pace{}, 25},
+		} {
+			t.Run(off+" "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					g := newRig(t)
+					g.publish("")
+					g.send("360p@0 aac@0")
+					g.film(0, 10)
+					turn := func(v *hub.Viewer, on bool) {
+						if strings.Contains(off, "A") {
+							v.ReceiveAudio(on)
+						}
+						if strings.Contains(off, "K") {
+							v.ReceiveVideo(on)
+						}
+					}
+					v := g.rewind(hub.WatchOptions{Back: time.Hour}, tt.pace, func(v *hub.Viewer) { turn(v, false) })
+					go func() {
+						time.Sleep(tt.after)
+						turn(v.v, true)
+					}()
+					g.film(10000, 5)
+					time.Sleep(20 * time.Second)
+					all := v.all()
+					assert.Equal(t, []string{"meta@0", "360p@0", "aac@0"}, all[:3])
+					got := frames(all)
+					assert.Len(t, all, len(got)+3, "headers come once")
+					assert.True(t, strings.HasSuffix(got[0], "@0"), got[0])
+					for _, kind := range []string{"A", "KP"} {
+						ofKind := slices.DeleteFunc(slices.Clone(got), func(w string) bool { return !strings.Contains(kind, w[:1]) })
+						want := tt.want
+						if !strings.Contains(off, kind) {
+							want = 150
+						}
+						assert.InDelta(t, want, len(ofKind), 21, kind) // a piece, and up to a GOP
+						assert.Contains(t, "KA", ofKind[0][:1])
+					}
+				})
+			})
+		}
+	}
 }
 
 // A shutdown ends who is being given a lead.
