@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"slices"
@@ -35,17 +36,25 @@ func logger(t *testing.T) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("test", t.Name())
 }
 
-// addresses returns HOST:PORT that nobody listens on.
+// addresses returns HOST:PORT that nobody listens on. The system gives them to nobody by itself, and addresses to nobody again:
+// nodes come back to theirs.
 func addresses(t *testing.T, n int) (all []string) {
 	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		defer l.Close()
-		all = append(all, l.Addr().String())
+	for len(all) < n {
+		address := "127.0.0.1:" + strconv.Itoa(5_000+rand.IntN(5_000))
+		if _, given := given.LoadOrStore(address, true); given {
+			continue
+		}
+		if l, err := net.Listen("tcp", address); err == nil {
+			l.Close()
+			all = append(all, address)
+		}
 	}
 	return all
 }
+
+// given are the addresses that tests were given.
+var given sync.Map
 
 func portOf(t *testing.T, address string) int {
 	t.Helper()

@@ -52,6 +52,11 @@ func TestWrongSecret(t *testing.T) {
 	for i, secret := range []string{"together", "apart"} {
 		all = append(all, start(t, Config{Nodes: nodes, Node: nodes[i], Secret: secret, Logger: log.logger()}))
 	}
+	defer func() {
+		if t.Failed() {
+			t.Log(log.String())
+		}
+	}()
 	for _, d := range all {
 		until(t, "the reason", func() bool { return strings.Contains(d.Health().Detail, "the secret has to be the same") })
 		h := d.Health()
