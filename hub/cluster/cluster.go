@@ -261,7 +261,7 @@ func (c *Cluster) ownedBy(n *name) *ownership {
 
 // run gives signs of life, and looks after what this node owns.
 func (c *Cluster) run() {
-	tick := time.NewTicker(beatEvery)
+	tick := time.NewTimer(beatIn(time.Now()))
 	defer tick.Stop()
 	last, repaired := time.Now(), time.Now()
 	connected := true
@@ -273,6 +273,7 @@ func (c *Cluster) run() {
 		case <-tick.C:
 		}
 		now := time.Now()
+		tick.Reset(beatIn(now))
 		if now.Sub(last) > standstill {
 			c.log.Warn("the process stood still", "seconds", now.Sub(last).Seconds())
 			now = c.lookAgain(now)
@@ -300,6 +301,17 @@ func (c *Cluster) run() {
 			c.repair(whole)
 		})
 	}
+}
+
+// beatIn returns how long after now the next sign of life is due: where the wall clock has a multiple of beatEvery, or one
+// later if that is too soon. So the nodes give theirs at the same time, as far as their clocks agree, and each of them wakes
+// once for all.
+func beatIn(now time.Time) time.Duration {
+	in := now.Truncate(beatEvery).Add(beatEvery).Sub(now)
+	if in < beatEvery/2 {
+		in += beatEvery
+	}
+	return in
 }
 
 // repair looks whether this node's streams are still its own, and at what is nobody's in the directory, too, where
