@@ -132,7 +132,7 @@ func (t *tape) collect() (wait time.Duration, over bool) {
 			if !t.take(p) {
 				return 0, t.giveUp()
 			}
-			if t.want.Duration > 0 && t.stamp >= t.want.Duration.Milliseconds() {
+			if most := t.want.Duration.Milliseconds(); most > 0 && t.given.Begun && t.first+t.at-t.given.Begin >= most {
 				return 0, t.giveUp() // the viewer has had what it asked for
 			}
 			continue

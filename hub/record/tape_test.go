@@ -268,6 +268,14 @@ func TestRewindOptions(t *testing.T) {
 		assert.Equal(t, "end:complete@0", got[len(got)-1])
 		assert.InDelta(t, 61, len(frames(got)), 3)
 
+		v = g.rewind(hub.WatchOptions{Back: time.Hour, Duration: 5 * time.Second}, Pace{Ahead: time.Millisecond})
+		time.Sleep(2 * time.Second)
+		v.v.ReceiveAudio(false)
+		v.v.ReceiveVideo(false)
+		time.Sleep(4 * time.Second)
+		got = v.all()
+		assert.Equal(t, "end:complete@0", got[len(got)-1], "though it has switched off everything")
+
 		v = g.rewind(hub.WatchOptions{Back: time.Hour}, Pace{Ahead: time.Second})
 		time.Sleep(time.Second)
 		v.v.Pause(true)
