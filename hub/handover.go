@@ -65,5 +65,5 @@ func (h *Hub) IsLeft(key Key) bool {
 	if len(s.viewers) == 0 {
 		return false
 	}
-	return s.state == stateGrace || s.pub.isForeign() && s.lacksLocked(&cursor{}) != LacksNothing
+	return s.state == stateGrace || s.pub.isForeign() && !s.log.hasGOP
 }

@@ -60,7 +60,6 @@ func TestHandOver(t *testing.T) {
 				require.NoError(t, copied.Write(tag(w)))
 			}
 			require.NoError(t, copied.Write(tag("K:2@40")))
-			time.Sleep(2 * time.Second) // it is known that there is no sound
 			assert.False(t, h.IsLeft(at(name)))
 		}
 		a, e = h.HandOver()

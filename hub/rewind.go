@@ -92,10 +92,11 @@ func (v *Viewer) CannotFollow() bool {
 	return v.stop != ReasonNone
 }
 
-// Given is what a viewer was given from elsewhere: metadata and headers in any case.
+// Given is what a viewer was given from elsewhere: metadata in any case.
 type Given struct {
 	Begun   bool  // a frame
 	Begin   int64 // if so: the stream's time of its timestamp 0
+	Until   int64 // the stream's time up to which it was given all that it wants
 	NeedKey bool  // video was left out, and goes on with a key frame
 }
 
@@ -123,7 +124,7 @@ func (v *Viewer) ContinueAt(p Position, g Given) bool {
 }
 
 // ContinueLive has a viewer that was given something from elsewhere go on in the log at the
-// newest key frame, whatever is missing before it.
+// newest key frame, or the next one where it has had that: whatever is missing before it.
 func (v *Viewer) ContinueLive(g Given) {
 	s := v.stream.Load()
 	s.update(func() {
@@ -131,12 +132,21 @@ func (v *Viewer) ContinueLive(g Given) {
 		if v.headers == nil {
 			v.headers = noHeaders // it has had its metadata
 		}
-		if l := &s.log; l.hasGOP {
+		switch l := &s.log; {
+		case g.Begun && l.hasGOP && l.at(l.gop).time <= g.Until:
+			v.next = max(v.next, l.head)
+		case l.hasGOP:
 			v.next = max(v.next, l.gop)
-		} else {
+		default:
 			v.next = max(v.next, l.shed)
 		}
 		s.leadLocked(&v.cursor)
 		s.holdLocked(v.next)
 	})
+}
+
+// Complete has a viewer end that was given all that it asked for from elsewhere. Nobody drives the
+// viewer meanwhile.
+func (v *Viewer) Complete() {
+	v.stream.Load().update(func() { v.complete = true })
 }

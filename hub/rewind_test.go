@@ -53,6 +53,34 @@ func TestContinueAt(t *testing.T) {
 	})
 }
 
+// One that is given no more from elsewhere goes on with the newest key frame, or with the next one if it has had that, and one
+// that has had all that it asked for ends.
+func TestContinueLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, hub.Config{})
+		p := publish(t, h, client{})
+		p.live = true
+		p.send("vc:s ac:c K:1@0 A:1@0 P:2@1000 K:3@2000 A:3@2000 P:4@2040")
+		var all [5]*sink
+		for i := range all {
+			all[i] = watch(t, h, hub.WatchOptions{Back: time.Hour})
+		}
+		all[0].ContinueLive(hub.Given{Begun: true, Begin: 100, Until: 1999})
+		all[1].ContinueLive(hub.Given{Begun: true, Begin: 100, Until: 2000})
+		all[2].ContinueLive(hub.Given{Begun: true, Begin: 100, Until: 2040, NeedKey: true})
+		all[3].ContinueLive(hub.Given{})
+		all[4].Complete()
+		p.send("P:5@2080 A:5@2080 K:6@3000")
+		assert.Equal(t, "vc:s@1900 ac:c@1900 K:3@1900 A:3@1900 P:4@1940 P:5@1980 A:5@1980 K:6@2900", all[0].read())
+		for _, v := range all[1:3] {
+			assert.Equal(t, "vc:s@1980 ac:c@1980 A:5@1980 K:6@2900", v.read())
+		}
+		assert.Equal(t, "vc:s@0 ac:c@0 K:3@0 A:3@0 P:4@40 P:5@80 A:5@80 K:6@1000", all[3].read())
+		assert.Empty(t, all[4].read())
+		assert.Equal(t, hub.ReasonComplete, all[4].end)
+	})
+}
+
 // A viewer that joins behind a change of the picture, and was given from elsewhere what lies
 // before it, goes on there with the sound as well.
 func TestContinueAtWithSound(t *testing.T) {

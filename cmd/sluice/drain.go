@@ -18,9 +18,11 @@ import (
 //
 //	serving ──BeginDrain──▶ unready ──SLUICE_DRAIN_DELAY──▶ HandOver: nobody new ──▶ Move ──▶ Shutdown
 //	                                                         no client publishes    all who can move
-//	                                                         here any more, or      have left, or
-//	                                                         handOverTimeout is     moveTimeout is
-//	                                                         over                   over
+//	                                                         here any more, and     have left, or
+//	                                                         viewers see the new    moveTimeout is
+//	                                                         ones, or               over
+//	                                                         handOverTimeout is
+//	                                                         over
 //
 // HandOver is for a node of a cluster with others that go on: its publishers leave first, and its viewers get
 // their streams from other nodes. A server that is alone has nothing to hand over, and asks publishers and viewers at

@@ -130,8 +130,8 @@ type server interface {
 	// BeginDrain says to all who ask that the server is about to end, and returns for how long
 	// everybody is served as ever all the same.
 	BeginDrain() time.Duration
-	// HandOver has publishers go on at other nodes, where there are others, and returns when they do, or ctx
-	// ends. Viewers stay.
+	// HandOver has publishers go on at other nodes, where there are others, and returns when they do and viewers
+	// see them, or ctx ends. Viewers stay.
 	HandOver(ctx context.Context)
 	// Move lets nobody in any more, asks those to go who can go on elsewhere, and returns when they
 	// have gone, or ctx ends.

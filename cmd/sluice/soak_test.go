@@ -111,7 +111,7 @@ func newSoak(t *testing.T) *soak {
 }
 
 // soakConfig makes short what is long in life. Nobody is late, however slow the
-// machine is.
+// machine is; so who takes nothing is ended in a long soak only.
 var soakConfig = []string{
 	"SLUICE_RTMP_ADDR=127.0.0.1:0", "SLUICE_HTTP_ADDR=127.0.0.1:0",
 	"SLUICE_PUBLISHER_GRACE=" + soakGrace.String(), "SLUICE_VIEWER_WAIT=2s", "SLUICE_MAX_LAG=2m", "SLUICE_STALL_TIMEOUT=10s", "SLUICE_LOG_DURATION=5s",

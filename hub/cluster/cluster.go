@@ -304,11 +304,11 @@ func (c *Cluster) run() {
 }
 
 // beatIn returns how long after now the next sign of life is due: where the wall clock has a multiple of beatEvery, or one
-// later if that is too soon. So the nodes give theirs at the same time, as far as their clocks agree, and each of them wakes
-// once for all.
+// later if that is at once, since a timer may fire a little early by that clock. So the nodes give theirs at the same time, as far
+// as their clocks agree, and each of them wakes once for all.
 func beatIn(now time.Time) time.Duration {
 	in := now.Truncate(beatEvery).Add(beatEvery).Sub(now)
-	if in < beatEvery/2 {
+	if in < beatEvery/10 {
 		in += beatEvery
 	}
 	return in

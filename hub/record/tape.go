@@ -37,8 +37,8 @@ type tape struct {
 
 	started time.Time // when the first piece was made
 	sent    int64     // bytes since then
-	read    bool      // the first frame, whether the viewer got it or not
-	first   int64     // its time, on the stream's clock
+	read    bool      // a frame, whether the viewer got it or not
+	first   int64     // the time of the first one, on the stream's clock
 	at      int64     // ms behind it: how far the viewer has come
 
 	tags   []flv.Tag
@@ -132,8 +132,9 @@ func (t *tape) collect() (wait time.Duration, over bool) {
 			if !t.take(p) {
 				return 0, t.giveUp()
 			}
-			if most := t.want.Duration.Milliseconds(); most > 0 && t.given.Begun && t.first+t.at-t.given.Begin >= most {
-				return 0, t.giveUp() // the viewer has had what it asked for
+			if t.isComplete() {
+				t.viewer.Complete()
+				return 0, true
 			}
 			continue
 		case len(t.tags) > 0:
@@ -159,7 +160,11 @@ func (t *tape) open() error {
 	if !t.started.IsZero() {
 		return t.addHeaders() // at the beginning of the next file
 	}
-	if _, err = t.cursor.SeekTo(max(0, t.want.Time-t.part.base)); err != nil && !errors.Is(err, flvfile.ErrBeyond) {
+	_, err = t.cursor.SeekTo(max(0, t.want.Time-t.part.base))
+	if errors.Is(err, flvfile.ErrBeyond) { // what is written is behind
+		_, err = t.cursor.SeekTo(file.Info().Duration.Milliseconds())
+	}
+	if err != nil {
 		return err
 	}
 	t.started = time.Now()
@@ -207,7 +212,8 @@ func (t *tape) take(p flvfile.Packet) bool {
 			t.read, t.first = true, time
 		}
 		t.at = max(t.at, time-t.first)
-		if !t.isDue(&p) {
+		t.given.Until = t.first + t.at
+		if !t.notes(&p) {
 			return true
 		}
 	case p.Type != flv.TypeScript:
@@ -243,9 +249,15 @@ func (t *tape) take(p flvfile.Packet) bool {
 	return true
 }
 
-// isDue reports whether the viewer gets a frame now, if it gets any of the kind: not while it has switched them off, and of
-// video from then on nothing before a key frame. Script data begins nothing.
-func (t *tape) isDue(p *flvfile.Packet) bool {
+// isComplete reports whether the viewer has had what it asked for.
+func (t *tape) isComplete() bool {
+	most := t.want.Duration.Milliseconds()
+	return most > 0 && t.given.Begun && t.given.Until-t.given.Begin >= most
+}
+
+// notes notes a frame, and reports whether the viewer gets it now, if it gets any of the kind: not while it has switched them off,
+// and of video from then on nothing before a key frame. Script data begins nothing.
+func (t *tape) notes(p *flvfile.Packet) bool {
 	off := t.viewer.IsOff(p.Type)
 	switch p.Type {
 	case flv.TypeVideo:

@@ -321,12 +321,12 @@ func clusterRolling(c *nodes) {
 		assert.NotEmpty(t, there)
 		require.Equal(t, i, at, "each node is the owner when its turn comes")
 		c.all[i].stop()
-		old, said := e, "asked=0 ended=1"
+		old, said, asks := e, "asked=0 ended=1", "0"
 		at, nth = (i+1)%3, nth+1
 		if moves := i == 1; moves { // it has announced that it can, and leaves when it is there
 			asked := <-old.pub.Reconnects()
 			assert.Contains(t, []string{c.all[0].rtmpURL(key), c.all[2].rtmpURL(key)}, asked.URL)
-			said = "asked=1 ended=0"
+			said, asks = "asked=1 ended=0", "[01]" // it may be there still when all are asked, and is asked again then
 		} else {
 			until(t, "the publisher is ended", old.isDone)
 		}
@@ -340,8 +340,8 @@ func clusterRolling(c *nodes) {
 		}
 		log := strings.Join(handedOver.FindAllString(c.all[i].said.String(), -1), "\n")
 		assert.Contains(t, log, `msg="publishers go on at other nodes" `+said+` moved=1`)
-		// The publisher may have been there still when all were asked; viewers of tests before are ended, too.
-		assert.Regexp(t, `msg="viewers go on at other nodes" asked=[01] left=0 ended=[1-9]`, log)
+		// Viewers of tests before are ended, too.
+		assert.Regexp(t, `msg="viewers go on at other nodes" asked=`+asks+` left=0 ended=[1-9]`, log)
 		for _, v := range stay {
 			v.see(t, e)
 		}

@@ -40,9 +40,12 @@ func logger(t *testing.T) *slog.Logger {
 // nodes come back to theirs.
 func addresses(t *testing.T, n int) (all []string) {
 	t.Helper()
-	for len(all) < n {
+	for range 1000 {
+		if len(all) == n {
+			return all
+		}
 		address := "127.0.0.1:" + strconv.Itoa(5_000+rand.IntN(5_000))
-		if _, given := given.LoadOrStore(address, true); given {
+		if _, known := addressesGiven.LoadOrStore(address, true); known {
 			continue
 		}
 		if l, err := net.Listen("tcp", address); err == nil {
@@ -50,11 +53,12 @@ func addresses(t *testing.T, n int) (all []string) {
 			all = append(all, address)
 		}
 	}
-	return all
+	t.Fatal("no port is free")
+	return nil
 }
 
-// given are the addresses that tests were given.
-var given sync.Map
+// addressesGiven are those that tests were given.
+var addressesGiven sync.Map
 
 func portOf(t *testing.T, address string) int {
 	t.Helper()
