@@ -166,6 +166,29 @@ func TestRewindOfOneTrack(t *testing.T) {
 	})
 }
 
+// A viewer that goes back to what the disk has not taken yet begins with what it took last, not at the beginning of the file.
+func TestRewindBehindTheDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		g.publish("")
+		g.send("360p@0 aac@0")
+		want := g.film(0, 20)
+		g.disk.set(func() { g.disk.hangs = make(chan struct{}) })
+		want = append(want, g.film(20000, 6)...)
+		v := g.rewind(hub.WatchOptions{Back: 3 * time.Second}, Pace{})
+		time.Sleep(time.Second)
+		close(g.disk.hangs)
+		g.disk.set(func() { g.disk.hangs = nil })
+		want = append(want, g.film(26000, 3)...)
+		time.Sleep(time.Second)
+		got := frames(v.all())
+		require.NotEmpty(t, got)
+		first := slices.IndexFunc(want, func(w string) bool { return strings.HasPrefix(w, got[0][:strings.Index(got[0], "@")]) })
+		require.Contains(t, []string{"K:18000@18000", "K:19000@19000", "K:20000@20000"}, want[first])
+		same(t, rebased(t, want[first:]), got, "what it gets")
+	})
+}
+
 // Metadata that changes in the middle of a recording comes with timestamp 0.
 func TestRewindOverMetadata(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
